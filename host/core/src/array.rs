@@ -1,0 +1,347 @@
+//! Named, shared, read-only arrays: what the host computes and a strategy sees.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use querist_protocol::names;
+
+/// A shared, read-only block of values: a vector, a mapped file, or whatever else can lend a slice.
+#[derive(Clone)]
+pub struct Buffer<T>(Arc<dyn AsRef<[T]> + Send + Sync>);
+
+impl<T> Buffer<T> {
+    /// A buffer over anything that can lend a slice for ever.
+    pub fn new(owner: impl AsRef<[T]> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(owner))
+    }
+}
+
+impl<T: Send + Sync + 'static> From<Vec<T>> for Buffer<T> {
+    fn from(values: Vec<T>) -> Self {
+        Self::new(values)
+    }
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        (*self.0).as_ref()
+    }
+}
+
+impl<T> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} values)", self.len())
+    }
+}
+
+/// The values of an array, by type.
+#[derive(Debug, Clone)]
+pub enum Values {
+    /// 32-bit floats.
+    F32(Buffer<f32>),
+    /// Labels.
+    U32(Buffer<u32>),
+    /// Sample ids.
+    U64(Buffer<u64>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::U64(values) => values.len(),
+        }
+    }
+
+    /// Type name as users write it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "f32",
+            Self::U32(_) => "u32",
+            Self::U64(_) => "u64",
+        }
+    }
+}
+
+/// Row-major values with a shape.
+#[derive(Debug, Clone)]
+pub struct Array {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+impl Array {
+    /// An array of `shape`.
+    ///
+    /// # Errors
+    /// If the shape does not account for every value.
+    pub fn new(shape: Vec<usize>, values: Values) -> Result<Self, ArrayError> {
+        match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+            Some(n) if n == values.len() => Ok(Self { shape, values }),
+            _ => Err(ArrayError::Size { shape, values: values.len() }),
+        }
+    }
+
+    /// Floats of `shape`; see [`Array::new`].
+    pub fn f32(shape: Vec<usize>, values: impl Into<Buffer<f32>>) -> Result<Self, ArrayError> {
+        Self::new(shape, Values::F32(values.into()))
+    }
+
+    /// A list of labels.
+    pub fn labels(values: impl Into<Buffer<u32>>) -> Self {
+        let values = values.into();
+        Self { shape: vec![values.len()], values: Values::U32(values) }
+    }
+
+    /// Extent in each dimension.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Extent of the first dimension; 1 for a scalar.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Values in one row.
+    pub fn row_len(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+
+    /// The values.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The values if they are floats.
+    pub fn as_f32(&self) -> Option<&Buffer<f32>> {
+        if let Values::F32(values) = &self.values { Some(values) } else { None }
+    }
+
+    /// The values if they are labels.
+    pub fn as_u32(&self) -> Option<&Buffer<u32>> {
+        if let Values::U32(values) = &self.values { Some(values) } else { None }
+    }
+}
+
+/// The arrays of one query, checked to fit each other and to be finite.
+#[derive(Debug, Clone)]
+pub struct Arrays {
+    ids: Buffer<u64>,
+    labelled_ids: Buffer<u64>,
+    classes: usize,
+    named: BTreeMap<String, Array>,
+}
+
+impl Arrays {
+    /// Checks and joins the arrays of a query.
+    ///
+    /// `ids` and `labelled_ids` are ascending. Arrays over samples have one row an id; arrays that share a dimension
+    /// (classes, embedding width) agree on it; floats are finite; labels are below `classes`.
+    ///
+    /// # Errors
+    /// The first disagreement, named by array, row and value.
+    pub fn new(
+        ids: impl Into<Buffer<u64>>,
+        labelled_ids: impl Into<Buffer<u64>>,
+        classes: usize,
+        named: BTreeMap<String, Array>,
+    ) -> Result<Self, ArrayError> {
+        let arrays = Self { ids: ids.into(), labelled_ids: labelled_ids.into(), classes, named };
+        arrays.check_ids()?;
+        for (name, array) in &arrays.named {
+            arrays.check_shape(name, array)?;
+            arrays.check_values(name, array)?;
+        }
+        arrays.check_widths()?;
+        Ok(arrays)
+    }
+
+    /// Global ids of the pool rows, ascending, `[N]`.
+    pub fn ids(&self) -> &Buffer<u64> {
+        &self.ids
+    }
+
+    /// Global ids of the labelled rows, ascending, `[L]`.
+    pub fn labelled_ids(&self) -> &Buffer<u64> {
+        &self.labelled_ids
+    }
+
+    /// Classes of the task.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// An array by name.
+    pub fn get(&self, name: &str) -> Option<&Array> {
+        self.named.get(name)
+    }
+
+    /// All arrays by name.
+    pub fn named(&self) -> &BTreeMap<String, Array> {
+        &self.named
+    }
+
+    /// Names of the arrays that are there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(String::as_str)
+    }
+
+    fn check_ids(&self) -> Result<(), ArrayError> {
+        for (name, ids) in [("ids", &self.ids), ("labelled.ids", &self.labelled_ids)] {
+            if let Some(row) = ids.windows(2).position(|pair| pair[0] >= pair[1]) {
+                return Err(ArrayError::IdOrder { name, row: row + 1, id: ids[row + 1], before: ids[row] });
+            }
+        }
+        let mut labelled = self.labelled_ids.iter().peekable();
+        for &id in self.ids.iter() {
+            while labelled.next_if(|&&l| l < id).is_some() {}
+            if labelled.peek() == Some(&&id) {
+                return Err(ArrayError::Overlap { id });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_shape(&self, name: &str, array: &Array) -> Result<(), ArrayError> {
+        let shape_error = |expected: String| ArrayError::Shape {
+            name: name.to_owned(),
+            found: format!("{} {:?}", array.values.type_name(), array.shape),
+            expected,
+        };
+        let (bare, rows, letter) = match name.strip_prefix(names::LABELLED) {
+            Some(bare) => (bare, self.labelled_ids.len(), "labelled"),
+            None => (name, self.ids.len(), "pool"),
+        };
+        let classes = self.classes;
+        let last_is_classes = |shape: &[usize]| shape.last() == Some(&classes);
+        let is_f32 = array.as_f32().is_some();
+        let (fits, expected) = match (name, bare) {
+            (names::LABELLED_LABELS, _) => (
+                array.as_u32().is_some() && array.shape == [rows],
+                format!("u32 [{rows}], one label a labelled sample"),
+            ),
+            (names::CALIBRATION_LABELS, _) => (
+                array.as_u32().is_some() && array.shape.len() == 1,
+                "u32 [calibration], one label a calibration sample".to_owned(),
+            ),
+            (names::CALIBRATION_LOGITS, _) => (
+                is_f32 && array.shape.len() == 2 && last_is_classes(&array.shape),
+                format!("f32 [calibration, {classes} classes]"),
+            ),
+            (names::TARGET_MC_LOG_PROBS, _) => (
+                is_f32 && array.shape.len() == 3 && last_is_classes(&array.shape),
+                format!("f32 [targets, draws, {classes} classes]"),
+            ),
+            (names::HEAD_W, _) => (
+                is_f32 && array.shape.len() == 2 && array.shape[0] == classes,
+                format!("f32 [{classes} classes, width]"),
+            ),
+            (names::HEAD_B, _) => (is_f32 && array.shape == [classes], format!("f32 [{classes} classes]")),
+            (_, bare) => match names::per_sample(bare) {
+                None => return Err(ArrayError::UnknownName { name: name.to_owned() }),
+                Some(dimensions) => {
+                    let of_classes = matches!(bare, names::LOGITS | names::MC_LOG_PROBS | names::MEMBER_LOG_PROBS);
+                    let fits = is_f32
+                        && array.shape.len() == dimensions
+                        && array.shape[0] == rows
+                        && (!of_classes || last_is_classes(&array.shape));
+                    let rest = match (dimensions, of_classes) {
+                        (1, _) => String::new(),
+                        (2, false) => ", width".to_owned(),
+                        (2, true) => format!(", {classes} classes"),
+                        _ => format!(", draws, {classes} classes"),
+                    };
+                    (fits, format!("f32 [{rows} {letter} rows{rest}]"))
+                }
+            },
+        };
+        if fits { Ok(()) } else { Err(shape_error(expected)) }
+    }
+
+    fn check_values(&self, name: &str, array: &Array) -> Result<(), ArrayError> {
+        let row_of = |position: usize| position / array.row_len().max(1);
+        match &array.values {
+            Values::F32(values) => match first_non_finite(values) {
+                Some(at) => Err(ArrayError::NotFinite { name: name.to_owned(), row: row_of(at), value: values[at] }),
+                None => Ok(()),
+            },
+            Values::U32(labels) => match labels.iter().position(|&label| label as usize >= self.classes) {
+                Some(row) => {
+                    Err(ArrayError::Label { name: name.to_owned(), row, label: labels[row], classes: self.classes })
+                }
+                None => Ok(()),
+            },
+            Values::U64(_) => Ok(()),
+        }
+    }
+
+    fn check_widths(&self) -> Result<(), ArrayError> {
+        let mut widths: BTreeMap<(&str, &str), (&str, usize)> = BTreeMap::new();
+        for (name, array) in &self.named {
+            let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
+            let mut shared = match bare {
+                names::EMBEDDINGS | names::GRAD_EMBEDDINGS | names::HEAD_W => vec![("width", array.row_len())],
+                names::FIXED_EMBEDDINGS => vec![("fixed width", array.row_len())],
+                _ => vec![],
+            };
+            if matches!(bare, names::MC_LOG_PROBS | names::TARGET_MC_LOG_PROBS) {
+                shared.push(("number of draws", array.shape[1]));
+            }
+            if matches!(bare, names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS) {
+                shared.push(("calibration size", array.rows()));
+            }
+            for (what, size) in shared {
+                let (first, expected) = *widths.entry((what, "")).or_insert((name, size));
+                if size != expected {
+                    return Err(ArrayError::Disagree {
+                        what,
+                        first: first.to_owned(),
+                        expected,
+                        second: name.clone(),
+                        found: size,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Position of the first NaN or infinity.
+fn first_non_finite(values: &[f32]) -> Option<usize> {
+    // Whole blocks are tested without a branch a value; the position is looked for only where one fails.
+    const BLOCK: usize = 4096;
+    values.chunks(BLOCK).enumerate().find_map(|(block, chunk)| {
+        let bad = chunk.iter().fold(false, |bad, value| bad | !value.is_finite());
+        bad.then(|| chunk.iter().position(|value| !value.is_finite()).map(|at| block * BLOCK + at)).flatten()
+    })
+}
+
+/// Arrays that do not fit the contract.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum ArrayError {
+    #[error("shape {shape:?} does not hold {values} values")]
+    Size { shape: Vec<usize>, values: usize },
+    #[error("no array is called `{name}`; the names are {}", names::ALL.join(", "))]
+    UnknownName { name: String },
+    #[error("array `{name}` is {found}, expected {expected}")]
+    Shape { name: String, found: String, expected: String },
+    #[error("`{second}` and `{first}` disagree on the {what}: {found} and {expected}")]
+    Disagree { what: &'static str, first: String, expected: usize, second: String, found: usize },
+    #[error("array `{name}` holds {value} in row {row}; every value must be finite")]
+    NotFinite { name: String, row: usize, value: f32 },
+    #[error("array `{name}` holds label {label} in row {row}, but there are {classes} classes (0 to {})", classes - 1)]
+    Label { name: String, row: usize, label: u32, classes: usize },
+    #[error("`{name}` must ascend without repeats, but row {row} holds {id} after {before}")]
+    IdOrder { name: &'static str, row: usize, id: u64, before: u64 },
+    #[error("sample {id} is both in the pool and labelled")]
+    Overlap { id: u64 },
+}

@@ -1,0 +1,203 @@
+//! Images and their labels, of which only the oracle and the evaluation may see any.
+
+use sha2::{Digest, Sha256};
+
+use crate::array::Buffer;
+use crate::ids::{Label, SampleId};
+
+/// Equally sized images as bytes, `u8 [count, height, width, channels]`.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// The bytes, row-major, channels last.
+    pub bytes: Buffer<u8>,
+    /// Number of images.
+    pub count: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// Values a pixel: 1 grey, 3 red-green-blue.
+    pub channels: usize,
+}
+
+impl Images {
+    /// Bytes of one image.
+    pub fn image_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// The bytes of one image, `[height, width, channels]`.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn image(&self, sample: SampleId) -> &[u8] {
+        let start = sample.index() * self.image_len();
+        &self.bytes[start..start + self.image_len()]
+    }
+}
+
+/// Per-channel statistics of pixel values on the scale 0 to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalisation {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, above 0.
+    pub std: Vec<f32>,
+}
+
+/// What a dataset is made of; [`Dataset::new`] checks it.
+#[derive(Debug, Clone)]
+pub struct DatasetParts {
+    /// Name as users write it.
+    pub name: String,
+    /// Every image: training images first, then the official test images if there are any.
+    pub images: Images,
+    /// Label of every image.
+    pub labels: Vec<u32>,
+    /// How many images at the end are the official test set; 0 where there is none.
+    pub official_test: usize,
+    /// Name of each class.
+    pub class_names: Vec<String>,
+    /// Published statistics, or `None` to measure them on the pool.
+    pub normalisation: Option<Normalisation>,
+    /// File of each image, or empty where images have no files of their own.
+    pub files: Vec<String>,
+}
+
+/// Images with hidden labels. Labels reach others through the oracle and the evaluation only.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    parts: DatasetParts,
+    digest: String,
+}
+
+impl Dataset {
+    /// Checks the parts and computes the digest.
+    ///
+    /// # Errors
+    /// If sizes disagree, a label has no class, or nothing is there.
+    pub fn new(parts: DatasetParts) -> Result<Self, DatasetError> {
+        let DatasetParts { images, labels, class_names, official_test, normalisation, files, .. } = &parts;
+        let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
+        if images.count == 0 || images.image_len() == 0 {
+            return error("it holds no images".to_owned());
+        }
+        if !matches!(images.channels, 1 | 3) {
+            return error(format!("images have {} channels, expected 1 or 3", images.channels));
+        }
+        if images.bytes.len() != images.count * images.image_len() {
+            return error(format!(
+                "{} bytes of images, expected {} x {}",
+                images.bytes.len(),
+                images.count,
+                images.image_len()
+            ));
+        }
+        if labels.len() != images.count {
+            return error(format!("{} labels for {} images", labels.len(), images.count));
+        }
+        if class_names.len() < 2 {
+            return error(format!("{} classes, expected 2 or more", class_names.len()));
+        }
+        if let Some(at) = labels.iter().position(|&label| label as usize >= class_names.len()) {
+            return error(format!("image {at} has label {}, but there are {} classes", labels[at], class_names.len()));
+        }
+        if *official_test >= images.count {
+            return error(format!("{official_test} test images of {} leave nothing to train on", images.count));
+        }
+        if !files.is_empty() && files.len() != images.count {
+            return error(format!("{} file names for {} images", files.len(), images.count));
+        }
+        if let Some(n) = normalisation {
+            let sizes_fit = n.mean.len() == images.channels && n.std.len() == images.channels;
+            if !sizes_fit || n.std.iter().any(|s| !s.is_finite() || *s <= 0.0) || n.mean.iter().any(|m| !m.is_finite())
+            {
+                return error(format!("normalisation {n:?} does not fit {} channels", images.channels));
+            }
+        }
+        let digest = digest(&parts);
+        Ok(Self { parts, digest })
+    }
+
+    /// Name as users write it.
+    pub fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    /// Every image, the official test images last.
+    pub fn images(&self) -> &Images {
+        &self.parts.images
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.parts.images.count
+    }
+
+    /// Never true: a dataset without images cannot be made.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many images at the end are the official test set.
+    pub fn official_test(&self) -> usize {
+        self.parts.official_test
+    }
+
+    /// Name of each class.
+    pub fn class_names(&self) -> &[String] {
+        &self.parts.class_names
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.parts.class_names.len()
+    }
+
+    /// Published statistics, if there are any.
+    pub fn normalisation(&self) -> Option<&Normalisation> {
+        self.parts.normalisation.as_ref()
+    }
+
+    /// File of an image, where it has one.
+    pub fn file(&self, sample: SampleId) -> Option<&str> {
+        self.parts.files.get(sample.index()).map(String::as_str)
+    }
+
+    /// SHA-256 over images, labels and class names, in hex.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The hidden label. Only the oracle, the split and the evaluation of this crate call this.
+    pub(crate) fn hidden_label(&self, sample: SampleId) -> Label {
+        Label(self.parts.labels[sample.index()])
+    }
+}
+
+fn digest(parts: &DatasetParts) -> String {
+    let mut hash = Sha256::new();
+    let i = &parts.images;
+    for n in [i.count, i.height, i.width, i.channels, parts.official_test] {
+        hash.update((n as u64).to_le_bytes());
+    }
+    hash.update(&i.bytes[..]);
+    for label in &parts.labels {
+        hash.update(label.to_le_bytes());
+    }
+    for name in &parts.class_names {
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name.as_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Parts that make no dataset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("dataset `{dataset}`: {message}")]
+pub struct DatasetError {
+    /// The dataset's name.
+    pub dataset: String,
+    /// What is wrong.
+    pub message: String,
+}

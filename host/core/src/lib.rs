@@ -1,0 +1,35 @@
+//! The active-learning loop and its nouns.
+//!
+//! No tensors, no plugins, no files: those are behind the traits [`Learner`], [`Strategy`], [`Oracle`] and
+//! [`Observer`]. [`run`] is the whole loop.
+#![deny(missing_docs)]
+
+pub mod acquisition;
+pub mod array;
+pub mod config;
+pub mod dataset;
+pub mod ids;
+pub mod learner;
+pub mod metric;
+pub mod observer;
+pub mod oracle;
+pub mod partition;
+pub mod record;
+mod run;
+pub mod seed;
+pub mod split;
+pub mod strategy;
+
+pub use acquisition::Acquisition;
+pub use array::{Array, Arrays, Buffer, Values};
+pub use dataset::{Dataset, Images};
+pub use ids::{Label, PoolRow, Round, SampleId};
+pub use learner::{LearnError, Learner};
+pub use observer::Observer;
+pub use oracle::{DatasetOracle, Oracle, OracleError};
+pub use partition::Partition;
+pub use record::RoundRecord;
+pub use run::{Parts, Position, RunError, run};
+pub use seed::Seeds;
+pub use split::Split;
+pub use strategy::{Answer, Query, QueryError, Strategy, StrategyIdentity, StrategyKind, Usage};

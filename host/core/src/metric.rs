@@ -1,0 +1,75 @@
+//! How good a model's predictions are.
+
+use querist_protocol::math;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Label;
+
+/// Bins of the expected calibration error.
+pub const ECE_BINS: usize = 15;
+
+/// Figures over a labelled set of predictions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Share of right predictions.
+    pub accuracy: f64,
+    /// Mean negative log-likelihood, in nats.
+    pub loss: f64,
+    /// Expected calibration error over [`ECE_BINS`] equal bins of confidence.
+    pub ece: f64,
+    /// Share of right predictions within each class; `None` for a class without samples.
+    pub per_class: Vec<Option<f64>>,
+}
+
+impl Metrics {
+    /// Compares logits, row-major `[labels, classes]`, with labels.
+    ///
+    /// # Panics
+    /// If the sizes do not fit or there are no labels.
+    pub fn of(logits: &[f32], labels: &[Label], classes: usize) -> Self {
+        assert!(!labels.is_empty() && logits.len() == labels.len() * classes, "logits do not fit the labels");
+        let mut loss = 0.0;
+        let mut right = vec![0usize; classes];
+        let mut seen = vec![0usize; classes];
+        let mut bins = [(0usize, 0usize, 0.0f64); ECE_BINS];
+        for (row, label) in logits.chunks_exact(classes).zip(labels) {
+            let predicted = math::argmax(row);
+            let top = f64::from(row[predicted]);
+            let sum: f64 = row.iter().map(|&l| math::exp(f64::from(l) - top)).sum();
+            loss += math::ln(sum) - (f64::from(row[label.index()]) - top);
+            let hit = predicted == label.index();
+            seen[label.index()] += 1;
+            right[label.index()] += usize::from(hit);
+            let confidence = 1.0 / sum;
+            // Bins are open below and closed above, so a confidence of exactly 1 is in the last.
+            let bin = ((confidence * ECE_BINS as f64).ceil() as usize).clamp(1, ECE_BINS) - 1;
+            bins[bin].0 += 1;
+            bins[bin].1 += usize::from(hit);
+            bins[bin].2 += confidence;
+        }
+        let n = labels.len() as f64;
+        Self {
+            accuracy: right.iter().sum::<usize>() as f64 / n,
+            loss: loss / n,
+            ece: bins.iter().map(|&(_, hits, confidence)| (hits as f64 - confidence).abs()).sum::<f64>() / n,
+            per_class: right.iter().zip(&seen).map(|(&r, &s)| (s > 0).then(|| r as f64 / s as f64)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_small_case() {
+        let ln = |p: f32| p.ln();
+        // Confidences .8 (right), .6 (wrong).
+        let logits = [ln(0.8), ln(0.2), ln(0.6), ln(0.4)];
+        let m = Metrics::of(&logits, &[Label(0), Label(1)], 2);
+        assert_eq!(m.accuracy, 0.5);
+        assert!((m.loss - (-(0.8f64.ln()) - 0.4f64.ln()) / 2.0).abs() < 1e-6);
+        assert!((m.ece - (0.2 + 0.6) / 2.0).abs() < 1e-6);
+        assert_eq!(m.per_class, [Some(1.0), Some(0.0)]);
+    }
+}

@@ -1,0 +1,88 @@
+//! The only reader of hidden labels.
+
+use querist_protocol::philox::Stream;
+
+use crate::Acquisition;
+use crate::dataset::Dataset;
+use crate::ids::{Label, SampleId};
+use crate::split::Split;
+
+/// Gives labels for checked acquisitions.
+pub trait Oracle {
+    /// Labels of the samples, in their order.
+    ///
+    /// # Errors
+    /// If a label cannot be had.
+    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError>;
+}
+
+/// An oracle that cannot answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("oracle: {0}")]
+pub struct OracleError(pub String);
+
+/// Answers with the dataset's own labels.
+#[derive(Debug, Clone, Copy)]
+pub struct DatasetOracle<'a> {
+    dataset: &'a Dataset,
+}
+
+impl<'a> DatasetOracle<'a> {
+    /// An oracle over all of a dataset.
+    pub fn new(dataset: &'a Dataset) -> Self {
+        Self { dataset }
+    }
+
+    /// The initial labelled set: `count` samples of the pool, each equally likely; with `per_class`, as many of each
+    /// class as of any other (the remainder goes to the first classes in keyed order).
+    ///
+    /// # Errors
+    /// If the pool, or with `per_class` a class of it, has too few samples.
+    pub fn initial_set(
+        &self,
+        split: &Split,
+        count: usize,
+        per_class: bool,
+        stream: Stream,
+    ) -> Result<Vec<(SampleId, Label)>, OracleError> {
+        if count > split.pool.len() {
+            let pool = split.pool.len();
+            return Err(OracleError(format!("an initial set of {count} does not fit a pool of {pool} samples")));
+        }
+        let mut keyed: Vec<_> = split.pool.iter().map(|&s| (stream.item_bits(s.0, 0), s)).collect();
+        keyed.sort_unstable();
+        let labelled = keyed.into_iter().map(|(_, sample)| (sample, self.dataset.hidden_label(sample)));
+        if !per_class {
+            return Ok(labelled.take(count).collect());
+        }
+        let classes = self.dataset.classes();
+        let mut order: Vec<usize> = (0..classes).collect();
+        order.sort_by_key(|&class| (stream.item_bits(class as u64, 1), class));
+        let mut wanted = vec![count / classes; classes];
+        for &class in &order[..count % classes] {
+            wanted[class] += 1;
+        }
+        let mut set = Vec::with_capacity(count);
+        for (sample, label) in labelled {
+            if wanted[label.index()] > 0 {
+                wanted[label.index()] -= 1;
+                set.push((sample, label));
+            }
+        }
+        match wanted.iter().position(|&missing| missing > 0) {
+            None => Ok(set),
+            Some(class) => Err(OracleError(format!(
+                "the pool has {} samples of class `{}` too few for an initial set of {count} balanced over {classes} \
+                 classes",
+                wanted[class],
+                self.dataset.class_names()[class]
+            ))),
+        }
+    }
+}
+
+impl Oracle for DatasetOracle<'_> {
+    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError> {
+        Ok(acquired.ids().iter().map(|&sample| (sample, self.dataset.hidden_label(sample))).collect())
+    }
+}

@@ -1,0 +1,136 @@
+//! What is written down of each round.
+
+use std::collections::BTreeMap;
+
+use querist_protocol::Need;
+use serde::{Deserialize, Serialize};
+
+use crate::acquisition::Acquisition;
+use crate::array::Array;
+use crate::ids::{Label, Round, SampleId};
+use crate::learner::Learner;
+use crate::metric::Metrics;
+use crate::strategy::Usage;
+
+/// One epoch of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Epoch from 0.
+    pub epoch: usize,
+    /// Mean loss over the training samples.
+    pub loss: f64,
+    /// Share of right predictions over the training samples, as trained (augmented, dropout on).
+    pub accuracy: f64,
+    /// Learning rate at the end of the epoch.
+    pub lr: f64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// Wall-clock seconds of each part of a round.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Training.
+    pub fit: f64,
+    /// Predicting the test set.
+    pub evaluate: f64,
+    /// Computing the strategy's arrays.
+    pub features: f64,
+    /// The strategy itself.
+    pub query: f64,
+}
+
+/// Bytes at the peak of each part of a round, where they could be measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeakMemory {
+    /// Device memory during training.
+    pub fit: Option<u64>,
+    /// Device memory while computing arrays.
+    pub features: Option<u64>,
+    /// Plugin memory and host objects made for it, during the query.
+    pub query: Option<u64>,
+}
+
+/// One line of `rounds.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// The round, from 0.
+    pub round: Round,
+    /// Labelled samples that the model of this round was trained on.
+    pub labelled: usize,
+    /// Unlabelled samples when the strategy was asked.
+    pub pool: usize,
+    /// Figures on the test set.
+    pub metrics: Metrics,
+    /// Figures on the validation set, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Metrics>,
+    /// Samples acquired at the end of this round, in pick order; empty in the last round.
+    pub acquired: Vec<SampleId>,
+    /// How many acquired samples turned out to be of each class.
+    pub query_class_histogram: Vec<usize>,
+    /// Wall-clock seconds.
+    pub seconds: Seconds,
+    /// Peaks of memory.
+    pub peak_memory: PeakMemory,
+    /// WebAssembly fuel of the query.
+    pub fuel: Option<u64>,
+    /// Device and libraries that trained.
+    pub backend: String,
+    /// Named figures that the strategy reported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub diagnostics: BTreeMap<String, f64>,
+}
+
+/// A finished round, as handed to the observer to be made durable.
+pub struct FinishedRound<'a> {
+    /// The record.
+    pub record: &'a RoundRecord,
+    /// Training curve of this round.
+    pub epochs: &'a [EpochRecord],
+    /// What was acquired and its labels, in pick order; `None` in the last round.
+    pub picks: Option<(&'a Acquisition, &'a [(SampleId, Label)])>,
+    /// What the strategy wants back next round.
+    pub state: Option<&'a [u8]>,
+    /// Arrays that the strategy saw; empty in the last round.
+    pub features: &'a BTreeMap<String, Array>,
+    /// Holder of the fitted model, to be saved on demand.
+    pub learner: &'a dyn Learner,
+}
+
+impl RoundRecord {
+    /// A record of a round that has been evaluated but not queried.
+    pub fn new(round: Round, labelled: usize, pool: usize, metrics: Metrics, backend: String) -> Self {
+        Self {
+            round,
+            labelled,
+            pool,
+            metrics,
+            validation: None,
+            acquired: Vec::new(),
+            query_class_histogram: Vec::new(),
+            seconds: Seconds::default(),
+            peak_memory: PeakMemory::default(),
+            fuel: None,
+            backend,
+            diagnostics: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what the query cost and found.
+    pub fn add_query(&mut self, usage: &Usage, labels: &[(SampleId, Label)], classes: usize) {
+        self.seconds.query = usage.seconds;
+        self.peak_memory.query = Some(usage.peak_memory);
+        self.fuel = usage.fuel;
+        self.acquired = labels.iter().map(|&(sample, _)| sample).collect();
+        self.query_class_histogram = vec![0; classes];
+        for (_, label) in labels {
+            self.query_class_histogram[label.index()] += 1;
+        }
+    }
+}
+
+/// The names of needs, for headers and messages.
+pub fn need_names(needs: &[Need]) -> Vec<String> {
+    needs.iter().map(Need::to_string).collect()
+}

@@ -1,0 +1,148 @@
+//! A query strategy as the loop sees it.
+
+use querist_protocol::{Need, Selection};
+use serde::{Deserialize, Serialize};
+
+use crate::array::Arrays;
+use crate::ids::Round;
+use crate::observer::Progress;
+use crate::seed::Seeds;
+
+/// How a strategy is packaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyKind {
+    /// A sandboxed WebAssembly component.
+    Wasm,
+    /// A native library behind a C table.
+    Native,
+    /// A native library that shares libtorch with the host.
+    NativeTorch,
+    /// Made of other strategies.
+    Composite,
+}
+
+impl std::fmt::Display for StrategyKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Wasm => "wasm",
+            Self::Native => "native",
+            Self::NativeTorch => "native-torch",
+            Self::Composite => "composite",
+        })
+    }
+}
+
+/// Which implementation answered: enough to find the very same one again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrategyIdentity {
+    /// Id as users write it.
+    pub id: String,
+    /// Package it came in.
+    pub package: String,
+    /// Version of the package.
+    pub version: String,
+    /// How it is packaged.
+    pub kind: StrategyKind,
+    /// SHA-256 of the artifact, in hex.
+    pub digest: String,
+}
+
+impl std::fmt::Display for StrategyIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "strategy `{}` ({} {})", self.id, self.package, self.version)
+    }
+}
+
+/// One question to a strategy.
+pub struct Query<'a> {
+    /// The arrays it declared, and the ids.
+    pub arrays: &'a Arrays,
+    /// Samples to ask for; more than the pool means the whole pool.
+    pub batch: usize,
+    /// The round.
+    pub round: Round,
+    /// Source of its random streams.
+    pub seeds: Seeds,
+    /// What it kept in the last round.
+    pub state: Option<&'a [u8]>,
+    /// Where progress and log lines go.
+    pub progress: &'a dyn Progress,
+}
+
+/// A strategy's answer with what it cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The picks, not yet checked.
+    pub selection: Selection,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// Cost of one query.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// WebAssembly fuel that the plugin's own code used; `None` for native code.
+    pub fuel: Option<u64>,
+    /// The most bytes that the plugin and the host objects made for it held at once, inputs not counted.
+    pub peak_memory: u64,
+}
+
+/// Chooses rows of the pool.
+pub trait Strategy {
+    /// Which implementation this is.
+    fn identity(&self) -> &StrategyIdentity;
+
+    /// The arrays it wants, under the parameters it was made with.
+    fn needs(&self) -> &[Need];
+
+    /// Whether the whole contract of [`crate::Acquisition::check`] holds is for the caller to check.
+    ///
+    /// # Errors
+    /// If the strategy gives no answer.
+    fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError>;
+}
+
+/// What kind of failure a query ended in; stable names for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueryErrorKind {
+    /// The parameters do not fit.
+    InvalidParams,
+    /// The plugin answered with an error of its own.
+    Failed,
+    /// The plugin's code panicked.
+    Panic,
+    /// The plugin's code crashed (out of bounds, unreachable, stack overflow).
+    Trap,
+    /// It ran past its time limit.
+    Timeout,
+    /// It ran past its memory limit, or the limit on objects of the host.
+    Memory,
+    /// It ran out of fuel.
+    Fuel,
+    /// Its answer or its log is too large or malformed.
+    Output,
+    /// Its answer breaks the contract.
+    Contract,
+    /// It does not do what its package says.
+    Dishonest,
+    /// The user stopped it.
+    Cancelled,
+}
+
+/// A query without an answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{identity}: {message}")]
+pub struct QueryError {
+    /// Which strategy, with package and version.
+    pub identity: Box<StrategyIdentity>,
+    /// The kind of failure.
+    pub kind: QueryErrorKind,
+    /// What happened, against what limit.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

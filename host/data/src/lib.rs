@@ -1,0 +1,1 @@
+//! Files to datasets and arrays, all checked.

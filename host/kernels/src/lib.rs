@@ -1,0 +1,1 @@
+//! The linear algebra that strategies call, on the CPU.

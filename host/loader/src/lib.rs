@@ -1,0 +1,1 @@
+//! Discovery, validation and execution of plugins.

@@ -1,0 +1,1 @@
+//! Records to statistics, tables, curves and HTML.

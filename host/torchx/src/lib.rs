@@ -1,0 +1,1 @@
+//! What the libtorch bindings lack.

@@ -1,0 +1,29 @@
+//! What the host and every plugin agree on: plain types, one arithmetic and one source of random numbers.
+//!
+//! Nothing here does I/O, allocates handles or knows a strategy. The host implements [`HostCalls`]; the SDK calls it,
+//! over WIT in a sandboxed component and directly in a native build.
+#![deny(missing_docs)]
+
+mod calls;
+mod describe;
+mod fault;
+pub mod math;
+mod need;
+pub mod philox;
+mod selection;
+
+pub use calls::{
+    Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StreamScope, Uncertainty,
+};
+pub use describe::{Capability, Description, StrategyDescription};
+pub use fault::{Fault, FaultCode, StrategyError};
+pub use need::{Need, NeedParseError, names};
+pub use selection::Selection;
+
+/// Version of the boundary between host and plugins, as `major.minor`; a plugin states the one it was built for.
+pub const API_VERSION: &str = "0.1";
+
+/// Bytes of input that the host hands to a scorer, or that a strategy should pull, at once.
+///
+/// A block of this size is still in the second-level cache when the plugin reads it.
+pub const TILE_BYTES: usize = 256 * 1024;

@@ -1,0 +1,214 @@
+//! What a strategy asks the host to compute, by name with arguments.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Names of the arrays that a strategy may ask for.
+pub mod names {
+    /// Class scores before the softmax, `f32 [rows, classes]`.
+    pub const LOGITS: &str = "logits";
+    /// Input of the last linear layer in eval mode, `f32 [rows, width]`.
+    pub const EMBEDDINGS: &str = "embeddings";
+    /// Embeddings from a file or a frozen backbone, `f32 [rows, width]`.
+    pub const FIXED_EMBEDDINGS: &str = "fixed_embeddings";
+    /// Log-probabilities of stochastic passes, `f32 [rows, draws, classes]`.
+    pub const MC_LOG_PROBS: &str = "mc_log_probs";
+    /// The same draws on a target set, `f32 [targets, draws, classes]`.
+    pub const TARGET_MC_LOG_PROBS: &str = "target.mc_log_probs";
+    /// Log-probabilities of ensemble members, `f32 [rows, members, classes]`.
+    pub const MEMBER_LOG_PROBS: &str = "member_log_probs";
+    /// Norm of each sample's parameter gradient, `f32 [rows]`.
+    pub const GRAD_NORM: &str = "grad_norm";
+    /// Gradient of the predicted class's loss at the embedding, `f32 [rows, width]`.
+    pub const GRAD_EMBEDDINGS: &str = "grad_embeddings";
+    /// Logits of the calibration set, `f32 [calibration, classes]`.
+    pub const CALIBRATION_LOGITS: &str = "calibration.logits";
+    /// Labels of the calibration set, `u32 [calibration]`.
+    pub const CALIBRATION_LABELS: &str = "calibration.labels";
+    /// Weights of a linear head, `f32 [classes, width]`.
+    pub const HEAD_W: &str = "head.w";
+    /// Biases of a linear head, `f32 [classes]`.
+    pub const HEAD_B: &str = "head.b";
+    /// Labels of the labelled set, `u32 [labelled]`.
+    pub const LABELLED_LABELS: &str = "labelled.labels";
+    /// Prefix of every array over the labelled set.
+    pub const LABELLED: &str = "labelled.";
+
+    /// Every array name without the labelled prefix, for messages.
+    pub const ALL: [&str; 13] = [
+        LOGITS,
+        EMBEDDINGS,
+        FIXED_EMBEDDINGS,
+        MC_LOG_PROBS,
+        TARGET_MC_LOG_PROBS,
+        MEMBER_LOG_PROBS,
+        GRAD_NORM,
+        GRAD_EMBEDDINGS,
+        CALIBRATION_LOGITS,
+        CALIBRATION_LABELS,
+        HEAD_W,
+        HEAD_B,
+        LABELLED_LABELS,
+    ];
+
+    /// Whether `name` is one of the arrays of the contract, labelled or not.
+    pub fn is_known(name: &str) -> bool {
+        ALL.contains(&name) || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
+    }
+
+    /// Number of dimensions of an array that has one row a sample; `None` for the others.
+    pub fn per_sample(name: &str) -> Option<usize> {
+        match name {
+            LOGITS | EMBEDDINGS | FIXED_EMBEDDINGS | GRAD_EMBEDDINGS => Some(2),
+            MC_LOG_PROBS | MEMBER_LOG_PROBS => Some(3),
+            GRAD_NORM => Some(1),
+            _ => None,
+        }
+    }
+}
+
+/// An array the strategy needs, with arguments: `logits`, `mc_log_probs(T=10, coherent)`, `labelled.embeddings`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Need {
+    name: String,
+    args: BTreeMap<String, Option<String>>,
+}
+
+impl Need {
+    /// A need without arguments.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), args: BTreeMap::new() }
+    }
+
+    /// The same need with `key = value` added.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.args.insert(key.into(), Some(value.to_string()));
+        self
+    }
+
+    /// The same need with a bare flag added.
+    #[must_use]
+    pub fn with_flag(mut self, flag: impl Into<String>) -> Self {
+        self.args.insert(flag.into(), None);
+        self
+    }
+
+    /// The array's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of an argument, if it was given one.
+    pub fn arg(&self, key: &str) -> Option<&str> {
+        self.args.get(key)?.as_deref()
+    }
+
+    /// Whether a bare flag was given.
+    pub fn has_flag(&self, flag: &str) -> bool {
+        matches!(self.args.get(flag), Some(None))
+    }
+
+    /// The name without the labelled prefix, and whether it had one.
+    pub fn split_labelled(&self) -> (&str, bool) {
+        match self.name.strip_prefix(names::LABELLED) {
+            Some(bare) => (bare, true),
+            None => (&self.name, false),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        for (i, (key, value)) in self.args.iter().enumerate() {
+            f.write_str(if i == 0 { "(" } else { ", " })?;
+            match value {
+                Some(value) => write!(f, "{key}={value}")?,
+                None => f.write_str(key)?,
+            }
+        }
+        if self.args.is_empty() { Ok(()) } else { f.write_str(")") }
+    }
+}
+
+/// A need that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no need: {reason}")]
+pub struct NeedParseError {
+    text: String,
+    reason: String,
+}
+
+impl FromStr for Need {
+    type Err = NeedParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = |reason: &str| NeedParseError { text: text.chars().take(80).collect(), reason: reason.to_owned() };
+        let (name, args) = match text.trim().split_once('(') {
+            None => (text.trim(), ""),
+            Some((name, rest)) => (name.trim(), rest.strip_suffix(')').ok_or_else(|| fail("no closing `)`"))?),
+        };
+        if !names::is_known(name) {
+            return Err(fail("no array has this name"));
+        }
+        let mut need = Self::new(name);
+        for arg in args.split(',').map(str::trim).filter(|arg| !arg.is_empty()) {
+            let (key, value) = match arg.split_once('=') {
+                Some((key, value)) => (key.trim(), Some(value.trim().to_owned())),
+                None => (arg, None),
+            };
+            let word = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+            if !word(key) || !value.as_deref().is_none_or(word) {
+                return Err(fail("arguments are `key=value` or a flag"));
+            }
+            if need.args.insert(key.to_owned(), value).is_some() {
+                return Err(fail("an argument is given twice"));
+            }
+        }
+        Ok(need)
+    }
+}
+
+impl From<Need> for String {
+    fn from(need: Need) -> Self {
+        need.to_string()
+    }
+}
+
+impl TryFrom<String> for Need {
+    type Error = NeedParseError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_need_survives_its_text_form() {
+        for need in [
+            Need::new(names::LOGITS),
+            Need::new("labelled.embeddings"),
+            Need::new(names::MC_LOG_PROBS).with("T", 10).with_flag("coherent"),
+        ] {
+            assert_eq!(need.to_string().parse::<Need>().as_ref(), Ok(&need));
+        }
+        let mc: Need = "mc_log_probs(T=10, coherent)".parse().unwrap();
+        assert_eq!((mc.arg("T"), mc.has_flag("coherent"), mc.has_flag("T")), (Some("10"), true, false));
+    }
+
+    #[test]
+    fn what_is_no_need_is_refused() {
+        for text in ["", "logit", "logits(", "logits(T=1", "logits(T=1,T=2)", "logits(T=a b)", "labelled.head.w"] {
+            assert!(text.parse::<Need>().is_err(), "{text}");
+        }
+    }
+}

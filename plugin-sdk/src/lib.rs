@@ -1,0 +1,1 @@
+//! Write query strategies for Querist.

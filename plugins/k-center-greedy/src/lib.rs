@@ -1,0 +1,1 @@
+//! Query strategies: k-center-greedy.
