@@ -1,1 +1,73 @@
 //! Write query strategies for Querist.
+//!
+//! A strategy is a struct of parameters that implements [`Strategy`] and either [`Scorer`] (rows are scored one by one)
+//! or [`Selector`] (the whole pool is seen at once). [`package!`] exports any number of them. The same source builds as
+//! a sandboxed WebAssembly component and natively, and answers with the same rows and the same score bits.
+//!
+//! ```
+//! use querist_sdk::prelude::*;
+//!
+//! /// Asks for the samples that the model is least sure of.
+//! #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields, default)]
+//! pub struct Unsure {}
+//!
+//! impl Strategy for Unsure {
+//!     const ID: &'static str = "unsure";
+//!     const SUMMARY: &'static str = "Samples whose predicted class distribution has the largest entropy";
+//!     const PAPER: &'static str = "Shannon, A Mathematical Theory of Communication, 1948";
+//!
+//!     fn needs(&self) -> Vec<Need> {
+//!         vec![Need::new(names::LOGITS)]
+//!     }
+//! }
+//!
+//! impl Scorer for Unsure {
+//!     fn score(&self, tile: &Query) -> Result<Scores> {
+//!         tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)
+//!     }
+//! }
+//!
+//! package!(scorers: [Unsure], selectors: []);
+//! ```
+#![deny(missing_docs)]
+
+mod host;
+mod objects;
+mod package;
+mod query;
+mod strategy;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod wasm;
+
+pub use host::Host;
+pub use objects::{Clustering, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
+#[doc(hidden)]
+pub use package::package_name;
+pub use package::{Entry, Package};
+pub use query::{Query, Scores};
+pub use strategy::{Result, Scorer, Selector, Strategy};
+
+pub use querist_protocol as protocol;
+
+/// Everything that a strategy's source file wants in scope.
+pub mod prelude {
+    pub use querist_protocol::math;
+    pub use querist_protocol::{
+        Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Selection, StrategyError, StreamScope, Uncertainty,
+        names,
+    };
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::{
+        Clustering, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector, Strategy, Stream,
+        Vector, package,
+    };
+}
+
+#[doc(hidden)]
+pub use schemars;
+#[doc(hidden)]
+pub use serde;

@@ -1,1 +1,98 @@
-//! Query strategies: badge.
+//! k-means++ seeding on the gradients that the last layer would receive for the predicted labels.
+//!
+//! With p the class probabilities, e the one-hot of the predicted class and h the embedding, the gradient embedding of
+//! a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large gradients (unsure
+//! samples) in different directions (diverse samples). The outer products are never formed.
+//!
+//! Ash, Zhang, Krishnamurthy, Langford and Agarwal, "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
+//! Bounds", ICLR 2020 (arXiv 1906.03671).
+
+use querist_sdk::prelude::*;
+
+/// The first pick.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum First {
+    /// The sample with the largest gradient norm, as the authors' code does.
+    #[default]
+    MaxNorm,
+    /// Any sample, equally likely, as the paper's plain k-means++ does.
+    Uniform,
+}
+
+/// Parameters of BADGE.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Badge {
+    /// The first pick.
+    pub first: First,
+    /// Whether the gradient of the last layer's bias counts too.
+    pub include_bias: bool,
+}
+
+impl Strategy for Badge {
+    const ID: &'static str = "badge";
+    const SUMMARY: &'static str = "Samples with large and diverse gradient embeddings, drawn by k-means++ seeding";
+    const PAPER: &'static str =
+        "Ash et al., Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds, ICLR 2020";
+    const ALIASES: &'static [&'static str] = &["BadgeSampling"];
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]
+    }
+}
+
+impl Selector for Badge {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        let mut selection = Selection::default();
+        if wanted == 0 {
+            return Ok(selection);
+        }
+        let residual = query.matrix(names::LOGITS)?.residual()?;
+        let embeddings = query.matrix(names::EMBEDDINGS)?;
+        let gradients = match self.include_bias {
+            false => residual.outer_products(&embeddings)?,
+            true => residual.outer_products(&with_bias(query, &embeddings)?)?,
+        };
+        let norms = gradients.sq_norms()?;
+        let numbers = query.stream("seeding", StreamScope::Round)?;
+        let picked = query.mask(query.rows())?;
+        let nearest = gradients.nearest(Metric::SqEuclidean)?;
+        let mut next = Some(match self.first {
+            First::MaxNorm => norms.top(None, 1, None)?[0],
+            First::Uniform => numbers.below(query.rows())?,
+        });
+        while let Some(row) = next {
+            selection.rows.push(row);
+            picked.exclude(&[row])?;
+            if selection.rows.len() as u32 == wanted {
+                break;
+            }
+            nearest.add(&[row])?;
+            next = nearest.draw(&numbers, Some(&picked))?;
+            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
+        }
+        // Only duplicates of picked gradients are left: the largest first.
+        let missing = wanted - selection.rows.len() as u32;
+        selection.rows.extend(norms.top(None, missing, Some(&picked))?);
+        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
+        Ok(selection)
+    }
+}
+
+/// The embeddings with a constant 1 as last column, so that outer products hold the bias's gradient too.
+fn with_bias(query: &Query, embeddings: &Matrix) -> Result<Matrix> {
+    let (rows, columns) = embeddings.shape()?;
+    let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
+    embeddings.for_each_block(|_, block| {
+        for row in block.chunks_exact(columns as usize) {
+            values.extend_from_slice(row);
+            values.push(1.0);
+        }
+        Ok(())
+    })?;
+    query.new_matrix(rows, columns + 1, &values)
+}
+
+package!(scorers: [], selectors: [Badge]);

@@ -1,1 +1,128 @@
-//! Query strategies: k-center-greedy.
+//! Furthest-first cover: each pick is the pool sample farthest from everything labelled or picked so far.
+//!
+//! `pick = argmax_i min_{j in labelled + picks} dist(i, j)`, a 2-approximation of the smallest covering radius.
+//!
+//! Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018; the greedy
+//! rule is Gonzalez', "Clustering to minimize the maximum intercluster distance", 1985.
+
+use querist_sdk::prelude::*;
+
+/// Distance between embeddings.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distance {
+    /// Euclidean distance.
+    #[default]
+    Euclidean,
+    /// 1 - cosine of the angle.
+    Cosine,
+}
+
+/// The first pick where nothing is labelled yet.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum First {
+    /// The sample nearest to the mean embedding.
+    #[default]
+    NearestMean,
+    /// The sample with the largest embedding norm.
+    MaxNorm,
+    /// The first sample, as several published implementations do.
+    Index0,
+    /// A random sample.
+    Random,
+}
+
+/// Parameters of k-center greedy.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KCenterGreedy {
+    /// Distance between embeddings.
+    pub metric: Distance,
+    /// The first pick where nothing is labelled yet.
+    pub first: First,
+}
+
+impl Strategy for KCenterGreedy {
+    const ID: &'static str = "k-center-greedy";
+    const SUMMARY: &'static str = "Samples that cover the pool: each is the farthest from all labelled and picked ones";
+    const PAPER: &'static str =
+        "Sener and Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018";
+    const ALIASES: &'static [&'static str] = &["KCenterGreedy", "coreset", "CoreSet"];
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::EMBEDDINGS), Need::new("labelled.embeddings")]
+    }
+}
+
+impl Selector for KCenterGreedy {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let mut selection = Selection::default();
+        if query.wanted() == 0 {
+            return Ok(selection);
+        }
+        let pool = query.matrix(names::EMBEDDINGS)?;
+        let points = pool.points()?;
+        let nearest = points.nearest(match self.metric {
+            Distance::Euclidean => Metric::Euclidean,
+            Distance::Cosine => Metric::Cosine,
+        })?;
+        let picked = query.mask(query.rows())?;
+        if query.labelled_rows() > 0 {
+            nearest.add_points(&query.matrix("labelled.embeddings")?.points()?)?;
+        } else {
+            let (row, score) = self.first_pick(query, &pool)?;
+            pick(&mut selection, &picked, row, score)?;
+            nearest.add(&[row])?;
+        }
+        while (selection.rows.len() as u32) < query.wanted() {
+            match nearest.farthest(Some(&picked))? {
+                // Only duplicates of what is covered are left: no choice among them is better than chance.
+                None | Some((_, 0.0)) => break,
+                Some((row, distance)) => {
+                    pick(&mut selection, &picked, row, distance)?;
+                    nearest.add(&[row])?;
+                }
+            }
+            query.progress(selection.rows.len() as u64, u64::from(query.wanted()))?;
+        }
+        query.refill_at_random(&mut selection)?;
+        Ok(selection)
+    }
+}
+
+impl KCenterGreedy {
+    /// The first pick with the value it was picked by.
+    fn first_pick(&self, query: &Query, pool: &Matrix) -> Result<(u32, f64)> {
+        let best = |values: &Vector| -> Result<u32> { Ok(values.top(None, 1, None)?[0]) };
+        match self.first {
+            First::NearestMean => {
+                let mean: Vec<f32> = pool.mean()?.iter().map(|&x| x as f32).collect();
+                let centre = query.new_matrix(1, mean.len() as u32, &mean)?;
+                let metric = if self.metric == Distance::Cosine { Metric::Cosine } else { Metric::Euclidean };
+                let distances = pool.distance_reduce(&centre, metric, Reduction::Min)?.to_vec()?;
+                let negated = query.vector(&distances.iter().map(|d| -d).collect::<Vec<_>>())?;
+                let row = best(&negated)?;
+                Ok((row, -distances[row as usize]))
+            }
+            First::MaxNorm => {
+                let norms = pool.sq_norms()?;
+                let row = best(&norms)?;
+                Ok((row, norms.get(row)?.sqrt()))
+            }
+            First::Index0 => Ok((0, 0.0)),
+            First::Random => {
+                let keys = query.stream("first", StreamScope::Round)?.by_row(0)?;
+                Ok((best(&keys)?, 0.0))
+            }
+        }
+    }
+}
+
+fn pick(selection: &mut Selection, picked: &Mask, row: u32, score: f64) -> Result<()> {
+    selection.rows.push(row);
+    selection.scores.push(score);
+    picked.exclude(&[row])
+}
+
+package!(scorers: [], selectors: [KCenterGreedy]);

@@ -1,0 +1,168 @@
+//! The question, as a strategy sees it.
+
+use querist_protocol::{LogLevel, QueryInfo, Selection, StreamScope, names};
+
+use crate::host::Host;
+use crate::objects::{Matrix, Stream, Vector};
+use crate::strategy::Result;
+
+/// Scores of rows: higher is asked sooner, `second` breaks ties, then the lower row wins.
+pub struct Scores {
+    /// One score a row.
+    pub primary: Vector,
+    /// One tie-breaker a row.
+    pub second: Option<Vector>,
+}
+
+impl From<Vector> for Scores {
+    fn from(primary: Vector) -> Self {
+        Self { primary, second: None }
+    }
+}
+
+/// One query over the pool, or over one tile of it for a scorer.
+pub struct Query {
+    host: Host,
+    info: QueryInfo,
+    state: Option<Vec<u8>>,
+}
+
+impl Query {
+    pub(crate) fn new(host: Host, state: Option<Vec<u8>>) -> Self {
+        let info = host.calls().info();
+        Self { host, info, state }
+    }
+
+    /// Visible rows.
+    pub fn rows(&self) -> u32 {
+        self.info.rows
+    }
+
+    /// Pool row of the first visible row; 0 unless this is a tile.
+    pub fn first_row(&self) -> u32 {
+        self.info.first_row
+    }
+
+    /// Samples in the labelled set.
+    pub fn labelled_rows(&self) -> u32 {
+        self.info.labelled_rows
+    }
+
+    /// Classes of the task, whether or not labels of each were seen.
+    pub fn classes(&self) -> u32 {
+        self.info.classes
+    }
+
+    /// Samples that the user asked for.
+    pub fn batch(&self) -> u32 {
+        self.info.batch
+    }
+
+    /// Rows that must be selected: the batch, or the whole pool where that is smaller.
+    pub fn wanted(&self) -> u32 {
+        self.info.batch.min(self.info.rows)
+    }
+
+    /// Round of the run, from 0.
+    pub fn round(&self) -> u32 {
+        self.info.round
+    }
+
+    /// What this strategy kept in the round before.
+    pub fn state(&self) -> Option<&[u8]> {
+        self.state.as_deref()
+    }
+
+    /// Global ids of the visible rows, ascending.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn ids(&self) -> Result<Vec<u64>> {
+        Ok(self.host.calls().ids(0, self.info.rows)?)
+    }
+
+    /// An array of floats that the strategy declared, `[rows, rest]`.
+    ///
+    /// # Errors
+    /// If it was not declared.
+    pub fn matrix(&self, name: &str) -> Result<Matrix> {
+        Ok(Matrix::adopt(&self.host, self.host.calls().input(name)?))
+    }
+
+    /// Labels of the labelled set, `[labelled]`; declare `labelled.labels` for them.
+    ///
+    /// # Errors
+    /// If they were not declared.
+    pub fn labelled_labels(&self) -> Result<Vec<u32>> {
+        Ok(self.host.calls().labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)?)
+    }
+
+    /// Opens the random stream named `tag`. Opening it again gives the same numbers from the start.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn stream(&self, tag: &str, scope: StreamScope) -> Result<Stream> {
+        Ok(Stream::adopt(&self.host, self.host.calls().stream(tag, scope)?))
+    }
+
+    /// Makes a vector of the host from values.
+    ///
+    /// # Errors
+    /// If a value is NaN or a limit is passed.
+    pub fn vector(&self, values: &[f64]) -> Result<Vector> {
+        Ok(Vector::adopt(&self.host, self.host.calls().vector(values)?))
+    }
+
+    /// A mask over `rows` rows that excludes none.
+    ///
+    /// # Errors
+    /// If a limit is passed.
+    pub fn mask(&self, rows: u32) -> Result<crate::Mask> {
+        Ok(crate::Mask::adopt(&self.host, self.host.calls().mask(rows)?))
+    }
+
+    /// Makes a matrix of the host from values, `[rows, columns]`.
+    ///
+    /// # Errors
+    /// If the sizes do not fit, a value is not finite, or a limit is passed.
+    pub fn new_matrix(&self, rows: u32, columns: u32, values: &[f32]) -> Result<Matrix> {
+        Ok(Matrix::adopt(&self.host, self.host.calls().matrix(rows, columns, values)?))
+    }
+
+    /// Writes a line to the run's log.
+    ///
+    /// # Errors
+    /// If the log is full.
+    pub fn log(&self, level: LogLevel, message: &str) -> Result<()> {
+        Ok(self.host.calls().log(level, message)?)
+    }
+
+    /// Reports progress; fails once the user has cancelled or time is up.
+    ///
+    /// # Errors
+    /// On cancellation or timeout; pass it on.
+    pub fn progress(&self, done: u64, total: u64) -> Result<()> {
+        Ok(self.host.calls().progress(done, total)?)
+    }
+
+    /// Fills `selection` up to [`Query::wanted`] rows with random ones that it does not hold, and counts them in the
+    /// diagnostic `fallback_count`. Filled rows score 0 where the others have scores.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn refill_at_random(&self, selection: &mut Selection) -> Result<()> {
+        let missing = self.wanted() - selection.rows.len() as u32;
+        if missing > 0 {
+            let taken = self.mask(self.rows())?;
+            taken.exclude(&selection.rows)?;
+            let keys = self.stream("refill", StreamScope::Round)?.by_row(0)?;
+            let had_scores = !selection.scores.is_empty();
+            selection.rows.extend(keys.top(None, missing, Some(&taken))?);
+            if had_scores {
+                selection.scores.resize(selection.rows.len(), 0.0);
+            }
+        }
+        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
+        Ok(())
+    }
+}

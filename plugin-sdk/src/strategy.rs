@@ -1,0 +1,59 @@
+//! What an author implements.
+
+use querist_protocol::{Capability, Need, Selection, StrategyError};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::query::{Query, Scores};
+
+/// What a strategy answers, or why it does not.
+pub type Result<T, E = StrategyError> = std::result::Result<T, E>;
+
+/// A query strategy. The value *is* its parameters: nothing else lives from one query to the next.
+///
+/// Derive `Serialize`, `Deserialize` and `JsonSchema`, set `#[serde(deny_unknown_fields, default)]`, document every
+/// field and give it a range: the host builds its checks, messages and documentation from that.
+pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
+    /// Id in kebab-case, as users write it.
+    const ID: &'static str;
+    /// One line that says what it asks for.
+    const SUMMARY: &'static str;
+    /// The paper it follows, as a citation.
+    const PAPER: &'static str;
+    /// Other names under which the field knows it.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Declared powers beyond arrays.
+    const CAPABILITIES: &'static [Capability] = &[];
+
+    /// The arrays it wants under these parameters.
+    fn needs(&self) -> Vec<Need>;
+
+    /// Checks what the schema cannot say, such as one parameter against another.
+    ///
+    /// # Errors
+    /// A sentence that names the parameter, its value and what is wanted.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A strategy that scores each row on its own. The host cuts the tiles, runs them in parallel and ranks.
+pub trait Scorer: Strategy {
+    /// Scores of the rows of `tile`, in order; higher is asked sooner.
+    ///
+    /// The score of a row must not depend on which other rows are in the tile.
+    ///
+    /// # Errors
+    /// If the rows cannot be scored.
+    fn score(&self, tile: &Query) -> Result<Scores>;
+}
+
+/// A strategy that sees the whole pool.
+pub trait Selector: Strategy {
+    /// Exactly [`Query::wanted`] distinct rows, in pick order.
+    ///
+    /// # Errors
+    /// If no selection can be made.
+    fn select(&self, query: &Query) -> Result<Selection>;
+}
