@@ -1,1 +1,19 @@
-//! Discovery, validation and execution of plugins.
+//! Finds plugin packages, checks them and their parameters, and runs them.
+//!
+//! Finding reads files and runs no plugin code; a broken package is listed with its reason. Running a sandboxed package
+//! means: imports checked, compiled in a killable child, loaded from a private cache, a fresh instance for every call,
+//! with limits on time, memory, objects and output.
+#![deny(missing_docs)]
+
+pub mod cache;
+pub mod discover;
+pub mod manifest;
+pub mod pack;
+pub mod schema;
+mod sandbox;
+mod wasm;
+
+pub use discover::{Found, Listing, ResolveError, Resolved, Source};
+pub use manifest::{Manifest, RefusedPackage};
+pub use sandbox::{Compiler, Limits, Sandbox, SandboxError, compile_file};
+pub use wasm::{LoadError, WasmStrategy};

@@ -1,0 +1,10 @@
+//! One module a verb.
+
+pub mod data;
+pub mod doctor;
+pub mod plugin;
+pub mod report;
+pub mod run;
+pub mod schema;
+pub mod select;
+pub mod study;

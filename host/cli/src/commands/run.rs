@@ -1,0 +1,208 @@
+//! `querist run`: one run, from its file to its folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use querist_core::config::{RunConfig, schemas};
+use querist_core::record::FinishedRound;
+use querist_core::{Dataset, DatasetOracle, Learner, Observer, Parts, Partition, Position, Round, Split, Strategy, run};
+use querist_learn::TorchLearner;
+
+use crate::commands::report::Format;
+use crate::config_file::ConfigFile;
+use crate::plugins::{self, Ready};
+use crate::progress::{self, Display};
+use crate::run_folder::{Header, RunFolder, StoredRun};
+
+/// Run one active-learning experiment.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  querist run examples/badge.toml --set budget.rounds=3 --out runs/badge")]
+pub struct RunArgs {
+    /// Run file.
+    pub file: PathBuf,
+    /// Replace a value of the file, such as budget.batch=100.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the run [default: runs/FILE-STRATEGY-sSEED].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in the folder.
+    #[arg(long)]
+    pub resume: bool,
+    /// Look for plugins here too, first.
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Vec<PathBuf>,
+    /// Device of training and features, instead of the file's.
+    #[arg(long, value_name = "cpu|cuda:N")]
+    pub device: Option<String>,
+    /// Form of the table of rounds on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Runs the verb.
+pub fn main(args: &RunArgs) -> Result<()> {
+    let mut overrides = args.set.clone();
+    overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
+    let file = ConfigFile::read(&args.file, &overrides)?;
+    let config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
+    progress::stop_on_interrupt()?;
+    let display = Display::new(false);
+
+    let stored = open_stored(&folder, &config, args.resume)?;
+    if let Some((_, stored)) = &stored
+        && stored.is_finished()?
+    {
+        display.line(&format!("{} is finished already", folder.display()));
+        return crate::commands::report::print(&[folder], args.format);
+    }
+    let ready = plugins::ready(
+        &config.strategy,
+        &config.limits,
+        config.compute.threads,
+        &args.plugin_dir,
+        Some((&file, "/strategy/params")),
+    )?;
+    let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_environment())?;
+    let finished = go(&config, ready, &dataset, &folder, stored, &display);
+    display.clear();
+    if finished.is_err() && StoredRun::is_run(&folder) {
+        let file = args.file.display();
+        eprintln!("hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`", folder.display());
+    }
+    finished?;
+    crate::commands::report::print(&[folder], args.format)
+}
+
+fn default_folder(file: &Path, config: &RunConfig) -> PathBuf {
+    let stem = file.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    PathBuf::from("runs").join(format!("{stem}-{}-s{}", config.strategy.label(), config.seeds.root))
+}
+
+/// The run in the folder, if it is to be gone on with.
+fn open_stored(folder: &Path, config: &RunConfig, resume: bool) -> Result<Option<(RunFolder, StoredRun)>> {
+    if !resume {
+        return Ok(None);
+    }
+    if !StoredRun::is_run(folder) {
+        // A run that was killed before its folder appeared starts from its beginning.
+        return Ok(None);
+    }
+    let (run, stored) = RunFolder::resume(folder)?;
+    if stored.config != *config {
+        let (old, new) = (toml::to_string(&stored.config)?, toml::to_string(config)?);
+        let changed: Vec<&str> = new.lines().filter(|line| !old.lines().any(|other| other == *line)).collect();
+        bail!(
+            "{} was started with another config; what differs now: {}\nhint: start it with the file it had, or choose \
+             another `--out`",
+            folder.display(),
+            changed.join("; ")
+        );
+    }
+    Ok(Some((run, stored)))
+}
+
+fn go(
+    config: &RunConfig,
+    mut ready: Ready,
+    dataset: &Dataset,
+    folder: &Path,
+    stored: Option<(RunFolder, StoredRun)>,
+    display: &Display,
+) -> Result<()> {
+    let split = match &stored {
+        Some((_, stored)) => stored.split()?,
+        None => {
+            let d = &config.dataset;
+            Split::draw(dataset, d.validation, d.test, config.seeds.split_stream())?
+        }
+    };
+    let plan = config.budget.plan(split.pool.len()).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    let mut learner = TorchLearner::new(
+        dataset,
+        &split.pool,
+        &config.model,
+        &config.recipe.resolve(),
+        config.seeds,
+        &config.compute.device,
+        config.compute.threads,
+    )?;
+    learner.check_needs(ready.strategy.needs())?;
+    let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
+    let mut oracle = DatasetOracle::new(dataset);
+    let (run_folder, position) = match stored {
+        Some((run_folder, stored)) => {
+            check_same(&stored.header, &header)?;
+            display.line(&format!("going on with round {} of {}", stored.rounds.len(), plan.rounds()));
+            (run_folder, stored.position()?)
+        }
+        None => {
+            let stream = config.seeds.initial_stream();
+            let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, stream)?;
+            let run_folder = RunFolder::create(folder, config, &header, &split, &initial, dataset)?;
+            let mut partition = Partition::new(&split.pool);
+            partition.acquire(Round(0), &initial)?;
+            (run_folder, Position { round: Round(0), partition, state: None })
+        }
+    };
+    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds() };
+    let mut parts = Parts {
+        dataset,
+        split: &split,
+        plan: &plan,
+        seeds: config.seeds,
+        learner: &mut learner,
+        strategy: &mut ready.strategy,
+        oracle: &mut oracle,
+        observer: &mut keeper,
+    };
+    run(&mut parts, position)?;
+    Ok(())
+}
+
+/// What must not have changed since the run was started.
+fn check_same(before: &Header, now: &Header) -> Result<()> {
+    let changed = |what: &str, before: &str, now: &str| -> Result<()> {
+        if before != now {
+            bail!(
+                "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old \
+                 one back, or start another run"
+            );
+        }
+        Ok(())
+    };
+    changed("dataset", &before.dataset.digest, &now.dataset.digest)?;
+    changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
+    changed("device", &before.backend, &now.backend)
+}
+
+/// Makes rounds durable and says what they brought.
+struct Keeper<'a> {
+    folder: RunFolder,
+    dataset: &'a Dataset,
+    display: &'a Display,
+    rounds: usize,
+}
+
+impl Observer for Keeper<'_> {
+    fn progress(&self) -> &dyn querist_core::observer::Progress {
+        self.display
+    }
+
+    fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.folder.commit(round, self.dataset).map_err(|error| format!("{error:#}"))?;
+        let r = round.record;
+        self.display.line(&format!(
+            "round {:>3} of {}  {:>6} labelled  accuracy {:>5.1} %  fit {:.1} s  query {:.2} s",
+            r.round,
+            self.rounds,
+            r.labelled,
+            r.metrics.accuracy * 100.0,
+            r.seconds.fit,
+            r.seconds.query
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! `querist study run`: a grid of strategies and seeds, each run in a process of its own.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use querist_core::config::{StudyConfig, schemas};
+use querist_loader::schema::Problem;
+use serde_json::Value;
+
+use crate::commands::report::{self, Format};
+use crate::config_file::ConfigFile;
+use crate::plugins;
+use crate::progress;
+use crate::run_folder::StoredRun;
+
+/// Compare strategies over seeds.
+#[derive(Debug, Subcommand)]
+pub enum StudyCommand {
+    /// Do every run of a study that is not finished yet.
+    Run(StudyRunArgs),
+}
+
+/// Do every run of a study that is not finished yet.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  querist study run examples/quick.toml --jobs 2 --out runs/quick")]
+pub struct StudyRunArgs {
+    /// Study file.
+    pub file: PathBuf,
+    /// Replace a value of the file, such as budget.batch=100.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Runs at the same time; each uses `compute.threads` threads.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub jobs: usize,
+    /// Folder of the study [default: runs/FILE].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Look for plugins here too, first.
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Vec<PathBuf>,
+    /// Device of training and features, instead of the file's.
+    #[arg(long, value_name = "cpu|cuda:N")]
+    pub device: Option<String>,
+    /// Form of the summary on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// One run of the grid.
+struct Job {
+    name: String,
+    folder: PathBuf,
+    file: PathBuf,
+}
+
+/// Runs the verb.
+pub fn main(command: &StudyCommand) -> Result<()> {
+    let StudyCommand::Run(args) = command;
+    let mut overrides = args.set.clone();
+    overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
+    let file = ConfigFile::read(&args.file, &overrides)?;
+    let config: StudyConfig = file.check(&schemas()["study"])?;
+    check_grid(&config, &file, &args.plugin_dir)?;
+    let out = args.out.clone().unwrap_or_else(|| {
+        let stem = args.file.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy());
+        PathBuf::from("runs").join(stem.as_ref())
+    });
+    progress::stop_on_interrupt()?;
+    let jobs = lay_out(&config, &out)?;
+    let total = jobs.len();
+    let (done, todo): (Vec<Job>, Vec<Job>) =
+        jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished().unwrap_or(false)));
+    eprintln!("study {}: {total} runs, {} of them finished already", out.display(), done.len());
+    let failed = work(todo, args, &out)?;
+    report::print(std::slice::from_ref(&out), args.format)?;
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => bail!(
+            "{} of {total} runs did not finish: {}\nhint: the logs in {} say why; start the study again to go on",
+            failed.len(),
+            failed.join(", "),
+            out.join("files").display()
+        ),
+    }
+}
+
+/// Everything about the grid that can be wrong is found before the first run.
+fn check_grid(config: &StudyConfig, file: &ConfigFile, plugin_dirs: &[PathBuf]) -> Result<()> {
+    let mut problems = Vec::new();
+    let mut labels = BTreeSet::new();
+    let listing = plugins::listing(plugin_dirs)?;
+    for (i, strategy) in config.strategies.iter().enumerate() {
+        let at = format!("/strategies/{i}");
+        if !labels.insert(strategy.label().to_owned()) {
+            let message = format!("a second strategy is labelled `{}`: give it a `label` of its own", strategy.label());
+            problems.push(Problem { pointer: at.clone(), message, help: None });
+        }
+        match listing.resolve(&strategy.id) {
+            Err(error) => {
+                problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
+            }
+            Ok(resolved) => {
+                let schema = querist_loader::schema::Schema::new(resolved.strategy.schema.clone())?;
+                let found = schema.problems(&Value::Object(strategy.params.clone()));
+                problems.extend(
+                    found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }),
+                );
+            }
+        }
+    }
+    let mut seeds = BTreeSet::new();
+    for (i, seed) in config.seeds.iter().enumerate().filter(|(_, seed)| !seeds.insert(**seed)) {
+        let message = format!("seed {seed} stands here twice");
+        problems.push(Problem { pointer: format!("/seeds/{i}"), message, help: None });
+    }
+    if problems.is_empty() { Ok(()) } else { Err(file.report(&problems, "").into()) }
+}
+
+/// Writes the run files; a study that is laid out already must be the same.
+fn lay_out(config: &StudyConfig, out: &Path) -> Result<Vec<Job>> {
+    let files = out.join("files");
+    fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
+    let mut jobs = Vec::new();
+    for &seed in &config.seeds {
+        for strategy in &config.strategies {
+            let name = format!("{}/seed-{seed}", strategy.label());
+            let file = files.join(format!("{}-s{seed}.toml", strategy.label()));
+            let text = toml::to_string(&config.run(strategy, seed))?;
+            let folder = out.join(&name);
+            if StoredRun::is_run(&folder) && fs::read_to_string(&file).is_ok_and(|before| before != text) {
+                bail!(
+                    "{} holds runs of another study: its `{name}` has another config\nhint: choose another `--out`",
+                    out.display()
+                );
+            }
+            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            jobs.push(Job { name, folder, file });
+        }
+    }
+    Ok(jobs)
+}
+
+/// Does the jobs, some at a time; returns the names of those that failed.
+fn work(todo: Vec<Job>, args: &StudyRunArgs, out: &Path) -> Result<Vec<String>> {
+    let total = todo.len();
+    let mut waiting: VecDeque<Job> = todo.into();
+    let mut running: Vec<(Job, Child, Instant)> = Vec::new();
+    let mut failed = Vec::new();
+    let mut ended = 0;
+    loop {
+        while running.len() < args.jobs.max(1) && !progress::stopped() {
+            let Some(job) = waiting.pop_front() else { break };
+            let child = start(&job, args, out)?;
+            running.push((job, child, Instant::now()));
+        }
+        if running.is_empty() {
+            failed.extend(waiting.into_iter().map(|job| job.name));
+            return Ok(failed);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let mut still = Vec::new();
+        for (job, mut child, since) in running {
+            match child.try_wait()? {
+                None => still.push((job, child, since)),
+                Some(status) => {
+                    ended += 1;
+                    let seconds = since.elapsed().as_secs_f64();
+                    let outcome = if status.success() { "done" } else { "FAILED" };
+                    eprintln!("[{ended}/{total}] {:<32} {outcome} in {seconds:.0} s{}", job.name, result_of(&job));
+                    if !status.success() {
+                        failed.push(job.name);
+                    }
+                }
+            }
+        }
+        running = still;
+    }
+}
+
+/// The last accuracy of a run, or the last line of its log.
+fn result_of(job: &Job) -> String {
+    let accuracy = StoredRun::read(&job.folder).ok().and_then(|run| {
+        let last = run.rounds.last()?.record.clone();
+        run.is_finished().ok()?.then(|| format!("  accuracy {:.1} %", last.metrics.accuracy * 100.0))
+    });
+    accuracy.unwrap_or_else(|| {
+        let log = fs::read_to_string(log_of(job)).unwrap_or_default();
+        log.lines().find(|line| line.starts_with("error")).map(|line| format!("  {line}")).unwrap_or_default()
+    })
+}
+
+fn log_of(job: &Job) -> PathBuf {
+    job.file.with_extension("log")
+}
+
+fn start(job: &Job, args: &StudyRunArgs, out: &Path) -> Result<Child> {
+    let log = File::create(log_of(job)).with_context(|| format!("cannot write in {}", out.display()))?;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(program);
+    command.arg("run").arg(&job.file).arg("--out").arg(&job.folder).arg("--resume").args(["--format", "csv"]);
+    for dir in &args.plugin_dir {
+        command.arg("--plugin-dir").arg(dir);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", job.name))
+}

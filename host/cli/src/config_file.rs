@@ -1,0 +1,283 @@
+//! Reading run and study files: every problem at once, at its place in the user's file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use querist_loader::schema::{Problem, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Number, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Bytes of a config file at most.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A config file as data, with the place of everything in it.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    name: String,
+    text: String,
+    value: Value,
+    /// Place of each value, by JSON pointer; of unknown keys the key.
+    spans: HashMap<String, Place>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    key: Option<Range<usize>>,
+    value: Range<usize>,
+}
+
+impl ConfigFile {
+    /// Reads a TOML file and applies `--set key=value` overrides.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let name = path.display().to_string();
+        let size = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?.len();
+        anyhow::ensure!(size <= MAX_BYTES, "{name} has {size} bytes; a config file has at most {MAX_BYTES}");
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let mut file = Self::parse(name, text)?;
+        for assignment in overrides {
+            file.set(assignment)?;
+        }
+        Ok(file)
+    }
+
+    fn parse(name: String, text: String) -> Result<Self> {
+        let table = match DeTable::parse(&text) {
+            Ok(table) => table,
+            Err(error) => {
+                let problem = Located {
+                    message: error.message().to_owned(),
+                    help: None,
+                    span: error.span(),
+                    origin: None,
+                };
+                return Err(Problems::new(&name, &text, "not valid TOML", vec![problem]).into());
+            }
+        };
+        let mut spans = HashMap::new();
+        let value = convert_table(table.get_ref(), "", &mut spans);
+        Ok(Self { name, text, value, spans })
+    }
+
+    /// The data.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The data as a typed config, checked against its schema.
+    pub fn check<T: DeserializeOwned>(&self, schema: &Value) -> Result<T> {
+        let problems = Schema::new(schema.clone())?.problems(&self.value);
+        if !problems.is_empty() {
+            return Err(self.report(&problems, "").into());
+        }
+        serde_json::from_value(self.value.clone()).with_context(|| self.name.clone())
+    }
+
+    /// Problems with the part of the file at `pointer`, as one report.
+    pub fn report(&self, problems: &[Problem], pointer: &str) -> Problems {
+        let located = problems.iter().map(|problem| {
+            let at = format!("{pointer}{}", problem.pointer);
+            Located {
+                message: problem.message.clone(),
+                help: problem.help.clone(),
+                span: self.span_of(&at, problem.message.starts_with("unknown key")),
+                origin: Some(at),
+            }
+        });
+        let count = problems.len();
+        let title = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
+        Problems::new(&self.name, &self.text, &title, located.collect())
+    }
+
+    /// The place of a pointer, or of the nearest thing around it.
+    fn span_of(&self, pointer: &str, key: bool) -> Option<Range<usize>> {
+        let mut at = pointer;
+        loop {
+            if let Some(place) = self.spans.get(at) {
+                let exact = at == pointer;
+                let key_first = (key || !exact).then(|| place.key.clone()).flatten();
+                return Some(key_first.unwrap_or_else(|| place.value.clone()));
+            }
+            at = at.rsplit_once('/')?.0;
+        }
+    }
+
+    fn set(&mut self, assignment: &str) -> Result<()> {
+        let (path, text) = assignment
+            .split_once('=')
+            .with_context(|| format!("`--set {assignment}`: write key=value, such as budget.batch=100"))?;
+        let keys: Vec<&str> = path.trim().split('.').collect();
+        anyhow::ensure!(keys.iter().all(|key| !key.is_empty()), "`--set {assignment}`: the key has an empty part");
+        // What is no TOML value is a string, so that nobody needs to quote twice.
+        let value = match DeValue::parse(text.trim()) {
+            Ok(value) => convert(value.get_ref(), "", &mut HashMap::new()),
+            Err(_) => Value::String(text.trim().to_owned()),
+        };
+        let mut here = &mut self.value;
+        for (i, key) in keys.iter().enumerate() {
+            let object = here.as_object_mut().with_context(|| {
+                format!("`--set {assignment}`: `{}` is no table", keys[..i].join("."))
+            })?;
+            here = object.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
+        }
+        *here = value;
+        // What was set has no place in the file any more.
+        let pointer = format!("/{}", keys.join("/"));
+        self.spans.retain(|at, _| *at != pointer && !at.starts_with(&format!("{pointer}/")));
+        Ok(())
+    }
+}
+
+fn convert_table(table: &DeTable<'_>, pointer: &str, spans: &mut HashMap<String, Place>) -> Value {
+    let entry = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+        let name = key.get_ref().to_string();
+        let at = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+        spans.insert(at.clone(), Place { key: Some(key.span()), value: value.span() });
+        let value = convert(value.get_ref(), &at, spans);
+        (name, value)
+    };
+    Value::Object(table.iter().map(entry).collect())
+}
+
+fn convert(value: &DeValue<'_>, pointer: &str, spans: &mut HashMap<String, Place>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Integer(digits) => {
+            let (text, radix) = (digits.as_str(), digits.radix());
+            let unsigned = u64::from_str_radix(text, radix).map(Number::from);
+            let number = unsigned.or_else(|_| i64::from_str_radix(text, radix).map(Number::from));
+            number.map_or_else(|_| Value::String(text.to_owned()), Value::Number)
+        }
+        DeValue::Float(digits) => {
+            let number = digits.as_str().parse().ok().and_then(Number::from_f64);
+            // JSON has no infinities; as text it is refused where a number is wanted.
+            number.map_or_else(|| Value::String(digits.as_str().to_owned()), Value::Number)
+        }
+        DeValue::Datetime(moment) => Value::String(moment.to_string()),
+        DeValue::Array(items) => {
+            let item = |(i, item): (usize, &Spanned<DeValue<'_>>)| {
+                let at = format!("{pointer}/{i}");
+                spans.insert(at.clone(), Place { key: None, value: item.span() });
+                convert(item.get_ref(), &at, spans)
+            };
+            Value::Array(items.iter().enumerate().map(item).collect())
+        }
+        DeValue::Table(table) => convert_table(table, pointer, spans),
+    }
+}
+
+#[derive(Debug)]
+struct Located {
+    message: String,
+    help: Option<String>,
+    span: Option<Range<usize>>,
+    origin: Option<String>,
+}
+
+/// Everything that is wrong with a config file.
+#[derive(Debug)]
+pub struct Problems {
+    title: String,
+    source: NamedSource<String>,
+    problems: Vec<Located>,
+}
+
+impl Problems {
+    fn new(name: &str, text: &str, title: &str, problems: Vec<Located>) -> Self {
+        Self {
+            title: format!("{name}: {title}"),
+            source: NamedSource::new(name, text.to_owned()).with_language("TOML"),
+            problems,
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.title)
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Diagnostic for Problems {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let mut lines = Vec::new();
+        for problem in &self.problems {
+            let place = problem.origin.as_deref().map(|at| at.trim_start_matches('/').replace('/', "."));
+            match (&problem.span, &problem.help, place) {
+                (Some(_), Some(help), Some(place)) => lines.push(format!("{place}: {help}")),
+                (Some(_), Some(help), None) => lines.push(help.clone()),
+                (None, help, place) => {
+                    let place = place.filter(|place| !place.is_empty()).unwrap_or_else(|| "the file".to_owned());
+                    let help = help.as_deref().map(|help| format!(" ({help})")).unwrap_or_default();
+                    lines.push(format!("{place}: {}{help}", problem.message));
+                }
+                (Some(_), None, _) => {}
+            }
+        }
+        (!lines.is_empty()).then(|| Box::new(lines.join("\n")) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.problems.iter().filter_map(|problem| {
+            let span = problem.span.clone()?;
+            Some(LabeledSpan::new(Some(problem.message.clone()), span.start, span.len()))
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use querist_core::config::{RunConfig, schemas};
+
+    use super::*;
+
+    fn report(text: &str) -> String {
+        let file = ConfigFile::parse("run.toml".to_owned(), text.to_owned()).unwrap();
+        let error = file.check::<RunConfig>(&schemas()["run"]).unwrap_err();
+        let problems = error.downcast_ref::<Problems>().unwrap();
+        let mut out = String::new();
+        let theme = miette::GraphicalTheme::unicode_nocolor();
+        miette::GraphicalReportHandler::new_themed(theme).render_report(&mut out, problems).unwrap();
+        out
+    }
+
+    #[test]
+    fn all_problems_stand_at_their_lines() {
+        let out = report(
+            "version = 1\ndataset = { name = \"digits\", tset = 300 }\nstrategy = { id = \"random\" }\n\
+             [budget]\ninitial = 0\nbatch = 10\nrounds = \"many\"\n[model]\ndropout = 1.5\n",
+        );
+        for part in ["4 problems", "unknown key `tset`", "did you mean `test`?", "0 is less than", "1.5 is greater"] {
+            assert!(out.contains(part), "{part} is missing in\n{out}");
+        }
+        assert!(out.contains("rounds = \"many\""), "{out}");
+    }
+
+    #[test]
+    fn overrides_go_through_the_same_check() {
+        let text = "version = 1\ndataset = { name = \"digits\", test = 300 }\nstrategy = { id = \"random\" }\n\
+                    budget = { initial = 10, batch = 5, rounds = 2 }\n";
+        let mut file = ConfigFile::parse("run.toml".to_owned(), text.to_owned()).unwrap();
+        for assignment in ["budget.batch=7", "strategy.id=badge", "strategy.params.first=uniform", "seeds.root=3"] {
+            file.set(assignment).unwrap();
+        }
+        let config: RunConfig = file.check(&schemas()["run"]).unwrap();
+        assert_eq!((config.strategy.id.as_str(), config.seeds.root), ("badge", 3));
+        assert_eq!(config.strategy.params["first"], "uniform");
+        assert!(file.set("budget").is_err() && file.set("budget.batch.x=1").is_err() && file.set(".=1").is_err());
+        file.set("budget.batch=-1").unwrap();
+        assert!(file.check::<RunConfig>(&schemas()["run"]).is_err());
+    }
+}

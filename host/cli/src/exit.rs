@@ -1,0 +1,53 @@
+//! How the program ends.
+
+use std::process::ExitCode;
+
+/// Wrong usage or a wrong config: exit code 2 instead of 1.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Prints an error with its causes and hints, and gives the exit code that it stands for.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    use std::io::{ErrorKind, Write};
+    let broken_pipe = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(broken_pipe)) {
+        // Whoever reads our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let mut stderr = std::io::stderr().lock();
+    if let Some(problems) = error.downcast_ref::<crate::config_file::Problems>() {
+        let mut text = String::new();
+        let _ = miette::GraphicalReportHandler::new().render_report(&mut text, problems);
+        let _ = write!(stderr, "{text}");
+        return ExitCode::from(2);
+    }
+    let mut said = error.to_string();
+    let _ = writeln!(stderr, "error: {said}");
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            let _ = writeln!(stderr, "  caused by: {text}");
+            said = text;
+        }
+    }
+    let hint = error.chain().find_map(|cause| {
+        let of_query = cause.downcast_ref::<querist_core::QueryError>().and_then(|error| error.hint.clone());
+        of_query.or_else(|| match cause.downcast_ref::<querist_core::RunError>()? {
+            querist_core::RunError::Query(error) => error.hint.clone(),
+            _ => None,
+        })
+    });
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+    let usage = error.chain().any(|cause| cause.is::<Usage>());
+    ExitCode::from(if usage { 2 } else { 1 })
+}

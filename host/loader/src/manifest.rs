@@ -1,0 +1,315 @@
+//! What a package says of itself, in its folder and inside its artifact.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use querist_core::StrategyKind;
+use querist_protocol::{API_VERSION, Capability, Description, Need, StrategyDescription};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::schema::Schema;
+
+/// Name of the manifest in a package folder.
+pub const FILE: &str = "plugin.toml";
+/// Name of the custom section that carries the same manifest inside a component.
+pub const SECTION: &str = "querist:manifest";
+/// Bytes of a component at most.
+pub const MAX_ARTIFACT_BYTES: u64 = 64 << 20;
+/// Bytes of a manifest or schema file at most.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// Strategies in a package at most.
+const MAX_STRATEGIES: usize = 256;
+/// Interfaces that a component may import start with this.
+const OUR_INTERFACES: &str = "querist:strategy/";
+
+/// `plugin.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format: 1.
+    pub manifest: u32,
+    /// Package name in kebab-case.
+    pub package: String,
+    /// Package version, semver.
+    pub version: String,
+    /// How the artifact is run.
+    pub kind: StrategyKind,
+    /// Version of the boundary that it was built for.
+    pub api: String,
+    /// The artifact's file name, in the same folder.
+    pub artifact: String,
+    /// The strategies.
+    #[serde(rename = "strategy")]
+    pub strategies: Vec<ManifestStrategy>,
+}
+
+/// One strategy in `plugin.toml`; its schema is a file of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestStrategy {
+    /// Id in kebab-case.
+    pub id: String,
+    /// One line that says what it asks for.
+    pub summary: String,
+    /// The paper it follows.
+    pub paper: String,
+    /// Whether it scores rows one by one.
+    pub scorer: bool,
+    /// Other names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Needs under the default parameters.
+    pub needs: Vec<String>,
+    /// Declared powers beyond arrays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<Capability>,
+    /// File name of the schema, in the same folder.
+    pub schema: String,
+}
+
+impl Manifest {
+    /// The manifest of a described package with its schema files' contents.
+    pub fn of(description: &Description, artifact: &str) -> Self {
+        let strategy = |s: &StrategyDescription| ManifestStrategy {
+            id: s.id.clone(),
+            summary: s.summary.clone(),
+            paper: s.paper.clone(),
+            scorer: s.scorer,
+            aliases: s.aliases.clone(),
+            needs: s.needs.clone(),
+            capabilities: s.capabilities.clone(),
+            schema: format!("{}.schema.json", s.id),
+        };
+        Self {
+            manifest: 1,
+            package: description.package.clone(),
+            version: description.version.clone(),
+            kind: StrategyKind::Wasm,
+            api: description.api.clone(),
+            artifact: artifact.to_owned(),
+            strategies: description.strategies.iter().map(strategy).collect(),
+        }
+    }
+}
+
+/// A package whose files were read and fit each other. No code of it has run.
+#[derive(Debug, Clone)]
+pub struct CheckedPackage {
+    /// What it says of itself.
+    pub description: Description,
+    /// How its artifact is run.
+    pub kind: StrategyKind,
+    /// The artifact.
+    pub artifact: PathBuf,
+    /// SHA-256 of the artifact, in hex.
+    pub digest: String,
+}
+
+/// Why a package cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct RefusedPackage {
+    /// What is wrong, and what to do.
+    pub reason: String,
+}
+
+fn refuse<T>(reason: impl Into<String>) -> Result<T, RefusedPackage> {
+    Err(RefusedPackage { reason: reason.into() })
+}
+
+/// Reads a package from its folder, or from one bare `.wasm` file.
+///
+/// # Errors
+/// If a file is missing, too large, malformed, of another boundary version, imports what it must not, or if manifest
+/// and artifact disagree.
+pub fn read(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
+    if path.is_dir() { read_folder(path) } else { read_artifact(path) }
+}
+
+fn read_folder(folder: &Path) -> Result<CheckedPackage, RefusedPackage> {
+    let text = read_text(&folder.join(FILE))?;
+    let manifest: Manifest =
+        toml::from_str(&text).map_err(|error| RefusedPackage { reason: format!("{FILE}: {error}") })?;
+    if manifest.manifest != 1 {
+        return refuse(format!("{FILE}: manifest version {}, this host reads version 1", manifest.manifest));
+    }
+    if manifest.kind != StrategyKind::Wasm {
+        return refuse(format!("{FILE}: packages of kind `{}` cannot be run by this host", manifest.kind));
+    }
+    let artifact = inside(folder, &manifest.artifact)?;
+    let package = read_artifact(&artifact)?;
+    let mut described = Manifest::of(&package.description, &manifest.artifact);
+    for (found, strategy) in described.strategies.iter_mut().zip(&manifest.strategies) {
+        found.schema.clone_from(&strategy.schema);
+    }
+    if described != manifest {
+        return refuse(format!("{FILE} and {} disagree: pack the artifact again", manifest.artifact));
+    }
+    for (strategy, entry) in package.description.strategies.iter().zip(&manifest.strategies) {
+        let text = read_text(&inside(folder, &entry.schema)?)?;
+        let schema: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| RefusedPackage { reason: format!("{}: {error}", entry.schema) })?;
+        if schema != strategy.schema {
+            return refuse(format!("{} and {} disagree: pack the artifact again", entry.schema, manifest.artifact));
+        }
+    }
+    Ok(package)
+}
+
+/// Reads and checks a component with its embedded manifest.
+fn read_artifact(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
+    let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
+    let description = embedded(&bytes)?;
+    check_description(&description)?;
+    Ok(CheckedPackage {
+        description,
+        kind: StrategyKind::Wasm,
+        artifact: path.to_owned(),
+        digest: hex_sha256(&bytes),
+    })
+}
+
+/// The embedded description of a component, once its imports were found to be ours alone.
+///
+/// # Errors
+/// If it is no component, imports anything else, or carries no manifest.
+pub fn embedded(bytes: &[u8]) -> Result<Description, RefusedPackage> {
+    match scan(bytes)? {
+        Some(section) => serde_json::from_slice(section)
+            .map_err(|error| RefusedPackage { reason: format!("embedded manifest: {error}") }),
+        None => refuse("the component carries no manifest: make a package of it with `querist plugin pack`"),
+    }
+}
+
+/// Checks the imports of a component and finds its manifest section. Only the outermost level counts: inner components
+/// can import nothing that the outermost does not hand them.
+pub fn scan(bytes: &[u8]) -> Result<Option<&[u8]>, RefusedPackage> {
+    use wasmparser::{Encoding, Parser, Payload};
+    let broken = |error: wasmparser::BinaryReaderError| RefusedPackage {
+        reason: format!("not a WebAssembly component: {error}"),
+    };
+    let mut depth = 0usize;
+    let mut foreign = Vec::new();
+    let mut section = None;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(broken)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                return refuse(
+                    "a core module, not a component: make a package of it with `querist plugin pack FILE --out DIR`",
+                );
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    let name = import.map_err(broken)?.name.name;
+                    if !name.starts_with(OUR_INTERFACES) {
+                        foreign.push(name.to_owned());
+                    }
+                }
+            }
+            Payload::CustomSection(custom) if depth == 0 && custom.name() == SECTION => {
+                section = Some(custom.data_offset()..custom.data_offset() + custom.data().len());
+            }
+            _ => {}
+        }
+    }
+    if !foreign.is_empty() {
+        foreign.truncate(8);
+        return refuse(format!(
+            "imports {}, but a sandboxed strategy may import only {OUR_INTERFACES}*: build it for the target \
+             wasm32-unknown-unknown, without WASI (componentize-py: --stub-wasi)",
+            foreign.join(", ")
+        ));
+    }
+    Ok(section.map(|range| &bytes[range]))
+}
+
+/// Checks what a description claims, before anyone relies on it.
+///
+/// # Errors
+/// The first claim that does not hold.
+pub fn check_description(description: &Description) -> Result<(), RefusedPackage> {
+    if description.api != API_VERSION {
+        return refuse(format!(
+            "built for boundary version {}, this host speaks {API_VERSION}: {}",
+            description.api,
+            "rebuild it with the SDK of this release, or use the host it was built for"
+        ));
+    }
+    check_name("package", &description.package)?;
+    if description.version.is_empty() || description.version.len() > 64 {
+        return refuse("the package's version is empty or longer than 64 characters");
+    }
+    if description.strategies.is_empty() || description.strategies.len() > MAX_STRATEGIES {
+        return refuse(format!("{} strategies; a package has 1 to {MAX_STRATEGIES}", description.strategies.len()));
+    }
+    for (i, strategy) in description.strategies.iter().enumerate() {
+        check_name("strategy", &strategy.id)?;
+        if description.strategies[..i].iter().any(|other| other.id == strategy.id) {
+            return refuse(format!("strategy `{}` stands in the manifest twice", strategy.id));
+        }
+        if strategy.summary.len() > 400 || strategy.paper.len() > 1000 || strategy.aliases.len() > 32 {
+            return refuse(format!("strategy `{}`: summary, paper or list of aliases is too long", strategy.id));
+        }
+        for need in &strategy.needs {
+            let parsed: Result<Need, _> = need.parse();
+            parsed.map_err(|error| RefusedPackage { reason: format!("strategy `{}`: {error}", strategy.id) })?;
+        }
+        Schema::new(strategy.schema.clone())
+            .map_err(|error| RefusedPackage { reason: format!("strategy `{}`: {error}", strategy.id) })?;
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
+    let fits = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.starts_with('-');
+    if fits {
+        Ok(())
+    } else {
+        let shown: String = name.chars().take(80).collect();
+        refuse(format!("{what} name `{shown}`; names are 1 to 64 of a-z, 0-9 and `-`"))
+    }
+}
+
+/// A file name that stays in its folder.
+fn inside(folder: &Path, name: &str) -> Result<PathBuf, RefusedPackage> {
+    let mut parts = Path::new(name).components();
+    match (parts.next(), parts.next()) {
+        (Some(std::path::Component::Normal(part)), None) => Ok(folder.join(part)),
+        _ => refuse(format!("{FILE} names the file `{name}`; a package's files lie in its own folder")),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, RefusedPackage> {
+    String::from_utf8(read_capped(path, MAX_TEXT_BYTES)?)
+        .map_err(|_| RefusedPackage { reason: format!("{}: not UTF-8", file_name(path)) })
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, RefusedPackage> {
+    let fail = |error: std::io::Error| RefusedPackage { reason: format!("{}: {error}", file_name(path)) };
+    let file = File::open(path).map_err(fail)?;
+    if !file.metadata().map_err(fail)?.is_file() {
+        return refuse(format!("{}: not a file", file_name(path)));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit {
+        return refuse(format!("{}: larger than the limit of {limit} bytes", file_name(path)));
+    }
+    Ok(bytes)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// SHA-256 in hex.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,94 @@
+//! Making a package of what an author's compiler made.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wasm_encoder::{CustomSection, Encode, Section};
+
+use crate::cache::write_whole;
+use crate::manifest::{self, FILE, Manifest, RefusedPackage, SECTION};
+use crate::sandbox::{Sandbox, SandboxError};
+use crate::wasm;
+
+/// Makes a package folder of a core module (as cargo builds it for `wasm32-unknown-unknown`) or of a component.
+///
+/// The artifact is asked once, in the sandbox, to describe itself; manifest and schema files are written from the
+/// answer, and the same is embedded in the artifact. Returns the folder, `out/PACKAGE`.
+///
+/// # Errors
+/// If the artifact is refused, does not answer, or the folder cannot be written.
+pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, PackError> {
+    let bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
+    let component = componentise(&bytes)?;
+    manifest::scan(&component)?;
+
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error: std::io::Error| PackError::Write { path, reason: error.to_string() }
+    };
+    fs::create_dir_all(out).map_err(failed(out))?;
+    let bare = tempfile::NamedTempFile::new_in(out).map_err(failed(out))?;
+    fs::write(bare.path(), &component).map_err(failed(bare.path()))?;
+    let loaded = sandbox.load(bare.path(), &manifest::hex_sha256(&component))?;
+    let description = wasm::describe(sandbox, &loaded).map_err(PackError::Describe)?;
+    manifest::check_description(&description)?;
+
+    let folder = out.join(&description.package);
+    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    let artifact = format!("{}.wasm", description.package);
+    let packed = with_section(component, &description)?;
+    let manifest = Manifest::of(&description, &artifact);
+    let text = toml::to_string(&manifest).map_err(|error| PackError::Encode(error.to_string()))?;
+    let mut files = vec![(artifact, packed), (FILE.to_owned(), text.into_bytes())];
+    for (strategy, entry) in description.strategies.iter().zip(&manifest.strategies) {
+        let schema =
+            serde_json::to_string_pretty(&strategy.schema).map_err(|error| PackError::Encode(error.to_string()))?;
+        files.push((entry.schema.clone(), (schema + "\n").into_bytes()));
+    }
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        write_whole(&path, &bytes).map_err(failed(&path))?;
+    }
+    manifest::read(&folder)?;
+    Ok(folder)
+}
+
+/// Wraps a core module into a component; a component stays as it is, without an earlier manifest.
+fn componentise(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
+    let encode = |error: String| PackError::Encode(error);
+    if wasmparser::Parser::is_component(bytes) {
+        return match manifest::scan(bytes)? {
+            None => Ok(bytes.to_vec()),
+            Some(_) => Err(encode("this component is packed already: pack the module it was made from".to_owned())),
+        };
+    }
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(bytes)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| encode(format!("{error:#}")))
+}
+
+fn with_section(mut component: Vec<u8>, description: &querist_protocol::Description) -> Result<Vec<u8>, PackError> {
+    let json = serde_json::to_vec(description).map_err(|error| PackError::Encode(error.to_string()))?;
+    let section = CustomSection { name: SECTION.into(), data: json.into() };
+    component.push(section.id());
+    section.encode(&mut component);
+    Ok(component)
+}
+
+/// Why no package was made.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum PackError {
+    #[error(transparent)]
+    Refused(#[from] RefusedPackage),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("the plugin does not describe itself: {0}")]
+    Describe(String),
+    #[error("the component cannot be made: {0}")]
+    Encode(String),
+    #[error("{}: {reason}", path.display())]
+    Write { path: PathBuf, reason: String },
+}
