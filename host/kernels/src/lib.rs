@@ -1,1 +1,32 @@
 //! The linear algebra that strategies call, on the CPU.
+//!
+//! A [`Session`] answers [`querist_protocol::HostCalls`] for one instance of a strategy. All sessions of a query share
+//! the arrays and the threads ([`Shared`]) and the limits ([`Control`]).
+//!
+//! # Arithmetic
+//! Every result is defined to the last bit, and neither the number of threads nor the CPU changes it. Inputs are `f32`,
+//! widened to `f64` before the first operation; sums over columns run in sixteen lanes (column modulo 16) that a fixed
+//! tree joins; a product and a sum are two roundings, never fused. Faster arithmetic is used only to prove that a pair
+//! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition.
+#![deny(missing_docs)]
+
+mod check;
+mod control;
+mod distance;
+mod filter;
+mod graph;
+mod kmeans;
+mod matrix;
+mod memory;
+mod nearest;
+mod points;
+mod rank;
+mod session;
+mod simd;
+mod uncertainty;
+mod workers;
+
+pub use control::{Control, Limits, LogLine};
+pub use session::{Session, Setup, SetupError, Shared};
+#[doc(hidden)]
+pub use simd::limit_instructions;

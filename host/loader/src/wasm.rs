@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::Phase;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage};
-use querist_kernels::{Control, Session, SessionLimits, Shared, top_rows};
+use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_kernels::{Control, Session, Setup, SetupError, Shared};
 use querist_protocol::{
-    Fault, FaultCode, HostCalls, Need, QueryInfo, Selection, StrategyDescription, TILE_BYTES, names,
+    Fault, FaultCode, HostCalls, Need, Selection, StrategyDescription, TILE_BYTES, names,
 };
 use serde_json::Value;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
@@ -75,8 +75,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 /// Asks a component to describe itself.
 pub(crate) fn describe(sandbox: &Sandbox, component: &Component) -> Result<querist_protocol::Description, String> {
     let limits = Limits { time: Duration::from_secs(10), ..Limits::default() };
-    let control = Arc::new(control(&limits));
-    let shared = Arc::new(Shared::without_arrays(control.clone(), session_limits(&limits)));
+    let shared = no_query(&limits).map_err(|failure| failure.message)?;
     let text = call_once(sandbox, component, &shared, &limits, |plugin, store| {
         plugin.querist_strategy_strategies().call_describe(store)
     })
@@ -84,12 +83,33 @@ pub(crate) fn describe(sandbox: &Sandbox, component: &Component) -> Result<queri
     serde_json::from_str(&text).map_err(|error| format!("`describe` gave no description: {error}"))
 }
 
-fn control(limits: &Limits) -> Control {
-    Control::new(Some(Instant::now() + limits.time), limits.memory, limits.log)
+fn control(limits: &Limits) -> Arc<Control> {
+    let shares = querist_kernels::Limits {
+        memory: limits.memory,
+        handles: limits.handles,
+        log_bytes: limits.log as u64,
+    };
+    Arc::new(Control::new(shares, Some(Instant::now() + limits.time)))
 }
 
-fn session_limits(limits: &Limits) -> SessionLimits {
-    SessionLimits { handles: limits.handles, threads: 1 }
+/// What instances reach while they are asked about themselves: nothing.
+fn no_query(limits: &Limits) -> Result<Arc<Shared>, Failure> {
+    let arrays = Arrays::new(Vec::new(), Vec::new(), 1, std::collections::BTreeMap::new())
+        .map_err(|error| Failure::new(QueryErrorKind::Failed, error.to_string()))?;
+    let setup = Setup {
+        arrays,
+        needs: Vec::new(),
+        batch: 0,
+        round: Round(0),
+        seeds: Seeds::default(),
+        strategy: String::new(),
+        threads: 1,
+    };
+    Shared::new(setup, control(limits)).map(Arc::new).map_err(|error| setup_failure(&error))
+}
+
+fn setup_failure(error: &SetupError) -> Failure {
+    Failure::new(QueryErrorKind::Failed, error.to_string())
 }
 
 /// Runs one call of a fresh instance under the clock.
@@ -164,8 +184,8 @@ impl Instance {
         rows: std::ops::Range<usize>,
         limits: &Limits,
     ) -> Result<Self, Failure> {
-        let state =
-            CallState { session: Session::new(shared.clone(), rows), limiter: Limiter::new(limits.memory) };
+        let session = Session::tile(shared.clone(), rows).map_err(|fault| fault_failure(&fault))?;
+        let state = CallState { session, limiter: Limiter::new(limits.memory) };
         let mut store = Store::new(sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
         let fuel = limits.fuel.unwrap_or(UNLIMITED_FUEL);
@@ -222,7 +242,7 @@ impl Failure {
 fn explain(store: &Store<CallState>, error: &wasmtime::Error) -> Failure {
     let state = store.data();
     let control = state.session.control();
-    if let Some(panic) = control.take_panic() {
+    if let Some(panic) = control.panic_text() {
         return Failure::new(QueryErrorKind::Panic, format!("the plugin panicked: {panic}"));
     }
     if let Err(fault) = control.check() {
@@ -348,8 +368,7 @@ impl WasmStrategy {
 
     fn ask_needs(&self) -> Result<Vec<Need>, Failure> {
         let limits = Limits { time: Duration::from_secs(10).min(self.limits.time), ..self.limits };
-        let control = Arc::new(control(&limits));
-        let shared = Arc::new(Shared::without_arrays(control, session_limits(&limits)));
+        let shared = no_query(&limits)?;
         let (id, params) = (&self.identity.id, &self.params);
         let answer = call_once(&self.sandbox, &self.component, &shared, &limits, |plugin, store| {
             plugin.querist_strategy_strategies().call_needs(store, id, params)
@@ -400,6 +419,7 @@ impl WasmStrategy {
         let tiles = rows.div_ceil(tile);
         let next = AtomicUsize::new(0);
         let work = || {
+            let progress = Session::new(shared.clone());
             let mut mine = Vec::new();
             let mut cost = Cost::default();
             loop {
@@ -412,7 +432,7 @@ impl WasmStrategy {
                 cost.fuel += tile_cost.fuel;
                 cost.memory = cost.memory.max(tile_cost.memory);
                 mine.push((number, scores));
-                shared.control().set_progress(number as u64 + 1, tiles as u64);
+                progress.progress(number as u64 + 1, tiles as u64).map_err(|fault| fault_failure(&fault))?;
             }
         };
         let workers = self.threads.clamp(1, tiles.max(1));
@@ -436,8 +456,7 @@ impl WasmStrategy {
         if !second.is_empty() && second.len() != primary.len() {
             return Err(Failure::new(QueryErrorKind::Contract, "some tiles have tie-breakers and some have none"));
         }
-        let second = (!second.is_empty()).then_some(&second[..]);
-        let picked = top_rows(&primary, second, query.batch.min(rows), None);
+        let picked = rank(shared, &primary, &second, query.batch.min(rows)).map_err(|fault| fault_failure(&fault))?;
         let scores = picked.iter().map(|&row| primary[row as usize]).collect();
         Ok((Selection { rows: picked, scores, ..Selection::default() }, cost))
     }
@@ -486,6 +505,14 @@ impl WasmStrategy {
         // Rows without inputs still have an id and a score.
         (TILE_BYTES / row_bytes.max(16)).max(1)
     }
+}
+
+/// Rows of the largest scores.
+fn rank(shared: &Arc<Shared>, primary: &[f64], second: &[f64], count: usize) -> Result<Vec<u32>, Fault> {
+    let session = Session::new(shared.clone());
+    let vector = session.vector(primary)?;
+    let second = if second.is_empty() { None } else { Some(session.vector(second)?) };
+    session.vector_top(vector, second, count as u32, None)
 }
 
 struct TileScores {
@@ -539,29 +566,22 @@ impl Strategy for WasmStrategy {
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         let clock = Instant::now();
-        let control = Arc::new(control(&self.limits));
-        let info = QueryInfo {
-            rows: query.arrays.ids().len() as u32,
-            first_row: 0,
-            labelled_rows: query.arrays.labelled_ids().len() as u32,
-            classes: query.arrays.classes() as u32,
-            batch: u32::try_from(query.batch).unwrap_or(u32::MAX),
-            round: query.round.0,
+        let control = control(&self.limits);
+        let setup = Setup {
+            arrays: query.arrays.clone(),
+            needs: self.needs.clone(),
+            batch: query.batch.min(u32::MAX as usize),
+            round: query.round,
+            seeds: query.seeds,
+            strategy: self.identity.id.clone(),
+            // Tiles of a scorer run in parallel already.
+            threads: if self.description.scorer { 1 } else { self.threads },
         };
-        let threads = if self.description.scorer { 1 } else { self.threads };
-        let limits = SessionLimits { threads, ..session_limits(&self.limits) };
-        let shared = Arc::new(Shared::new(
-            query.arrays.clone(),
-            &self.needs,
-            info,
-            query.seeds,
-            self.identity.id.clone(),
-            control.clone(),
-            limits,
-        ));
-        let answer = self.answer(query, &shared);
-        for (level, line) in control.take_log() {
-            query.progress.log(level, &line);
+        let answer = Shared::new(setup, control.clone())
+            .map_err(|error| setup_failure(&error))
+            .and_then(|shared| self.answer(query, &Arc::new(shared)));
+        for line in control.take_log() {
+            query.progress.log(line.level, &line.message);
         }
         let (selection, cost) = answer.map_err(|failure| self.error(failure))?;
         let usage = Usage {

@@ -1,0 +1,282 @@
+//! Bounds on many distances at once from single-precision matrix products.
+//!
+//! A product x·y of D columns in `f32`, summed in any order, is wrong by at most D 2⁻²⁴ ‖x‖‖y‖ and a little for
+//! underflow; so distances made from it and from exact norms have rigorous bounds. Whatever the bounds leave open is
+//! computed by [`Points::raw_distance`], so the product's own rounding never reaches a result.
+
+use std::ops::Range;
+
+use querist_protocol::{Fault, Metric};
+
+use crate::control::Control;
+use crate::matrix::Matrix;
+use crate::memory::Charged;
+use crate::points::Points;
+use crate::simd::for_each_cpu;
+use crate::workers::Workers;
+
+/// Rows of one product.
+pub(crate) const TILE_ROWS: usize = 128;
+/// Centres of one product at most.
+const TILE_CENTRES: usize = 512;
+/// Below this many centres a product gains nothing.
+const FEWEST_CENTRES: usize = 12;
+
+/// Below this squared norm, underflow may matter to an angle.
+const SMALLEST_ANGLE: f64 = 1e-30;
+
+/// Raw distances of `rows` to `centres`, bounded: row term + centre term - row scale * centre scale * product.
+pub(crate) struct Filter<'a> {
+    pub(crate) rows: &'a Points,
+    pub(crate) centres: &'a Points,
+    pub(crate) metric: Metric,
+    low: Charged<f64>,
+    high: Charged<f64>,
+    scale: Charged<f64>,
+    /// Error of a product over the product of norms.
+    relative: f64,
+    absolute: f64,
+    largest: crate::points::Norms,
+    tile_centres: usize,
+}
+
+/// What does not depend on the centre.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowTerms {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    scale: f64,
+}
+
+/// Products of one block of rows with one block of centres.
+pub(crate) struct Tile {
+    products: Vec<f32>,
+    second: Vec<f32>,
+    centres: Range<usize>,
+}
+
+impl<'a> Filter<'a> {
+    /// Bounds between two sets that fit each other, or `None` where single precision cannot give any worth having.
+    pub(crate) fn new(
+        workers: &Workers,
+        rows: &'a Points,
+        centres: &'a Points,
+        metric: Metric,
+    ) -> Result<Option<Self>, Fault> {
+        let width = rows.width();
+        let (x, y) = (rows.largest_norms(), centres.largest_norms());
+        // A product may not overflow, nor may its factors; each is at most the product of norms.
+        let safe = |a: f64, b: f64| a.sqrt() * b.sqrt() < 1e37;
+        let in_range = safe(x.whole, y.whole) && safe(x.left, y.left) && safe(x.right, y.right);
+        let has_columns = match rows.as_factored() {
+            Some(factors) => factors.left.columns() > 0 && factors.right.columns() > 0,
+            None => width > 0,
+        };
+        let tiny = |&norm: &f64| norm > 0.0 && norm < SMALLEST_ANGLE;
+        let lost = metric == Metric::Cosine && centres.sq_norms().iter().any(tiny);
+        if centres.len() < FEWEST_CENTRES || !in_range || !has_columns || lost || width > 1 << 20 {
+            return Ok(None);
+        }
+        let unit = f64::from(f32::EPSILON) / 2.0;
+        let relative = 1.25 * (width as f64 + 16.0) * unit;
+        // Each product may lose 2^-149 to underflow; a lost one is then multiplied by the other factor's product.
+        let underflow = (width as f64 + 16.0) * 2f64.powi(-140);
+        let absolute = underflow * (1.0 + safe_product(x.left, y.left) + safe_product(x.right, y.right));
+        let control = workers.control();
+        let mut filter = Self {
+            rows,
+            centres,
+            metric,
+            low: Charged::filled(control, centres.len(), 0.0)?,
+            high: Charged::filled(control, centres.len(), 0.0)?,
+            scale: Charged::filled(control, centres.len(), 1.0)?,
+            relative,
+            absolute,
+            largest: y,
+            tile_centres: ((1 << 26) / (TILE_ROWS * width)).clamp(16, TILE_CENTRES),
+        };
+        for (centre, &norm) in centres.sq_norms().iter().enumerate() {
+            if metric == Metric::Cosine {
+                filter.scale[centre] = if norm > 0.0 { 1.0 / norm.sqrt() } else { 0.0 };
+            } else {
+                filter.low[centre] = norm * (1.0 - relative);
+                filter.high[centre] = norm * (1.0 + relative);
+            }
+        }
+        Ok(Some(filter))
+    }
+
+    /// What does not depend on the centre.
+    pub(crate) fn row_terms(&self, row: usize) -> RowTerms {
+        let norm = self.rows.sq_norms()[row];
+        let rounding = 2.0 * self.rows.largest_rounding(self.metric, row, &self.largest);
+        if self.metric != Metric::Cosine {
+            let slack = rounding + self.absolute;
+            return RowTerms {
+                low: norm * (1.0 - self.relative) - slack,
+                high: norm * (1.0 + self.relative) + slack,
+                scale: 2.0,
+            };
+        }
+        // A row of norm 0 has no angle, and very small ones lose their products to underflow: leave them all open.
+        let open = norm < SMALLEST_ANGLE;
+        let slack = if open { 4.0 } else { self.relative + rounding };
+        let scale = if open { 0.0 } else { 1.0 / norm.sqrt() };
+        RowTerms { low: 1.0 - slack, high: 1.0 + slack, scale }
+    }
+
+    /// Blocks of centres that cover them all.
+    pub(crate) fn centre_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (count, step) = (self.centres.len(), self.tile_centres);
+        (0..count).step_by(step).map(move |start| start..(start + step).min(count))
+    }
+
+    /// Room for the products of one block of rows.
+    pub(crate) fn tile(&self) -> Tile {
+        let size = TILE_ROWS * self.tile_centres;
+        let second = if self.rows.as_factored().is_some() { vec![0.0; size] } else { Vec::new() };
+        Tile { products: vec![0.0; size], second, centres: 0..0 }
+    }
+
+    /// Products of `rows` (at most [`TILE_ROWS`]) with `centres`.
+    pub(crate) fn multiply(
+        &self,
+        tile: &mut Tile,
+        rows: Range<usize>,
+        centres: Range<usize>,
+        control: &Control,
+    ) -> Result<(), Fault> {
+        control.check()?;
+        tile.centres = centres.clone();
+        match (self.rows.as_factored(), self.centres.as_factored()) {
+            (Some(x), Some(y)) => {
+                multiply(&mut tile.products, &x.left, rows.clone(), &y.left, centres.clone());
+                multiply(&mut tile.second, &x.right, rows, &y.right, centres);
+                for (product, &second) in tile.products.iter_mut().zip(&tile.second) {
+                    *product *= second;
+                }
+            }
+            _ => {
+                if let (Some(x), Some(y)) = (self.rows.as_plain(), self.centres.as_plain()) {
+                    multiply(&mut tile.products, x, rows, y, centres);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The smallest upper bound of a row of the tile, without the row's own term.
+    pub(crate) fn smallest_high(&self, tile: &Tile, row_in_tile: usize, terms: &RowTerms) -> f64 {
+        let (products, centres) = (self.products(tile, row_in_tile), tile.centres.clone());
+        smallest(products, &self.high[centres.clone()], &self.scale[centres], terms.scale)
+    }
+
+    /// Calls `found(centre, lower bound, upper bound)` for each centre whose lower bound is at most `threshold`.
+    pub(crate) fn each_low_up_to(
+        &self,
+        tile: &Tile,
+        row_in_tile: usize,
+        terms: &RowTerms,
+        threshold: f64,
+        mut found: impl FnMut(usize, f64, f64) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let products = self.products(tile, row_in_tile);
+        let first = tile.centres.start;
+        let limit = threshold - terms.low;
+        for (block, products) in products.chunks(BLOCK).enumerate() {
+            let start = first + block * BLOCK;
+            let centres = start..start + products.len();
+            if !any_up_to(products, &self.low[centres.clone()], &self.scale[centres.clone()], terms.scale, limit) {
+                continue;
+            }
+            for (&product, centre) in products.iter().zip(centres) {
+                let reach = terms.scale * (self.scale[centre] * f64::from(product));
+                let low = terms.low + (self.low[centre] - reach);
+                if low <= threshold {
+                    found(centre, low, terms.high + (self.high[centre] - reach))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn products<'t>(&self, tile: &'t Tile, row_in_tile: usize) -> &'t [f32] {
+        &tile.products[row_in_tile * tile.centres.len()..][..tile.centres.len()]
+    }
+}
+
+fn safe_product(x: f64, y: f64) -> f64 {
+    x.sqrt() * y.sqrt()
+}
+
+/// Values that are tested at once.
+const BLOCK: usize = 64;
+
+for_each_cpu! {
+    fn smallest(products: &[f32], high: &[f64], scale: &[f64], row_scale: f64) -> f64 {
+        const LANES: usize = 16;
+        let mut lanes = [f64::INFINITY; LANES];
+        let (blocks, rest) = products.as_chunks::<LANES>();
+        let (highs, high_rest) = high.as_chunks::<LANES>();
+        let (scales, scale_rest) = scale.as_chunks::<LANES>();
+        for ((p, h), s) in blocks.iter().zip(highs).zip(scales) {
+            for lane in 0..LANES {
+                let value = h[lane] - row_scale * (s[lane] * f64::from(p[lane]));
+                lanes[lane] = if value < lanes[lane] { value } else { lanes[lane] };
+            }
+        }
+        let mut best = lanes.into_iter().fold(f64::INFINITY, f64::min);
+        for ((&p, &h), &s) in rest.iter().zip(high_rest).zip(scale_rest) {
+            best = best.min(h - row_scale * (s * f64::from(p)));
+        }
+        best
+    }
+}
+
+for_each_cpu! {
+    fn any_up_to(products: &[f32], low: &[f64], scale: &[f64], row_scale: f64, limit: f64) -> bool {
+        let mut any = false;
+        // A hair more than the limit, because the caller adds in another order.
+        let limit = limit + limit.abs() * 1e-12;
+        for ((&p, &l), &s) in products.iter().zip(low).zip(scale) {
+            any |= l - row_scale * (s * f64::from(p)) <= limit;
+        }
+        any
+    }
+}
+
+/// `out[i, j] = x_i · y_j` in single precision, for blocks of rows.
+fn multiply(out: &mut [f32], x: &Matrix, x_rows: Range<usize>, y: &Matrix, y_rows: Range<usize>) {
+    let (m, n, k) = (x_rows.len(), y_rows.len(), x.columns());
+    if m == 0 || n == 0 {
+        return;
+    }
+    let a = &x.values()[x_rows.start * k..x_rows.end * k];
+    let b = &y.values()[y_rows.start * k..y_rows.end * k];
+    let out = &mut out[..m * n];
+    // SAFETY: `a` holds m x k values, `b` n x k and `out` m x n; strides are those of row-major matrices, of `b` read as
+    // its transpose; the three do not overlap, since `out` is borrowed mutably.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.as_ptr(),
+            1,
+            k as isize,
+            b.as_ptr(),
+            k as isize,
+            1,
+            0.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

@@ -1,0 +1,408 @@
+//! The engine that keeps each point's distance to the nearest of a growing set.
+//!
+//! A distance to a growing set only shrinks. So each row keeps the distance to the centres it has seen, which is an
+//! upper bound, and looks at newer centres only when its bound matters: when it stands at the top of the queue of
+//! [`Nearest::farthest`], or when [`Nearest::draw`] or [`Nearest::values`] need every distance. Centres that rigorous
+//! lower bounds keep away from a row are passed over. Picks and values are those of looking at every pair.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::sync::Arc;
+
+use querist_protocol::{Fault, FaultCode, Metric};
+
+use crate::check;
+use crate::control::Pacer;
+use crate::distance;
+use crate::memory::{Charge, Charged, Growing};
+use crate::points::{Points, finish};
+use crate::rank::{self, SUM_BLOCK};
+use crate::workers::Workers;
+
+/// New centres from which on a matrix product is faster than looking at pairs.
+const MANY_CENTRES: usize = 48;
+
+/// Centres that a stale row looks at before the queue is asked again.
+const STRIDE: usize = 16;
+
+/// A member of the set.
+#[derive(Debug, Clone, Copy)]
+struct Centre {
+    /// Which of the engine's sources it comes from.
+    source: u32,
+    row: u32,
+}
+
+/// Distance of one row to the centres it has seen.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// In raw form (squared for the Euclidean metrics).
+    raw: f64,
+    /// The nearest centre seen.
+    near: u32,
+    /// How many centres it has seen.
+    seen: u32,
+}
+
+/// Places in the queue: the larger distance first, then the lower row. Distances are not negative, so their bits order.
+type Place = (u64, Reverse<u32>);
+
+/// The points and the growing set.
+#[derive(Debug)]
+struct Set {
+    points: Arc<Points>,
+    metric: Metric,
+    sources: Vec<Arc<Points>>,
+    centres: Growing<Centre>,
+}
+
+/// Each point's distance to the nearest of a growing set of points.
+#[derive(Debug)]
+pub(crate) struct Nearest {
+    set: Set,
+    /// Weights of the points in draws.
+    weights: Option<Arc<Charged<f64>>>,
+    states: Charged<State>,
+    /// Centres that every row has seen.
+    settled: usize,
+    /// Sums of distances by block, for draws; `None` where a state of the block changed.
+    sums: Charged<Option<f64>>,
+    /// Every row once, by an upper bound of its distance; shorter where it must be built again.
+    queue: BinaryHeap<Place>,
+    _queue_room: Charge,
+}
+
+impl Nearest {
+    /// An engine with an empty set. Draws multiply distances by `weights`, one a point.
+    pub(crate) fn new(
+        workers: &Workers,
+        points: Arc<Points>,
+        metric: Metric,
+        weights: Option<Arc<Charged<f64>>>,
+    ) -> Result<Self, Fault> {
+        points.check_metric(metric)?;
+        let (control, rows) = (workers.control(), points.len());
+        Ok(Self {
+            weights,
+            states: Charged::filled(control, rows, State { raw: f64::INFINITY, near: 0, seen: 0 })?,
+            settled: 0,
+            sums: Charged::filled(control, rows.div_ceil(SUM_BLOCK), None)?,
+            queue: BinaryHeap::new(),
+            // Building the queue and setting rows aside may hold each place twice.
+            _queue_room: Charge::of::<[Place; 2]>(control, rows)?,
+            set: Set { sources: vec![Arc::clone(&points)], centres: Growing::new(control)?, points, metric },
+        })
+    }
+
+    /// Number of points.
+    pub(crate) fn rows(&self) -> usize {
+        self.set.points.len()
+    }
+
+    /// Adds rows of the points themselves.
+    pub(crate) fn add(&mut self, rows: &[u32]) -> Result<(), Fault> {
+        check::rows(rows, self.rows())?;
+        self.set.grow(0, rows.iter().copied())?;
+        for &row in rows {
+            // A member is at distance 0 from itself, whatever rounding says, and nothing can be nearer.
+            self.states[row as usize].raw = 0.0;
+            self.sums[row as usize / SUM_BLOCK] = None;
+        }
+        Ok(())
+    }
+
+    /// Adds all of other points.
+    pub(crate) fn add_points(&mut self, workers: &Workers, points: Arc<Points>) -> Result<(), Fault> {
+        self.set.points.check_fit(&points, self.set.metric)?;
+        if points.len() >= MANY_CENTRES {
+            return self.add_many(workers, points);
+        }
+        let count = points.len() as u32;
+        let source = self.set.source(points);
+        self.set.grow(source, 0..count)
+    }
+
+    /// Adds many points at once: every row looks at all of them through a matrix product.
+    fn add_many(&mut self, workers: &Workers, points: Arc<Points>) -> Result<(), Fault> {
+        self.refresh(workers)?;
+        let (_, mut numbers) = distance::nearest(workers, &self.set.points, &points, self.set.metric)?;
+        let first = self.set.centres.len() as u32;
+        let count = points.len() as u32;
+        let source = self.set.source(Arc::clone(&points));
+        self.set.grow(source, 0..count)?;
+        let (own, metric) = (&self.set.points, self.set.metric);
+        workers.fill_two((&mut self.states, &mut numbers), SUM_BLOCK, |start, states, numbers| {
+            for (i, (state, &mut number)) in states.iter_mut().zip(numbers).enumerate() {
+                let raw = own.raw_distance(metric, start + i, &points, number as usize);
+                if raw < state.raw {
+                    (state.raw, state.near) = (raw, first + number);
+                }
+                state.seen = first + count;
+            }
+            Ok(())
+        })?;
+        self.settled = self.set.centres.len();
+        self.sums.fill(None);
+        self.queue.clear();
+        Ok(())
+    }
+
+    /// The row farthest from the set with its distance, the lowest among equals.
+    pub(crate) fn farthest(
+        &mut self,
+        workers: &Workers,
+        excluded: Option<&[bool]>,
+    ) -> Result<Option<(u32, f64)>, Fault> {
+        self.check_set()?;
+        if self.queue.len() != self.rows() {
+            self.refresh(workers)?;
+            self.build_queue();
+        }
+        let mut aside = Vec::new();
+        let found = self.search(workers, excluded, &mut aside);
+        self.queue.extend(aside);
+        found
+    }
+
+    fn build_queue(&mut self) {
+        let metric = self.set.metric;
+        self.queue = (0..self.rows() as u32).map(|row| place(metric, row, self.states[row as usize].raw)).collect();
+    }
+
+    /// Looks at the top of the queue until it stays there.
+    fn search(
+        &mut self,
+        workers: &Workers,
+        excluded: Option<&[bool]>,
+        aside: &mut Vec<Place>,
+    ) -> Result<Option<(u32, f64)>, Fault> {
+        let mut pacer = Pacer::new(workers.control());
+        while let Some(mut top) = self.queue.peek_mut() {
+            let Reverse(row) = top.1;
+            if excluded.is_some_and(|excluded| excluded[row as usize]) {
+                pacer.spend(64)?;
+                aside.push(PeekMut::pop(top));
+                continue;
+            }
+            let state = self.states[row as usize];
+            if self.set.is_settled(&state) {
+                return Ok(Some((row, f64::from_bits(top.0))));
+            }
+            let before = state.raw;
+            let state = self.set.advance(state, row as usize, STRIDE, None, &mut pacer)?;
+            self.states[row as usize] = state;
+            if state.raw < before {
+                self.sums[row as usize / SUM_BLOCK] = None;
+            }
+            // A lower place sinks when the guard is dropped.
+            *top = place(self.set.metric, row, state.raw);
+        }
+        Ok(None)
+    }
+
+    /// A row drawn with probability proportional to its (weighted) distance.
+    pub(crate) fn draw(&mut self, workers: &Workers, excluded: Option<&[bool]>, u: f64) -> Result<Option<u32>, Fault> {
+        self.check_set()?;
+        self.refresh(workers)?;
+        let (states, weights, metric, rows) = (&self.states, &self.weights, self.set.metric, self.rows());
+        let weight = |row: usize| {
+            let distance = finish(metric, states[row].raw);
+            weights.as_ref().map_or(distance, |weights| weights[row] * distance)
+        };
+        for (block, sum) in self.sums.iter_mut().enumerate().filter(|(_, sum)| sum.is_none()) {
+            *sum = Some(rank::block_sum(block, rows, weight));
+        }
+        let open = |row: usize| if excluded.is_some_and(|excluded| excluded[row]) { 0.0 } else { weight(row) };
+        let counts = |row: usize| states[row].raw > 0.0 && excluded.is_some_and(|excluded| excluded[row]);
+        let sums: Vec<f64> = (0..self.sums.len())
+            .map(|block| match self.sums[block] {
+                Some(sum) if !rank::rows_of(block, rows).any(counts) => sum,
+                _ => rank::block_sum(block, rows, open),
+            })
+            .collect();
+        rank::draw_from(&sums, rows, open, u)
+    }
+
+    /// Distance of each point to the set.
+    pub(crate) fn values(&mut self, workers: &Workers) -> Result<Charged<f64>, Fault> {
+        self.check_set()?;
+        self.refresh(workers)?;
+        let mut values = Charged::filled(workers.control(), self.rows(), 0.0)?;
+        for (value, state) in values.iter_mut().zip(self.states.iter()) {
+            *value = finish(self.set.metric, state.raw);
+        }
+        Ok(values)
+    }
+
+    /// Shows every row every centre. The queue's places stay upper bounds.
+    fn refresh(&mut self, workers: &Workers) -> Result<(), Fault> {
+        let (known, all) = (self.settled, self.set.centres.len());
+        if known == all {
+            return Ok(());
+        }
+        let gaps = self.set.gaps(workers, known, self.rows())?;
+        let set = &self.set;
+        let mut blocks: Vec<(&mut [State], &mut Option<f64>)> =
+            self.states.chunks_mut(SUM_BLOCK).zip(self.sums.iter_mut()).collect();
+        workers.fill(&mut blocks, 1, |block, blocks| {
+            let mut pacer = Pacer::new(workers.control());
+            for (states, sum) in blocks.iter_mut() {
+                for (i, state) in states.iter_mut().enumerate().filter(|(_, state)| !set.is_settled(state)) {
+                    let before = state.raw;
+                    *state = set.advance(*state, block * SUM_BLOCK + i, usize::MAX, gaps.as_ref(), &mut pacer)?;
+                    if state.raw < before {
+                        **sum = None;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        self.settled = all;
+        Ok(())
+    }
+
+    fn check_set(&self) -> Result<(), Fault> {
+        check::argument(self.set.centres.len() > 0, || {
+            "the set is empty, so no distance to it exists; add a row first".to_owned()
+        })
+    }
+}
+
+fn place(metric: Metric, row: u32, raw: f64) -> Place {
+    (finish(metric, raw).to_bits(), Reverse(row))
+}
+
+impl Set {
+    /// The number of a source of centres, which is added if it is new.
+    fn source(&mut self, points: Arc<Points>) -> u32 {
+        let known = self.sources.iter().position(|known| Arc::ptr_eq(known, &points));
+        known.unwrap_or_else(|| {
+            self.sources.push(points);
+            self.sources.len() - 1
+        }) as u32
+    }
+
+    fn grow(&mut self, source: u32, rows: impl ExactSizeIterator<Item = u32>) -> Result<(), Fault> {
+        if self.centres.len() + rows.len() > u32::MAX as usize {
+            return Err(Fault::new(FaultCode::Quota, "the set would have more than 2^32 - 1 members"));
+        }
+        self.centres.reserve(rows.len())?;
+        for row in rows {
+            self.centres.push(Centre { source, row })?;
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self, state: &State) -> bool {
+        state.seen as usize == self.centres.len() || state.raw == 0.0
+    }
+
+    /// Shows a row the next `most` centres that it has not seen.
+    fn advance(
+        &self,
+        mut state: State,
+        row: usize,
+        most: usize,
+        gaps: Option<&Gaps>,
+        pacer: &mut Pacer<'_>,
+    ) -> Result<State, Fault> {
+        let end = self.centres.len().min((state.seen as usize).saturating_add(most));
+        for index in state.seen as usize..end {
+            let centre = self.centres[index];
+            let (source, other) = (&*self.sources[centre.source as usize], centre.row as usize);
+            if self.cannot_improve(&state, row, source, other)
+                || gaps.is_some_and(|gaps| self.is_far(&state, row, source, other, gaps.get(index, state.near)))
+            {
+                pacer.spend(16)?;
+                continue;
+            }
+            pacer.spend(self.points.width() + 1)?;
+            let raw = self.points.raw_distance(self.metric, row, source, other);
+            if raw < state.raw {
+                (state.raw, state.near) = (raw, index as u32);
+            }
+        }
+        state.seen = end as u32;
+        Ok(state)
+    }
+
+    /// Whether norms alone show that a centre is no nearer than the bound.
+    #[inline]
+    fn cannot_improve(&self, state: &State, row: usize, source: &Points, centre: usize) -> bool {
+        if self.metric == Metric::Cosine {
+            return false;
+        }
+        let (x, y) = (self.points.sq_norms()[row], source.sq_norms()[centre]);
+        let slack = 2.0 * self.points.rounding(self.metric, row, source, centre);
+        let low = x.sqrt() - y.sqrt();
+        low * low - slack >= state.raw
+            || self.points.low_by_left_factor(row, source, centre).is_some_and(|low| low - slack >= state.raw)
+    }
+
+    /// Whether the centre is so far from the row's nearest centre that it is no nearer to the row: with `gap` the least
+    /// distance between the two, its distance is at least gap - distance of the row to its nearest.
+    #[inline]
+    fn is_far(&self, state: &State, row: usize, source: &Points, centre: usize, gap: f64) -> bool {
+        if gap == 0.0 {
+            return false;
+        }
+        let near = self.centres[state.near as usize];
+        let rounding = self.points.rounding(self.metric, row, &self.sources[near.source as usize], near.row as usize);
+        let reach = self.chord(state.raw + rounding) * (1.0 + 1e-12);
+        let low = gap - reach;
+        let slack = 2.0 * self.points.rounding(self.metric, row, source, centre);
+        low > 0.0 && low * low / self.chord_scale() - slack >= state.raw
+    }
+
+    /// A distance that obeys the triangle inequality, from a raw one: 1 - cosine is half a squared chord.
+    #[inline]
+    fn chord(&self, raw: f64) -> f64 {
+        (raw * self.chord_scale()).max(0.0).sqrt()
+    }
+
+    #[inline]
+    fn chord_scale(&self) -> f64 {
+        if self.metric == Metric::Cosine { 2.0 } else { 1.0 }
+    }
+
+    /// Least distances of the centres from `known` on to those before, where that costs less than it may save.
+    fn gaps(&self, workers: &Workers, known: usize, rows: usize) -> Result<Option<Gaps>, Fault> {
+        let new = self.centres.len() - known;
+        if known == 0 || known.saturating_mul(4) > rows || new > MANY_CENTRES {
+            return Ok(None);
+        }
+        let mut table = Charged::filled(workers.control(), new * known, 0.0)?;
+        workers.fill(&mut table, 256, |start, out| {
+            for (i, gap) in out.iter_mut().enumerate() {
+                let a = self.centres[known + (start + i) / known];
+                let b = self.centres[(start + i) % known];
+                let (x, y) = (&*self.sources[a.source as usize], &*self.sources[b.source as usize]);
+                let raw = x.raw_distance(self.metric, a.row as usize, y, b.row as usize);
+                let rounding = x.rounding(self.metric, a.row as usize, y, b.row as usize);
+                *gap = self.chord(raw - rounding) * (1.0 - 1e-12);
+            }
+            Ok(())
+        })?;
+        Ok(Some(Gaps { known, table }))
+    }
+}
+
+/// Least distances between new centres and known ones.
+struct Gaps {
+    known: usize,
+    table: Charged<f64>,
+}
+
+impl Gaps {
+    /// 0 where nothing is known.
+    #[inline]
+    fn get(&self, centre: usize, near: u32) -> f64 {
+        let near = near as usize;
+        if centre < self.known || near >= self.known {
+            0.0
+        } else {
+            self.table[(centre - self.known) * self.known + near]
+        }
+    }
+}

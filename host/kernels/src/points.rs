@@ -1,0 +1,198 @@
+//! Rows with a geometry: plain vectors, or outer products that are never formed.
+
+use querist_protocol::{Fault, FaultCode, Metric};
+
+use crate::matrix::Matrix;
+use crate::memory::Charged;
+use crate::simd;
+use crate::workers::Workers;
+
+#[derive(Debug)]
+enum Geometry {
+    Plain(Matrix),
+    /// Point i is the outer product of row i of both.
+    Factored(Factors),
+}
+
+#[derive(Debug)]
+pub(crate) struct Factors {
+    pub(crate) left: Matrix,
+    pub(crate) right: Matrix,
+    left_sq_norms: Charged<f64>,
+    right_sq_norms: Charged<f64>,
+}
+
+/// Points with their squared norms.
+#[derive(Debug)]
+pub(crate) struct Points {
+    geometry: Geometry,
+    sq_norms: Charged<f64>,
+}
+
+impl Points {
+    /// The rows of a matrix.
+    pub(crate) fn plain(workers: &Workers, matrix: Matrix) -> Result<Self, Fault> {
+        let sq_norms = matrix.sq_norms(workers)?;
+        Ok(Self { geometry: Geometry::Plain(matrix), sq_norms })
+    }
+
+    /// The outer products of the rows of two matrices.
+    pub(crate) fn factored(workers: &Workers, left: Matrix, right: Matrix) -> Result<Self, Fault> {
+        crate::check::same(right.rows(), left.rows(), "rows of the right factor")?;
+        let left_sq_norms = left.sq_norms(workers)?;
+        let right_sq_norms = right.sq_norms(workers)?;
+        let mut sq_norms = Charged::filled(workers.control(), left.rows(), 0.0)?;
+        for (row, norm) in sq_norms.iter_mut().enumerate() {
+            *norm = left_sq_norms[row] * right_sq_norms[row];
+        }
+        Ok(Self { geometry: Geometry::Factored(Factors { left, right, left_sq_norms, right_sq_norms }), sq_norms })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sq_norms.len()
+    }
+
+    /// Squared norm of each point.
+    pub(crate) fn sq_norms(&self) -> &Charged<f64> {
+        &self.sq_norms
+    }
+
+    /// The matrix, if the points are plain.
+    pub(crate) fn as_plain(&self) -> Option<&Matrix> {
+        if let Geometry::Plain(matrix) = &self.geometry { Some(matrix) } else { None }
+    }
+
+    /// The factors, if the points are outer products.
+    pub(crate) fn as_factored(&self) -> Option<&Factors> {
+        if let Geometry::Factored(factors) = &self.geometry { Some(factors) } else { None }
+    }
+
+    /// Values that one distance reads.
+    pub(crate) fn width(&self) -> usize {
+        match &self.geometry {
+            Geometry::Plain(matrix) => matrix.columns(),
+            Geometry::Factored(factors) => factors.left.columns().saturating_add(factors.right.columns()),
+        }
+    }
+
+    /// Whether distances between these points and `other` exist under `metric`.
+    pub(crate) fn check_fit(&self, other: &Self, metric: Metric) -> Result<(), Fault> {
+        self.check_metric(metric)?;
+        match (&self.geometry, &other.geometry) {
+            (Geometry::Plain(a), Geometry::Plain(b)) => {
+                crate::check::same(b.columns(), a.columns(), "columns of the second rows")
+            }
+            (Geometry::Factored(a), Geometry::Factored(b)) => {
+                crate::check::same(b.left.columns(), a.left.columns(), "columns of the second left factor")?;
+                crate::check::same(b.right.columns(), a.right.columns(), "columns of the second right factor")
+            }
+            _ => Err(Fault::new(FaultCode::BadShape, "plain points and outer products have no distance")),
+        }
+    }
+
+    /// Whether the metric is defined on these points.
+    pub(crate) fn check_metric(&self, metric: Metric) -> Result<(), Fault> {
+        crate::check::argument(metric != Metric::Cosine || self.as_plain().is_some(), || {
+            "the cosine metric is for plain points; outer products have `sq-euclidean` and `euclidean`".to_owned()
+        })
+    }
+
+    /// Distance in raw form: squared for the Euclidean metrics, itself for the cosine. [`finish`] makes it the metric's.
+    #[inline]
+    pub(crate) fn raw_distance(&self, metric: Metric, row: usize, centres: &Self, centre: usize) -> f64 {
+        match (&self.geometry, &centres.geometry) {
+            (Geometry::Plain(x), Geometry::Plain(y)) if metric == Metric::Cosine => {
+                let norms = (self.sq_norms[row], centres.sq_norms[centre]);
+                cosine_distance(simd::dot(x.row(row), y.row(centre)), norms)
+            }
+            (Geometry::Plain(x), Geometry::Plain(y)) => simd::sq_distance(x.row(row), y.row(centre)),
+            (Geometry::Factored(x), Geometry::Factored(y)) => factored_sq_distance(x, row, y, centre),
+            // `check_fit` keeps geometries apart.
+            _ => f64::INFINITY,
+        }
+    }
+
+    /// How far [`Points::raw_distance`] may be from the true value, for a row and a centre.
+    #[inline]
+    pub(crate) fn rounding(&self, metric: Metric, row: usize, centres: &Self, centre: usize) -> f64 {
+        let unit = (self.width() as f64 + 64.0) * (8.0 * f64::EPSILON);
+        match (&self.geometry, &centres.geometry) {
+            _ if metric == Metric::Cosine => unit,
+            (Geometry::Factored(x), Geometry::Factored(y)) => {
+                // The terms of the safe form may be larger than the norms of the points.
+                unit * (x.left_sq_norms[row] + y.left_sq_norms[centre])
+                    * (x.right_sq_norms[row] + y.right_sq_norms[centre])
+            }
+            _ => unit * (self.sq_norms[row] + centres.sq_norms[centre]),
+        }
+    }
+
+    /// A lower bound of the true distance that reads only the left factors, where these are much the shorter ones:
+    /// products of the right factors are at most their norms.
+    #[inline]
+    pub(crate) fn low_by_left_factor(&self, row: usize, centres: &Self, centre: usize) -> Option<f64> {
+        let (x, y) = (self.as_factored()?, centres.as_factored()?);
+        if x.left.columns() * 4 > x.right.columns() {
+            return None;
+        }
+        let right = (x.right_sq_norms[row] * y.right_sq_norms[centre]).sqrt();
+        let left = simd::dot(x.left.row(row), y.left.row(centre)).abs();
+        Some(self.sq_norms[row] + centres.sq_norms[centre] - 2.0 * (left * right))
+    }
+
+    /// The largest [`Points::rounding`] of a row with any centre.
+    pub(crate) fn largest_rounding(&self, metric: Metric, row: usize, centres: &Norms) -> f64 {
+        let unit = (self.width() as f64 + 64.0) * (8.0 * f64::EPSILON);
+        match &self.geometry {
+            _ if metric == Metric::Cosine => unit,
+            Geometry::Factored(x) => {
+                unit * (x.left_sq_norms[row] + centres.left) * (x.right_sq_norms[row] + centres.right)
+            }
+            Geometry::Plain(_) => unit * (self.sq_norms[row] + centres.whole),
+        }
+    }
+
+    /// The largest squared norms.
+    pub(crate) fn largest_norms(&self) -> Norms {
+        let largest = |norms: &[f64]| norms.iter().copied().fold(0.0, f64::max);
+        let whole = largest(&self.sq_norms);
+        match &self.geometry {
+            Geometry::Plain(_) => Norms { whole, left: whole, right: 1.0 },
+            Geometry::Factored(factors) => {
+                Norms { whole, left: largest(&factors.left_sq_norms), right: largest(&factors.right_sq_norms) }
+            }
+        }
+    }
+}
+
+/// Largest squared norms of points and of their factors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norms {
+    pub(crate) whole: f64,
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+}
+
+/// A raw distance in the unit of the metric.
+#[inline]
+pub(crate) fn finish(metric: Metric, raw: f64) -> f64 {
+    if metric == Metric::Euclidean { raw.sqrt() } else { raw }
+}
+
+/// 1 - cosine. The root of the product (not the product of roots) makes equal rows exactly 0 apart.
+#[inline]
+fn cosine_distance(dot: f64, (x, y): (f64, f64)) -> f64 {
+    if x == 0.0 || y == 0.0 {
+        return if x == y { 0.0 } else { 1.0 };
+    }
+    (1.0 - dot / (x * y).sqrt()).max(0.0)
+}
+
+/// ‖a⊗h - a'⊗h'‖² as ‖a‖²‖h-h'‖² + ‖a-a'‖²‖h'‖² + 2 (a·(a-a')) ((h-h')·h'), which does not cancel where points are near.
+#[inline]
+fn factored_sq_distance(x: &Factors, row: usize, y: &Factors, centre: usize) -> f64 {
+    let [left_sq, left_dot] = simd::difference_and_left(x.left.row(row), y.left.row(centre));
+    let [right_sq, right_dot] = simd::difference_and_right(x.right.row(row), y.right.row(centre));
+    let sum = x.left_sq_norms[row] * right_sq + left_sq * y.right_sq_norms[centre] + 2.0 * (left_dot * right_dot);
+    sum.max(0.0)
+}
