@@ -1,1 +1,75 @@
-//! Tests of the whole house.
+//! What the tests of the whole house share: the built plugins, as components and as native twins.
+//!
+//! The components are those that `cargo xtask plugins` packed; a test that finds none says so and fails.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use querist_core::Strategy;
+use querist_loader::cache::Cache;
+use querist_loader::{Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
+use querist_protocol::StrategyDescription;
+use querist_sdk::Package;
+use querist_testkit::Make;
+use serde_json::Value;
+
+/// Every package of the first strategies.
+pub fn packages() -> Vec<&'static Package> {
+    vec![
+        &strategy_badge::PACKAGE,
+        &strategy_k_center_greedy::PACKAGE,
+        &strategy_kmeans::PACKAGE,
+        &strategy_random::PACKAGE,
+        &strategy_uncertainty::PACKAGE,
+    ]
+}
+
+/// Every strategy with its package.
+pub fn strategies() -> Vec<(&'static Package, String)> {
+    let of = |package: &'static Package| package.describe().strategies.into_iter().map(move |s| (package, s.id));
+    packages().into_iter().flat_map(of).collect()
+}
+
+/// The workspace.
+pub fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Folder of what cargo built.
+pub fn target() -> PathBuf {
+    std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.ancestors().find(|dir| dir.join("plugins").is_dir()).map(PathBuf::from))
+        .unwrap_or_else(|| workspace().join("target/debug"))
+}
+
+/// The packed plugins.
+pub static BUILT_IN: LazyLock<Listing> = LazyLock::new(|| {
+    let folder = target().join("plugins");
+    let listing = Listing::search(&[(Source::PluginDir, folder.clone())])
+        .unwrap_or_else(|error| panic!("{error}: run `cargo xtask plugins` first"));
+    assert!(!listing.found.is_empty(), "{} holds no packages: run `cargo xtask plugins` first", folder.display());
+    listing
+});
+
+/// A sandbox with a cache that all tests share.
+pub static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
+    let cache = Cache::open(&target().join("test-cache")).expect("the test cache is ours");
+    Arc::new(Sandbox::new(cache, Compiler::InProcess).expect("the engine runs here"))
+});
+
+/// Makes sandboxed strategies for the conformance tests.
+pub struct WasmMaker(pub String);
+
+impl Make for WasmMaker {
+    fn description(&self) -> StrategyDescription {
+        BUILT_IN.resolve(&self.0).expect("the strategy is packed").strategy.clone()
+    }
+
+    fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
+        let resolved = BUILT_IN.resolve(&self.0).map_err(|error| error.to_string())?;
+        let strategy = WasmStrategy::load(SANDBOX.clone(), resolved, params, Limits::default(), threads)
+            .map_err(|error| error.to_string())?;
+        Ok(Box::new(strategy.with_tile_bytes(tile_bytes)))
+    }
+}

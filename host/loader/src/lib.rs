@@ -16,4 +16,4 @@ mod wasm;
 pub use discover::{Found, Listing, ResolveError, Resolved, Source};
 pub use manifest::{Manifest, RefusedPackage};
 pub use sandbox::{Compiler, Limits, Sandbox, SandboxError, compile_file};
-pub use wasm::{LoadError, WasmStrategy};
+pub use wasm::{LoadError, WasmStrategy, tile_rows};

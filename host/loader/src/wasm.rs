@@ -20,7 +20,6 @@ use crate::discover::Resolved;
 use crate::sandbox::{Limiter, Limits, Sandbox, SandboxError};
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated")]
     wasmtime::component::bindgen!({
         path: "../../plugin-sdk/wit",
         world: "plugin",
@@ -305,6 +304,7 @@ pub struct WasmStrategy {
     needs: Vec<Need>,
     limits: Limits,
     threads: usize,
+    tile_bytes: usize,
 }
 
 impl WasmStrategy {
@@ -341,6 +341,7 @@ impl WasmStrategy {
             needs: Vec::new(),
             limits,
             threads,
+            tile_bytes: TILE_BYTES,
         };
         let described = describe(&strategy.sandbox, &strategy.component)
             .map_err(|message| strategy.error(Failure::new(QueryErrorKind::Dishonest, message)))?;
@@ -355,6 +356,13 @@ impl WasmStrategy {
     /// What the package says of this strategy.
     pub fn description(&self) -> &StrategyDescription {
         &self.description
+    }
+
+    /// The same strategy with tiles of another size, which must not change any answer.
+    #[must_use]
+    pub fn with_tile_bytes(mut self, bytes: usize) -> Self {
+        self.tile_bytes = bytes;
+        self
     }
 
     fn error(&self, failure: Failure) -> QueryError {
@@ -415,7 +423,7 @@ impl WasmStrategy {
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
         let rows = query.arrays.ids().len();
-        let tile = self.tile_rows(query);
+        let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
         let tiles = rows.div_ceil(tile);
         let next = AtomicUsize::new(0);
         let work = || {
@@ -493,18 +501,18 @@ impl WasmStrategy {
         Ok((TileScores { primary, second }, cost))
     }
 
-    /// Rows of a tile: as many as keep its inputs within [`TILE_BYTES`].
-    fn tile_rows(&self, query: &Query<'_>) -> usize {
-        let row_bytes: usize = self
-            .needs
-            .iter()
-            .filter(|need| names::per_sample(need.name()).is_some())
-            .filter_map(|need| query.arrays.get(need.name()))
-            .map(|array| array.row_len() * 4)
-            .sum();
-        // Rows without inputs still have an id and a score.
-        (TILE_BYTES / row_bytes.max(16)).max(1)
-    }
+}
+
+/// Rows of a tile: as many as keep its inputs within `bytes`.
+pub fn tile_rows(needs: &[Need], arrays: &Arrays, bytes: usize) -> usize {
+    let row_bytes: usize = needs
+        .iter()
+        .filter(|need| names::per_sample(need.name()).is_some())
+        .filter_map(|need| arrays.get(need.name()))
+        .map(|array| array.row_len() * 4)
+        .sum();
+    // Rows without inputs still have an id and a score.
+    (bytes / row_bytes.max(16)).max(1)
 }
 
 /// Rows of the largest scores.

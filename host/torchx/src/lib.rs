@@ -1,1 +1,16 @@
-//! What the libtorch bindings lack.
+//! What the libtorch bindings lack: where the library is, memory figures, reproducibility, and fused optimiser steps.
+//!
+//! A small C++ shim over the same libtorch, and safe functions around it. [`runtime::init`] comes before anything else
+//! that touches libtorch.
+#![deny(missing_docs)]
+
+mod ffi;
+pub mod memory;
+pub mod optimiser;
+pub mod random;
+pub mod runtime;
+
+/// A call into libtorch that failed, with libtorch's message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TorchError(String);

@@ -1,1 +1,11 @@
-//! Conformance tests for plugins.
+//! Conformance tests for plugins: what every strategy must do, whoever wrote it.
+//!
+//! [`conforms`] takes any strategy behind [`Make`]: a sandboxed one, or with [`Native`] the same source built natively.
+#![deny(missing_docs)]
+
+pub mod cases;
+mod conformance;
+mod native;
+
+pub use conformance::{Make, conforms};
+pub use native::{Native, NativeMaker};

@@ -1,0 +1,145 @@
+#include "shim.h"
+
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <torch/headeronly/version.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+char* copy(const char* text) {
+  char* message = strdup(text);
+  if (message == nullptr) std::abort();  // Not even an error can be told.
+  return message;
+}
+
+// Runs `work` and turns an exception into its message.
+template <typename Work>
+char* guarded(Work work) {
+  try {
+    work();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    return copy(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return copy(error.what());
+  } catch (...) {
+    return copy("an exception that is no std::exception");
+  }
+}
+
+std::vector<at::Tensor> tensors(const void* const* addresses, size_t count) {
+  std::vector<at::Tensor> out;
+  out.reserve(count);
+  for (size_t i = 0; i < count; ++i) out.push_back(*static_cast<const at::Tensor*>(addresses[i]));
+  return out;
+}
+
+std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& parameters) {
+  std::vector<at::Tensor> out;
+  out.reserve(parameters.size());
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor& gradient = parameters[i].grad();
+    // The fused kernels walk raw memory, so parameter and gradient must be laid out alike.
+    TORCH_CHECK(gradient.defined(), "parameter ", i, " has no gradient");
+    TORCH_CHECK(gradient.strides() == parameters[i].strides(), "gradient ", i, " is laid out unlike its parameter");
+    out.push_back(gradient);
+  }
+  return out;
+}
+
+}  // namespace
+
+extern "C" {
+
+void querist_free(char* message) { std::free(message); }
+
+const char* querist_torch_version() { return TORCH_VERSION; }
+
+int32_t querist_cuda_devices() {
+  try {
+    return at::globalContext().hasCUDA() ? at::accelerator::deviceCount() : 0;
+  } catch (...) {
+    return 0;
+  }
+}
+
+char* querist_set_threads(int32_t threads) {
+  return guarded([&] { at::set_num_threads(threads); });
+}
+
+char* querist_seed(uint64_t seed) {
+  return guarded([&] {
+    at::manual_seed(seed);
+    const uint64_t taken = at::globalContext().defaultGenerator(at::kCPU).current_seed();
+    TORCH_CHECK(taken == seed, "the generator holds seed ", taken, " after being given ", seed);
+  });
+}
+
+char* querist_reproducible() {
+  return guarded([] {
+    at::Context& context = at::globalContext();
+    context.setDeterministicCuDNN(true);
+    context.setBenchmarkCuDNN(false);
+    context.setAllowTF32CuDNN(false);
+    context.setAllowTF32CuBLAS(false);
+    // Filling fresh memory helps only to find its use before a write, and costs a pass over every result.
+    context.setDeterministicFillUninitializedMemory(false);
+    // Where an operation has no deterministic form, libtorch says so and goes on.
+    context.setDeterministicAlgorithms(true, /*warn_only=*/true);
+  });
+}
+
+char* querist_take_peak_memory(int32_t device, uint64_t* bytes) {
+  return guarded([&] {
+    const auto index = static_cast<c10::DeviceIndex>(device);
+    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *bytes = static_cast<uint64_t>(at::accelerator::getDeviceStats(index).allocated_bytes[all].peak);
+    at::accelerator::resetPeakStats(index);
+  });
+}
+
+char* querist_sgd_step(const void* const* parameters, const void* const* momenta, size_t count, double lr,
+                       double momentum, double weight_decay, bool nesterov, bool first) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    const auto values = tensors(parameters, count);
+    const auto grads = gradients(values);
+    const auto buffers = tensors(momenta, momentum == 0.0 ? 0 : count);
+    at::_fused_sgd_(values, grads, buffers, weight_decay, momentum, lr, /*dampening=*/0.0, nesterov,
+                    /*maximize=*/false, first);
+  });
+}
+
+char* querist_adam_step(const void* const* parameters, const void* const* means, const void* const* squares,
+                        const void* const* steps, size_t count, double lr, double beta1, double beta2, double eps,
+                        double weight_decay) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    const auto values = tensors(parameters, count);
+    const auto grads = gradients(values);
+    const auto counts = tensors(steps, count);
+    at::_foreach_add_(counts, 1);
+    at::_fused_adam_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
+                     weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+char* querist_clear_gradients(const void* const* parameters, size_t count) {
+  return guarded([&] {
+    for (auto& parameter : tensors(parameters, count)) parameter.mutable_grad().reset();
+  });
+}
+}

@@ -1,0 +1,40 @@
+// What the libtorch bindings lack, as plain C functions.
+//
+// A tensor crosses as the address of an `at::Tensor` that the caller owns. A function returns null when all went well,
+// or a message that the caller frees with `querist_free`. No exception leaves this file.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+void querist_free(char* message);
+
+// Version of the headers that this was built against.
+const char* querist_torch_version();
+
+// How many CUDA devices can be used; 0 without the CUDA libraries, a driver or a device.
+int32_t querist_cuda_devices();
+
+char* querist_set_threads(int32_t threads);
+
+// Seeds the generators of every device and checks that the CPU's took the seed.
+char* querist_seed(uint64_t seed);
+
+// Deterministic kernels where there are any, full float32 in matrix products and convolutions.
+char* querist_reproducible();
+
+// The most bytes that tensors on a CUDA device held at once since the last call.
+char* querist_take_peak_memory(int32_t device, uint64_t* bytes);
+
+// One step of SGD over parameters and their gradients; `momenta` is empty where momentum is 0.
+char* querist_sgd_step(const void* const* parameters, const void* const* momenta, size_t count, double lr,
+                       double momentum, double weight_decay, bool nesterov, bool first);
+
+// One step of Adam; `steps` holds how many steps each parameter has had, as float32 scalars, and is advanced.
+char* querist_adam_step(const void* const* parameters, const void* const* means, const void* const* squares,
+                        const void* const* steps, size_t count, double lr, double beta1, double beta2, double eps,
+                        double weight_decay);
+
+// Forgets the gradients of the parameters, so that the next backward pass writes new ones instead of adding.
+char* querist_clear_gradients(const void* const* parameters, size_t count);
+}

@@ -1,0 +1,141 @@
+//! A strategy's source built natively, asked through the same kernels as its sandboxed twin.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_loader::tile_rows;
+use querist_protocol::{HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
+use querist_sdk::{Host, Package};
+use serde_json::Value;
+
+use crate::conformance::Make;
+
+/// The native twin of a sandboxed strategy.
+pub struct Native {
+    package: &'static Package,
+    identity: StrategyIdentity,
+    scorer: bool,
+    params: String,
+    needs: Vec<Need>,
+    threads: usize,
+    tile_bytes: usize,
+}
+
+impl Native {
+    /// A strategy of a package linked into this program.
+    ///
+    /// # Errors
+    /// If it has no such strategy or refuses the parameters.
+    pub fn new(package: &'static Package, id: &str, params: &Value, threads: usize) -> Result<Self, StrategyError> {
+        let params = params.to_string();
+        let description = describe(package, id)?;
+        Ok(Self {
+            needs: package.needs(id, &params)?,
+            identity: StrategyIdentity {
+                id: id.to_owned(),
+                package: package.name.to_owned(),
+                version: package.version.to_owned(),
+                kind: StrategyKind::Native,
+                digest: String::new(),
+            },
+            package,
+            scorer: description.scorer,
+            params,
+            threads,
+            tile_bytes: TILE_BYTES,
+        })
+    }
+
+    fn score(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, StrategyError> {
+        let rows = query.arrays.ids().len();
+        let (mut primary, mut second) = (Vec::with_capacity(rows), Vec::new());
+        let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
+        for start in (0..rows).step_by(tile) {
+            let session = Session::tile(shared.clone(), start..(start + tile).min(rows))?;
+            let scores = self.package.score(&self.identity.id, &self.params, Host::new(Rc::new(session)))?;
+            primary.extend(scores.primary.to_vec()?);
+            second.extend(scores.second.map(|second| second.to_vec()).transpose()?.unwrap_or_default());
+        }
+        let session = Session::new(shared.clone());
+        let vector = session.vector(&primary)?;
+        let second = if second.is_empty() { None } else { Some(session.vector(&second)?) };
+        let picked = session.vector_top(vector, second, query.batch.min(rows) as u32, None)?;
+        let scores = picked.iter().map(|&row| primary[row as usize]).collect();
+        Ok(Selection { rows: picked, scores, ..Selection::default() })
+    }
+}
+
+fn describe(package: &Package, id: &str) -> Result<StrategyDescription, StrategyError> {
+    let found = package.describe().strategies.into_iter().find(|strategy| strategy.id == id);
+    found.ok_or_else(|| StrategyError::Unknown(id.to_owned()))
+}
+
+impl Strategy for Native {
+    fn identity(&self) -> &StrategyIdentity {
+        &self.identity
+    }
+
+    fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
+        let clock = Instant::now();
+        let control = Arc::new(Control::new(Limits::default(), None));
+        let setup = Setup {
+            arrays: query.arrays.clone(),
+            needs: self.needs.clone(),
+            batch: query.batch,
+            round: query.round,
+            seeds: query.seeds,
+            strategy: self.identity.id.clone(),
+            threads: self.threads,
+        };
+        let failed = |message: String| QueryError {
+            identity: Box::new(self.identity.clone()),
+            kind: QueryErrorKind::Failed,
+            message,
+            hint: None,
+        };
+        let shared = Arc::new(Shared::new(setup, control.clone()).map_err(|error| failed(error.to_string()))?);
+        let selection = if self.scorer {
+            self.score(query, &shared)
+        } else {
+            let state = query.state.map(<[u8]>::to_vec);
+            let host = Host::new(Rc::new(Session::new(shared)));
+            self.package.select(&self.identity.id, &self.params, state, host)
+        };
+        let selection = selection.map_err(|error| failed(error.to_string()))?;
+        let usage =
+            Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory: control.peak_memory() };
+        Ok(Answer { selection, usage })
+    }
+}
+
+/// Makes native twins for the conformance tests.
+pub struct NativeMaker {
+    package: &'static Package,
+    id: String,
+}
+
+impl NativeMaker {
+    /// A maker of one strategy of a package.
+    pub fn new(package: &'static Package, id: &str) -> Self {
+        Self { package, id: id.to_owned() }
+    }
+}
+
+impl Make for NativeMaker {
+    fn description(&self) -> StrategyDescription {
+        describe(self.package, &self.id).expect("the package has the strategy")
+    }
+
+    fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
+        let native = Native::new(self.package, &self.id, params, threads).map_err(|error| error.to_string())?;
+        Ok(Box::new(Native { tile_bytes, ..native }))
+    }
+}

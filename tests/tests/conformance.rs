@@ -1,0 +1,71 @@
+//! Every first strategy keeps every rule, built both ways, and both ways give the same rows with the same score bits.
+
+use querist_core::observer::Silent;
+use querist_core::{Query, Round, Seeds, Strategy};
+use querist_protocol::TILE_BYTES;
+use querist_testkit::cases::{Pool, Shape};
+use querist_testkit::{Make, NativeMaker, conforms};
+use querist_tests::{WasmMaker, strategies};
+use serde_json::{Value, json};
+
+#[test]
+fn native_builds_conform() {
+    for (package, id) in strategies() {
+        conforms(&NativeMaker::new(package, &id));
+    }
+}
+
+#[test]
+fn components_conform() {
+    for (_, id) in strategies() {
+        conforms(&WasmMaker(id));
+    }
+}
+
+/// Parameters that lead through every branch of a strategy.
+fn variants(id: &str) -> Vec<Value> {
+    match id {
+        "badge" => vec![json!({}), json!({"first": "uniform"}), json!({"include_bias": true})],
+        "k-center-greedy" => ["nearest-mean", "max-norm", "index0", "random"]
+            .into_iter()
+            .flat_map(|first| ["euclidean", "cosine"].map(|metric| json!({"first": first, "metric": metric})))
+            .collect(),
+        "kmeans" => vec![
+            json!({"n_init": 2}),
+            json!({"preset": "s1", "n_init": 2}),
+            json!({"preset": "s2"}),
+            json!({"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0}),
+        ],
+        "entropy" => vec![json!({}), json!({"order": "asc"})],
+        _ => vec![json!({})],
+    }
+}
+
+fn answer(maker: &dyn Make, params: &Value, pool: &Pool, batch: usize) -> (Vec<u32>, Vec<u64>, Vec<(String, f64)>) {
+    let mut strategy: Box<dyn Strategy> = maker.make(params, 2, TILE_BYTES).unwrap();
+    let arrays = pool.arrays(strategy.needs());
+    let query =
+        Query { arrays: &arrays, batch, round: Round(2), seeds: Seeds::new(11), state: None, progress: &Silent };
+    let selection = strategy.query(&query).unwrap().selection;
+    let bits = selection.scores.iter().map(|score| score.to_bits()).collect();
+    (selection.rows, bits, selection.diagnostics)
+}
+
+#[test]
+fn component_and_native_twin_agree_to_the_bit() {
+    for (package, id) in strategies() {
+        let (native, wasm) = (NativeMaker::new(package, &id), WasmMaker(id.clone()));
+        for params in variants(&id) {
+            for values in [Shape::Clustered, Shape::Random, Shape::Duplicates, Shape::Extreme] {
+                for labelled in [0, 40] {
+                    let pool = Pool { rows: 1200, labelled, values, width: 37, ..Pool::default() };
+                    assert_eq!(
+                        answer(&native, &params, &pool, 50),
+                        answer(&wasm, &params, &pool, 50),
+                        "{id} {params} {values:?}, {labelled} labelled"
+                    );
+                }
+            }
+        }
+    }
+}
