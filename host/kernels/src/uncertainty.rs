@@ -108,8 +108,8 @@ fn leaders(block: &Block) -> Leaders {
 fn others(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
     let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
     for (class, logits) in block.iter().enumerate() {
-        for lane in 0..LANES {
-            let gap = f64::from(leaders.top[lane]) - f64::from(logits[lane]);
+        for (lane, &logit) in logits.iter().enumerate() {
+            let gap = f64::from(leaders.top[lane]) - f64::from(logit);
             let share = math::exp(-gap);
             let share = if leaders.class[lane] == class as u32 { 0.0 } else { share };
             sums[lane] += share;
