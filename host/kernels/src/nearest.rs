@@ -186,6 +186,12 @@ impl Nearest {
                 continue;
             }
             let state = self.states[row as usize];
+            let own = place(self.set.metric, row, state.raw);
+            if *top != own {
+                // Its bound shrank outside the queue. A lower place sinks when the guard is dropped.
+                *top = own;
+                continue;
+            }
             if self.set.is_settled(&state) {
                 return Ok(Some((row, f64::from_bits(top.0))));
             }
@@ -195,7 +201,6 @@ impl Nearest {
             if state.raw < before {
                 self.sums[row as usize / SUM_BLOCK] = None;
             }
-            // A lower place sinks when the guard is dropped.
             *top = place(self.set.metric, row, state.raw);
         }
         Ok(None)
@@ -263,14 +268,15 @@ impl Nearest {
     }
 
     fn check_set(&self) -> Result<(), Fault> {
-        check::argument(self.set.centres.len() > 0, || {
+        check::argument(!self.set.centres.is_empty(), || {
             "the set is empty, so no distance to it exists; add a row first".to_owned()
         })
     }
 }
 
 fn place(metric: Metric, row: u32, raw: f64) -> Place {
-    (finish(metric, raw).to_bits(), Reverse(row))
+    // Adding 0 turns -0, whose bits would stand above everything, into 0.
+    ((finish(metric, raw) + 0.0).to_bits(), Reverse(row))
 }
 
 impl Set {

@@ -37,7 +37,9 @@ pub(crate) fn level() -> u8 {
             return AVX2;
         }
     }
-    limit.min(PORTABLE)
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = limit;
+    PORTABLE
 }
 
 /// Compiles one body for every instruction set and picks at run time. No set allows fusing, so the bits agree.

@@ -1,4 +1,4 @@
-//! Softmax and uncertainty of logits, sixteen rows at a time.
+//! Softmax and uncertainty of logits, many rows at a time.
 //!
 //! With m the largest logit of a row and `others` = Σ exp(l - m) over the other classes, in class order, the largest
 //! probability is 1 / (1 + others). Scores are made from `others`, so rows whose softmax rounds to one still differ.
@@ -8,10 +8,13 @@ use querist_protocol::{Fault, Uncertainty, math};
 use crate::control::Pacer;
 use crate::matrix::{Matrix, rows_per_task};
 use crate::memory::Charged;
-use crate::simd::{LANES, for_each_cpu};
+use crate::simd::for_each_cpu;
 use crate::workers::Workers;
 
-/// Sixteen rows of logits, class by class.
+/// Rows that are scored side by side: enough for a loop over them to be worth vectorising.
+const LANES: usize = 64;
+
+/// [`LANES`] rows of logits, class by class.
 type Block = [[f32; LANES]];
 
 /// Uncertainty of each row and its tie-breaker. There are two classes or more.
@@ -67,7 +70,7 @@ fn block_rows(logits: &Matrix) -> usize {
     rows_per_task(logits.columns()).next_multiple_of(LANES)
 }
 
-/// Copies up to sixteen rows into lanes; the last row fills what is left.
+/// Copies up to [`LANES`] rows into lanes; the last row fills what is left.
 #[inline]
 fn transpose(logits: &Matrix, rows: std::ops::Range<usize>, block: &mut Block) {
     let classes = logits.columns();
@@ -108,8 +111,8 @@ fn leaders(block: &Block) -> Leaders {
 fn others(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
     let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
     for (class, logits) in block.iter().enumerate() {
-        for lane in 0..LANES {
-            let gap = f64::from(leaders.top[lane]) - f64::from(logits[lane]);
+        for (lane, &logit) in logits.iter().enumerate() {
+            let gap = f64::from(leaders.top[lane]) - f64::from(logit);
             let share = math::exp(-gap);
             let share = if leaders.class[lane] == class as u32 { 0.0 } else { share };
             sums[lane] += share;

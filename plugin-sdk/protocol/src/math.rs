@@ -19,10 +19,11 @@ pub fn exp(x: f64) -> f64 {
     let shifted = x * std::f64::consts::LOG2_E + ROUND_TO_WHOLE;
     let whole = shifted - ROUND_TO_WHOLE;
     let r = (x - whole * LN2_HIGH) - whole * LN2_LOW;
-    // Two halves keep each factor a normal number down to the smallest subnormal result.
+    // Two halves keep each factor a normal number down to the smallest subnormal result. An overflow check, which never
+    // fires, would keep loops from vectorising.
     let n = (shifted.to_bits() as i64).wrapping_sub(ROUND_TO_WHOLE.to_bits() as i64);
     let half = n >> 1;
-    exp_of_reduced(r) * power_of_two(half) * power_of_two(n - half)
+    exp_of_reduced(r) * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
 
 /// The Taylor polynomial of e^r for |r| <= ln(2)/2: the first dropped term is below 5e-18.

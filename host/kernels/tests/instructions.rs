@@ -1,0 +1,55 @@
+//! Every instruction set and number of threads gives the same bits.
+
+mod common;
+
+use common::*;
+use querist_kernels::limit_instructions;
+use querist_protocol::{HostCalls, Init, KmeansOptions, Metric, Reduction, StreamScope, Uncertainty};
+
+/// Bits of something from every kernel.
+fn everything(threads: usize) -> Vec<u64> {
+    let s = session(threads);
+    let x = data(Kind::Random, 1500, 37, 1).handle(&s);
+    let y = data(Kind::Mixed, 70, 37, 2).handle(&s);
+    let mut all = Vec::new();
+    let mut keep = |vector| all.extend(bits(&read(&s, vector)));
+    for measure in [Uncertainty::LeastConfidence, Uncertainty::Margin, Uncertainty::Ratio, Uncertainty::Entropy] {
+        let (first, second) = s.uncertainty(x, measure).unwrap();
+        keep(first);
+        keep(second);
+    }
+    for metric in [Metric::SqEuclidean, Metric::Euclidean, Metric::Cosine] {
+        keep(s.distance_reduce(x, y, metric, Reduction::Min).unwrap());
+        keep(s.distance_reduce(x, y, metric, Reduction::Sum).unwrap());
+        keep(s.neighbour_distance(x, 4, metric).unwrap());
+    }
+    keep(s.matrix_sq_norms(x).unwrap());
+    let points = s.points_factored(x, s.softmax(x).unwrap()).unwrap();
+    let engine = s.nearest(points, Metric::SqEuclidean).unwrap();
+    s.nearest_add(engine, &[0]).unwrap();
+    let stream = s.stream("a", StreamScope::Run).unwrap();
+    for _ in 0..20 {
+        let row = s.nearest_draw(engine, stream, None).unwrap().unwrap();
+        s.nearest_add(engine, &[row]).unwrap();
+    }
+    keep(s.nearest_values(engine).unwrap());
+    let options =
+        KmeansOptions { clusters: 20, restarts: 1, max_iterations: 5, tolerance: 0.0, init: Init::KmeansPlusPlus };
+    let clustering = s.kmeans(x, None, options, stream).unwrap();
+    all.push(s.clustering_inertia(clustering).unwrap().to_bits());
+    all.extend(s.matrix_mean(s.residual(x).unwrap()).unwrap().iter().map(|mean| mean.to_bits()));
+    all.extend(read_matrix(&s, s.matrix_product(x, y, true).unwrap()).iter().map(|x| u64::from(x.to_bits())));
+    all
+}
+
+#[test]
+fn the_bits_do_not_depend_on_the_machine() {
+    let widest = everything(1);
+    for threads in [2, 3] {
+        assert!(everything(threads) == widest, "{threads} threads");
+    }
+    for level in [0, 1, 2] {
+        limit_instructions(level);
+        assert!(everything(1) == widest, "instruction set {level}");
+    }
+}
