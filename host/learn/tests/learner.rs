@@ -87,7 +87,7 @@ fn every_model_learns_bars() {
             300,
             RecipeConfig { optimiser: Some(Optimiser::Adam), lr: Some(2e-3), epochs: Some(25), ..quick() },
         ),
-        (ModelName::Resnet18, 200, RecipeConfig { epochs: Some(3), minibatch: Some(32), ..quick() }),
+        (ModelName::Resnet18, 200, RecipeConfig { lr: Some(0.02), epochs: Some(4), ..quick() }),
     ] {
         let mut learner = learner(&dataset, name, &recipe);
         let epochs = learner.fit(Round(0), &labelled(0..samples), &Silent).unwrap();
