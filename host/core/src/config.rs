@@ -126,7 +126,7 @@ pub struct DatasetConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelName {
-    /// Three convolutions and one linear head, for small grey images.
+    /// Three convolutions and a 128-wide embedding, for small grey images.
     Cnn,
     /// Two 5x5 convolutions with dropout and a 50-wide embedding.
     Lenet,

@@ -1,2 +1,78 @@
-//! Bench.
-fn main() {}
+//! Minibatches a second of training on the CPU, to compare with `peer_training.py`.
+//!
+//! Run with `cargo bench -p querist-learn --profile dev`. The best of the repeats is the figure: everything else on the
+//! machine only ever takes time away.
+
+use std::time::Instant;
+
+use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::dataset::DatasetParts;
+use querist_core::observer::Silent;
+use querist_core::{Dataset, Images, Label, Learner, Round, SampleId, Seeds};
+use querist_learn::{Settings, TorchLearner};
+use querist_protocol::philox::Stream;
+
+const THREADS: usize = 2;
+const MINIBATCH: usize = 64;
+
+struct Case {
+    name: ModelName,
+    side: usize,
+    channels: usize,
+    minibatches: usize,
+    repeats: usize,
+}
+
+const CASES: [Case; 2] = [
+    Case { name: ModelName::Cnn, side: 28, channels: 1, minibatches: 60, repeats: 12 },
+    Case { name: ModelName::Resnet18, side: 32, channels: 3, minibatches: 4, repeats: 6 },
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // `cargo bench` passes arguments of its own; a filter is the name of a model.
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    for case in &CASES {
+        let label = format!("{:?}", case.name).to_lowercase();
+        if filter.as_ref().is_none_or(|filter| label.contains(filter)) {
+            println!("{label} {:.2} minibatches/s", measure(case)?);
+        }
+    }
+    Ok(())
+}
+
+/// The fastest epoch; the first, in which libtorch picks its kernels, is left out.
+fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
+    let count = case.minibatches * MINIBATCH;
+    let dataset = noise(count, case.side, case.channels)?;
+    let samples: Vec<SampleId> = (0..count as u64).map(SampleId).collect();
+    let model = ModelConfig { name: case.name, dropout: None };
+    let recipe = RecipeConfig {
+        lr: Some(0.01),
+        epochs: Some(case.repeats + 1),
+        minibatch: Some(MINIBATCH),
+        ..RecipeConfig::default()
+    };
+    let settings =
+        Settings { model: &model, recipe: &recipe.resolve(), seeds: Seeds::new(0), device: "cpu", threads: THREADS };
+    let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
+    let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();
+    let clock = Instant::now();
+    let epochs = learner.fit(Round(0), &labelled, &Silent)?;
+    eprintln!("{:?}: {:.1} s in all", case.name, clock.elapsed().as_secs_f64());
+    let best = epochs.iter().skip(1).map(|epoch| epoch.seconds).fold(f64::INFINITY, f64::min);
+    Ok(case.minibatches as f64 / best)
+}
+
+fn noise(count: usize, side: usize, channels: usize) -> Result<Dataset, Box<dyn std::error::Error>> {
+    let mut stream = Stream::new(0, 0);
+    let bytes: Vec<u8> = (0..count * side * side * channels).map(|_| stream.next_bits() as u8).collect();
+    Ok(Dataset::new(DatasetParts {
+        name: "noise".to_owned(),
+        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
+        labels: (0..count as u32).map(|i| i % 10).collect(),
+        official_test: 0,
+        class_names: (0..10).map(|class| class.to_string()).collect(),
+        normalisation: None,
+        files: vec![],
+    })?)
+}

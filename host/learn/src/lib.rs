@@ -1,1 +1,22 @@
-//! Models, training, evaluation and features.
+//! Models, training, evaluation and features over libtorch.
+//!
+//! [`TorchLearner`] is what the loop uses. A model is a body, which turns images into embeddings, and one linear head.
+//! Every weight, minibatch order, augmentation and dropout mask comes from a named stream of the run's seeds.
+#![deny(missing_docs)]
+
+mod augment;
+mod device;
+mod fault;
+mod images;
+mod infer;
+mod layer;
+mod learner;
+mod model;
+mod need;
+mod optimiser;
+mod parameters;
+mod schedule;
+mod train;
+
+pub use infer::BLOCK;
+pub use learner::{Settings, TorchLearner};

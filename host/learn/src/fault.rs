@@ -1,0 +1,22 @@
+//! From libtorch's errors to the learner's.
+
+use std::fmt::Display;
+
+use querist_core::LearnError;
+
+/// Says what was being done when the tensor library failed.
+pub(crate) trait Doing<T> {
+    /// The value, or [`LearnError::Backend`].
+    fn doing(self, doing: &'static str) -> Result<T, LearnError>;
+}
+
+impl<T, E: Display> Doing<T> for Result<T, E> {
+    fn doing(self, doing: &'static str) -> Result<T, LearnError> {
+        self.map_err(|error| LearnError::Backend { doing, reason: error.to_string() })
+    }
+}
+
+/// A setting that does not fit the data or the machine.
+pub(crate) fn config<T>(message: impl Into<String>) -> Result<T, LearnError> {
+    Err(LearnError::Config(message.into()))
+}

@@ -1,0 +1,170 @@
+//! The dataset's images on the device.
+
+use querist_core::dataset::Normalisation;
+use querist_core::{Dataset, Images, LearnError, SampleId};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::fault::{Doing, config};
+use crate::model::ImageShape;
+
+/// Every image as bytes, and how bytes become network inputs.
+pub(crate) struct ImageStore {
+    /// `u8 [count, channels, height, width]`.
+    bytes: Tensor,
+    /// `f32 [1, channels, 1, 1]`: 1 / (255 std).
+    scale: Tensor,
+    /// `f32 [1, channels, 1, 1]`: -mean / std.
+    shift: Tensor,
+    shape: ImageShape,
+    count: usize,
+}
+
+impl ImageStore {
+    /// Puts the images of `dataset` on `device`. Statistics that the dataset does not publish are measured on `pool`.
+    ///
+    /// # Errors
+    /// If the device has no room for them.
+    pub(crate) fn new(dataset: &Dataset, pool: &[SampleId], device: Device) -> Result<Self, LearnError> {
+        let images = dataset.images();
+        let normalisation = match dataset.normalisation() {
+            Some(published) => published.clone(),
+            None => measure(images, pool)?,
+        };
+        Self::upload(images, &normalisation, device).doing("putting the images on the device")
+    }
+
+    fn upload(images: &Images, normalisation: &Normalisation, device: Device) -> Result<Self, TchError> {
+        let sizes = [images.count, images.height, images.width, images.channels].map(|n| n as i64);
+        let [count, height, width, channels] = sizes;
+        let rows = Tensor::f_from_data_size(&images.bytes, &[count, height, width, channels], Kind::Uint8)?;
+        // Turned around where the copy is cheapest; for grey images this is only another name for the same bytes.
+        let bytes = rows.f_to_device(device)?.f_permute([0, 3, 1, 2])?.f_contiguous()?;
+        let per_channel =
+            |values: Vec<f32>| Tensor::f_from_slice(&values)?.f_view([1, channels, 1, 1])?.f_to_device(device);
+        let Normalisation { mean, std } = normalisation;
+        Ok(Self {
+            bytes,
+            scale: per_channel(std.iter().map(|s| 1.0 / (255.0 * s)).collect())?,
+            shift: per_channel(mean.iter().zip(std).map(|(m, s)| -m / s).collect())?,
+            shape: ImageShape { channels, height, width },
+            count: images.count,
+        })
+    }
+
+    /// Sizes of one image.
+    pub(crate) fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// Where the images are.
+    pub(crate) fn device(&self) -> Device {
+        self.bytes.device()
+    }
+
+    /// The bytes of some images, `u8 [n, channels, height, width]`; `ids` is `i64 [n]` on the device.
+    pub(crate) fn gather(&self, ids: &Tensor) -> Result<Tensor, TchError> {
+        self.bytes.f_index_select(0, ids)
+    }
+
+    /// Network inputs of bytes, `f32` of the same shape.
+    pub(crate) fn normalise(&self, bytes: &Tensor) -> Result<Tensor, TchError> {
+        bytes.f_to_kind(Kind::Float)?.f_mul_(&self.scale)?.f_add_(&self.shift)
+    }
+
+    /// Ids as an index into the images, `i64 [n]` on the device.
+    ///
+    /// # Errors
+    /// If there is no such image.
+    pub(crate) fn index(&self, ids: impl Iterator<Item = SampleId>) -> Result<Tensor, LearnError> {
+        let mut rows = Vec::with_capacity(ids.size_hint().0);
+        for id in ids {
+            match i64::try_from(id.0) {
+                Ok(row) if id.0 < self.count as u64 => rows.push(row),
+                _ => return config(format!("there is no sample {id}: the dataset holds {} images", self.count)),
+            }
+        }
+        Tensor::f_from_slice(&rows).and_then(|t| t.f_to_device(self.device())).doing("sending sample ids")
+    }
+}
+
+/// Mean and standard deviation of each channel over the pool, from exact sums.
+///
+/// A channel in which every pixel is alike has no spread; it is divided by 1.
+fn measure(images: &Images, pool: &[SampleId]) -> Result<Normalisation, LearnError> {
+    if pool.is_empty() {
+        return config("an empty pool has no mean and standard deviation to normalise images with");
+    }
+    let channels = images.channels;
+    let mut counts = vec![[0u64; 256]; channels];
+    for &sample in pool {
+        if sample.0 >= images.count as u64 {
+            return config(format!("there is no sample {sample}: the dataset holds {} images", images.count));
+        }
+        for pixel in images.image(sample).chunks_exact(channels) {
+            for (count, &value) in counts.iter_mut().zip(pixel) {
+                count[usize::from(value)] += 1;
+            }
+        }
+    }
+    let (mean, std) = counts.iter().map(mean_and_std).unzip();
+    Ok(Normalisation { mean, std })
+}
+
+/// Of a histogram of bytes, on the scale 0 to 1.
+fn mean_and_std(counts: &[u64; 256]) -> (f32, f32) {
+    let weighted = |f: fn(u128) -> u128| -> u128 {
+        counts.iter().zip(0u128..).map(|(&count, value)| u128::from(count) * f(value)).sum()
+    };
+    let (n, sum, squares) = (weighted(|_| 1), weighted(|v| v), weighted(|v| v * v));
+    let variance = (n * squares - sum * sum) as f64 / (n as f64 * n as f64);
+    let std = if variance == 0.0 { 1.0 } else { variance.sqrt() / 255.0 };
+    ((sum as f64 / n as f64 / 255.0) as f32, std as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::values;
+
+    /// Two images of one row and two pixels, three channels.
+    fn images() -> Images {
+        let bytes = vec![0, 10, 7, 255, 20, 7, 51, 30, 7, 102, 40, 7];
+        Images { bytes: bytes.into(), count: 2, height: 1, width: 2, channels: 3 }
+    }
+
+    #[test]
+    fn statistics_are_those_of_the_pool_alone() {
+        let all = measure(&images(), &[SampleId(0), SampleId(1)]).unwrap();
+        assert!((f64::from(all.mean[0]) - 102.0 / 255.0).abs() < 1e-7);
+        let variance = [0.0f64, 255.0, 51.0, 102.0].map(|v| (v - 102.0).powi(2)).iter().sum::<f64>() / 4.0;
+        assert!((f64::from(all.std[0]) - variance.sqrt() / 255.0).abs() < 1e-7);
+        assert_eq!(all.std[2], 1.0, "a constant channel");
+        let one = measure(&images(), &[SampleId(1)]).unwrap();
+        assert!((f64::from(one.mean[1]) - 35.0 / 255.0).abs() < 1e-7);
+        assert!(measure(&images(), &[]).is_err());
+        assert!(measure(&images(), &[SampleId(2)]).is_err());
+    }
+
+    #[test]
+    fn pixels_keep_their_place_and_are_normalised() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        let normalisation = Normalisation { mean: vec![0.2, 0.0, 0.5], std: vec![0.5, 1.0, 0.25] };
+        let store = ImageStore::upload(&images(), &normalisation, Device::Cpu).unwrap();
+        let ids = store.index([SampleId(1), SampleId(0), SampleId(1)].into_iter()).unwrap();
+        let inputs = store.normalise(&store.gather(&ids).unwrap()).unwrap();
+        assert_eq!(inputs.size(), [3, 3, 1, 2]);
+        let expected = |bytes: [f32; 6]| {
+            let channel = |at: usize| at / 2;
+            std::array::from_fn::<f32, 6, _>(|at| {
+                (bytes[at] / 255.0 - normalisation.mean[channel(at)]) / normalisation.std[channel(at)]
+            })
+        };
+        let (first, second) = ([0., 255., 10., 20., 7., 7.], [51., 102., 30., 40., 7., 7.]);
+        let expected = [expected(second), expected(first), expected(second)].concat();
+        for (found, expected) in values(&inputs).unwrap().into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+        assert!(store.index([SampleId(2)].into_iter()).is_err());
+        assert!(store.index([SampleId(u64::MAX)].into_iter()).is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The learner that the loop uses.
+
+use std::collections::BTreeMap;
+
+use querist_core::config::{ModelConfig, Optimiser, Recipe};
+use querist_core::observer::{Phase, Progress};
+use querist_core::record::EpochRecord;
+use querist_core::{Array, Buffer, Dataset, Label, LearnError, Learner, Round, SampleId, Seeds};
+use querist_protocol::Need;
+use querist_torchx::{memory, random, runtime};
+use tch::{Device, Tensor};
+
+use crate::device;
+use crate::fault::{Doing, config};
+use crate::images::ImageStore;
+use crate::infer::{Outputs, Wanted, predict, reporter};
+use crate::model::{Architecture, Model};
+use crate::need::{Feature, resolve};
+use crate::parameters::{shape, values};
+use crate::train::Trainer;
+
+/// How a learner is set up.
+#[derive(Debug, Clone)]
+pub struct Settings<'a> {
+    /// The task model.
+    pub model: &'a ModelConfig,
+    /// How it is trained.
+    pub recipe: &'a Recipe,
+    /// Sources of weights, order, augmentation and dropout.
+    pub seeds: Seeds,
+    /// `cpu`, `cuda` or `cuda:N`.
+    pub device: &'a str,
+    /// CPU threads of libtorch, for the whole process; part of a result's identity.
+    pub threads: usize,
+}
+
+/// Trains and runs a task model with libtorch.
+///
+/// On the CPU, the same settings, samples and round give bitwise the same weights and outputs.
+pub struct TorchLearner {
+    images: ImageStore,
+    architecture: Architecture,
+    recipe: Recipe,
+    seeds: Seeds,
+    classes: usize,
+    threads: usize,
+    fitted: Option<Model>,
+}
+
+impl TorchLearner {
+    /// Puts the dataset's images on the device and checks that model, recipe, data and machine fit each other.
+    ///
+    /// Where the dataset publishes no mean and standard deviation, they are measured on `pool`.
+    ///
+    /// # Errors
+    /// [`LearnError::Config`] with the setting that does not fit; [`LearnError::Backend`] if the device has no room.
+    pub fn new(dataset: &Dataset, pool: &[SampleId], settings: &Settings<'_>) -> Result<Self, LearnError> {
+        runtime::init();
+        runtime::set_threads(settings.threads).or_else(|e| config(format!("compute.threads: {e}")))?;
+        let device = device::parse(settings.device, &runtime::describe().cuda)?;
+        if device.is_cuda() {
+            random::reproducible().doing("preparing the GPU")?;
+        }
+        let images = ImageStore::new(dataset, pool, device)?;
+        let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
+        check_recipe(settings.recipe, &architecture)?;
+        Ok(Self {
+            images,
+            architecture,
+            recipe: settings.recipe.clone(),
+            seeds: settings.seeds,
+            classes: dataset.classes(),
+            threads: settings.threads,
+            fitted: None,
+        })
+    }
+
+    fn model_or_error(&self) -> Result<&Model, LearnError> {
+        match &self.fitted {
+            Some(model) => Ok(model),
+            None => config("no model is fitted yet"),
+        }
+    }
+}
+
+/// Settings that would train in silence to no good, or fail only in the middle.
+fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
+    let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
+        true => Ok(()),
+        false => config(format!("recipe.{name} is {value}, expected 0 or more")),
+    };
+    at_least_0("lr", recipe.lr)?;
+    at_least_0("weight_decay", recipe.weight_decay)?;
+    at_least_0("gamma", recipe.gamma)?;
+    if !(0.0..1.0).contains(&recipe.momentum) {
+        return config(format!("recipe.momentum is {}, expected 0 or more and below 1", recipe.momentum));
+    }
+    if recipe.optimiser == Optimiser::Sgd && recipe.nesterov && recipe.momentum == 0.0 {
+        return config("recipe.nesterov needs recipe.momentum above 0");
+    }
+    if recipe.epochs == 0 {
+        return config("recipe.epochs is 0, expected 1 or more");
+    }
+    let smallest = architecture.smallest_minibatch();
+    if recipe.minibatch < smallest {
+        let (found, name) = (recipe.minibatch, architecture.label());
+        return config(format!("recipe.minibatch is {found}, but model.name = {name} needs {smallest} or more"));
+    }
+    Ok(())
+}
+
+impl Learner for TorchLearner {
+    fn check_needs(&self, needs: &[Need]) -> Result<(), LearnError> {
+        needs.iter().try_for_each(|need| resolve(need).map(|_| ()))
+    }
+
+    /// Weights and batch-norm statistics start afresh each time. A labelled set of one sample is an error for a model
+    /// with batch-norm.
+    fn fit(
+        &mut self,
+        round: Round,
+        labelled: &[(SampleId, Label)],
+        progress: &dyn Progress,
+    ) -> Result<Vec<EpochRecord>, LearnError> {
+        // The old model goes first: a failed fit must not leave one that looks fresh.
+        self.fitted = None;
+        if let Some((sample, label)) = labelled.iter().find(|(_, label)| label.index() >= self.classes) {
+            return config(format!("sample {sample} has label {label}, but there are {} classes", self.classes));
+        }
+        let Self { images, architecture, recipe, seeds, .. } = self;
+        let (model, epochs) = Trainer { images, architecture, recipe, seeds }.train(round, labelled, progress)?;
+        self.fitted = Some(model);
+        Ok(epochs)
+    }
+
+    fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
+        let wanted = Wanted { logits: true, embeddings: false };
+        let report = reporter(progress, Phase::Evaluate, samples.len());
+        Ok(predict(self.model_or_error()?, &self.images, samples, wanted, report)?.logits)
+    }
+
+    fn features(
+        &mut self,
+        needs: &[Need],
+        pool: &[SampleId],
+        labelled: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<BTreeMap<String, Array>, LearnError> {
+        let model = self.model_or_error()?;
+        let resolved = needs.iter().map(|need| Ok((need, resolve(need)?))).collect::<Result<Vec<_>, LearnError>>()?;
+        let sides = [wanted(&resolved, false), wanted(&resolved, true)];
+        let count = |side: Wanted, samples: &[SampleId]| if side == Wanted::default() { 0 } else { samples.len() };
+        let mut report = reporter(progress, Phase::Features, count(sides[0], pool) + count(sides[1], labelled));
+        let mut rows = |side: Wanted, samples: &[SampleId]| {
+            let samples = &samples[..count(side, samples)];
+            predict(model, &self.images, samples, side, &mut report)
+        };
+        let sides =
+            [Shared::new(rows(sides[0], pool)?, pool.len()), Shared::new(rows(sides[1], labelled)?, labelled.len())];
+        let mut arrays = BTreeMap::new();
+        for (need, feature) in resolved {
+            let side = &sides[usize::from(need.split_labelled().1)];
+            let array = match feature {
+                Feature::Logits => rows_array(side.samples, self.classes, &side.logits),
+                Feature::Embeddings => rows_array(side.samples, model.width(), &side.embeddings),
+                Feature::HeadWeights => tensor_array(&model.head().weight),
+                Feature::HeadBiases => tensor_array(&model.head().bias),
+                Feature::Labels => continue,
+            };
+            arrays.insert(need.name().to_owned(), array?);
+        }
+        Ok(arrays)
+    }
+
+    fn model(&self) -> Result<Vec<u8>, LearnError> {
+        self.model_or_error()?.parameters().to_safetensors()
+    }
+
+    fn backend(&self) -> String {
+        let version = runtime::describe().version;
+        let device = match self.images.device() {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            _ => "cpu".to_owned(),
+        };
+        let plural = if self.threads == 1 { "" } else { "s" };
+        format!("libtorch {version} {device}, {} thread{plural}", self.threads)
+    }
+
+    fn take_peak_memory(&mut self) -> Option<u64> {
+        match self.images.device() {
+            Device::Cuda(index) => memory::take_peak(index).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Outputs of one side, pool or labelled, that several arrays may share.
+struct Shared {
+    samples: usize,
+    logits: Buffer<f32>,
+    embeddings: Buffer<f32>,
+}
+
+impl Shared {
+    fn new(outputs: Outputs, samples: usize) -> Self {
+        Self { samples, logits: outputs.logits.into(), embeddings: outputs.embeddings.into() }
+    }
+}
+
+/// What the needs of one side ask for.
+fn wanted(needs: &[(&Need, Feature)], labelled: bool) -> Wanted {
+    let of_side = |feature| needs.iter().any(|&(need, f)| f == feature && need.split_labelled().1 == labelled);
+    Wanted { logits: of_side(Feature::Logits), embeddings: of_side(Feature::Embeddings) }
+}
+
+fn rows_array(rows: usize, width: usize, values: &Buffer<f32>) -> Result<Array, LearnError> {
+    Array::f32(vec![rows, width], values.clone()).doing("shaping an array")
+}
+
+fn tensor_array(tensor: &Tensor) -> Result<Array, LearnError> {
+    Array::f32(shape(tensor), values(tensor)?).doing("shaping an array")
+}

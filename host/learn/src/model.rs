@@ -1,0 +1,204 @@
+//! Models: a body that embeds images, and a linear head.
+
+mod cnn;
+mod lenet;
+mod mlp;
+mod resnet;
+
+use querist_core::LearnError;
+use querist_core::config::{ModelConfig, ModelName};
+use tch::{Device, TchError, Tensor};
+
+use crate::fault::{Doing, config};
+use crate::layer::Linear;
+use crate::parameters::Parameters;
+
+/// Sizes of the images that a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ImageShape {
+    pub(crate) channels: i64,
+    pub(crate) height: i64,
+    pub(crate) width: i64,
+}
+
+/// What turns images into embeddings.
+pub(crate) trait Body: Send {
+    /// `[n, channels, height, width]` to `[n, width]`; `training` turns dropout and minibatch statistics on.
+    fn embed(&self, images: &Tensor, training: bool) -> Result<Tensor, TchError>;
+}
+
+/// What is fixed about a model before it has weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Architecture {
+    name: ModelName,
+    dropout: f64,
+    images: ImageShape,
+    classes: i64,
+}
+
+impl Architecture {
+    /// Checks that the model can be built for these images.
+    ///
+    /// # Errors
+    /// If the images are too small for it or an option is out of range.
+    pub(crate) fn new(options: &ModelConfig, images: ImageShape, classes: i64) -> Result<Self, LearnError> {
+        let (smallest, default_dropout) = match options.name {
+            ModelName::Cnn => (cnn::SMALLEST_SIDE, 0.0),
+            ModelName::Lenet => (lenet::SMALLEST_SIDE, lenet::DROPOUT),
+            ModelName::Mlp | ModelName::Resnet18 => (1, 0.0),
+        };
+        let name = options.name;
+        if images.height.min(images.width) < smallest {
+            return config(format!(
+                "model.name = {} needs images of at least {smallest}x{smallest} pixels, but they are {}x{}; set \
+                 `dataset.size` or choose `cnn`",
+                label(name),
+                images.height,
+                images.width
+            ));
+        }
+        let dropout = options.dropout.unwrap_or(default_dropout);
+        if !(0.0..1.0).contains(&dropout) {
+            return config(format!("model.dropout is {dropout}, expected 0 or more and below 1"));
+        }
+        Ok(Self { name, dropout, images, classes })
+    }
+
+    /// The fewest samples that a training step can use: batch-norm has no statistics of one.
+    pub(crate) fn smallest_minibatch(&self) -> usize {
+        if self.name == ModelName::Resnet18 { 2 } else { 1 }
+    }
+
+    /// The name as users write it.
+    pub(crate) fn label(&self) -> &'static str {
+        label(self.name)
+    }
+
+    /// A model with fresh weights from libtorch's generator.
+    pub(crate) fn build(&self, device: Device) -> Result<Model, LearnError> {
+        let mut parameters = Parameters::new(device);
+        let parts = match self.name {
+            ModelName::Cnn => cnn::Cnn::new(&mut parameters, self.images).map(boxed),
+            ModelName::Lenet => lenet::Lenet::new(&mut parameters, self.images).map(boxed),
+            ModelName::Mlp => mlp::Mlp::new(&mut parameters, self.images).map(boxed),
+            ModelName::Resnet18 => resnet::Resnet18::new(&mut parameters, self.images).map(boxed),
+        };
+        let (body, width) = parts.doing("building the model")?;
+        let head = Linear::new(&mut parameters, "head", width, self.classes).doing("building the model")?;
+        Ok(Model { parameters, body, head, dropout: self.dropout, width })
+    }
+}
+
+fn boxed<B: Body + 'static>((body, width): (B, i64)) -> (Box<dyn Body>, i64) {
+    (Box::new(body), width)
+}
+
+fn label(name: ModelName) -> &'static str {
+    match name {
+        ModelName::Cnn => "cnn",
+        ModelName::Lenet => "lenet",
+        ModelName::Mlp => "mlp",
+        ModelName::Resnet18 => "resnet18",
+    }
+}
+
+/// A body and a head with their weights.
+pub(crate) struct Model {
+    parameters: Parameters,
+    body: Box<dyn Body>,
+    head: Linear,
+    dropout: f64,
+    width: i64,
+}
+
+impl Model {
+    /// Logits `[n, classes]` as trained: dropout on, batch-norm with the minibatch's statistics.
+    pub(crate) fn train_logits(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        let embeddings = self.body.embed(images, true)?;
+        if self.dropout == 0.0 {
+            return self.head.forward(&embeddings);
+        }
+        self.head.forward(&embeddings.f_dropout(self.dropout, true)?)
+    }
+
+    /// Embeddings `[n, width]` in eval mode: what the head sees, without dropout.
+    pub(crate) fn embed(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        self.body.embed(images, false)
+    }
+
+    /// Logits `[n, classes]` of embeddings in eval mode.
+    pub(crate) fn classify(&self, embeddings: &Tensor) -> Result<Tensor, TchError> {
+        self.head.forward(embeddings)
+    }
+
+    /// Width of an embedding.
+    pub(crate) fn width(&self) -> usize {
+        usize::try_from(self.width).unwrap_or(0)
+    }
+
+    /// The last linear layer.
+    pub(crate) fn head(&self) -> &Linear {
+        &self.head
+    }
+
+    /// All tensors.
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    fn architecture(name: ModelName, channels: i64, side: i64) -> Result<Architecture, LearnError> {
+        let shape = ImageShape { channels, height: side, width: side };
+        Architecture::new(&ModelConfig { name, dropout: None }, shape, 10)
+    }
+
+    fn weights(model: &Model) -> usize {
+        model.parameters().weights().iter().map(Tensor::numel).sum()
+    }
+
+    #[test]
+    fn models_have_the_published_sizes() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        let model = |name, channels, side| architecture(name, channels, side).unwrap().build(Device::Cpu).unwrap();
+        // The figure that the recipes' publications give for ten classes.
+        assert_eq!(weights(&model(ModelName::Resnet18, 3, 32)), 11_173_962);
+        // (25 + 1) 10 + (250 + 1) 20 + (320 + 1) 50 + (50 + 1) 10.
+        assert_eq!(weights(&model(ModelName::Lenet, 1, 28)), 21_840);
+        assert_eq!(model(ModelName::Lenet, 1, 28).width(), 50);
+        assert_eq!(model(ModelName::Cnn, 1, 28).width(), 128);
+    }
+
+    #[test]
+    fn every_model_takes_the_sizes_it_promises() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        for (name, sides) in [
+            (ModelName::Cnn, &[4, 8, 9, 28, 32][..]),
+            (ModelName::Lenet, &[16, 28, 32]),
+            (ModelName::Mlp, &[1, 8, 32]),
+            (ModelName::Resnet18, &[1, 8, 32]),
+        ] {
+            for (&side, channels) in sides.iter().zip([1, 3].into_iter().cycle()) {
+                let model = architecture(name, channels, side).unwrap().build(Device::Cpu).unwrap();
+                let images = Tensor::zeros([3, channels, side, side], (Kind::Float, Device::Cpu));
+                let embeddings = model.embed(&images).unwrap();
+                assert_eq!(embeddings.size(), [3, model.width() as i64], "{name:?} {side}");
+                assert_eq!(model.classify(&embeddings).unwrap().size(), [3, 10]);
+                assert_eq!(model.train_logits(&images).unwrap().size(), [3, 10]);
+            }
+        }
+    }
+
+    #[test]
+    fn images_too_small_are_refused_with_the_least_size() {
+        for (name, side, least) in [(ModelName::Lenet, 8, "16x16"), (ModelName::Cnn, 3, "4x4")] {
+            let error = architecture(name, 1, side).unwrap_err().to_string();
+            assert!(error.contains(least) && error.contains(&format!("{side}x{side}")), "{error}");
+        }
+    }
+}

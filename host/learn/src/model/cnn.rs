@@ -1,0 +1,53 @@
+//! A small convolutional network for small images.
+
+use tch::{TchError, Tensor};
+
+use super::{Body, ImageShape};
+use crate::layer::{Conv, ConvShape, Linear, halve};
+use crate::parameters::Parameters;
+
+/// Two halvings must leave a pixel.
+pub(super) const SMALLEST_SIDE: i64 = 4;
+
+const WIDTH: i64 = 128;
+
+/// Side to which the last feature map is halved, so that images of 8 to 32 pixels make embeddings of like cost.
+const LAST_SIDE: i64 = 4;
+
+/// Three 3x3 convolutions of 32, 64 and 64 channels, the first two halved, and a linear layer to the embedding.
+pub(super) struct Cnn {
+    convs: [Conv; 3],
+    halvings: usize,
+    embedding: Linear,
+}
+
+impl Cnn {
+    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<(Self, i64), TchError> {
+        let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 3, stride: 1, padding: 1 };
+        let convs = [
+            Conv::new(parameters, "conv1", shape(images.channels, 32))?,
+            Conv::new(parameters, "conv2", shape(32, 64))?,
+            Conv::new(parameters, "conv3", shape(64, 64))?,
+        ];
+        let (mut height, mut width) = (images.height / 4, images.width / 4);
+        let mut halvings = 0;
+        while height.min(width) > LAST_SIDE {
+            (height, width, halvings) = (height / 2, width / 2, halvings + 1);
+        }
+        let embedding = Linear::new(parameters, "embedding", 64 * height * width, WIDTH)?;
+        Ok((Self { convs, halvings, embedding }, WIDTH))
+    }
+}
+
+impl Body for Cnn {
+    fn embed(&self, images: &Tensor, _training: bool) -> Result<Tensor, TchError> {
+        let [first, second, third] = &self.convs;
+        let x = halve(&first.forward(images)?.f_relu_()?)?;
+        let x = halve(&second.forward(&x)?.f_relu_()?)?;
+        let mut x = third.forward(&x)?.f_relu_()?;
+        for _ in 0..self.halvings {
+            x = halve(&x)?;
+        }
+        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
+    }
+}

@@ -1,0 +1,45 @@
+//! The network of two 5x5 convolutions with dropout that many active-learning systems use for digits.
+
+use tch::{TchError, Tensor};
+
+use super::{Body, ImageShape};
+use crate::layer::{Conv, ConvShape, Linear, halve};
+use crate::parameters::Parameters;
+
+/// 16 pixels become 12, 6, 2 and 1.
+pub(super) const SMALLEST_SIDE: i64 = 16;
+
+/// Default dropout on the embedding.
+pub(super) const DROPOUT: f64 = 0.5;
+
+/// Probability that a whole channel of the second convolution is dropped.
+const CHANNEL_DROPOUT: f64 = 0.5;
+
+const WIDTH: i64 = 50;
+
+/// 10 and 20 channels, each halved before its ReLU, and a linear layer to 50.
+pub(super) struct Lenet {
+    conv1: Conv,
+    conv2: Conv,
+    embedding: Linear,
+}
+
+impl Lenet {
+    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<(Self, i64), TchError> {
+        let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 5, stride: 1, padding: 0 };
+        let conv1 = Conv::new(parameters, "conv1", shape(images.channels, 10))?;
+        let conv2 = Conv::new(parameters, "conv2", shape(10, 20))?;
+        let side = |pixels: i64| ((pixels - 4) / 2 - 4) / 2;
+        let embedding = Linear::new(parameters, "embedding", 20 * side(images.height) * side(images.width), WIDTH)?;
+        Ok((Self { conv1, conv2, embedding }, WIDTH))
+    }
+}
+
+impl Body for Lenet {
+    fn embed(&self, images: &Tensor, training: bool) -> Result<Tensor, TchError> {
+        let x = halve(&self.conv1.forward(images)?)?.f_relu_()?;
+        let x = self.conv2.forward(&x)?.f_feature_dropout(CHANNEL_DROPOUT, training)?;
+        let x = halve(&x)?.f_relu_()?;
+        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
+    }
+}

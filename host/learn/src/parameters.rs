@@ -1,0 +1,97 @@
+//! The tensors of a model, by name, in the order of the layers.
+
+use std::collections::BTreeMap;
+
+use querist_core::LearnError;
+use safetensors::{Dtype, tensor::TensorView};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::fault::Doing;
+
+/// Weights that training changes, and buffers that only follow it (batch-norm statistics). All are `f32`.
+pub(crate) struct Parameters {
+    device: Device,
+    weight_names: Vec<String>,
+    weights: Vec<Tensor>,
+    buffers: Vec<(String, Tensor)>,
+}
+
+impl Parameters {
+    pub(crate) fn new(device: Device) -> Self {
+        Self { device, weight_names: Vec::new(), weights: Vec::new(), buffers: Vec::new() }
+    }
+
+    /// A weight uniform in (-bound, bound).
+    pub(crate) fn uniform(&mut self, name: String, shape: &[i64], bound: f64) -> Result<Tensor, TchError> {
+        // Drawn on the CPU, so that every device starts from the same weights.
+        let values = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound)?;
+        self.weight(name, &values)
+    }
+
+    /// A weight of equal values.
+    pub(crate) fn constant(&mut self, name: String, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
+        let values = Tensor::f_full(shape, value, (Kind::Float, Device::Cpu))?;
+        self.weight(name, &values)
+    }
+
+    fn weight(&mut self, name: String, values: &Tensor) -> Result<Tensor, TchError> {
+        let weight = values.f_to_device(self.device)?.f_set_requires_grad(true)?;
+        self.weight_names.push(name);
+        self.weights.push(weight.shallow_clone());
+        Ok(weight)
+    }
+
+    /// A buffer of equal values.
+    pub(crate) fn buffer(&mut self, name: String, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
+        let buffer = Tensor::f_full(shape, value, (Kind::Float, self.device))?;
+        self.buffers.push((name, buffer.shallow_clone()));
+        Ok(buffer)
+    }
+
+    /// The weights, in the order of the layers.
+    pub(crate) fn weights(&self) -> &[Tensor] {
+        &self.weights
+    }
+
+    /// Every tensor with its name, weights and buffers.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        let weights = self.weight_names.iter().zip(&self.weights).map(|(name, tensor)| (name.as_str(), tensor));
+        weights.chain(self.buffers.iter().map(|(name, tensor)| (name.as_str(), tensor)))
+    }
+
+    /// Whether every value of every tensor is finite. Reads the device once.
+    pub(crate) fn are_finite(&self) -> Result<bool, TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let each = self.named().map(|(_, tensor)| tensor.f_isfinite()?.f_all()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::f_stack(&each, 0)?.f_all()?.f_int64_value(&[])? != 0)
+    }
+
+    /// All tensors as a safetensors file, sorted by name.
+    pub(crate) fn to_safetensors(&self) -> Result<Vec<u8>, LearnError> {
+        let mut values = BTreeMap::new();
+        for (name, tensor) in self.named() {
+            values.insert(name, (shape(tensor), little_endian(tensor)?));
+        }
+        let mut views = Vec::with_capacity(values.len());
+        for (name, (shape, bytes)) in &values {
+            views.push((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).doing("writing the model")?));
+        }
+        safetensors::serialize(views, None).doing("writing the model")
+    }
+}
+
+/// Sizes of a tensor's dimensions.
+pub(crate) fn shape(tensor: &Tensor) -> Vec<usize> {
+    tensor.size().into_iter().map(|n| usize::try_from(n).unwrap_or(0)).collect()
+}
+
+/// The values of an `f32` tensor, row-major.
+pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>, LearnError> {
+    let mut values = vec![0.0; tensor.numel()];
+    tensor.f_copy_data(&mut values, tensor.numel()).doing("reading a tensor back")?;
+    Ok(values)
+}
+
+fn little_endian(tensor: &Tensor) -> Result<Vec<u8>, LearnError> {
+    Ok(values(tensor)?.into_iter().flat_map(f32::to_le_bytes).collect())
+}

@@ -1,0 +1,81 @@
+//! The learning rate, step by step.
+
+use querist_core::config::{Recipe, Schedule};
+
+/// The rate of step `step` (from 0) where an epoch has `steps_per_epoch` steps.
+///
+/// During the warm-up of w steps it rises by equal amounts to the full rate, which step w - 1 uses. After it, the
+/// cosine falls from the full rate at step w towards 0, which it would reach one step after the last.
+pub(crate) fn rate(recipe: &Recipe, step: usize, steps_per_epoch: usize) -> f64 {
+    let warmup = recipe.warmup * steps_per_epoch;
+    if step < warmup {
+        return recipe.lr * (step + 1) as f64 / warmup as f64;
+    }
+    match recipe.schedule {
+        Schedule::Constant => recipe.lr,
+        Schedule::MultiStep => {
+            let epoch = step / steps_per_epoch;
+            let passed = recipe.milestones.iter().filter(|&&milestone| milestone <= epoch).count();
+            recipe.lr * recipe.gamma.powi(passed as i32)
+        }
+        Schedule::Cosine => {
+            let steps = recipe.epochs * steps_per_epoch - warmup;
+            let progress = (step - warmup) as f64 / steps as f64;
+            recipe.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use querist_core::config::RecipeConfig;
+
+    use super::*;
+
+    fn recipe(schedule: Schedule, warmup: usize) -> Recipe {
+        let config = RecipeConfig {
+            lr: Some(0.8),
+            schedule: Some(schedule),
+            milestones: Some(vec![4, 6]),
+            gamma: Some(0.5),
+            warmup: Some(warmup),
+            epochs: Some(8),
+            ..RecipeConfig::default()
+        };
+        config.resolve()
+    }
+
+    fn near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-12, "{found}, expected {expected}");
+    }
+
+    #[test]
+    fn milestones_lower_the_rate_at_the_start_of_their_epoch() {
+        let recipe = recipe(Schedule::MultiStep, 0);
+        for (step, expected) in [(0, 0.8), (39, 0.8), (40, 0.4), (59, 0.4), (60, 0.2), (79, 0.2)] {
+            near(rate(&recipe, step, 10), expected);
+        }
+    }
+
+    #[test]
+    fn the_cosine_passes_half_in_the_middle_and_ends_near_zero() {
+        let recipe = recipe(Schedule::Cosine, 0);
+        near(rate(&recipe, 0, 10), 0.8);
+        near(rate(&recipe, 40, 10), 0.4);
+        near(rate(&recipe, 20, 10), 0.4 * (1.0 + 0.5f64.sqrt()));
+        let last = rate(&recipe, 79, 10);
+        assert!(last > 0.0 && last < 4e-4, "{last}");
+    }
+
+    #[test]
+    fn the_warm_up_rises_by_the_step_and_hands_over() {
+        for schedule in [Schedule::Constant, Schedule::Cosine] {
+            let recipe = recipe(schedule, 2);
+            near(rate(&recipe, 0, 10), 0.04);
+            near(rate(&recipe, 9, 10), 0.4);
+            near(rate(&recipe, 19, 10), 0.8);
+            near(rate(&recipe, 20, 10), 0.8);
+        }
+        near(rate(&recipe(Schedule::Cosine, 2), 50, 10), 0.4);
+    }
+}
