@@ -1,1 +1,27 @@
 //! Files to datasets and arrays, all checked.
+//!
+//! [`load`] turns a dataset's configuration into a [`querist_core::Dataset`]; [`fetch`] downloads the public sets it
+//! knows (see [`catalogue`]); [`check`] verifies what lies on disk; [`arrays`] reads and writes `.npy`, `.npz` and
+//! `.safetensors`. Nothing here trusts a file: every size is checked against the bytes that are there before memory is
+//! asked for, and archives are only ever read, never unpacked.
+#![deny(missing_docs)]
+
+pub mod arrays;
+pub mod catalogue;
+mod check;
+mod cifar;
+mod digits;
+mod error;
+mod fetch;
+mod idx;
+mod load;
+mod pictures;
+mod search;
+mod source;
+
+pub use arrays::{Kind, read_array};
+pub use check::{CheckReport, FileReport, FileState, Listing, check, list};
+pub use error::DataError;
+pub use fetch::{FetchOptions, FetchProgress, Fetched, fetch};
+pub use load::load;
+pub use search::Search;

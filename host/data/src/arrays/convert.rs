@@ -1,0 +1,191 @@
+//! From the values of a file to the values asked for, none changed in silence.
+
+use std::fmt::Display;
+
+use bytemuck::Pod;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::Raw;
+use crate::error::DataError;
+
+/// Types of values in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scalar {
+    F16,
+    Bf16,
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+}
+
+impl Scalar {
+    /// What can be read, for messages.
+    pub const ALL: &str = "floats of 16, 32 or 64 bits or integers of 8 to 64 bits";
+
+    /// Bytes of one value.
+    pub fn size(self) -> usize {
+        match self {
+            Self::I8 | Self::U8 => 1,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F64 | Self::I64 | Self::U64 => 8,
+        }
+    }
+}
+
+/// A type that values are read into.
+pub(super) trait Target: Pod + Send + Sync {
+    const SCALAR: Scalar;
+    const NAME: &str;
+    /// The same number, or `None` where there is none.
+    fn from_float(value: f64) -> Option<Self>;
+    /// The same number, or `None` where there is none.
+    fn from_integer(value: i128) -> Option<Self>;
+}
+
+impl Target for f32 {
+    const SCALAR: Scalar = Scalar::F32;
+    const NAME: &str = "f32";
+
+    /// Rounds to nearest; a finite value that would become infinite has no f32.
+    fn from_float(value: f64) -> Option<Self> {
+        let near = value as f32;
+        (near.is_finite() || !value.is_finite()).then_some(near)
+    }
+
+    fn from_integer(value: i128) -> Option<Self> {
+        let near = value as f32;
+        (near as i128 == value).then_some(near)
+    }
+}
+
+macro_rules! integer_target {
+    ($type:ident, $scalar:ident) => {
+        impl Target for $type {
+            const SCALAR: Scalar = Scalar::$scalar;
+            const NAME: &str = stringify!($type);
+
+            fn from_float(_: f64) -> Option<Self> {
+                None
+            }
+
+            fn from_integer(value: i128) -> Option<Self> {
+                Self::try_from(value).ok()
+            }
+        }
+    };
+}
+
+integer_target!(u32, U32);
+integer_target!(u64, U64);
+
+/// Converts every value, in file order.
+pub(super) fn convert<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool) -> Result<Vec<T>, DataError> {
+    macro_rules! read {
+        ($type:ident, $from:ident) => {{
+            const SIZE: usize = size_of::<$type>();
+            let big_endian = raw.big_endian;
+            each(raw, shape, fortran, SIZE, move |bytes| {
+                let mut word = [0; SIZE];
+                word.copy_from_slice(bytes);
+                let value = if big_endian { $type::from_be_bytes(word) } else { $type::from_le_bytes(word) };
+                T::$from(value.into()).ok_or(value)
+            })
+        }};
+    }
+    match raw.scalar {
+        Scalar::F16 => read!(f16, from_float),
+        Scalar::Bf16 => read!(bf16, from_float),
+        Scalar::F32 => read!(f32, from_float),
+        Scalar::F64 => read!(f64, from_float),
+        Scalar::I8 => read!(i8, from_integer),
+        Scalar::I16 => read!(i16, from_integer),
+        Scalar::I32 => read!(i32, from_integer),
+        Scalar::I64 => read!(i64, from_integer),
+        Scalar::U8 => read!(u8, from_integer),
+        Scalar::U16 => read!(u16, from_integer),
+        Scalar::U32 => read!(u32, from_integer),
+        Scalar::U64 => read!(u64, from_integer),
+    }
+}
+
+fn each<T: Target, V: Display + Send>(
+    raw: &Raw<'_>,
+    shape: &[usize],
+    fortran: bool,
+    size: usize,
+    value_of: impl Fn(&[u8]) -> Result<T, V> + Sync,
+) -> Result<Vec<T>, DataError> {
+    let count = raw.bytes.len() / size;
+    let memory = || DataError::Memory { what: raw.name.to_owned(), bytes: (count * size_of::<T>()) as u64 };
+    let mut values: Vec<T> = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| memory())?;
+    values.resize(count, T::zeroed());
+    let convert_one = |(at, (to, bytes)): (usize, (&mut T, &[u8]))| match value_of(bytes) {
+        Ok(value) => {
+            *to = value;
+            Ok(())
+        }
+        Err(value) => Err((at, value)),
+    };
+    // The first misfit in file order, whichever thread meets one first.
+    let misfit = values
+        .par_iter_mut()
+        .zip(raw.bytes.par_chunks_exact(size))
+        .enumerate()
+        .with_min_len(1 << 14)
+        .filter_map(|item| convert_one(item).err())
+        .min_by_key(|&(at, _)| at);
+    match misfit {
+        None => Ok(values),
+        Some((at, value)) => Err(DataError::malformed(
+            raw.name,
+            format_args!(", row {}", row_of(at, shape, fortran)),
+            format!("the value {value} of type {:?}", raw.scalar),
+            format!("a value that {} can hold", T::NAME),
+        )),
+    }
+}
+
+/// Row of the value at a position in the file.
+fn row_of(at: usize, shape: &[usize], fortran: bool) -> usize {
+    match (shape, fortran) {
+        ([], _) => 0,
+        ([rows, ..], true) => at % rows,
+        ([_, rest @ ..], false) => at / rest.iter().product::<usize>().max(1),
+    }
+}
+
+/// Column-major values in row-major order.
+pub(super) fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut stride = 1;
+    for &extent in shape {
+        strides.push(stride);
+        stride *= extent;
+    }
+    let mut index = vec![0; shape.len()];
+    let mut from = 0;
+    let mut ordered = Vec::with_capacity(values.len());
+    for _ in 0..values.len() {
+        ordered.push(values[from]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            from += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            from -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+    ordered
+}

@@ -1,0 +1,235 @@
+//! Array files: `.npy`, `.npz` and `.safetensors`.
+//!
+//! A file whose bytes already are the wanted values (`.safetensors`, or `.npy` in row-major order, little-endian, same
+//! type) is mapped and costs no memory or time until it is read; everything else is converted.
+
+mod convert;
+mod npy;
+mod write;
+
+use std::fs::File;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use memmap2::Mmap;
+use querist_core::array::{Array, Buffer, Values};
+use safetensors::{Dtype, SafeTensors};
+
+use crate::error::DataError;
+use crate::source::{open_zip, read_zip_member};
+use convert::{Scalar, Target, convert};
+pub use write::{NpyValue, write_npy, write_safetensors};
+
+/// Type of values to read into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 32-bit floats; from floats of any width, and from integers that are exact in f32.
+    F32,
+    /// Labels; from integers of any width that fit.
+    U32,
+    /// Sample ids; from integers of any width that fit.
+    U64,
+}
+
+/// Reads an array from `path`, which may name a member: `features.npz#embeddings`.
+///
+/// Without one, a file of one array gives that array and a file of several gives the one called `name`.
+///
+/// # Errors
+/// If the file is not of its format, holds no such member, or a value does not fit `want` (with its row).
+pub fn read_array(path: &Path, name: Option<&str>, want: Kind) -> Result<Array, DataError> {
+    let (file, asked) = split_member(path);
+    let wish = Wish { asked: asked.as_deref(), name };
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("npy") if asked.is_none() => read_npy(&file, want),
+        Some("npz") => read_npz(&file, wish, want),
+        Some("safetensors") => read_safetensors(&file, wish, want),
+        _ => Err(DataError::malformed(
+            path.display(),
+            "",
+            "no array file by its ending",
+            "`file.npy`, `file.npz`, `file.npz#member`, `file.safetensors` or `file.safetensors#member`",
+        )),
+    }
+}
+
+/// Cuts `#member` off a path, unless a file has that very name.
+fn split_member(path: &Path) -> (PathBuf, Option<String>) {
+    match path.to_str().and_then(|text| text.rsplit_once('#')) {
+        Some((file, member)) if !path.exists() && !member.is_empty() => (file.into(), Some(member.to_owned())),
+        _ => (path.to_owned(), None),
+    }
+}
+
+/// Which member is wanted.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    asked: Option<&'a str>,
+    name: Option<&'a str>,
+}
+
+impl Wish<'_> {
+    fn choose<'m>(&self, file: &Path, members: &'m [String]) -> Result<&'m str, DataError> {
+        let called = |name: &str| members.iter().find(|member| *member == name).map(String::as_str);
+        let chosen = match (self.asked, members) {
+            (Some(asked), _) => called(asked),
+            (None, [only]) => Some(only.as_str()),
+            (None, _) => self.name.and_then(called),
+        };
+        chosen.ok_or_else(|| {
+            let wanted = match self.asked.or(self.name) {
+                Some(name) => format!("no array `{name}`"),
+                None => format!("{} arrays", members.len()),
+            };
+            let file_name = file.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+            let some: Vec<_> = members.iter().take(20).map(|member| format!("`{member}`")).collect();
+            let expected = format!("one of {}; write `{file_name}#name`", some.join(", "));
+            DataError::malformed(file.display(), "", wanted, expected)
+        })
+    }
+}
+
+/// A mapped file, and its path for messages.
+struct Mapped {
+    map: Arc<Mmap>,
+    path: PathBuf,
+}
+
+impl Mapped {
+    #[expect(unsafe_code, reason = "mapping a file is the only way to read gigabytes without copying them")]
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::io(path))?;
+        if !file.metadata().map_err(DataError::io(path))?.is_file() {
+            return Err(DataError::malformed(path.display(), "", "not a regular file", "a file"));
+        }
+        // SAFETY: the map is only ever read, as plain numbers for which every bit pattern is valid. What remains is a
+        // contract with the user that no type can hold: the file must not be changed or cut while it is in use, or
+        // values change under way and reading beyond a cut end stops the program (SIGBUS).
+        let map = unsafe { Mmap::map(&file) }.map_err(DataError::io(path))?;
+        Ok(Self { map: Arc::new(map), path: path.to_owned() })
+    }
+
+    /// Values in `range` of the file: as they are where that is possible, else converted.
+    fn array(&self, name: &str, shape: Vec<usize>, layout: Layout, want: Kind) -> Result<Array, DataError> {
+        let slice = &self.map[layout.range.clone()];
+        let raw = Raw { name, bytes: slice, scalar: layout.scalar, big_endian: layout.big_endian };
+        match want {
+            Kind::F32 => self.values(&raw, &shape, &layout).map(Values::F32),
+            Kind::U32 => self.values(&raw, &shape, &layout).map(Values::U32),
+            Kind::U64 => self.values(&raw, &shape, &layout).map(Values::U64),
+        }
+        .and_then(|values| finish(&self.path, shape, values))
+    }
+
+    fn values<T: Target>(&self, raw: &Raw<'_>, shape: &[usize], layout: &Layout) -> Result<Buffer<T>, DataError> {
+        let same = layout.scalar == T::SCALAR && !layout.fortran && layout.big_endian == cfg!(target_endian = "big");
+        if same && bytemuck::try_cast_slice::<u8, T>(raw.bytes).is_ok() {
+            let range = layout.range.clone();
+            return Ok(Buffer::new(MappedValues::<T> { map: Arc::clone(&self.map), range, values: PhantomData }));
+        }
+        Ok(converted(raw, shape, layout.fortran)?.into())
+    }
+}
+
+/// Values of a mapped file; alignment and length were checked when it was made.
+struct MappedValues<T> {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+    values: PhantomData<T>,
+}
+
+impl<T: Pod> AsRef<[T]> for MappedValues<T> {
+    fn as_ref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.map[self.range.clone()])
+    }
+}
+
+/// How values lie in a file.
+struct Layout {
+    range: Range<usize>,
+    scalar: Scalar,
+    big_endian: bool,
+    fortran: bool,
+}
+
+/// Bytes that stand for values of one type; `name` is for messages.
+struct Raw<'a> {
+    name: &'a str,
+    bytes: &'a [u8],
+    scalar: Scalar,
+    big_endian: bool,
+}
+
+fn converted<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool) -> Result<Vec<T>, DataError> {
+    let values = convert(raw, shape, fortran)?;
+    Ok(if fortran { convert::row_major(&values, shape) } else { values })
+}
+
+fn finish(path: &Path, shape: Vec<usize>, values: Values) -> Result<Array, DataError> {
+    Array::new(shape, values)
+        .map_err(|error| DataError::malformed(path.display(), "", error.to_string(), "values for its shape"))
+}
+
+fn read_npy(path: &Path, want: Kind) -> Result<Array, DataError> {
+    let mapped = Mapped::open(path)?;
+    let name = path.display().to_string();
+    let header = npy::Header::read(&mapped.map, &name)?;
+    mapped.array(&name, header.shape, header.layout, want)
+}
+
+fn read_npz(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
+    let mut archive = open_zip(path)?;
+    let names = archive.file_names().filter_map(|name| Some(name.ok()?.strip_suffix(".npy")?.to_owned()));
+    let members: Vec<String> = names.collect();
+    let member = wish.choose(path, &members)?;
+    let name = format!("{}#{member}", path.display());
+    // The name was just listed.
+    let index = archive.index_for_name(&format!("{member}.npy")).unwrap_or_default();
+    let bytes = read_zip_member(&mut archive, index, &name)?;
+    let npy::Header { shape, layout } = npy::Header::read(&bytes, &name)?;
+    let raw =
+        Raw { name: &name, bytes: &bytes[layout.range.clone()], scalar: layout.scalar, big_endian: layout.big_endian };
+    let values = match want {
+        Kind::F32 => Values::F32(converted(&raw, &shape, layout.fortran)?.into()),
+        Kind::U32 => Values::U32(converted(&raw, &shape, layout.fortran)?.into()),
+        Kind::U64 => Values::U64(converted(&raw, &shape, layout.fortran)?.into()),
+    };
+    finish(path, shape, values)
+}
+
+fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
+    let mapped = Mapped::open(path)?;
+    let bad = |found: String| DataError::malformed(path.display(), "", found, "a whole .safetensors file");
+    let tensors = SafeTensors::deserialize(&mapped.map).map_err(|error| bad(error.to_string()))?;
+    let mut members: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
+    members.sort();
+    let member = wish.choose(path, &members)?;
+    let name = format!("{}#{member}", path.display());
+    let view = tensors.tensor(member).map_err(|error| bad(error.to_string()))?;
+    let scalar = scalar_of(view.dtype())
+        .ok_or_else(|| DataError::malformed(&name, "", format!("values of type {:?}", view.dtype()), Scalar::ALL))?;
+    let start = view.data().as_ptr() as usize - mapped.map.as_ptr() as usize;
+    let range = start..start + view.data().len();
+    mapped.array(&name, view.shape().to_vec(), Layout { range, scalar, big_endian: false, fortran: false }, want)
+}
+
+fn scalar_of(dtype: Dtype) -> Option<Scalar> {
+    Some(match dtype {
+        Dtype::F16 => Scalar::F16,
+        Dtype::BF16 => Scalar::Bf16,
+        Dtype::F32 => Scalar::F32,
+        Dtype::F64 => Scalar::F64,
+        Dtype::I8 => Scalar::I8,
+        Dtype::I16 => Scalar::I16,
+        Dtype::I32 => Scalar::I32,
+        Dtype::I64 => Scalar::I64,
+        Dtype::U8 => Scalar::U8,
+        Dtype::U16 => Scalar::U16,
+        Dtype::U32 => Scalar::U32,
+        Dtype::U64 => Scalar::U64,
+        _ => return None,
+    })
+}

@@ -1,0 +1,111 @@
+//! Writing arrays, whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use bytemuck::Pod;
+use querist_core::array::{Array, Values};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use tempfile::NamedTempFile;
+
+use crate::error::DataError;
+
+/// Types that a `.npy` file is written from.
+pub trait NpyValue: Pod + sealed::Sealed {
+    /// Type code without byte order.
+    #[doc(hidden)]
+    const CODE: &str;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! npy_value {
+    ($($type:ident $code:literal),*) => {
+        $(impl sealed::Sealed for $type {}
+        impl NpyValue for $type {
+            const CODE: &str = $code;
+        })*
+    };
+}
+
+npy_value!(f32 "f4", f64 "f8", u32 "u4", u64 "u8");
+
+/// Writes row-major `values` of `shape` as `.npy`, so that the file is there whole or not at all.
+///
+/// # Errors
+/// If the shape does not account for every value, or the disk refuses.
+pub fn write_npy<T: NpyValue>(path: &Path, shape: &[usize], values: &[T]) -> Result<(), DataError> {
+    if shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent)) != Some(values.len()) {
+        let found = format!("{} values for shape {shape:?}", values.len());
+        return Err(DataError::malformed(path.display(), "", found, "one value for each place of the shape"));
+    }
+    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let order = if cfg!(target_endian = "big") { '>' } else { '<' };
+    let mut header = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({extents}), }}", T::CODE);
+    // Values begin at a multiple of 64 bytes, so that they can be mapped.
+    let unpadded = 10 + header.len() + 1;
+    header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
+    header.push('\n');
+    whole(path, |file| {
+        let length = u16::try_from(header.len()).map_err(std::io::Error::other)?;
+        file.write_all(b"\x93NUMPY\x01\x00")?;
+        file.write_all(&length.to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        file.write_all(bytemuck::cast_slice(values))
+    })
+}
+
+/// Writes arrays by name as `.safetensors`, so that the file is there whole or not at all.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn write_safetensors(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<(), DataError> {
+    let mut views = BTreeMap::new();
+    for (name, array) in arrays {
+        let (dtype, bytes): (_, &[u8]) = match array.values() {
+            Values::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
+            Values::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
+            Values::U64(values) => (Dtype::U64, bytemuck::cast_slice(values)),
+        };
+        views.insert(name, TensorView::new(dtype, array.shape().to_vec(), bytes).map_err(other(path))?);
+    }
+    let file = temporary(path)?;
+    let rights = file.as_file().metadata().map_err(DataError::io(path))?.permissions();
+    // The crate puts a new file, readable by its owner only, in the place of the temporary one.
+    safetensors::serialize_to_file(views, None, file.path()).map_err(other(path))?;
+    let written = File::open(file.path()).map_err(DataError::io(path))?;
+    written.set_permissions(rights).and_then(|()| written.sync_all()).map_err(DataError::io(path))?;
+    persist(file, path)
+}
+
+fn other(path: &Path) -> impl FnOnce(safetensors::SafeTensorError) -> DataError + '_ {
+    |error| DataError::Io { file: path.display().to_string(), source: std::io::Error::other(error) }
+}
+
+/// A file beside `path` with the rights of any new file.
+fn temporary(path: &Path) -> Result<NamedTempFile, DataError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder).map_err(DataError::io(path))
+}
+
+fn whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), DataError> {
+    let mut file = temporary(path)?;
+    let mut buffered = BufWriter::new(&mut file);
+    write(&mut buffered).and_then(|()| buffered.flush()).map_err(DataError::io(path))?;
+    drop(buffered);
+    file.as_file().sync_all().map_err(DataError::io(path))?;
+    persist(file, path)
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> Result<(), DataError> {
+    file.persist(path).map_err(|error| DataError::Io { file: path.display().to_string(), source: error.error })?;
+    Ok(())
+}

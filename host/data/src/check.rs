@@ -1,0 +1,144 @@
+//! Whether datasets are there and whole.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use querist_core::config::DatasetConfig;
+use sha2::{Digest, Sha256};
+
+use crate::catalogue::{self, FOLDER, PublicSet, RemoteFile};
+use crate::error::DataError;
+use crate::load::load;
+use crate::search::Search;
+use crate::source::Source;
+
+/// A public set and whether it is there.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The set.
+    pub set: &'static PublicSet,
+    /// Its folder in the cache; `None` for built-in sets and where no cache folder is known.
+    pub folder: Option<PathBuf>,
+    /// Whether every file of it is there; contents are not read.
+    pub present: bool,
+}
+
+/// Every public set, with whether its files lie in the cache.
+pub fn list(search: &Search) -> Vec<Listing> {
+    let listing = |set: &'static PublicSet| {
+        let folder = search.folder_of(set).ok().filter(|_| !set.files.is_empty());
+        let has = |file: &RemoteFile| folder.as_ref().is_some_and(|folder| folder.join(file.name).is_file());
+        Listing { present: set.files.iter().all(has), folder, set }
+    };
+    catalogue::all().iter().map(listing).collect()
+}
+
+/// What is known of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileState {
+    /// It is not there.
+    Missing,
+    /// It is the published file.
+    Verified,
+    /// It decompresses to what the published file does, but was compressed by someone else.
+    SameContent,
+    /// It is something else.
+    Differs {
+        /// SHA-256 of what is there, in hex.
+        sha256: String,
+    },
+}
+
+/// One file of a public set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileReport {
+    /// The file.
+    pub path: PathBuf,
+    /// What is known of it.
+    pub state: FileState,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub struct CheckReport {
+    /// The published files; empty for built-in sets and pictures.
+    pub files: Vec<FileReport>,
+    /// Digest of the dataset, or why it cannot be read or is not of the published size.
+    pub dataset: Result<String, DataError>,
+}
+
+impl CheckReport {
+    /// Whether the dataset can be used as what it is called.
+    ///
+    /// Files that are not the published ones do not hinder that: unpacked copies and pictures have none.
+    pub fn is_good(&self) -> bool {
+        self.dataset.is_ok() && !self.files.iter().any(|file| matches!(file.state, FileState::Differs { .. }))
+    }
+}
+
+/// Verifies checksums, reads everything, and compares counts with the published ones.
+///
+/// # Errors
+/// If the name is unknown or a file cannot be read at all; what is wrong with the dataset is in the report.
+pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, DataError> {
+    if config.name == FOLDER {
+        return Ok(CheckReport { files: Vec::new(), dataset: load(config, search).map(|set| set.digest().to_owned()) });
+    }
+    let set = catalogue::find(&config.name)?;
+    let mut files = Vec::new();
+    if !set.files.is_empty() {
+        let place = search.place_of(set, config)?;
+        for file in set.files {
+            let path = if place.is_file() { place.clone() } else { place.join(file.name) };
+            files.push(FileReport { state: state_of(file, &path)?, path });
+        }
+    }
+    Ok(CheckReport { files, dataset: check_counts(set, config, search) })
+}
+
+fn check_counts(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Result<String, DataError> {
+    let dataset = load(config, search)?;
+    let (train, test) = (dataset.len() - dataset.official_test(), dataset.official_test());
+    if (train, test) != (set.train, set.test) {
+        let message = format!("{train} training and {test} test images; {} and {} are published", set.train, set.test);
+        return Err(DataError::Config { dataset: set.name.to_owned(), message });
+    }
+    Ok(dataset.digest().to_owned())
+}
+
+fn state_of(file: &RemoteFile, path: &Path) -> Result<FileState, DataError> {
+    if !path.is_file() {
+        return Ok(FileState::Missing);
+    }
+    let sha256 = file_sha256(path)?;
+    if sha256 == file.sha256 {
+        return Ok(FileState::Verified);
+    }
+    if let Some(content) = file.content_sha256 {
+        // A file that does not even decompress differs; loading it says how.
+        let source = Source::open(path)?;
+        if sha256_of(source.into_reader()).is_ok_and(|found| found == content) {
+            return Ok(FileState::SameContent);
+        }
+    }
+    Ok(FileState::Differs { sha256 })
+}
+
+/// SHA-256 of a file, in hex.
+pub(crate) fn file_sha256(path: &Path) -> Result<String, DataError> {
+    File::open(path).and_then(sha256_of).map_err(DataError::io(path))
+}
+
+fn sha256_of(mut reader: impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut block) {
+            Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Ok(n) => hash.update(&block[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! CIFAR-10 and CIFAR-100 in their binary form.
+//!
+//! A record is one label byte (CIFAR-100: coarse, then fine) and 3072 bytes: the red, green and blue planes of 32x32.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::catalogue::{CifarFormat, PublicSet};
+use crate::error::DataError;
+use crate::load::Loaded;
+use crate::source::{Source, reserve};
+
+const SIDE: usize = 32;
+const PLANE: usize = SIDE * SIDE;
+
+/// Where the binary form lies, if it is at `place`.
+pub(crate) enum Place {
+    Folder(PathBuf),
+    Archive(PathBuf),
+}
+
+impl Place {
+    /// Looks for the binary files in `place`, in the folder that the archive unpacks to, and for the archive itself.
+    pub fn find(format: &CifarFormat, set: &PublicSet, place: &Path) -> Option<Self> {
+        let unpacked = [place.to_owned(), place.join(format.folder)];
+        if let Some(folder) = unpacked.into_iter().find(|folder| folder.join(format.test).is_file()) {
+            return Some(Self::Folder(folder));
+        }
+        let named = set.files.first().map(|file| place.join(file.name)).filter(|archive| archive.is_file());
+        // Archives of pictures are told from the published one by what is in them.
+        let given = || (place.is_file() && holds(place, format.test)).then(|| place.to_owned());
+        named.or_else(given).map(Self::Archive)
+    }
+}
+
+/// Whether a tar archive has a member with this file name.
+fn holds(archive: &Path, name: &str) -> bool {
+    let Ok(source) = Source::open(archive) else { return false };
+    let mut tar = tar::Archive::new(source.into_reader());
+    let Ok(entries) = tar.entries() else { return false };
+    // The published archive holds eight members; one of pictures is recognised by its first few.
+    entries.take(64).map_while(Result::ok).any(|entry| entry.path().is_ok_and(|path| path.ends_with(name)))
+}
+
+/// Reads all batches, the test batch last.
+pub(crate) fn read_set(set: &PublicSet, format: &CifarFormat, place: &Place) -> Result<Loaded, DataError> {
+    let names: Vec<&str> = format.train.iter().copied().chain([format.test]).collect();
+    let batches = match place {
+        Place::Folder(folder) => from_folder(set, folder, &names)?,
+        Place::Archive(archive) => from_archive(archive, &names)?,
+    };
+    let record = format.label_bytes + 3 * PLANE;
+    for (name, bytes) in &batches {
+        if bytes.is_empty() || bytes.len() % record != 0 {
+            let whole = bytes.len() / record;
+            return Err(DataError::malformed(
+                name,
+                format_args!(", record {whole} (byte {})", whole * record),
+                format!("{} bytes are no whole number of records", bytes.len()),
+                format!("records of {record} bytes"),
+            ));
+        }
+    }
+    let total: usize = batches.iter().map(|(_, bytes)| bytes.len() / record).sum();
+    let mut bytes = reserve((total * 3 * PLANE) as u64, "the images")?;
+    bytes.resize(total * 3 * PLANE, 0);
+    let records = batches.iter().flat_map(|(_, batch)| batch.chunks_exact(record)).collect::<Vec<_>>();
+    bytes.par_chunks_exact_mut(3 * PLANE).zip(&records).for_each(|(image, record)| {
+        interleave(&record[format.label_bytes..], image);
+    });
+    let mut labels = Vec::with_capacity(total);
+    for (name, batch) in &batches {
+        for (at, record) in batch.chunks_exact(record).enumerate() {
+            let label = u32::from(record[format.label_bytes - 1]);
+            if label as usize >= set.classes {
+                return Err(DataError::malformed(
+                    name,
+                    format_args!(", record {at}"),
+                    format!("label {label}"),
+                    format!("0 to {}", set.classes - 1),
+                ));
+            }
+            labels.push(label);
+        }
+    }
+    let official_test = batches.last().map_or(0, |(_, batch)| batch.len() / record);
+    Ok(Loaded {
+        shape: [SIDE, SIDE, 3],
+        bytes,
+        labels,
+        official_test,
+        class_names: set.class_names(),
+        files: Vec::new(),
+    })
+}
+
+/// Three planes to red-green-blue pixels.
+fn interleave(planes: &[u8], image: &mut [u8]) {
+    let (red, rest) = planes.split_at(PLANE);
+    let (green, blue) = rest.split_at(PLANE);
+    for (pixel, ((&r, &g), &b)) in image.chunks_exact_mut(3).zip(red.iter().zip(green).zip(blue)) {
+        pixel.copy_from_slice(&[r, g, b]);
+    }
+}
+
+type Batch = (String, Vec<u8>);
+
+fn from_folder(set: &PublicSet, folder: &Path, names: &[&str]) -> Result<Vec<Batch>, DataError> {
+    let read = |name: &&str| {
+        let path = folder.join(name);
+        if !path.is_file() {
+            return Err(set.missing(folder, format!("`{name}`")));
+        }
+        let length = File::open(&path).and_then(|file| file.metadata()).map_err(DataError::io(&path))?.len();
+        let bytes = Source::open(&path)?.rest(length, "records")?;
+        Ok((path.display().to_string(), bytes))
+    };
+    names.par_iter().map(read).collect()
+}
+
+fn from_archive(archive: &Path, names: &[&str]) -> Result<Vec<Batch>, DataError> {
+    let source = Source::open(archive)?;
+    let (file, most) = (source.name.clone(), source.most);
+    let bad = |found: String| DataError::malformed(&file, "", found, "the published tar archive");
+    let mut found: Vec<Option<Batch>> = names.iter().map(|_| None).collect();
+    let mut tar = tar::Archive::new(source.into_reader());
+    for entry in tar.entries().map_err(|error| bad(error.to_string()))? {
+        let mut entry = entry.map_err(|error| bad(error.to_string()))?;
+        let name = entry.path().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        let Some(at) = names.iter().position(|&wanted| Some(wanted) == name.as_deref()) else { continue };
+        let size = entry.size();
+        if size > most || found[at].is_some() {
+            return Err(bad(format!("member `{}` of {size} bytes is too large or there twice", names[at])));
+        }
+        let mut bytes = reserve(size, &file)?;
+        std::io::Read::read_to_end(&mut entry, &mut bytes).map_err(|error| bad(error.to_string()))?;
+        if bytes.len() as u64 != size {
+            return Err(bad(format!("member `{}` ends after {} of {size} bytes", names[at], bytes.len())));
+        }
+        found[at] = Some((format!("{file}#{}", names[at]), bytes));
+    }
+    let complete = found.into_iter().zip(names);
+    complete.map(|(batch, name)| batch.ok_or_else(|| bad(format!("no member `{name}`")))).collect()
+}

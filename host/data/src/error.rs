@@ -1,0 +1,70 @@
+//! What can be wrong with data, and where.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use querist_core::dataset::DatasetError;
+
+use crate::catalogue;
+
+/// Why data could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum DataError {
+    /// No dataset has this name.
+    #[error("no dataset is called `{name}`{}; the names are {}", did_you_mean(*suggestion), catalogue::names().join(", "))]
+    UnknownDataset { name: String, suggestion: Option<&'static str> },
+    /// The dataset's files are not where they should be.
+    #[error("dataset `{dataset}`: found no {wanted} in {}; {advice}", list(places))]
+    Missing { dataset: String, wanted: String, places: Vec<PathBuf>, advice: String },
+    /// The configuration asks for something this dataset cannot give.
+    #[error("dataset `{dataset}`: {message}")]
+    Config { dataset: String, message: String },
+    /// The system refused an operation on a file.
+    #[error("{file}: {source}")]
+    Io { file: String, source: io::Error },
+    /// A file's content is not what its format says.
+    #[error("{file}{at}: {found}; expected {expected}")]
+    Malformed { file: String, at: String, found: String, expected: String },
+    /// The parts do not make a dataset.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A public set could not be downloaded.
+    #[error("`{file}` could not be downloaded; tried {}", tries.join("; "))]
+    Fetch { file: String, tries: Vec<String> },
+    /// Another process is downloading the same file.
+    #[error("{}: another download of this file is running; wait for it, or stop it", part.display())]
+    Busy { part: PathBuf },
+    /// The user stopped the work.
+    #[error("cancelled; what was downloaded stays and the next fetch goes on from there")]
+    Cancelled,
+    /// There is no memory for what was asked.
+    #[error("{what} needs {bytes} bytes of memory, which are not there")]
+    Memory { what: String, bytes: u64 },
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io { file: path.display().to_string(), source }
+    }
+
+    /// Content of `file` at `at` (empty, or beginning with a comma) that breaks the format.
+    pub(crate) fn malformed(
+        file: impl Display,
+        at: impl Display,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Malformed { file: file.to_string(), at: at.to_string(), found: found.into(), expected: expected.into() }
+    }
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+fn list(places: &[PathBuf]) -> String {
+    places.iter().map(|place| format!("`{}`", place.display())).collect::<Vec<_>>().join(", ")
+}

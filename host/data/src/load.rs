@@ -1,0 +1,172 @@
+//! From a dataset's configuration to a dataset.
+
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use image::{DynamicImage, GrayImage, RgbImage};
+use querist_core::config::DatasetConfig;
+use querist_core::dataset::{Dataset, DatasetParts, Images, Normalisation};
+use rayon::prelude::*;
+
+use crate::catalogue::{self, CifarFormat, Format, PublicSet};
+use crate::error::DataError;
+use crate::pictures::{self, Pictures};
+use crate::search::Search;
+use crate::source::reserve;
+use crate::{cifar, digits, idx};
+
+/// What every reader yields: training images first, `u8 [images, height, width, channels]`.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub shape: [usize; 3],
+    pub bytes: Vec<u8>,
+    pub labels: Vec<u32>,
+    pub official_test: usize,
+    pub class_names: Vec<String>,
+    pub files: Vec<String>,
+}
+
+/// Reads the dataset that `config` names, from its path or from the cache that `search` knows.
+///
+/// With `size`, every image is scaled until its shorter side has that many pixels (triangle filter) and the middle is
+/// cut out; without it, all images must be of one size.
+///
+/// # Errors
+/// If the name is unknown (with the nearest one), files are missing (with where they were looked for and how to get
+/// them), or a file is not what its format says (with file, position and what was expected).
+pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
+    let size = checked_size(config)?;
+    if config.name == catalogue::FOLDER {
+        let loaded = pictures::read(&folder_place(config)?, size)?;
+        return finish(&config.name, loaded, None);
+    }
+    let set = catalogue::find(&config.name)?;
+    let loaded = read_set(set, config, search, size)?;
+    finish(set.name, loaded, set.normalisation())
+}
+
+fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Option<u32>) -> Result<Loaded, DataError> {
+    let place = set.files.first().map(|_| set_place(set, config, search)).transpose()?;
+    let loaded = match (&set.format, place) {
+        (Format::Idx(format), Some(place)) => idx::read_set(set, format, &place)?,
+        (Format::Cifar(format), Some(place)) => match cifar::Place::find(format, set, &place) {
+            Some(binary) => cifar::read_set(set, format, &binary)?,
+            None => return read_cifar_pictures(set, format, &place, size),
+        },
+        _ => digits::read(set)?,
+    };
+    match size {
+        Some(side) => resized(loaded, side),
+        None => Ok(loaded),
+    }
+}
+
+fn set_place(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Result<PathBuf, DataError> {
+    let place = search.place_of(set, config)?;
+    if place.exists() { Ok(place) } else { Err(set.missing(&place, "files".to_owned())) }
+}
+
+fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
+    let missing = |wanted: &str, places, advice: &str| DataError::Missing {
+        dataset: config.name.clone(),
+        wanted: wanted.to_owned(),
+        places,
+        advice: advice.to_owned(),
+    };
+    let Some(path) = config.path.as_ref().map(PathBuf::from) else {
+        let message = "set `dataset.path` to a folder (or tar, tar.gz) with one folder of pictures a class".to_owned();
+        return Err(DataError::Config { dataset: config.name.clone(), message });
+    };
+    if path.exists() { Ok(path) } else { Err(missing("files", vec![path], "correct `dataset.path`")) }
+}
+
+/// CIFAR's pictures as PNG or JPEG; the classes must be CIFAR's.
+fn read_cifar_pictures(
+    set: &PublicSet,
+    format: &CifarFormat,
+    place: &Path,
+    size: Option<u32>,
+) -> Result<Loaded, DataError> {
+    if !Pictures::can_be_at(place) {
+        let wanted = format!("`{}`, `{}` or folders of pictures", set.files[0].name, format.test);
+        return Err(set.missing(place, wanted));
+    }
+    let mut loaded = pictures::read(place, size)?;
+    let names = set.class_names();
+    let found: Vec<String> = loaded.class_names.iter().map(|name| name.replace('_', " ")).collect();
+    if found != names {
+        let stranger = found.iter().find(|name| !names.contains(name));
+        let absent = names.iter().find(|name| !found.contains(name));
+        let difference = match (stranger, absent) {
+            (Some(name), _) => format!("a class folder `{name}`"),
+            (None, Some(name)) => format!("no class folder `{name}`"),
+            (None, None) => "class folders in another order".to_owned(),
+        };
+        let expected = format!("the {} classes of {}", set.classes, set.name);
+        return Err(DataError::malformed(place.display(), "", difference, expected));
+    }
+    loaded.class_names = names;
+    Ok(loaded)
+}
+
+fn checked_size(config: &DatasetConfig) -> Result<Option<u32>, DataError> {
+    match config.size {
+        Some(size) if !(4..=1024).contains(&size) => {
+            let message = format!("`dataset.size` is {size}; expected 4 to 1024 pixels");
+            Err(DataError::Config { dataset: config.name.clone(), message })
+        }
+        size => Ok(size),
+    }
+}
+
+fn finish(name: &str, loaded: Loaded, normalisation: Option<Normalisation>) -> Result<Dataset, DataError> {
+    let [height, width, channels] = loaded.shape;
+    // Published statistics are of the images in their own colours.
+    let normalisation = normalisation.filter(|n| n.mean.len() == channels);
+    let images = Images { count: loaded.labels.len(), height, width, channels, bytes: loaded.bytes.into() };
+    Ok(Dataset::new(DatasetParts {
+        name: name.to_owned(),
+        images,
+        labels: loaded.labels,
+        official_test: loaded.official_test,
+        class_names: loaded.class_names,
+        normalisation,
+        files: loaded.files,
+    })?)
+}
+
+/// The same images at another size.
+fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError> {
+    let [height, width, channels] = loaded.shape;
+    if (height, width) == (side as usize, side as usize) {
+        return Ok(loaded);
+    }
+    let one = side as usize * side as usize * channels;
+    let total = loaded.labels.len() * one;
+    let mut bytes = reserve(total as u64, "the resized images")?;
+    bytes.resize(total, 0);
+    let pairs = bytes.par_chunks_exact_mut(one).zip(loaded.bytes.par_chunks_exact(height * width * channels));
+    pairs
+        .try_for_each(|(to, from)| {
+            let image = picture([height, width, channels], from.to_vec())?;
+            to.copy_from_slice(scale(&image, side).as_bytes());
+            Some(())
+        })
+        .ok_or_else(|| DataError::Config { dataset: "images".into(), message: "no picture of this shape".into() })?;
+    loaded.bytes = bytes;
+    loaded.shape = [side as usize, side as usize, channels];
+    Ok(loaded)
+}
+
+fn picture([height, width, channels]: [usize; 3], bytes: Vec<u8>) -> Option<DynamicImage> {
+    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+    match channels {
+        1 => GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+        _ => RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+    }
+}
+
+/// Scales and cuts to a square.
+pub(crate) fn scale(image: &DynamicImage, side: u32) -> DynamicImage {
+    image.resize_to_fill(side, side, FilterType::Triangle)
+}
