@@ -50,12 +50,8 @@ impl ConfigFile {
         let table = match DeTable::parse(&text) {
             Ok(table) => table,
             Err(error) => {
-                let problem = Located {
-                    message: error.message().to_owned(),
-                    help: None,
-                    span: error.span(),
-                    origin: None,
-                };
+                let problem =
+                    Located { message: error.message().to_owned(), help: None, span: error.span(), origin: None };
                 return Err(Problems::new(&name, &text, "not valid TOML", vec![problem]).into());
             }
         };
@@ -120,9 +116,9 @@ impl ConfigFile {
         };
         let mut here = &mut self.value;
         for (i, key) in keys.iter().enumerate() {
-            let object = here.as_object_mut().with_context(|| {
-                format!("`--set {assignment}`: `{}` is no table", keys[..i].join("."))
-            })?;
+            let object = here
+                .as_object_mut()
+                .with_context(|| format!("`--set {assignment}`: `{}` is no table", keys[..i].join(".")))?;
             here = object.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
         }
         *here = value;

@@ -40,7 +40,10 @@ enum Verb {
     Doctor,
     /// Compile one component; the sandbox calls this in a process of its own.
     #[command(hide = true, name = plugins::COMPILE_VERB)]
-    Compile { source: PathBuf, target: PathBuf },
+    Compile {
+        source: PathBuf,
+        target: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {

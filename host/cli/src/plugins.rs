@@ -19,8 +19,8 @@ pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
         folders.extend(std::env::split_paths(&paths).map(|dir| (Source::Environment, dir)));
     }
     folders.push((Source::Project, PathBuf::from("plugins")));
-    if let Some(data) = querist_data::Search::from_environment().data_home() {
-        folders.push((Source::User, data.join("plugins")));
+    if let Some(data) = dirs::data_dir() {
+        folders.push((Source::User, data.join("querist/plugins")));
     }
     folders.extend(built_in().map(|dir| (Source::BuiltIn, dir)));
     folders
@@ -101,4 +101,3 @@ pub fn ready(
     let strategy = WasmStrategy::load(sandbox()?, resolved, &params, Limits::from(limits), threads)?;
     Ok(Ready { strategy, params })
 }
-

@@ -271,7 +271,11 @@ impl RunFolder {
             // Best effort: what stays behind is removed on resume.
             let _ = fs::remove_dir_all(&temporary);
             return Err(error).with_context(|| {
-                format!("round {} cannot be saved in {}; rounds before it are safe", round.record.round, rounds.display())
+                format!(
+                    "round {} cannot be saved in {}; rounds before it are safe",
+                    round.record.round,
+                    rounds.display()
+                )
             });
         }
         let mut line = serde_json::to_vec(round.record)?;
@@ -301,12 +305,16 @@ impl RunFolder {
         if self.keep.model != KeepRounds::None {
             files.insert("model.safetensors", round.learner.model()?);
         }
-        if self.keep.features != KeepRounds::None && !round.features.is_empty() {
-            files.insert("features.safetensors", querist_data::arrays::to_safetensors(round.features)?);
-        }
-        let digests: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
         for (name, bytes) in &files {
             write_durably(&folder.join(name), bytes)?;
+        }
+        let mut digests: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
+        if self.keep.features != KeepRounds::None && !round.features.is_empty() {
+            let name = "features.safetensors";
+            let path = folder.join(name);
+            querist_data::arrays::write_safetensors(&path, round.features)?;
+            File::open(&path)?.sync_all()?;
+            digests.insert(name, sha256(&fs::read(&path)?));
         }
         write_durably(&folder.join(DIGESTS), &serde_json::to_vec_pretty(&digests)?)
     }

@@ -1,6 +1,7 @@
 //! The queried pictures of a round as one PNG strip.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::imageops::FilterType;
@@ -39,4 +40,33 @@ pub fn strip(samples: &[SampleId], dataset: &Dataset) -> Result<Vec<u8>> {
     let mut png = Cursor::new(Vec::new());
     strip.write_to(&mut png, image::ImageFormat::Png)?;
     Ok(png.into_inner())
+}
+
+/// One picture of a strip, `u8 [height, width, channels]`.
+pub struct Tile {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// Values a pixel.
+    pub channels: usize,
+    /// The values.
+    pub pixels: Vec<u8>,
+}
+
+/// Cuts a strip of `count` pictures apart.
+pub fn tiles(path: &Path, count: usize) -> Result<Vec<Tile>> {
+    let strip = image::open(path)?;
+    let width = strip.width() / u32::try_from(count.max(1))?;
+    let tile = |i: u32| {
+        let picture = strip.crop_imm(i * width, 0, width, strip.height());
+        let channels = usize::from(picture.color().channel_count());
+        Tile {
+            height: picture.height() as usize,
+            width: picture.width() as usize,
+            channels,
+            pixels: picture.into_bytes(),
+        }
+    };
+    Ok((0..u32::try_from(count)?).map(tile).collect())
 }

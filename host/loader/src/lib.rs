@@ -9,8 +9,8 @@ pub mod cache;
 pub mod discover;
 pub mod manifest;
 pub mod pack;
-pub mod schema;
 mod sandbox;
+pub mod schema;
 mod wasm;
 
 pub use discover::{Found, Listing, ResolveError, Resolved, Source};

@@ -163,12 +163,7 @@ fn read_artifact(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
     let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
     let description = embedded(&bytes)?;
     check_description(&description)?;
-    Ok(CheckedPackage {
-        description,
-        kind: StrategyKind::Wasm,
-        artifact: path.to_owned(),
-        digest: hex_sha256(&bytes),
-    })
+    Ok(CheckedPackage { description, kind: StrategyKind::Wasm, artifact: path.to_owned(), digest: hex_sha256(&bytes) })
 }
 
 /// The embedded description of a component, once its imports were found to be ours alone.
@@ -235,8 +230,7 @@ pub fn check_description(description: &Description) -> Result<(), RefusedPackage
     if description.api != API_VERSION {
         return refuse(format!(
             "built for boundary version {}, this host speaks {API_VERSION}: {}",
-            description.api,
-            "rebuild it with the SDK of this release, or use the host it was built for"
+            description.api, "rebuild it with the SDK of this release, or use the host it was built for"
         ));
     }
     check_name("package", &description.package)?;

@@ -109,9 +109,8 @@ impl Sandbox {
             Compiler::InProcess => compile_with(&self.engine, source.path(), &compiled)?,
             Compiler::Child(program, args) => compile_in_child(program, args, source.path(), &compiled)?,
         }
-        self.load_compiled(&compiled).ok_or_else(|| {
-            SandboxError::Compile(format!("{} cannot be loaded back; delete it", compiled.display()))
-        })
+        self.load_compiled(&compiled)
+            .ok_or_else(|| SandboxError::Compile(format!("{} cannot be loaded back; delete it", compiled.display())))
     }
 
     fn load_compiled(&self, path: &Path) -> Option<Component> {
@@ -151,8 +150,7 @@ pub fn compile_file(source: &Path, target: &Path) -> Result<(), SandboxError> {
 fn compile_with(engine: &Engine, source: &Path, target: &Path) -> Result<(), SandboxError> {
     let bytes = manifest::read_capped(source, MAX_ARTIFACT_BYTES)?;
     manifest::scan(&bytes)?;
-    let compiled =
-        engine.precompile_component(&bytes).map_err(|error| SandboxError::Compile(format!("{error:#}")))?;
+    let compiled = engine.precompile_component(&bytes).map_err(|error| SandboxError::Compile(format!("{error:#}")))?;
     write_whole(target, &compiled).map_err(|error| SandboxError::Compile(format!("{}: {error}", target.display())))
 }
 
@@ -262,4 +260,3 @@ pub enum SandboxError {
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
-

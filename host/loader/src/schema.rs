@@ -71,9 +71,9 @@ impl Schema {
                 let one = |key: &String| Problem {
                     pointer: format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
                     message: format!("unknown key `{key}`"),
-                    help: Some(suggest(key, &known).map_or_else(|| listing(&known), |near| {
-                        format!("did you mean `{near}`?")
-                    })),
+                    help: Some(
+                        suggest(key, &known).map_or_else(|| listing(&known), |near| format!("did you mean `{near}`?")),
+                    ),
                 };
                 unexpected.iter().map(one).collect()
             }
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_found_at_its_place() {
-        let problems = schema().problems(&json!({"beta": -1.0, "frist": "uniform", "first": "best", "inner": {"n": "x"}}));
+        let problems =
+            schema().problems(&json!({"beta": -1.0, "frist": "uniform", "first": "best", "inner": {"n": "x"}}));
         let at: Vec<&str> = problems.iter().map(|p| p.pointer.as_str()).collect();
         assert_eq!(at, ["/beta", "/first", "/frist", "/inner/n"]);
         assert_eq!(problems[2].help.as_deref(), Some("did you mean `first`?"));

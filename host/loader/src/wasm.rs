@@ -9,9 +9,7 @@ use querist_core::observer::Phase;
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage};
 use querist_kernels::{Control, Session, Setup, SetupError, Shared};
-use querist_protocol::{
-    Fault, FaultCode, HostCalls, Need, Selection, StrategyDescription, TILE_BYTES, names,
-};
+use querist_protocol::{Fault, FaultCode, HostCalls, Need, Selection, StrategyDescription, TILE_BYTES, names};
 use serde_json::Value;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -83,11 +81,8 @@ pub(crate) fn describe(sandbox: &Sandbox, component: &Component) -> Result<queri
 }
 
 fn control(limits: &Limits) -> Arc<Control> {
-    let shares = querist_kernels::Limits {
-        memory: limits.memory,
-        handles: limits.handles,
-        log_bytes: limits.log as u64,
-    };
+    let shares =
+        querist_kernels::Limits { memory: limits.memory, handles: limits.handles, log_bytes: limits.log as u64 };
     Arc::new(Control::new(shares, Some(Instant::now() + limits.time)))
 }
 
@@ -252,8 +247,9 @@ fn explain(store: &Store<CallState>, error: &wasmtime::Error) -> Failure {
             .hint("raise `limits.memory`, or use kernels of the host instead of arrays of its own");
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => Failure::new(QueryErrorKind::Fuel, "the plugin used up its fuel")
-            .hint("raise `limits.fuel`"),
+        Some(Trap::OutOfFuel) => {
+            Failure::new(QueryErrorKind::Fuel, "the plugin used up its fuel").hint("raise `limits.fuel`")
+        }
         Some(Trap::StackOverflow) => Failure::new(QueryErrorKind::Trap, "the plugin's stack overflowed"),
         Some(Trap::MemoryOutOfBounds) => Failure::new(
             QueryErrorKind::Trap,
@@ -329,9 +325,9 @@ impl WasmStrategy {
             kind: StrategyKind::Wasm,
             digest: package.digest.clone(),
         };
-        let component = sandbox.load(&package.artifact, &package.digest).map_err(|source| {
-            LoadError::Sandbox { package: package.description.package.clone(), source }
-        })?;
+        let component = sandbox
+            .load(&package.artifact, &package.digest)
+            .map_err(|source| LoadError::Sandbox { package: package.description.package.clone(), source })?;
         let mut strategy = Self {
             sandbox,
             component,
@@ -447,7 +443,11 @@ impl WasmStrategy {
         let parts: Vec<Result<_, Failure>> = std::thread::scope(|scope| {
             let spawned: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
             let own = work();
-            spawned.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(host_failure()))).chain([own]).collect()
+            spawned
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|_| Err(host_failure())))
+                .chain([own])
+                .collect()
         });
         let mut scored = Vec::with_capacity(tiles);
         let mut cost = Cost::default();
@@ -500,7 +500,6 @@ impl WasmStrategy {
         let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
         Ok((TileScores { primary, second }, cost))
     }
-
 }
 
 /// Rows of a tile: as many as keep its inputs within `bytes`.

@@ -94,7 +94,8 @@ impl Pool {
             };
             if extreme { 80.0 * value.signum() as f32 } else { value as f32 }
         };
-        let values: Vec<f32> = (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| value(r, c)).collect();
+        let values: Vec<f32> =
+            (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| value(r, c)).collect();
         Array::f32(vec![rows, columns], values).expect("sizes fit")
     }
 }

@@ -110,8 +110,7 @@ impl Strategy for Native {
             self.package.select(&self.identity.id, &self.params, state, host)
         };
         let selection = selection.map_err(|error| failed(error.to_string()))?;
-        let usage =
-            Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory: control.peak_memory() };
+        let usage = Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory: control.peak_memory() };
         Ok(Answer { selection, usage })
     }
 }

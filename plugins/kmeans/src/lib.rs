@@ -46,25 +46,19 @@ pub enum Preset {
 #[serde(deny_unknown_fields, default)]
 pub struct Kmeans {
     /// Published settings that replace the defaults below.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// Restarts, of which the best is kept; 5 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub n_init: Option<u32>,
     /// Iterations of one restart at most; 20 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_iter: Option<u32>,
     /// A restart ends when inertia falls by less than this share of itself; 1e-4 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub tol: Option<f64>,
     /// How the first centres are placed; `kmeans++` by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Placement>,
     /// How embeddings are scaled before they are clustered; `none` by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub normalize: Option<Normalise>,
 }
 

@@ -36,7 +36,9 @@ pub enum PluginCommand {
         format: ListFormat,
     },
     /// Make a package of what cargo built for wasm32-unknown-unknown.
-    #[command(after_help = "Example:\n  querist plugin pack target/wasm32-unknown-unknown/release/mine.wasm --out plugins")]
+    #[command(
+        after_help = "Example:\n  querist plugin pack target/wasm32-unknown-unknown/release/mine.wasm --out plugins"
+    )]
     Pack {
         /// Core modules or components.
         #[arg(required = true, value_name = "FILE")]

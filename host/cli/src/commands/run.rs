@@ -6,8 +6,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{Dataset, DatasetOracle, Learner, Observer, Parts, Partition, Position, Round, Split, Strategy, run};
-use querist_learn::TorchLearner;
+use querist_core::{
+    Dataset, DatasetOracle, Learner, Observer, Partition, Parts, Position, Round, Split, Strategy, run,
+};
+use querist_learn::{Settings, TorchLearner};
 
 use crate::commands::report::Format;
 use crate::config_file::ConfigFile;
@@ -65,12 +67,15 @@ pub fn main(args: &RunArgs) -> Result<()> {
         &args.plugin_dir,
         Some((&file, "/strategy/params")),
     )?;
-    let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_environment())?;
+    let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
     let finished = go(&config, ready, &dataset, &folder, stored, &display);
     display.clear();
     if finished.is_err() && StoredRun::is_run(&folder) {
         let file = args.file.display();
-        eprintln!("hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`", folder.display());
+        eprintln!(
+            "hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`",
+            folder.display()
+        );
     }
     finished?;
     crate::commands::report::print(&[folder], args.format)
@@ -120,15 +125,14 @@ fn go(
         }
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| crate::exit::Usage(error.to_string()))?;
-    let mut learner = TorchLearner::new(
-        dataset,
-        &split.pool,
-        &config.model,
-        &config.recipe.resolve(),
-        config.seeds,
-        &config.compute.device,
-        config.compute.threads,
-    )?;
+    let settings = Settings {
+        model: &config.model,
+        recipe: &config.recipe.resolve(),
+        seeds: config.seeds,
+        device: &config.compute.device,
+        threads: config.compute.threads,
+    };
+    let mut learner = TorchLearner::new(dataset, &split.pool, &settings)?;
     learner.check_needs(ready.strategy.needs())?;
     let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
     let mut oracle = DatasetOracle::new(dataset);

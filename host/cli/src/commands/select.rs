@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig};
 use querist_core::{Acquisition, Answer, Array, Arrays, Buffer, Query, Round, Seeds, Strategy, Values};
-use querist_data::arrays::{Element, read_array, write_npy_u64};
+use querist_data::arrays::{Kind, read_array, write_npy};
 use querist_protocol::{Need, names};
 use serde_json::{Map, Value, json};
 
@@ -17,8 +17,10 @@ use crate::{output, plugins};
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  querist select --strategy badge --budget 100 --seed 1 --input logits=logits.npy \\\n    \
-                        --input embeddings=emb.npy --format json")]
+#[command(
+    after_help = "Example:\n  querist select --strategy badge --budget 100 --seed 1 --input logits=logits.npy \\\n    \
+                        --input embeddings=emb.npy --format json"
+)]
 pub struct SelectArgs {
     /// Id of the strategy, or package/strategy.
     #[arg(long, value_name = "ID")]
@@ -128,8 +130,9 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
     let usage = |message: String| anyhow::Error::new(Usage(message));
     let mut params = match &args.params {
         None => Map::new(),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| usage(format!("`--params` is no JSON object: {error}")))?,
+        Some(text) => {
+            serde_json::from_str(text).map_err(|error| usage(format!("`--params` is no JSON object: {error}")))?
+        }
     };
     for assignment in &args.param {
         let (key, text) =
@@ -165,8 +168,8 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
             }
             _ => {
                 let labels = matches!(name, names::LABELLED_LABELS | names::CALIBRATION_LABELS);
-                let element = if labels { Element::U32 } else { Element::F32 };
-                named.insert(name.to_owned(), read(name, path, element)?).is_some()
+                let kind = if labels { Kind::U32 } else { Kind::F32 };
+                named.insert(name.to_owned(), read(name, path, kind)?).is_some()
             }
         };
         if again {
@@ -189,7 +192,8 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
     let labelled = rows_of(true).or(labelled_ids.as_ref().map(Vec::len)).unwrap_or(0);
     let ids = ids.unwrap_or_else(|| (0..pool as u64).collect());
     let first_free = ids.iter().max().map_or(0, |max| max.saturating_add(1));
-    let labelled_ids = labelled_ids.unwrap_or_else(|| (first_free..first_free.saturating_add(labelled as u64)).collect());
+    let labelled_ids =
+        labelled_ids.unwrap_or_else(|| (first_free..first_free.saturating_add(labelled as u64)).collect());
     let classes = args.classes.unwrap_or_else(|| classes_of(&named));
 
     let pool_order = ascending_order("ids", &ids, pool)?;
@@ -205,18 +209,19 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
             *array = permuted(array, order)?;
         }
     }
-    let sorted = |ids: &[u64], order: &[u32]| Buffer::from(order.iter().map(|&row| ids[row as usize]).collect::<Vec<_>>());
+    let sorted =
+        |ids: &[u64], order: &[u32]| Buffer::from(order.iter().map(|&row| ids[row as usize]).collect::<Vec<_>>());
     let arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
         .map_err(|error| Usage(error.to_string()))?;
     Ok(Inputs { arrays, user_rows: pool_order })
 }
 
-fn read(name: &str, path: &Path, element: Element) -> Result<Array> {
-    read_array(path, name, element).with_context(|| format!("--input {name}"))
+fn read(name: &str, path: &Path, kind: Kind) -> Result<Array> {
+    read_array(path, Some(name), kind).with_context(|| format!("--input {name}"))
 }
 
 fn read_ids(name: &str, path: &Path) -> Result<Vec<u64>> {
-    let array = read_array(path, name, Element::U64).with_context(|| name.to_owned())?;
+    let array = read_array(path, Some(name), Kind::U64).with_context(|| name.to_owned())?;
     match (array.values(), array.shape()) {
         (Values::U64(ids), [_]) => Ok(ids.to_vec()),
         (_, shape) => bail!("{name}: {} has shape {shape:?}; ids are a list", path.display()),
@@ -315,7 +320,10 @@ fn write(args: &SelectArgs, strategy: &impl Strategy, inputs: &Inputs, answers: 
         }
         SelectFormat::Npy => {
             let ids: Vec<u64> = answers.iter().flat_map(|(_, _, ids)| ids.iter().copied()).collect();
-            output::bytes(&write_npy_u64(&ids), out)
+            match out {
+                Some(path) => Ok(write_npy(path, &[ids.len()], &ids)?),
+                None => Err(Usage("`--format npy` needs `--out FILE`".to_owned()).into()),
+            }
         }
         SelectFormat::Csv => {
             let mut csv = csv::Writer::from_writer(Vec::new());

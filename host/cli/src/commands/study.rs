@@ -73,8 +73,9 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     progress::stop_on_interrupt()?;
     let jobs = lay_out(&config, &out)?;
     let total = jobs.len();
-    let (done, todo): (Vec<Job>, Vec<Job>) =
-        jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished().unwrap_or(false)));
+    let (done, todo): (Vec<Job>, Vec<Job>) = jobs
+        .into_iter()
+        .partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished().unwrap_or(false)));
     eprintln!("study {}: {total} runs, {} of them finished already", out.display(), done.len());
     let failed = work(todo, args, &out)?;
     report::print(std::slice::from_ref(&out), args.format)?;
@@ -107,9 +108,8 @@ fn check_grid(config: &StudyConfig, file: &ConfigFile, plugin_dirs: &[PathBuf]) 
             Ok(resolved) => {
                 let schema = querist_loader::schema::Schema::new(resolved.strategy.schema.clone())?;
                 let found = schema.problems(&Value::Object(strategy.params.clone()));
-                problems.extend(
-                    found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }),
-                );
+                problems
+                    .extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
             }
         }
     }

@@ -28,9 +28,7 @@ macro_rules! fault_codes {
     };
 }
 
-fault_codes!(
-    BadHandle, BadIndex, BadShape, BadArgument, NotDeclared, Quota, Deadline, Cancelled, NonFinite
-);
+fault_codes!(BadHandle, BadIndex, BadShape, BadArgument, NotDeclared, Quota, Deadline, Cancelled, NonFinite);
 
 fn plain<T>(result: Result<T, Fault>) -> Call<T> {
     result.map_err(fault_to_wit)

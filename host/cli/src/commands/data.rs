@@ -1,0 +1,128 @@
+//! `querist data`: the public datasets.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use querist_core::config::DatasetConfig;
+use querist_data::{FetchOptions, FileState, Search, catalogue};
+use serde_json::json;
+
+use crate::commands::plugin::ListFormat;
+use crate::exit::Usage;
+use crate::{output, progress};
+
+/// List, check and download datasets.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// List the datasets that can be named in a run file.
+    #[command(after_help = "Example:\n  querist data list")]
+    List {
+        /// Form of the list.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+    },
+    /// Verify a dataset's files and read all of it.
+    #[command(after_help = "Example:\n  querist data check mnist --path ~/mnist")]
+    Check {
+        /// Name of the dataset, or `folder` for images of your own.
+        name: String,
+        /// Folder or archive that holds it [default: the cache].
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        /// Side in pixels to which every image is resized.
+        #[arg(long, value_name = "PIXELS")]
+        size: Option<u32>,
+    },
+    /// Download a dataset into the cache; an interrupted download goes on where it stopped.
+    #[command(after_help = "Example:\n  querist data fetch cifar10")]
+    Fetch {
+        /// Name of the dataset.
+        name: String,
+        /// Address of a folder that holds the same files, instead of the official ones.
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+    },
+}
+
+/// Runs the verb.
+pub fn main(command: &DataCommand) -> Result<()> {
+    let search = Search::from_env();
+    match command {
+        DataCommand::List { format } => list(&search, *format),
+        DataCommand::Check { name, path, size } => check(&search, name, path.clone(), *size),
+        DataCommand::Fetch { name, mirror } => fetch(&search, name, mirror.as_deref()),
+    }
+}
+
+fn list(search: &Search, format: ListFormat) -> Result<()> {
+    let listings = querist_data::list(search);
+    if format == ListFormat::Json {
+        let rows: Vec<_> = listings
+            .iter()
+            .map(|l| {
+                json!({
+                    "name": l.set.name, "train": l.set.train, "test": l.set.test, "classes": l.set.classes,
+                    "shape": l.set.shape, "present": l.present, "folder": l.folder, "origin": l.set.origin,
+                })
+            })
+            .collect();
+        return output::line(&serde_json::to_string_pretty(&rows)?);
+    }
+    let mut text = format!("{:<17} {:>7} {:>6} {:>8}  {:<9} STATE\n", "NAME", "TRAIN", "TEST", "CLASSES", "SHAPE");
+    for l in listings {
+        let [height, width, channels] = l.set.shape;
+        let state = match (&l.folder, l.present) {
+            (None, true) => "built in".to_owned(),
+            (Some(folder), true) => folder.display().to_string(),
+            (_, false) => format!("missing; `querist data fetch {}`", l.set.name),
+        };
+        let shape = format!("{height}x{width}x{channels}");
+        let (name, train, test, classes) = (l.set.name, l.set.train, l.set.test, l.set.classes);
+        text += &format!("{name:<17} {train:>7} {test:>6} {classes:>8}  {shape:<9} {state}\n");
+    }
+    text += "folder            images of your own, one folder a class: give `path`\n";
+    output::text(&text)
+}
+
+fn check(search: &Search, name: &str, path: Option<String>, size: Option<u32>) -> Result<()> {
+    let config = DatasetConfig { name: name.to_owned(), path, validation: 0, test: None, size };
+    let report = querist_data::check(&config, search)?;
+    for file in &report.files {
+        let state = match &file.state {
+            FileState::Missing => "missing".to_owned(),
+            FileState::Verified => "verified".to_owned(),
+            FileState::SameContent => "same content, other compression".to_owned(),
+            FileState::Differs { sha256 } => format!("not the published file (SHA-256 {sha256})"),
+        };
+        output::line(&format!("{}  {state}", file.path.display()))?;
+    }
+    match &report.dataset {
+        Ok(digest) => output::line(&format!("{name}  readable, digest {digest}"))?,
+        Err(error) => bail!("{error}"),
+    }
+    if report.is_good() { Ok(()) } else { bail!("{name} is not the published dataset") }
+}
+
+fn fetch(search: &Search, name: &str, mirror: Option<&str>) -> Result<()> {
+    let set = catalogue::find(name).map_err(|error| Usage(error.to_string()))?;
+    progress::stop_on_interrupt()?;
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg:30} {wide_bar} {bytes}/{total_bytes} {eta:>5}") {
+        bar.set_style(style);
+    }
+    let options = FetchOptions { mirror, ..FetchOptions::default() };
+    let fetched = querist_data::fetch(set, search, &options, &mut |progress| {
+        bar.set_message(progress.file);
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        if crate::progress::stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    bar.finish_and_clear();
+    for file in fetched {
+        let did = if file.downloaded { "downloaded" } else { "already there" };
+        output::line(&format!("{}  {did}, verified", file.path.display()))?;
+    }
+    Ok(())
+}

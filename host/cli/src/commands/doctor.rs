@@ -1,0 +1,44 @@
+//! `querist doctor`: what the program found on this machine.
+
+use anyhow::Result;
+use querist_loader::cache::Cache;
+use querist_torchx::runtime;
+
+use crate::{output, plugins};
+
+/// Runs the verb.
+pub fn main() -> Result<()> {
+    let mut lines = vec![format!("querist      {}", env!("CARGO_PKG_VERSION"))];
+    let torch = runtime::describe();
+    let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
+    lines.push(format!("libtorch     {} in {folder}", torch.version));
+    lines.push(format!("GPU          {}", torch.cuda));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    lines.push(format!("cores        {cores}"));
+    let cache = Cache::default_folder();
+    lines.push(match Cache::open(&cache) {
+        Ok(_) => format!("cache        {}", cache.display()),
+        Err(error) => format!("cache        PROBLEM: {error}"),
+    });
+    let search = querist_data::Search::from_env();
+    lines.push(match search.cache() {
+        Some(folder) => format!("datasets     {}", folder.display()),
+        None => "datasets     PROBLEM: no folder is known; set QUERIST_DATA".to_owned(),
+    });
+    let listing = plugins::listing(&[])?;
+    let strategies: usize = listing.usable().map(|(_, package)| package.description.strategies.len()).sum();
+    let refused = listing.found.iter().filter(|found| found.package.is_err()).count();
+    lines.push(format!("plugins      {strategies} strategies in {} packages", listing.usable().count()));
+    if strategies == 0 {
+        lines
+            .push("             PROBLEM: none found; `cargo xtask plugins` builds those of this repository".to_owned());
+    }
+    if refused > 0 {
+        lines.push(format!("             {refused} packages cannot be used: `querist plugin list` says why"));
+    }
+    for (source, folder) in plugins::folders(&[]) {
+        let state = if folder.is_dir() { "" } else { " (not there)" };
+        lines.push(format!("             {source:?}: {}{state}", folder.display()));
+    }
+    output::text(&(lines.join("\n") + "\n"))
+}

@@ -1,0 +1,134 @@
+//! Strategies that break the rules on purpose. Each must end in its own error, and harm nothing.
+
+use querist_sdk::prelude::*;
+
+/// The ways to misbehave.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Behaves.
+    #[default]
+    Well,
+    /// Never ends.
+    Loop,
+    /// Never ends inside calls of the host.
+    LoopInCalls,
+    /// Asks for all memory.
+    Memory,
+    /// Fills the host's memory with objects.
+    HostMemory,
+    /// Opens handles without end.
+    Handles,
+    /// Calls itself without end.
+    Recursion,
+    /// Panics.
+    Panic,
+    /// Picks a row twice.
+    Duplicate,
+    /// Picks a row that is not in the pool, as labelled ones are not.
+    Labelled,
+    /// Picks too few rows.
+    Short,
+    /// Picks too many rows.
+    Long,
+    /// Scores NaN.
+    Nan,
+    /// Gives more scores than rows.
+    Scores,
+    /// Keeps too much state.
+    State,
+    /// Floods the log.
+    Log,
+    /// Gives too many diagnostics.
+    Diagnostics,
+    /// Reads an array that it did not declare.
+    Undeclared,
+    /// Reads outside an array.
+    Outside,
+    /// Fails with a message.
+    Fail,
+}
+
+/// Parameters: the way.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Misbehaving {
+    /// The way to misbehave.
+    pub way: Way,
+}
+
+impl Strategy for Misbehaving {
+    const ID: &'static str = "misbehaving";
+    const SUMMARY: &'static str = "Breaks a rule on purpose";
+    const PAPER: &'static str = "None";
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::LOGITS)]
+    }
+}
+
+#[expect(unconditional_recursion, reason = "that is the point")]
+fn recurse(depth: u64) -> u64 {
+    let room = std::hint::black_box([depth; 64]);
+    recurse(depth + 1) + room[0]
+}
+
+impl Selector for Misbehaving {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        let mut selection = Selection { rows: (0..wanted).collect(), ..Selection::default() };
+        match self.way {
+            Way::Well => {}
+            Way::Loop => loop {
+                std::hint::black_box(wanted);
+            },
+            Way::LoopInCalls => loop {
+                // Whatever the host says, go on.
+                let _ = query.matrix(names::LOGITS)?.sq_norms();
+            },
+            Way::Memory => {
+                let mut hoard: Vec<Vec<u8>> = Vec::new();
+                loop {
+                    hoard.push(vec![1; 1 << 20]);
+                    std::hint::black_box(&hoard);
+                }
+            }
+            Way::HostMemory => {
+                let logits = query.matrix(names::LOGITS)?;
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(logits.gather(&vec![0; 1 << 20])?);
+                }
+            }
+            Way::Handles => {
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(query.mask(1)?);
+                }
+            }
+            Way::Recursion => {
+                selection.rows[0] = recurse(0) as u32;
+            }
+            Way::Panic => panic!("on purpose, at row {}", query.rows()),
+            Way::Duplicate => selection.rows[1] = selection.rows[0],
+            Way::Labelled => selection.rows[0] = query.rows() + 3,
+            Way::Short => selection.rows.truncate(1),
+            Way::Long => selection.rows.push(wanted),
+            Way::Nan => selection.scores = vec![f64::NAN; wanted as usize],
+            Way::Scores => selection.scores = vec![0.0; wanted as usize + 1],
+            Way::State => selection.state = Some(vec![0; 4 << 20]),
+            Way::Log => loop {
+                query.log(LogLevel::Info, "again and again")?;
+            },
+            Way::Diagnostics => {
+                selection.diagnostics = (0..1000).map(|i| (format!("figure {i}"), 0.0)).collect();
+            }
+            Way::Undeclared => drop(query.matrix(names::EMBEDDINGS)?),
+            Way::Outside => drop(query.matrix(names::LOGITS)?.read(u32::MAX, u32::MAX)?),
+            Way::Fail => return Err(StrategyError::Failed("not today".to_owned())),
+        }
+        Ok(selection)
+    }
+}
+
+package!(scorers: [], selectors: [Misbehaving]);

@@ -1,0 +1,93 @@
+//! Plugins that break the rules: each ends in its own error, in bounded time and memory, and nothing else is harmed.
+
+use std::time::{Duration, Instant};
+
+use querist_core::observer::Silent;
+use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::{Acquisition, Answer, Query, Round, Seeds, Strategy};
+use querist_loader::{Limits, Listing, Source, WasmStrategy};
+use querist_testkit::cases::Pool;
+use querist_tests::{SANDBOX, target};
+use serde_json::json;
+
+const LIMITS: Limits =
+    Limits { memory: 64 << 20, time: Duration::from_millis(1500), fuel: None, handles: 100, log: 10_000 };
+
+fn ask(way: &str, limits: Limits) -> (Result<Answer, QueryError>, Vec<u64>) {
+    let folder = target().join("misbehaving");
+    let listing = Listing::search(&[(Source::PluginDir, folder)]).expect("run `cargo xtask build` first");
+    let resolved = listing.resolve("misbehaving").unwrap();
+    let mut strategy = WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "way": way }), limits, 2).unwrap();
+    let arrays = Pool::default().arrays(strategy.needs());
+    let query =
+        Query { arrays: &arrays, batch: 5, round: Round(0), seeds: Seeds::new(0), state: None, progress: &Silent };
+    (strategy.query(&query), arrays.ids().to_vec())
+}
+
+/// Asks and expects an error of `kind` that says `part`.
+fn expect(way: &str, kind: QueryErrorKind, part: &str) {
+    let clock = Instant::now();
+    let error = ask(way, LIMITS).0.expect_err(way);
+    assert!(clock.elapsed() < Duration::from_secs(30), "{way} held the host up");
+    assert_eq!(error.kind, kind, "{way}: {error}");
+    assert!(error.to_string().contains(part), "{way}: `{part}` is missing in: {error}");
+    assert!(error.to_string().contains("misbehaving 0.1.0"), "{way}: no name and version in: {error}");
+}
+
+#[test]
+fn a_good_one_is_answered() {
+    let (answer, ids) = ask("well", LIMITS);
+    Acquisition::check(&answer.unwrap().selection, &ids, 5).unwrap();
+}
+
+#[test]
+fn endless_loops_are_stopped_by_the_clock() {
+    expect("loop", QueryErrorKind::Timeout, "time limit");
+    expect("loop-in-calls", QueryErrorKind::Timeout, "time limit");
+}
+
+#[test]
+fn fuel_stops_a_loop_too() {
+    let error = ask("loop", Limits { fuel: Some(1_000_000), ..LIMITS }).0.unwrap_err();
+    assert_eq!(error.kind, QueryErrorKind::Fuel, "{error}");
+}
+
+#[test]
+fn memory_is_bounded_on_both_sides() {
+    expect("memory", QueryErrorKind::Memory, "the limit is 67108864");
+    expect("host-memory", QueryErrorKind::Memory, "limit");
+    expect("handles", QueryErrorKind::Memory, "100");
+}
+
+#[test]
+fn crashes_say_what_happened() {
+    expect("panic", QueryErrorKind::Panic, "on purpose, at row 300");
+    expect("panic", QueryErrorKind::Panic, "misbehaving/src/lib.rs");
+    expect("recursion", QueryErrorKind::Trap, "recursion");
+    expect("fail", QueryErrorKind::Failed, "not today");
+    expect("undeclared", QueryErrorKind::Failed, "`embeddings` is not among the declared needs (logits)");
+    expect("outside", QueryErrorKind::Failed, "rows");
+}
+
+#[test]
+fn answers_that_are_too_large_are_refused() {
+    expect("state", QueryErrorKind::Output, "its state has 4194304 bytes");
+    expect("diagnostics", QueryErrorKind::Output, "1000 diagnostics");
+    expect("log", QueryErrorKind::Memory, "whole log");
+}
+
+#[test]
+fn wrong_answers_break_the_contract() {
+    for (way, part) in [
+        ("duplicate", "was picked before"),
+        ("labelled", "the pool has rows 0 to 299"),
+        ("short", "selected 1 rows, expected exactly 5"),
+        ("long", "selected 6 rows, expected exactly 5"),
+        ("nan", "scores must be finite"),
+        ("scores", "gave 6 scores for 5 rows"),
+    ] {
+        let (answer, ids) = ask(way, LIMITS);
+        let broken = Acquisition::check(&answer.unwrap().selection, &ids, 5).unwrap_err().to_string();
+        assert!(broken.contains(part), "{way}: {broken}");
+    }
+}

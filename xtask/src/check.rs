@@ -1,0 +1,56 @@
+//! Every check, the cheapest first.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::build::{self, cargo, run, step};
+use crate::{libtorch, schemas};
+
+/// Sets up and runs every check.
+pub fn test(full: bool) -> Result<()> {
+    let clock = Instant::now();
+    step("format");
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    libtorch::setup()?;
+    build::everything()?;
+    schemas::write(true)?;
+    step("lints");
+    run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    step("documentation");
+    run(cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    step("tests");
+    if full {
+        run(&mut with_runner(&["--run-ignored", "all"], &["--", "--include-ignored"]))?;
+        step("benches");
+        run(&mut cargo(["bench", "--workspace", "--no-run"]))?;
+    } else {
+        run(&mut with_runner(&[], &[]))?;
+    }
+    step("documentation tests");
+    run(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
+    eprintln!("==> all checks passed in {} s", clock.elapsed().as_secs());
+    Ok(())
+}
+
+/// The tests under nextest where it is installed, else under cargo's own runner.
+fn with_runner(nextest: &[&str], own: &[&str]) -> Command {
+    let has_nextest = cargo(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut command = if has_nextest {
+        let mut command = cargo(["nextest", "run", "--workspace"]);
+        command.args(nextest);
+        command
+    } else {
+        let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--tests"]);
+        command.args(own);
+        command
+    };
+    // Many test processes share few cores.
+    command.env("OMP_NUM_THREADS", "1");
+    command
+}
