@@ -239,6 +239,7 @@ fn badge(sizes: &Sizes, embeddings: &[f32], logits: &[f32]) {
     };
     report("draws, factored points", || draws(true));
     report("draws, plain points", || draws(false));
+    println!("  {:<28} {:>33} KiB", "their working memory", s.control().peak_memory() / 1024);
 }
 
 fn distances(sizes: &Sizes, embeddings: &[f32]) {

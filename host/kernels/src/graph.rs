@@ -8,7 +8,7 @@ use crate::check;
 use crate::control::{Control, Pacer};
 use crate::distance::{Radius, each_within};
 use crate::filter::{Filter, RowTerms, TILE_ROWS};
-use crate::memory::{Charged, Growing};
+use crate::memory::{Charge, Charged, Growing};
 use crate::points::{Points, finish};
 use crate::workers::Workers;
 
@@ -102,8 +102,9 @@ pub(crate) fn neighbour_distance(
         for _ in 0..out.len() {
             nearest.push(Closest::new(neighbours));
         }
-        // Each row keeps three lists of about this length.
-        let _room = Charged::filled(workers.control(), out.len().saturating_mul(neighbours), [0.0f64; 4])?;
+        // Two heaps of this length a row, and open rows of twice the length and a tile, at two words each.
+        let words = neighbours.saturating_mul(6).saturating_add(2048);
+        let _room = Charge::of::<f64>(workers.control(), out.len().saturating_mul(words))?;
         match &filter {
             Some(filter) => closest_filtered(filter, block, &mut nearest, workers.control())?,
             None => {

@@ -23,6 +23,7 @@ mod points;
 mod rank;
 mod session;
 mod simd;
+mod sketch;
 mod uncertainty;
 mod workers;
 

@@ -125,8 +125,10 @@ impl Matrix {
         for first in (0..blocks).step_by(AT_ONCE) {
             let sums = workers.map(AT_ONCE.min(blocks - first), |i| {
                 let start = (first + i) * ROW_BLOCK;
+                let mut pacer = Pacer::new(workers.control());
                 let mut sums = vec![0.0f64; self.columns];
                 for row in start..(start + ROW_BLOCK).min(self.rows) {
+                    pacer.spend(self.columns)?;
                     simd::add_scaled(&mut sums, self.row(row), 1.0);
                 }
                 Ok(sums)

@@ -3,7 +3,7 @@
 //! A distance to a growing set only shrinks. So each row keeps the distance to the centres it has seen, which is an
 //! upper bound, and looks at newer centres only when its bound matters: when it stands at the top of the queue of
 //! [`Nearest::farthest`], or when [`Nearest::draw`] or [`Nearest::values`] need every distance. Centres that rigorous
-//! lower bounds keep away from a row are passed over. Picks and values are those of looking at every pair.
+//! lower bounds keep away from a row (by norms, by the triangle inequality, by a sketch) are passed over. Picks and values are those of looking at every pair.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,10 +18,14 @@ use crate::distance;
 use crate::memory::{Charge, Charged, Growing};
 use crate::points::{Points, finish};
 use crate::rank::{self, SUM_BLOCK};
+use crate::sketch::Sketch;
 use crate::workers::Workers;
 
 /// New centres from which on a matrix product is faster than looking at pairs.
 const MANY_CENTRES: usize = 48;
+
+/// Values of points from which on a sketch of them pays.
+const FEWEST_SKETCHED: usize = 1 << 14;
 
 /// Centres that a stale row looks at before the queue is asked again.
 const STRIDE: usize = 16;
@@ -68,6 +72,8 @@ pub(crate) struct Nearest {
     settled: usize,
     /// Sums of distances by block, for draws; `None` where a state of the block changed.
     sums: Charged<Option<f64>>,
+    /// The points in few bytes, once draws have asked for it and if there is room.
+    sketch: Option<Sketch>,
     /// Every row once, by an upper bound of its distance; shorter where it must be built again.
     queue: BinaryHeap<Place>,
     _queue_room: Charge,
@@ -88,6 +94,7 @@ impl Nearest {
             states: Charged::filled(control, rows, State { raw: f64::INFINITY, near: 0, seen: 0 })?,
             settled: 0,
             sums: Charged::filled(control, rows.div_ceil(SUM_BLOCK), None)?,
+            sketch: None,
             queue: BinaryHeap::new(),
             // Building the queue and setting rows aside may hold each place twice.
             _queue_room: Charge::of::<[Place; 2]>(control, rows)?,
@@ -209,6 +216,7 @@ impl Nearest {
     /// A row drawn with probability proportional to its (weighted) distance.
     pub(crate) fn draw(&mut self, workers: &Workers, excluded: Option<&[bool]>, u: f64) -> Result<Option<u32>, Fault> {
         self.check_set()?;
+        self.make_sketch(workers)?;
         self.refresh(workers)?;
         let (states, weights, metric, rows) = (&self.states, &self.weights, self.set.metric, self.rows());
         let weight = |row: usize| {
@@ -229,6 +237,20 @@ impl Nearest {
         rank::draw_from(&sums, rows, open, u)
     }
 
+    /// Makes the sketch where it pays. Without room for it draws are slower and otherwise the same.
+    fn make_sketch(&mut self, workers: &Workers) -> Result<(), Fault> {
+        let matrix = self.set.points.to_sketch();
+        if self.sketch.is_some() || matrix.values().len() < FEWEST_SKETCHED {
+            return Ok(());
+        }
+        self.sketch = match Sketch::new(workers, matrix) {
+            Ok(sketch) => Some(sketch),
+            Err(fault) if fault.code == FaultCode::Quota => None,
+            Err(fault) => return Err(fault),
+        };
+        Ok(())
+    }
+
     /// Distance of each point to the set.
     pub(crate) fn values(&mut self, workers: &Workers) -> Result<Charged<f64>, Fault> {
         self.check_set()?;
@@ -246,7 +268,7 @@ impl Nearest {
         if known == all {
             return Ok(());
         }
-        let gaps = self.set.gaps(workers, known, self.rows())?;
+        let aids = Aids { gaps: self.set.gaps(workers, known, self.rows())?, sketch: self.sketch.as_ref() };
         let set = &self.set;
         let mut blocks: Vec<(&mut [State], &mut Option<f64>)> =
             self.states.chunks_mut(SUM_BLOCK).zip(self.sums.iter_mut()).collect();
@@ -255,7 +277,7 @@ impl Nearest {
             for (states, sum) in blocks.iter_mut() {
                 for (i, state) in states.iter_mut().enumerate().filter(|(_, state)| !set.is_settled(state)) {
                     let before = state.raw;
-                    *state = set.advance(*state, block * SUM_BLOCK + i, usize::MAX, gaps.as_ref(), &mut pacer)?;
+                    *state = set.advance(*state, block * SUM_BLOCK + i, usize::MAX, Some(&aids), &mut pacer)?;
                     if state.raw < before {
                         **sum = None;
                     }
@@ -310,7 +332,7 @@ impl Set {
         mut state: State,
         row: usize,
         most: usize,
-        gaps: Option<&Gaps>,
+        aids: Option<&Aids<'_>>,
         pacer: &mut Pacer<'_>,
     ) -> Result<State, Fault> {
         let end = self.centres.len().min((state.seen as usize).saturating_add(most));
@@ -318,7 +340,7 @@ impl Set {
             let centre = self.centres[index];
             let (source, other) = (&*self.sources[centre.source as usize], centre.row as usize);
             if self.cannot_improve(&state, row, source, other)
-                || gaps.is_some_and(|gaps| self.is_far(&state, row, source, other, gaps.get(index, state.near)))
+                || aids.is_some_and(|aids| self.aids_rule_out(aids, &state, row, index))
             {
                 pacer.spend(16)?;
                 continue;
@@ -344,6 +366,21 @@ impl Set {
         let low = x.sqrt() - y.sqrt();
         low * low - slack >= state.raw
             || self.points.low_by_left_factor(row, source, centre).is_some_and(|low| low - slack >= state.raw)
+    }
+
+    /// Whether knowledge about all rows shows the same.
+    #[inline]
+    fn aids_rule_out(&self, aids: &Aids<'_>, state: &State, row: usize, index: usize) -> bool {
+        let centre = self.centres[index];
+        let (source, other) = (&*self.sources[centre.source as usize], centre.row as usize);
+        let gap = aids.gaps.as_ref().map_or(0.0, |gaps| gaps.get(index, state.near));
+        if self.is_far(state, row, source, other, gap) {
+            return true;
+        }
+        let Some(sketch) = aids.sketch else { return false };
+        let slack = 2.0 * self.points.rounding(self.metric, row, source, other);
+        let low = self.points.low_by_sketch(sketch, self.metric, row, source, other);
+        low.is_some_and(|low| low - slack >= state.raw)
     }
 
     /// Whether the centre is so far from the row's nearest centre that it is no nearer to the row: with `gap` the least
@@ -392,6 +429,12 @@ impl Set {
         })?;
         Ok(Some(Gaps { known, table }))
     }
+}
+
+/// What makes looking at every row cheaper.
+struct Aids<'a> {
+    gaps: Option<Gaps>,
+    sketch: Option<&'a Sketch>,
 }
 
 /// Least distances between new centres and known ones.

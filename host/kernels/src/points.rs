@@ -5,6 +5,7 @@ use querist_protocol::{Fault, FaultCode, Metric};
 use crate::matrix::Matrix;
 use crate::memory::Charged;
 use crate::simd;
+use crate::sketch::Sketch;
 use crate::workers::Workers;
 
 #[derive(Debug)]
@@ -138,6 +139,48 @@ impl Points {
         let right = (x.right_sq_norms[row] * y.right_sq_norms[centre]).sqrt();
         let left = simd::dot(x.left.row(row), y.left.row(centre)).abs();
         Some(self.sq_norms[row] + centres.sq_norms[centre] - 2.0 * (left * right))
+    }
+
+    /// The matrix worth sketching: the points themselves, or their longer factor.
+    pub(crate) fn to_sketch(&self) -> &Matrix {
+        match &self.geometry {
+            Geometry::Plain(matrix) => matrix,
+            Geometry::Factored(factors) if factors.left.columns() > factors.right.columns() => &factors.left,
+            Geometry::Factored(factors) => &factors.right,
+        }
+    }
+
+    /// A lower bound of the true raw distance through a sketch of [`Points::to_sketch`].
+    #[inline]
+    pub(crate) fn low_by_sketch(
+        &self,
+        sketch: &Sketch,
+        metric: Metric,
+        row: usize,
+        centres: &Self,
+        centre: usize,
+    ) -> Option<f64> {
+        let norms = (self.sq_norms[row], centres.sq_norms[centre]);
+        match (&self.geometry, &centres.geometry) {
+            (Geometry::Plain(_), Geometry::Plain(y)) => {
+                let (product, error) = sketch.product(row, norms.0.sqrt(), y.row(centre), norms.1.sqrt())?;
+                if metric != Metric::Cosine {
+                    return Some(norms.0 + norms.1 - 2.0 * (product + error));
+                }
+                let length = (norms.0 * norms.1).sqrt();
+                (length > 0.0).then(|| 1.0 - (product + error) / length)
+            }
+            (Geometry::Factored(x), Geometry::Factored(y)) => {
+                let left = (&x.left, &y.left, &x.left_sq_norms, &y.left_sq_norms);
+                let right = (&x.right, &y.right, &x.right_sq_norms, &y.right_sq_norms);
+                let (short, long) = if x.left.columns() > x.right.columns() { (right, left) } else { (left, right) };
+                let factor = simd::dot(short.0.row(row), short.1.row(centre));
+                let long_norms = (long.2[row].sqrt(), long.3[centre].sqrt());
+                let (product, error) = sketch.product(row, long_norms.0, long.1.row(centre), long_norms.1)?;
+                Some(norms.0 + norms.1 - 2.0 * (factor * product + factor.abs() * error))
+            }
+            _ => None,
+        }
     }
 
     /// The largest [`Points::rounding`] of a row with any centre.

@@ -18,6 +18,7 @@ pub(crate) fn top(
     count: usize,
     excluded: Option<&[bool]>,
 ) -> Result<Vec<u32>, Fault> {
+    workers.control().check()?;
     let _room = Charge::of::<u32>(workers.control(), values.len())?;
     let is_open = |row: &u32| !excluded.is_some_and(|excluded| excluded[*row as usize]);
     let mut rows: Vec<u32> = (0..values.len() as u32).filter(is_open).collect();

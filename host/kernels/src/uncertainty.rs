@@ -95,8 +95,8 @@ struct Leaders {
 fn leaders(block: &Block) -> Leaders {
     let mut found = Leaders { top: [f32::NEG_INFINITY; LANES], second: [f32::NEG_INFINITY; LANES], class: [0; LANES] };
     for (class, logits) in block.iter().enumerate() {
-        for lane in 0..LANES {
-            let (logit, top) = (logits[lane], found.top[lane]);
+        for (lane, &logit) in logits.iter().enumerate() {
+            let top = found.top[lane];
             let beaten = if logit > top { top } else { logit };
             found.second[lane] = if beaten > found.second[lane] { beaten } else { found.second[lane] };
             found.class[lane] = if logit > top { class as u32 } else { found.class[lane] };

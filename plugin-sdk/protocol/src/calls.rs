@@ -62,7 +62,7 @@ pub enum Uncertainty {
     LeastConfidence,
     /// -(p1 - p2), with 1 - margin in its exact form to break ties.
     Margin,
-    /// p2 / p1.
+    /// p2 / p1, with ln(p2 / p1) to break ties.
     Ratio,
     /// Shannon entropy in nats, with 1 - p1 to break ties.
     Entropy,
@@ -163,8 +163,10 @@ pub trait HostCalls {
     ) -> Result<Vec<u32>, Fault>;
     /// A row drawn with probability proportional to its value (none negative); `None` where all are 0.
     ///
-    /// One uniform number u of the stream is used. Values are summed in `f64` in row order by blocks of 1024 rows; the
-    /// answer is the first row whose cumulative sum exceeds u times the total.
+    /// One uniform number u of the stream is used, always. Values are summed in `f64` in row order by blocks of 1024
+    /// rows, excluded rows as 0; the total is the sum of the block sums in order. The cumulative sum of a row is the sum
+    /// of the blocks before its own plus the sum inside its block up to it. The answer is the first row whose cumulative
+    /// sum exceeds u times the total, or the last row above 0 where rounding leaves none.
     fn vector_draw(&self, vector: Handle, stream: Handle, excluded: Option<Handle>) -> Result<Option<u32>, Fault>;
 
     /// A mask over `rows` rows that excludes none.
@@ -207,7 +209,7 @@ pub trait HostCalls {
         metric: Metric,
         reduction: Reduction,
     ) -> Result<Handle, Fault>;
-    /// Mean distance of each row to its `neighbours` nearest other rows: a vector.
+    /// Mean distance of each row to its `neighbours` (at least 1, fewer than the rows) nearest other rows: a vector.
     fn neighbour_distance(&self, rows: Handle, neighbours: u32, metric: Metric) -> Result<Handle, Fault>;
     /// Which rows lie nearer to each other than `radius` (strictly; every row is its own neighbour): a graph.
     fn neighbours_within(&self, rows: Handle, radius: f64, metric: Metric) -> Result<Handle, Fault>;
@@ -239,6 +241,9 @@ pub trait HostCalls {
     fn nearest_values(&self, nearest: Handle) -> Result<Handle, Fault>;
 
     /// k-means of the rows, optionally weighted by a vector: a clustering.
+    ///
+    /// Centres are `f32`, and assignments, distances and inertia are those to them. An empty cluster moves to the row
+    /// farthest from its centre among clusters of several rows; a cluster may stay empty where rows are equal.
     fn kmeans(
         &self,
         rows: Handle,
