@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::commands::plugin::ListFormat;
 use crate::exit::Usage;
-use crate::{output, progress};
+use crate::output;
+use crate::progress::{self, stopped};
 
 /// List, check and download datasets.
 #[derive(Debug, Subcommand)]
@@ -113,11 +114,11 @@ fn fetch(search: &Search, name: &str, mirror: Option<&str>) -> Result<()> {
         bar.set_style(style);
     }
     let options = FetchOptions { mirror, ..FetchOptions::default() };
-    let fetched = querist_data::fetch(set, search, &options, &mut |progress| {
+    let fetched = querist_data::fetch(set, search, options, &mut |progress| {
         bar.set_message(progress.file);
         bar.set_length(progress.total);
         bar.set_position(progress.done);
-        if crate::progress::stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish_and_clear();
     for file in fetched {
