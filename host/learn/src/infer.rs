@@ -41,6 +41,9 @@ pub(crate) fn predict(
     const DOING: &str = "predicting";
     let _no_grad = tch::no_grad_guard();
     let mut outputs = Outputs::default();
+    if wanted.embeddings {
+        outputs.embeddings.reserve_exact(samples.len() * model.width());
+    }
     for block in samples.chunks(BLOCK) {
         let ids = images.index(block.iter().copied())?;
         let embeddings = embed(model, images, &ids).doing(DOING)?;

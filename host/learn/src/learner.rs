@@ -83,6 +83,10 @@ impl TorchLearner {
     }
 }
 
+/// Bounds of the run file's schema, kept here too: counts of steps must not overflow.
+const MOST_EPOCHS: usize = 100_000;
+const LARGEST_MINIBATCH: usize = 65_536;
+
 /// Settings that would train in silence to no good, or fail only in the middle.
 fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
     let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
@@ -98,13 +102,18 @@ fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), Lear
     if recipe.optimiser == Optimiser::Sgd && recipe.nesterov && recipe.momentum == 0.0 {
         return config("recipe.nesterov needs recipe.momentum above 0");
     }
-    if recipe.epochs == 0 {
-        return config("recipe.epochs is 0, expected 1 or more");
+    if !(1..=MOST_EPOCHS).contains(&recipe.epochs) {
+        return config(format!("recipe.epochs is {}, expected 1 to {MOST_EPOCHS}", recipe.epochs));
+    }
+    if recipe.warmup > recipe.epochs {
+        return config(format!("recipe.warmup is {}, more than recipe.epochs = {}", recipe.warmup, recipe.epochs));
     }
     let smallest = architecture.smallest_minibatch();
-    if recipe.minibatch < smallest {
+    if !(smallest..=LARGEST_MINIBATCH).contains(&recipe.minibatch) {
         let (found, name) = (recipe.minibatch, architecture.label());
-        return config(format!("recipe.minibatch is {found}, but model.name = {name} needs {smallest} or more"));
+        return config(format!(
+            "recipe.minibatch is {found}, but model.name = {name} takes {smallest} to {LARGEST_MINIBATCH}"
+        ));
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Architecture {
         if images.height.min(images.width) < smallest {
             return config(format!(
                 "model.name = {} needs images of at least {smallest}x{smallest} pixels, but they are {}x{}; set \
-                 `dataset.size` or choose `cnn`",
+                 `dataset.size` or choose `mlp`",
                 label(name),
                 images.height,
                 images.width

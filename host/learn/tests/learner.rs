@@ -261,8 +261,16 @@ fn settings_that_do_not_fit_are_refused_before_training() {
     config_error(build(&cnn, &quick(), |s| s.threads = 0), &["compute.threads", "0"]);
     config_error(build(&model(ModelName::Lenet), &quick(), |_| ()), &["lenet", "16x16", "8x8"]);
     let one = RecipeConfig { minibatch: Some(1), ..quick() };
-    config_error(build(&model(ModelName::Resnet18), &one, |_| ()), &["recipe.minibatch", "2 or more"]);
+    config_error(build(&model(ModelName::Resnet18), &one, |_| ()), &["recipe.minibatch is 1", "takes 2 to"]);
     build(&cnn, &one, |_| ()).map(|_| ()).unwrap();
+    for (recipe, part) in [
+        (RecipeConfig { epochs: Some(usize::MAX), ..quick() }, "recipe.epochs"),
+        (RecipeConfig { minibatch: Some(usize::MAX), ..quick() }, "recipe.minibatch"),
+        (RecipeConfig { warmup: Some(3), ..quick() }, "recipe.warmup is 3"),
+        (RecipeConfig { lr: Some(f64::NAN), ..quick() }, "recipe.lr is NaN"),
+    ] {
+        config_error(build(&cnn, &recipe, |_| ()), &[part]);
+    }
     let nesterov = RecipeConfig { momentum: Some(0.0), nesterov: Some(true), ..quick() };
     config_error(build(&cnn, &nesterov, |_| ()), &["recipe.nesterov", "recipe.momentum"]);
     let dropout = ModelConfig { dropout: Some(1.0), ..cnn.clone() };

@@ -10,6 +10,10 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/headeronly/version.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -74,6 +78,16 @@ int32_t querist_cuda_devices() {
   } catch (...) {
     return 0;
   }
+}
+
+void querist_keep_memory(int32_t bytes) {
+#ifdef __GLIBC__
+  // The most that glibc takes: larger blocks always come from the system and go back to it.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, bytes);
+#else
+  (void)bytes;
+#endif
 }
 
 char* querist_set_threads(int32_t threads) {

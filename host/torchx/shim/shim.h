@@ -15,6 +15,9 @@ const char* querist_torch_version();
 // How many CUDA devices can be used; 0 without the CUDA libraries, a driver or a device.
 int32_t querist_cuda_devices();
 
+// Lets the C allocator keep up to `bytes` of freed memory instead of handing it back to the system.
+void querist_keep_memory(int32_t bytes);
+
 char* querist_set_threads(int32_t threads);
 
 // Seeds the generators of every device and checks that the CPU's took the seed.

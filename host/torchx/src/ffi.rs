@@ -13,6 +13,7 @@ unsafe extern "C" {
     pub(crate) fn querist_free(message: *mut c_char);
     pub(crate) fn querist_torch_version() -> *const c_char;
     pub(crate) fn querist_cuda_devices() -> i32;
+    pub(crate) fn querist_keep_memory(bytes: i32);
     pub(crate) fn querist_set_threads(threads: i32) -> *mut c_char;
     pub(crate) fn querist_seed(seed: u64) -> *mut c_char;
     pub(crate) fn querist_reproducible() -> *mut c_char;
