@@ -1,19 +1,27 @@
-//! Accuracy against labels, as inline SVG.
+//! Curves against labels, as inline SVG.
 
 use maud::{Markup, html};
 
 use crate::formats::percent;
-use crate::report::Group;
+use crate::report::Point;
 
 /// Hues of the style sheet for groups after the first, which is grey.
-const HUES: usize = 6;
-/// Dash patterns, so that the chart reads without colour; with the hues they tell 24 groups apart.
+const HUES: usize = 7;
+/// Dash patterns, so that the chart reads without colour; with the hues they tell 56 groups apart.
 const DASHES: [&str; 8] = ["", "8 4", "2 4", "10 4 2 4", "5 2", "1 3", "12 3 2 3 2 3", "4 6"];
 
 /// The class and dash of the group at a position.
 pub(crate) fn style(at: usize) -> (String, &'static str) {
     let hue = if at == 0 { 0 } else { 1 + (at - 1) % HUES };
     (format!("hue{hue}"), DASHES[at % DASHES.len()])
+}
+
+/// One curve of a chart.
+pub(crate) struct Line<'a> {
+    /// Position of its group, which decides its looks.
+    pub at: usize,
+    pub label: &'a str,
+    pub points: &'a [Point],
 }
 
 /// Size of a chart and whether names stand at the ends of the curves.
@@ -54,16 +62,16 @@ impl Scale {
     }
 }
 
-/// One curve a group with its band of a standard deviation to each side; nothing where no group has a point.
-pub(crate) fn chart(groups: &[Group], frame: &Frame) -> Option<Markup> {
-    let longest = groups.iter().map(|group| group.label.chars().count()).max()?.min(24);
+/// The curves with bands of a standard deviation to each side; nothing where there is no point.
+pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, what: &str) -> Option<Markup> {
+    let longest = lines.iter().map(|line| line.label.chars().count()).max()?.min(24);
     let margin = if frame.names { 16.0 + 8.0 * longest as f64 } else { 14.0 };
-    let (x, y) = ranges(groups)?;
+    let (x, y) = ranges(lines)?;
     let scale = Scale { x, y, right: frame.width - margin, bottom: frame.height - BOTTOM };
     let middle = (LEFT + scale.right) / 2.0;
     Some(html! {
         svg.chart.(frame.class) viewBox=(format!("0 0 {} {}", frame.width, frame.height)) role="img"
-            aria-label="accuracy on the test set against labelled samples" {
+            aria-label=(format!("{what}, against labelled samples")) {
             @for tick in ticks(scale.y.0, scale.y.1, 6) {
                 line.grid x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(tick))) y2=(px(scale.y(tick))) {}
                 text.tick x=(LEFT - 8.0) y=(px(scale.y(tick) + 4.0)) text-anchor="end" { (tick_text(tick * 100.0)) }
@@ -74,44 +82,47 @@ pub(crate) fn chart(groups: &[Group], frame: &Frame) -> Option<Markup> {
             }
             text.axis x=(px(middle)) y=(px(frame.height - 6.0)) text-anchor="middle" { "labelled samples" }
             text.axis x="0" y="0" text-anchor="middle"
-                transform=(format!("translate(12 {}) rotate(-90)", px((TOP + scale.bottom) / 2.0))) { "accuracy, %" }
-            @for (at, group) in groups.iter().enumerate() { (band(at, group, &scale)) }
-            @for (at, group) in groups.iter().enumerate() { (curve(at, group, &scale)) }
-            @if frame.names { (names(groups, &scale)) }
+                transform=(format!("translate(12 {}) rotate(-90)", px((TOP + scale.bottom) / 2.0))) { (what) }
+            @if scale.y.0 < 0.0 && scale.y.1 > 0.0 {
+                line.zero x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(0.0))) y2=(px(scale.y(0.0))) {}
+            }
+            @for line in lines { (band(line, &scale)) }
+            @for line in lines { (curve(line, &scale)) }
+            @if frame.names { (names(lines, &scale)) }
         }
     })
 }
 
-fn band(at: usize, group: &Group, scale: &Scale) -> Markup {
+fn band(line: &Line<'_>, scale: &Scale) -> Markup {
     let edge = |sign: f64| {
-        move |point: &crate::Point| {
+        move |point: &Point| {
             let accuracy = point.accuracy.mean + sign * point.accuracy.std?;
             Some(format!("{},{}", px(scale.x(point.labelled as f64)), px(scale.y(accuracy))))
         }
     };
-    let upper: Vec<String> = group.curve.iter().filter_map(edge(1.0)).collect();
-    let lower: Vec<String> = group.curve.iter().rev().filter_map(edge(-1.0)).collect();
+    let upper: Vec<String> = line.points.iter().filter_map(edge(1.0)).collect();
+    let lower: Vec<String> = line.points.iter().rev().filter_map(edge(-1.0)).collect();
     html! {
         @if upper.len() > 1 {
-            polygon.band.(style(at).0) points=(format!("{} {}", upper.join(" "), lower.join(" "))) {}
+            polygon.band.(style(line.at).0) points=(format!("{} {}", upper.join(" "), lower.join(" "))) {}
         }
     }
 }
 
-fn curve(at: usize, group: &Group, scale: &Scale) -> Markup {
-    let (hue, dash) = style(at);
-    let place = |point: &crate::Point| (px(scale.x(point.labelled as f64)), px(scale.y(point.accuracy.mean)));
-    let path: Vec<String> = group.curve.iter().map(place).map(|(x, y)| format!("{x},{y}")).collect();
+fn curve(line: &Line<'_>, scale: &Scale) -> Markup {
+    let (hue, dash) = style(line.at);
+    let place = |point: &Point| (px(scale.x(point.labelled as f64)), px(scale.y(point.accuracy.mean)));
+    let path: Vec<String> = line.points.iter().map(place).map(|(x, y)| format!("{x},{y}")).collect();
     html! {
         g.(hue) {
             polyline.curve points=(path.join(" ")) stroke-dasharray=[Some(dash).filter(|dash| !dash.is_empty())] {
-                title { (group.label) }
+                title { (line.label) }
             }
-            @for point in &group.curve {
+            @for point in line.points {
                 @let (x, y) = place(point);
                 circle.dot cx=(x) cy=(y) r="3" {
                     title {
-                        (group.label) ", " (point.labelled) " labelled: " (percent(Some(point.accuracy))) " %, n="
+                        (line.label) ", " (point.labelled) " labelled: " (percent(Some(point.accuracy))) " %, n="
                         (point.accuracy.n)
                     }
                 }
@@ -121,12 +132,12 @@ fn curve(at: usize, group: &Group, scale: &Scale) -> Markup {
 }
 
 /// Names at the ends of the curves, moved apart where ends are close.
-fn names(groups: &[Group], scale: &Scale) -> Markup {
-    let end = |(at, group): (usize, &Group)| {
-        let last = group.curve.last()?;
-        Some((at, scale.x(last.labelled as f64), scale.y(last.accuracy.mean), group.label.clone()))
+fn names(lines: &[Line<'_>], scale: &Scale) -> Markup {
+    let end = |line: &Line<'_>| {
+        let last = line.points.last()?;
+        Some((line.at, scale.x(last.labelled as f64), scale.y(last.accuracy.mean), line.label.to_owned()))
     };
-    let mut ends: Vec<_> = groups.iter().enumerate().filter_map(end).collect();
+    let mut ends: Vec<_> = lines.iter().filter_map(end).collect();
     ends.sort_by(|a, b| a.2.total_cmp(&b.2));
     let places = spread_out(&ends.iter().map(|end| end.2).collect::<Vec<_>>(), scale.bottom);
     html! {
@@ -158,16 +169,16 @@ fn spread_out(wanted: &[f64], bottom: f64) -> Vec<f64> {
 type Range = (f64, f64);
 
 /// Ranges of labels and accuracies, widened a little.
-fn ranges(groups: &[Group]) -> Option<(Range, Range)> {
-    let points = || groups.iter().flat_map(|group| &group.curve);
+fn ranges(lines: &[Line<'_>]) -> Option<(Range, Range)> {
+    let points = || lines.iter().flat_map(|line| line.points);
     let labelled = || points().map(|point| point.labelled as f64);
-    let deviation = |point: &crate::Point| point.accuracy.std.unwrap_or(0.0);
+    let deviation = |point: &Point| point.accuracy.std.unwrap_or(0.0);
     let low = points().map(|point| point.accuracy.mean - deviation(point)).reduce(f64::min)?;
     let high = points().map(|point| point.accuracy.mean + deviation(point)).reduce(f64::max)?;
     let (first, last) = (labelled().reduce(f64::min)?, labelled().reduce(f64::max)?);
     let pad = ((high - low) * 0.04).max(0.002);
     let last = if last > first { last } else { first + 1.0 };
-    Some(((first, last), ((low - pad).max(0.0), (high + pad).min(1.0))))
+    Some(((first, last), (if low < 0.0 { low - pad } else { (low - pad).max(0.0) }, (high + pad).min(1.0))))
 }
 
 /// At most `count` round numbers within a range.
@@ -202,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn no_two_of_24_groups_look_alike() {
-        let styles: std::collections::BTreeSet<_> = (0..24).map(style).collect();
-        assert_eq!(styles.len(), 24);
+    fn no_two_of_56_groups_look_alike() {
+        let styles: std::collections::BTreeSet<_> = (0..56).map(style).collect();
+        assert_eq!(styles.len(), 56);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::chart::{NARROW, WIDE, chart, style};
+use crate::chart::{Line, NARROW, WIDE, chart, style};
 use crate::formats::{percent, points, seconds};
 use crate::report::{BASELINE, Group, Report, ReportError};
 use crate::run::{RunState, RunSummary, Thumbnail};
@@ -87,11 +87,13 @@ fn warnings(report: &Report) -> Markup {
 
 fn curves(report: &Report) -> Markup {
     let groups = report.groups();
+    let lines: Vec<Line<'_>> =
+        groups.iter().enumerate().map(|(at, group)| Line { at, label: &group.label, points: &group.curve }).collect();
     html! {
         h2 { "Accuracy against labels" }
-        @match (chart(groups, &WIDE), chart(groups, &NARROW)) {
-            (Some(wide), Some(narrow)) => {
-                (wide) (narrow)
+        @match both_sizes(&lines, "accuracy, %") {
+            Some(charts) => {
+                (charts)
                 ul.legend {
                     @for (at, group) in groups.iter().enumerate().filter(|(_, group)| !group.curve.is_empty()) {
                         @let (hue, dash) = style(at);
@@ -109,7 +111,7 @@ fn curves(report: &Report) -> Markup {
                     "Where a strategy has one seed there is no band. Point at a dot for its figures."
                 }
             }
-            _ => p { "No run is finished yet." }
+            None => p { "No run is finished yet." }
         }
     }
 }
@@ -160,10 +162,23 @@ fn labels_of(group: &Group) -> String {
     }
 }
 
+/// The chart for screens and the one for telephones; the style sheet shows one of them.
+fn both_sizes(lines: &[Line<'_>], what: &str) -> Option<Markup> {
+    let (wide, narrow) = (chart(lines, &WIDE, what)?, chart(lines, &NARROW, what)?);
+    Some(html! { (wide) (narrow) })
+}
+
 fn comparisons(report: &Report) -> Markup {
+    let place = |label: &str| report.groups().iter().position(|group| group.label == label);
+    let lines: Vec<Line<'_>> = report
+        .comparisons()
+        .iter()
+        .filter_map(|c| Some(Line { at: place(&c.label)?, label: &c.label, points: &c.curve }))
+        .collect();
     html! {
         @if !report.comparisons().is_empty() {
             h2 { "Against " (BASELINE) }
+            @if let Some(charts) = both_sizes(&lines, "accuracy above random, points") { (charts) }
             div.scroll {
                 table {
                     thead { tr {

@@ -30,7 +30,7 @@ pub struct Report {
 pub struct Point {
     /// Labelled samples.
     pub labelled: usize,
-    /// Accuracy on the test set over the seeds, as a fraction.
+    /// Accuracy on the test set over the seeds, or a difference of two, as a fraction.
     pub accuracy: Spread,
 }
 
@@ -70,6 +70,8 @@ pub struct Comparison {
     pub against: String,
     /// Labelled counts that both share.
     pub labelled: Vec<usize>,
+    /// Difference of the accuracies at each of them, seed by seed.
+    pub curve: Vec<Point>,
     /// Difference of the areas over labels, seed by seed; above 0 is better than the baseline.
     pub area_difference: Spread,
     /// Half the width of the 95 % t interval of its mean; `None` for one seed.
@@ -324,8 +326,13 @@ fn compare(runs: &[RunSummary], label: &str, against: &str, confidence: f64) -> 
     };
     let area_difference = difference(&area_over_labels)?;
     let final_difference = difference(&|curve| curve.last().map(|point| point.1))?;
+    let at_count = |(at, &labelled): (usize, &usize)| {
+        let accuracy = difference(&move |curve| curve.get(at).map(|point| point.1))?;
+        Some(Point { labelled, accuracy })
+    };
     Some(Comparison {
         label: label.to_owned(),
+        curve: counts.iter().enumerate().filter_map(at_count).collect(),
         against: against.to_owned(),
         labelled: counts.into_iter().collect(),
         area_half_width: area_difference.half_width(confidence),

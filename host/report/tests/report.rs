@@ -76,6 +76,8 @@ fn a_small_study_by_hand() {
     let [comparison] = report.comparisons() else { panic!("one comparison") };
     assert!(close(comparison.area_difference.mean, 0.03) && close(comparison.area_half_width.unwrap(), 0.024_841));
     assert!(close(comparison.final_difference.mean, 0.03));
+    let last = &comparison.curve[2];
+    assert!(last.labelled == 500 && close(last.accuracy.mean, 0.03) && close(last.accuracy.std.unwrap(), 0.01));
     assert_eq!(report.best().map(|group| group.label.as_str()), Some("margin"));
     assert!(report.warnings().is_empty(), "{:?}", report.warnings());
     assert_eq!(
@@ -194,10 +196,10 @@ fn the_page_is_whole_and_needs_nothing_else() {
     for address in ["http:", "https:", "src=\"/", "url(", "@import", "<link"] {
         assert!(!text.contains(address), "{address}");
     }
-    // Two sizes of the chart, two curves with a band each, and a dot a count.
+    // Two charts in two sizes: two curves and one difference, each with a band and a dot a count.
     assert_eq!(
         (count(&page, "svg.chart polyline"), count(&page, "svg.wide polygon.band"), count(&page, "svg.wide circle")),
-        (4, 2, 6)
+        (6, 3, 9)
     );
     assert_eq!((count(&page, "td.best"), count(&page, "figure img")), (1, 2));
     assert!(text.contains("and 3 more") && text.contains("src=\"data:image/png;base64,iVBORw0KGgo"));
