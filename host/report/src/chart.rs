@@ -1,0 +1,228 @@
+//! Curves against labels, as inline SVG.
+
+use maud::{Markup, html};
+
+use crate::formats::percent;
+use crate::report::Point;
+
+/// Hues of the style sheet for groups after the first, which is grey.
+const HUES: usize = 7;
+/// Dash patterns, so that the chart reads without colour; with the hues they tell 56 groups apart.
+const DASHES: [&str; 8] = ["", "8 4", "2 4", "10 4 2 4", "5 2", "1 3", "12 3 2 3 2 3", "4 6"];
+
+/// The class and dash of the group at a position.
+pub(crate) fn style(at: usize) -> (String, &'static str) {
+    let hue = if at == 0 { 0 } else { 1 + (at - 1) % HUES };
+    (format!("hue{hue}"), DASHES[at % DASHES.len()])
+}
+
+/// One curve of a chart.
+pub(crate) struct Line<'a> {
+    /// Position of its group, which decides its looks.
+    pub at: usize,
+    pub label: &'a str,
+    pub points: &'a [Point],
+}
+
+/// Size of a chart and whether names stand at the ends of the curves.
+pub(crate) struct Frame {
+    pub width: f64,
+    pub height: f64,
+    pub names: bool,
+    /// Class that the style sheet shows or hides by the width of the screen.
+    pub class: &'static str,
+}
+
+/// A chart for screens, with names at the curves.
+pub(crate) const WIDE: Frame = Frame { width: 900.0, height: 440.0, names: true, class: "wide" };
+/// A chart for telephones.
+pub(crate) const NARROW: Frame = Frame { width: 380.0, height: 300.0, names: false, class: "narrow" };
+
+const LEFT: f64 = 52.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 44.0;
+/// Pixels between names at the ends of curves.
+const NAME_STEP: f64 = 17.0;
+
+/// Maps data to pixels.
+struct Scale {
+    x: (f64, f64),
+    y: (f64, f64),
+    right: f64,
+    bottom: f64,
+}
+
+impl Scale {
+    fn x(&self, labelled: f64) -> f64 {
+        LEFT + (labelled - self.x.0) / (self.x.1 - self.x.0) * (self.right - LEFT)
+    }
+
+    fn y(&self, accuracy: f64) -> f64 {
+        self.bottom - (accuracy - self.y.0) / (self.y.1 - self.y.0) * (self.bottom - TOP)
+    }
+}
+
+/// The curves with bands of a standard deviation to each side; nothing where there is no point.
+pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, what: &str) -> Option<Markup> {
+    let longest = lines.iter().map(|line| line.label.chars().count()).max()?.min(24);
+    let margin = if frame.names { 16.0 + 8.0 * longest as f64 } else { 14.0 };
+    let (x, y) = ranges(lines)?;
+    let scale = Scale { x, y, right: frame.width - margin, bottom: frame.height - BOTTOM };
+    let middle = (LEFT + scale.right) / 2.0;
+    Some(html! {
+        svg.chart.(frame.class) viewBox=(format!("0 0 {} {}", frame.width, frame.height)) role="img"
+            aria-label=(format!("{what}, against labelled samples")) {
+            @for tick in ticks(scale.y.0, scale.y.1, 6) {
+                line.grid x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(tick))) y2=(px(scale.y(tick))) {}
+                text.tick x=(LEFT - 8.0) y=(px(scale.y(tick) + 4.0)) text-anchor="end" { (tick_text(tick * 100.0)) }
+            }
+            @for tick in ticks(scale.x.0, scale.x.1, if frame.names { 8 } else { 4 }) {
+                line.grid x1=(px(scale.x(tick))) x2=(px(scale.x(tick))) y1=(TOP) y2=(px(scale.bottom)) {}
+                text.tick x=(px(scale.x(tick))) y=(px(scale.bottom + 18.0)) text-anchor="middle" { (tick_text(tick)) }
+            }
+            text.axis x=(px(middle)) y=(px(frame.height - 6.0)) text-anchor="middle" { "labelled samples" }
+            text.axis x="0" y="0" text-anchor="middle"
+                transform=(format!("translate(12 {}) rotate(-90)", px((TOP + scale.bottom) / 2.0))) { (what) }
+            @if scale.y.0 < 0.0 && scale.y.1 > 0.0 {
+                line.zero x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(0.0))) y2=(px(scale.y(0.0))) {}
+            }
+            @for line in lines { (band(line, &scale)) }
+            @for line in lines { (curve(line, &scale)) }
+            @if frame.names { (names(lines, &scale)) }
+        }
+    })
+}
+
+fn band(line: &Line<'_>, scale: &Scale) -> Markup {
+    let edge = |sign: f64| {
+        move |point: &Point| {
+            let accuracy = point.accuracy.mean + sign * point.accuracy.std?;
+            Some(format!("{},{}", px(scale.x(point.labelled as f64)), px(scale.y(accuracy))))
+        }
+    };
+    let upper: Vec<String> = line.points.iter().filter_map(edge(1.0)).collect();
+    let lower: Vec<String> = line.points.iter().rev().filter_map(edge(-1.0)).collect();
+    html! {
+        @if upper.len() > 1 {
+            polygon.band.(style(line.at).0) points=(format!("{} {}", upper.join(" "), lower.join(" "))) {}
+        }
+    }
+}
+
+fn curve(line: &Line<'_>, scale: &Scale) -> Markup {
+    let (hue, dash) = style(line.at);
+    let place = |point: &Point| (px(scale.x(point.labelled as f64)), px(scale.y(point.accuracy.mean)));
+    let path: Vec<String> = line.points.iter().map(place).map(|(x, y)| format!("{x},{y}")).collect();
+    html! {
+        g.(hue) {
+            polyline.curve points=(path.join(" ")) stroke-dasharray=[Some(dash).filter(|dash| !dash.is_empty())] {
+                title { (line.label) }
+            }
+            @for point in line.points {
+                @let (x, y) = place(point);
+                circle.dot cx=(x) cy=(y) r="3" {
+                    title {
+                        (line.label) ", " (point.labelled) " labelled: " (percent(Some(point.accuracy))) " %, n="
+                        (point.accuracy.n)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Names at the ends of the curves, moved apart where ends are close.
+fn names(lines: &[Line<'_>], scale: &Scale) -> Markup {
+    let end = |line: &Line<'_>| {
+        let last = line.points.last()?;
+        Some((line.at, scale.x(last.labelled as f64), scale.y(last.accuracy.mean), line.label.to_owned()))
+    };
+    let mut ends: Vec<_> = lines.iter().filter_map(end).collect();
+    ends.sort_by(|a, b| a.2.total_cmp(&b.2));
+    let places = spread_out(&ends.iter().map(|end| end.2).collect::<Vec<_>>(), scale.bottom);
+    html! {
+        @for ((at, x, y, label), place) in ends.into_iter().zip(places) {
+            @let text: String = if label.chars().count() > 24 { label.chars().take(23).chain(['…']).collect() } else { label };
+            line.leader.(style(at).0) x1=(px(x + 4.0)) y1=(px(y)) x2=(px(scale.right + 8.0)) y2=(px(place)) {}
+            text.name.(style(at).0) x=(px(scale.right + 12.0)) y=(px(place + 4.0)) { (text) }
+        }
+    }
+}
+
+/// Ascending places at least a step apart, near the wanted ones and above `bottom` where there is room.
+fn spread_out(wanted: &[f64], bottom: f64) -> Vec<f64> {
+    let mut places = wanted.to_vec();
+    let mut lowest = f64::INFINITY.min(bottom);
+    for place in places.iter_mut().rev() {
+        *place = place.min(lowest);
+        lowest = *place - NAME_STEP;
+    }
+    // Pushed out at the top: start there and go down.
+    let mut highest = TOP;
+    for place in &mut places {
+        *place = place.max(highest);
+        highest = *place + NAME_STEP;
+    }
+    places
+}
+
+type Range = (f64, f64);
+
+/// Ranges of labels and accuracies, widened a little.
+fn ranges(lines: &[Line<'_>]) -> Option<(Range, Range)> {
+    let points = || lines.iter().flat_map(|line| line.points);
+    let labelled = || points().map(|point| point.labelled as f64);
+    let deviation = |point: &Point| point.accuracy.std.unwrap_or(0.0);
+    let low = points().map(|point| point.accuracy.mean - deviation(point)).reduce(f64::min)?;
+    let high = points().map(|point| point.accuracy.mean + deviation(point)).reduce(f64::max)?;
+    let (first, last) = (labelled().reduce(f64::min)?, labelled().reduce(f64::max)?);
+    let pad = ((high - low) * 0.04).max(0.002);
+    let last = if last > first { last } else { first + 1.0 };
+    Some(((first, last), (if low < 0.0 { low - pad } else { (low - pad).max(0.0) }, (high + pad).min(1.0))))
+}
+
+/// At most `count` round numbers within a range.
+fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let rough = (high - low) / count as f64;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&step| step >= rough * 0.999);
+    let step = step.unwrap_or(rough);
+    let first = (low / step).ceil() as i64;
+    (first..).map(|n| n as f64 * step).take_while(|&tick| tick <= high + step * 1e-9).collect()
+}
+
+fn tick_text(value: f64) -> String {
+    // The shortest text of a number that was made of tenths.
+    format!("{}", (value * 100.0).round() / 100.0)
+}
+
+/// Pixels with a digit after the point.
+fn px(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_inside() {
+        assert_eq!(ticks(0.0, 100.0, 5), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        assert_eq!(ticks(20.0, 300.0, 8), [50.0, 100.0, 150.0, 200.0, 250.0, 300.0]);
+        assert_eq!(ticks(0.957, 0.981, 6).first().map(|t| tick_text(t * 100.0)), Some("96".to_owned()));
+    }
+
+    #[test]
+    fn no_two_of_56_groups_look_alike() {
+        let styles: std::collections::BTreeSet<_> = (0..56).map(style).collect();
+        assert_eq!(styles.len(), 56);
+    }
+
+    #[test]
+    fn names_do_not_overlap_and_keep_their_order() {
+        let places = spread_out(&[20.0, 21.0, 22.0, 395.0, 396.0], 396.0);
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= NAME_STEP - 1e-9), "{places:?}");
+        assert!(places[0] >= TOP && places[4] <= 396.0, "{places:?}");
+        assert_eq!(spread_out(&[50.0, 90.0], 396.0), [50.0, 90.0]);
+    }
+}
