@@ -131,18 +131,11 @@ fn pictures(round: &StoredRound, classes: &[String]) -> Result<Vec<Thumbnail>> {
     }
     let count = round.labels.len().min(thumbnails::MAX_PICTURES);
     let tiles = thumbnails::tiles(&path, count).with_context(|| path.display().to_string())?;
-    let thumbnail = |(rank, (tile, (_, label))): (usize, (thumbnails::Tile, _))| {
-        let label: &querist_core::Label = label;
-        Thumbnail {
-            rank,
-            class: classes.get(label.index()).cloned().unwrap_or_default(),
-            picture: Picture::Raw {
-                height: tile.height,
-                width: tile.width,
-                channels: tile.channels,
-                pixels: tile.pixels,
-            },
-        }
-    };
-    Ok(tiles.into_iter().zip(&round.labels).enumerate().map(thumbnail).collect())
+    let mut pictures = Vec::with_capacity(count);
+    for (rank, (tile, (_, label))) in tiles.into_iter().zip(&round.labels).enumerate() {
+        let thumbnails::Tile { height, width, channels, pixels } = tile;
+        let class = classes.get(label.index()).cloned().unwrap_or_default();
+        pictures.push(Thumbnail { rank, class, picture: Picture::Raw { height, width, channels, pixels } });
+    }
+    Ok(pictures)
 }
