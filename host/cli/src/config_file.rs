@@ -60,11 +60,6 @@ impl ConfigFile {
         Ok(Self { name, text, value, spans })
     }
 
-    /// The data.
-    pub fn value(&self) -> &Value {
-        &self.value
-    }
-
     /// The data as a typed config, checked against its schema.
     pub fn check<T: DeserializeOwned>(&self, schema: &Value) -> Result<T> {
         let problems = Schema::new(schema.clone())?.problems(&self.value);

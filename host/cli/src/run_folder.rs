@@ -250,11 +250,6 @@ impl RunFolder {
         })
     }
 
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.folder
-    }
-
     /// Commits a finished round: from here on it is never lost.
     pub fn commit(&self, round: &FinishedRound<'_>, dataset: &Dataset) -> Result<()> {
         let name = round_name(round.record.round);
