@@ -146,13 +146,15 @@ fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError> {
     let mut bytes = reserve(total as u64, "the resized images")?;
     bytes.resize(total, 0);
     let pairs = bytes.par_chunks_exact_mut(one).zip(loaded.bytes.par_chunks_exact(height * width * channels));
-    pairs
-        .try_for_each(|(to, from)| {
-            let image = picture([height, width, channels], from.to_vec())?;
-            to.copy_from_slice(scale(&image, side).as_bytes());
-            Some(())
-        })
-        .ok_or_else(|| DataError::Config { dataset: "images".into(), message: "no picture of this shape".into() })?;
+    let filled = pairs.try_for_each(|(to, from)| {
+        let image = picture([height, width, channels], from.to_vec())?;
+        to.copy_from_slice(scale(&image, side).as_bytes());
+        Some(())
+    });
+    if filled.is_none() {
+        let found = format!("images of {height}x{width} pixels with {channels} channels");
+        return Err(DataError::malformed("the images", "", found, "a shape that can be resized"));
+    }
     loaded.bytes = bytes;
     loaded.shape = [side as usize, side as usize, channels];
     Ok(loaded)

@@ -1,6 +1,6 @@
 //! Records to statistics, tables, curves and one self-contained page.
 //!
-//! [`Report::new`] takes the records of runs, groups them by label and computes everything; [`table`], [`csv`],
+//! [`Report::new`] takes the records of runs, groups them by label and computes everything; [`table`], [`csv()`],
 //! [`json`] and [`html`] only write it down. Nothing here reads a run folder or a network.
 #![deny(missing_docs)]
 

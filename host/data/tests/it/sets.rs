@@ -5,7 +5,7 @@ use std::io::Write;
 
 use querist_core::SampleId;
 use querist_core::config::DatasetConfig;
-use querist_data::{Search, load};
+use querist_data::{FileState, Search, check, list, load};
 use tempfile::TempDir;
 
 use crate::{at, gzip, message, put};
@@ -206,4 +206,24 @@ fn digits_are_built_in() {
     assert_eq!(set.images().bytes.iter().max(), Some(&255));
     let larger = load(&DatasetConfig { size: Some(16), ..config }, &Search::at("/nowhere")).unwrap();
     assert_eq!((larger.images().height, larger.images().bytes.len()), (16, 1797 * 256));
+}
+
+#[test]
+fn listing_and_checking_tell_present_from_published() {
+    let cache = TempDir::new().unwrap();
+    let folder = mnist();
+    fs::rename(folder.path(), cache.path().join("mnist")).unwrap();
+    let search = Search::at(cache.path());
+    let present = |name: &str| list(&search).into_iter().find(|listing| listing.set.name == name).unwrap().present;
+    // The small files stand under other names than the published ones.
+    assert_eq!((present("digits"), present("mnist"), present("cifar10")), (true, false, false));
+
+    let config = DatasetConfig { path: None, ..at("mnist", cache.path()) };
+    let report = check(&config, &search).unwrap();
+    assert!(matches!(report.files[0].state, FileState::Differs { .. }), "{:?}", report.files);
+    assert_eq!(report.files[1].state, FileState::Missing);
+    assert!(!report.is_good());
+    let text = report.dataset.unwrap_err().to_string();
+    assert_eq!(text, "dataset `mnist`: 2 training and 1 test images; 60000 and 10000 are published");
+    assert!(check(&DatasetConfig { name: "digits".to_owned(), ..config }, &search).unwrap().is_good());
 }
