@@ -94,64 +94,95 @@ impl Noise {
     }
 }
 
-fn ask(strategy: &mut dyn Strategy, arrays: &Arrays) -> (f64, Answer) {
+/// What some work took.
+#[derive(Clone, Copy)]
+struct Taken {
+    /// Seconds on the clock.
+    wall: f64,
+    /// Seconds of processor time of all threads: steadier where other programs run.
+    cpu: f64,
+}
+
+fn timed<R>(work: impl FnOnce() -> R) -> (Taken, R) {
+    let (clock, before) = (Instant::now(), cpu_seconds());
+    let result = work();
+    (Taken { wall: clock.elapsed().as_secs_f64(), cpu: cpu_seconds() - before }, result)
+}
+
+fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    assert_eq!(failed, 0, "the processor clock can be read");
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+fn ask(strategy: &mut dyn Strategy, arrays: &Arrays) -> (Taken, Answer) {
     let seeds = Seeds::new(0);
     let query = Query { arrays, batch: BATCH, round: Round(0), seeds, state: None, progress: &Silent };
-    let clock = Instant::now();
-    let answer = strategy.query(&query).expect("an answer");
-    (clock.elapsed().as_secs_f64(), answer)
+    timed(|| strategy.query(&query).expect("an answer"))
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+fn median(taken: &[Taken]) -> Taken {
+    let middle = |part: fn(&Taken) -> f64| {
+        let mut seconds: Vec<f64> = taken.iter().map(part).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    };
+    Taken { wall: middle(|taken| taken.wall), cpu: middle(|taken| taken.cpu) }
 }
 
-/// Medians of two ways to the same picks, run in turns.
+/// Runs two ways to the same picks in turns and prints their medians.
 fn in_turns(
+    (id, other): (&str, &str),
     runs: usize,
-    mut first: impl FnMut() -> (f64, Vec<u32>),
-    mut second: impl FnMut() -> (f64, Vec<u32>),
-) -> (f64, f64) {
-    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
-    for run in 0..=runs {
-        let ((a, left), (b, right)) = (first(), second());
-        assert!(left == right, "the two sides disagree");
-        // The first turn warms caches up.
-        if run > 0 {
-            firsts.push(a);
-            seconds.push(b);
-        }
+    mut component: impl FnMut() -> (Taken, Vec<u32>),
+    mut native: impl FnMut() -> (Taken, Vec<u32>),
+) {
+    // The first turn warms caches up. Short queries vary more, and long ones cost more.
+    let (first, _) = (native(), component());
+    let runs = match first.0.wall {
+        seconds if seconds > 2.0 => runs.min(3),
+        seconds if seconds < 0.1 => 20 * runs,
+        _ => runs,
+    };
+    let (mut sandboxed, mut plain) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let ((a, left), (b, right)) = (component(), native());
+        assert!(left == right, "{id}: the two sides disagree");
+        sandboxed.push(a);
+        plain.push(b);
     }
-    (median(firsts), median(seconds))
+    let (a, b) = (median(&sandboxed), median(&plain));
+    println!(
+        "  {id:<17} component {:8.4} s ({:8.4} CPU)   {other} {:8.4} s ({:8.4} CPU)   ratio {:5.3} ({:5.3})",
+        a.wall,
+        a.cpu,
+        b.wall,
+        b.cpu,
+        a.wall / b.wall,
+        a.cpu / b.cpu,
+    );
 }
 
 fn twins(id: &str, params: &Value, arrays: &Arrays, runs: usize, threads: usize) {
     let [mut component, mut native] =
         both(id).map(|(maker, _)| maker.make(params, threads, TILE_BYTES).expect("packed plugins load"));
-    let (mut sandboxed_peak, mut native_peak) = (0, 0);
-    // Long queries vary little.
-    let (estimate, _) = ask(&mut *native, arrays);
-    let runs = if estimate > 2.0 { runs.min(3) } else { runs };
-    let (sandboxed, plain) = in_turns(
+    let mut peak = 0;
+    in_turns(
+        (id, "native"),
         runs,
         || {
-            let (seconds, answer) = ask(&mut *component, arrays);
-            sandboxed_peak = answer.usage.peak_memory;
-            (seconds, answer.selection.rows)
+            let (taken, answer) = ask(&mut *component, arrays);
+            peak = answer.usage.peak_memory;
+            (taken, answer.selection.rows)
         },
         || {
-            let (seconds, answer) = ask(&mut *native, arrays);
-            native_peak = answer.usage.peak_memory;
-            (seconds, answer.selection.rows)
+            let (taken, answer) = ask(&mut *native, arrays);
+            (taken, answer.selection.rows)
         },
     );
-    println!(
-        "  {id:<18} component {sandboxed:9.4} s   native {plain:9.4} s   ratio {:5.3}   peak {:7.1} MiB, native {:7.1} MiB",
-        sandboxed / plain,
-        sandboxed_peak as f64 / f64::from(1 << 20),
-        native_peak as f64 / f64::from(1 << 20),
-    );
+    println!("  {:<17} peak memory beyond inputs {:.1} MiB", "", peak as f64 / f64::from(1 << 20));
 }
 
 /// The component against one kernel call over the whole array.
@@ -160,19 +191,15 @@ fn whole_array(id: &str, measure: Uncertainty, runs: usize, threads: usize) {
     let arrays = Arrays::new(ids(0, MANY_ROWS), Vec::new(), CLASSES, named).expect("arrays fit");
     let [(component, _), _] = both(id);
     let mut component = component.make(&json!({}), threads, TILE_BYTES).expect("packed plugins load");
-    let (sandboxed, kernel) = in_turns(
+    in_turns(
+        (id, "kernel"),
         runs,
         || {
-            let (seconds, answer) = ask(&mut *component, &arrays);
-            (seconds, answer.selection.rows)
+            let (taken, answer) = ask(&mut *component, &arrays);
+            (taken, answer.selection.rows)
         },
-        || {
-            let clock = Instant::now();
-            let rows = best_rows(measure, &arrays, threads);
-            (clock.elapsed().as_secs_f64(), rows)
-        },
+        || timed(|| best_rows(measure, &arrays, threads)),
     );
-    println!("  {id:<18} component {sandboxed:9.4} s   kernel {kernel:9.4} s   ratio {:5.3}", sandboxed / kernel);
 }
 
 fn best_rows(measure: Uncertainty, arrays: &Arrays, threads: usize) -> Vec<u32> {

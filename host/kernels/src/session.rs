@@ -195,6 +195,18 @@ impl Session {
         slab.places.len() - slab.free.len()
     }
 
+    /// Rows of the `count` largest of scores that the host itself holds, as [`HostCalls::vector_top`] ranks them, without
+    /// a copy. Scores are not NaN.
+    ///
+    /// # Errors
+    /// If there is not one tie-breaker a score, or a limit is passed.
+    pub fn rank(&self, scores: &[f64], second: Option<&[f64]>, count: usize) -> Result<Vec<u32>, Fault> {
+        if let Some(second) = second {
+            check::same(second.len(), scores.len(), "length of the tie-breaker")?;
+        }
+        rank::top(self.workers(), scores, second, count, None)
+    }
+
     fn workers(&self) -> &Workers {
         &self.shared.workers
     }

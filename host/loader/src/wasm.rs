@@ -1,8 +1,6 @@
 //! Sandboxed strategies: the host's side of `plugin-sdk/wit`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use querist_core::observer::Phase;
@@ -421,21 +419,23 @@ impl WasmStrategy {
         let rows = query.arrays.ids().len();
         let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
         let tiles = rows.div_ceil(tile);
-        let next = AtomicUsize::new(0);
+        // Tiles are handed out with their places in the result, so that a million scores are written once.
+        let (mut primary, mut second) = (vec![0.0; rows], vec![0.0; rows]);
+        let places = primary.chunks_mut(tile).zip(second.chunks_mut(tile)).enumerate();
+        let places = Mutex::new(places);
         let work = || {
             let progress = Session::new(shared.clone());
-            let mut mine = Vec::new();
-            let mut cost = Cost::default();
+            let (mut with_second, mut cost) = (0, Cost::default());
             loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= tiles {
-                    return Ok((mine, cost));
-                }
-                let window = number * tile..((number + 1) * tile).min(rows);
-                let (scores, tile_cost) = self.score_tile(shared, prepared, window)?;
+                let next = places.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((number, (primary, second))) = next else {
+                    return Ok((with_second, cost));
+                };
+                let window = number * tile..number * tile + primary.len();
+                let (has_second, tile_cost) = self.score_tile(shared, prepared, window, primary, second)?;
+                with_second += usize::from(has_second);
                 cost.fuel += tile_cost.fuel;
                 cost.memory = cost.memory.max(tile_cost.memory);
-                mine.push((number, scores));
                 progress.progress(number as u64 + 1, tiles as u64).map_err(|fault| fault_failure(&fault))?;
             }
         };
@@ -449,32 +449,35 @@ impl WasmStrategy {
                 .chain([own])
                 .collect()
         });
-        let mut scored = Vec::with_capacity(tiles);
-        let mut cost = Cost::default();
+        let (mut with_second, mut cost) = (0, Cost::default());
         for part in parts {
             let (tiles, tile_cost) = part?;
-            scored.extend(tiles);
+            with_second += tiles;
             cost.fuel += tile_cost.fuel;
             // Workers run at the same time.
             cost.memory += tile_cost.memory;
         }
-        scored.sort_unstable_by_key(|(number, _)| *number);
-        let primary: Vec<f64> = scored.iter().flat_map(|(_, tile)| tile.primary.iter().copied()).collect();
-        let second: Vec<f64> = scored.iter().flat_map(|(_, tile)| tile.second.iter().copied()).collect();
-        if !second.is_empty() && second.len() != primary.len() {
+        if with_second != 0 && with_second != tiles {
             return Err(Failure::new(QueryErrorKind::Contract, "some tiles have tie-breakers and some have none"));
         }
-        let picked = rank(shared, &primary, &second, query.batch.min(rows)).map_err(|fault| fault_failure(&fault))?;
+        cost.memory += (size_of_val(&primary[..]) + size_of_val(&second[..])) as u64;
+        let second = (with_second > 0).then_some(&second[..]);
+        let picked = Session::new(shared.clone())
+            .rank(&primary, second, query.batch.min(rows))
+            .map_err(|fault| fault_failure(&fault))?;
         let scores = picked.iter().map(|&row| primary[row as usize]).collect();
         Ok((Selection { rows: picked, scores, ..Selection::default() }, cost))
     }
 
+    /// Writes the scores of one tile to their places; tells whether there are tie-breakers.
     fn score_tile(
         &self,
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
         window: std::ops::Range<usize>,
-    ) -> Result<(TileScores, Cost), Failure> {
+        primary: &mut [f64],
+        second: &mut [f64],
+    ) -> Result<(bool, Cost), Failure> {
         let rows = window.len();
         let mut instance = Instance::new(&self.sandbox, prepared, shared, window, &self.limits)?;
         let answer = instance.run(|plugin, store| {
@@ -482,23 +485,26 @@ impl WasmStrategy {
         })?;
         let scores = answer.map_err(answered_error)?;
         let session = &instance.store.data().session;
-        let read = |handle: u32| -> Result<Vec<f64>, Failure> {
+        let read = |handle: u32, out: &mut [f64]| -> Result<(), Failure> {
             let fault = |fault: Fault| fault_failure(&fault);
             let len = session.vector_len(handle).map_err(fault)?;
             if len as usize != rows {
                 let message = format!("gave {len} scores for a tile of {rows} rows");
                 return Err(Failure::new(QueryErrorKind::Contract, message));
             }
-            session.vector_read(handle, 0, len).map_err(fault)
+            out.copy_from_slice(&session.vector_read(handle, 0, len).map_err(fault)?);
+            if let Some(row) = out.iter().position(|score| !score.is_finite()) {
+                let message = format!("row {row} of a tile scored {}; scores must be finite", out[row]);
+                return Err(Failure::new(QueryErrorKind::Contract, message));
+            }
+            Ok(())
         };
-        let primary = read(scores.primary.rep())?;
-        let second = scores.second.map(|second| read(second.rep())).transpose()?.unwrap_or_default();
-        if let Some(row) = primary.iter().chain(&second).position(|score| !score.is_finite()) {
-            let message = format!("row {} of a tile scored {}; scores must be finite", row % rows, primary[row % rows]);
-            return Err(Failure::new(QueryErrorKind::Contract, message));
+        read(scores.primary.rep(), primary)?;
+        let has_second = scores.second.is_some();
+        if let Some(scores) = scores.second {
+            read(scores.rep(), second)?;
         }
-        let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
-        Ok((TileScores { primary, second }, cost))
+        Ok((has_second, Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() }))
     }
 }
 
@@ -512,19 +518,6 @@ pub fn tile_rows(needs: &[Need], arrays: &Arrays, bytes: usize) -> usize {
         .sum();
     // Rows without inputs still have an id and a score.
     (bytes / row_bytes.max(16)).max(1)
-}
-
-/// Rows of the largest scores.
-fn rank(shared: &Arc<Shared>, primary: &[f64], second: &[f64], count: usize) -> Result<Vec<u32>, Fault> {
-    let session = Session::new(shared.clone());
-    let vector = session.vector(primary)?;
-    let second = if second.is_empty() { None } else { Some(session.vector(second)?) };
-    session.vector_top(vector, second, count as u32, None)
-}
-
-struct TileScores {
-    primary: Vec<f64>,
-    second: Vec<f64>,
 }
 
 #[derive(Default)]
