@@ -6,16 +6,14 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{
-    Dataset, DatasetOracle, Learner, Observer, Partition, Parts, Position, Round, Split, Strategy, run,
-};
-use querist_learn::{Settings, TorchLearner};
+use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, Split, Strategy, run};
 
 use crate::commands::report::Format;
 use crate::config_file::ConfigFile;
 use crate::plugins::{self, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{Header, RunFolder, StoredRun};
+use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
 #[derive(Debug, Args)]
@@ -44,7 +42,7 @@ pub struct RunArgs {
 }
 
 /// Runs the verb.
-pub fn main(args: &RunArgs) -> Result<()> {
+pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
@@ -68,7 +66,7 @@ pub fn main(args: &RunArgs) -> Result<()> {
         Some((&file, "/strategy/params")),
     )?;
     let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
-    let finished = go(&config, ready, &dataset, &folder, stored, &display);
+    let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
     if finished.is_err() && StoredRun::is_run(&folder) {
         let file = args.file.display();
@@ -116,6 +114,7 @@ fn go(
     folder: &Path,
     stored: Option<(RunFolder, StoredRun)>,
     display: &Display,
+    trainer: &dyn Trainer,
 ) -> Result<()> {
     let split = match &stored {
         Some((_, stored)) => stored.split()?,
@@ -125,14 +124,7 @@ fn go(
         }
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| crate::exit::Usage(error.to_string()))?;
-    let settings = Settings {
-        model: &config.model,
-        recipe: &config.recipe.resolve(),
-        seeds: config.seeds,
-        device: &config.compute.device,
-        threads: config.compute.threads,
-    };
-    let mut learner = TorchLearner::new(dataset, &split.pool, &settings)?;
+    let mut learner = trainer.learner(dataset, &split.pool, config)?;
     learner.check_needs(ready.strategy.needs())?;
     let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
     let mut oracle = DatasetOracle::new(dataset);
@@ -157,7 +149,7 @@ fn go(
         split: &split,
         plan: &plan,
         seeds: config.seeds,
-        learner: &mut learner,
+        learner: &mut *learner,
         strategy: &mut ready.strategy,
         oracle: &mut oracle,
         observer: &mut keeper,
