@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
-use querist_loader::schema::{Problem, Schema};
+use querist_core::schema::{Problem, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;

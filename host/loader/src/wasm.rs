@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::Phase;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
 use querist_kernels::{Control, Session, Setup, SetupError, Shared};
 use querist_protocol::{Fault, FaultCode, HostCalls, Need, Selection, StrategyDescription, TILE_BYTES, names};
 use serde_json::Value;
@@ -500,18 +500,6 @@ impl WasmStrategy {
         let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
         Ok((TileScores { primary, second }, cost))
     }
-}
-
-/// Rows of a tile: as many as keep its inputs within `bytes`.
-pub fn tile_rows(needs: &[Need], arrays: &Arrays, bytes: usize) -> usize {
-    let row_bytes: usize = needs
-        .iter()
-        .filter(|need| names::per_sample(need.name()).is_some())
-        .filter_map(|need| arrays.get(need.name()))
-        .map(|array| array.row_len() * 4)
-        .sum();
-    // Rows without inputs still have an id and a score.
-    (bytes / row_bytes.max(16)).max(1)
 }
 
 /// Rows of the largest scores.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use querist_core::config::{StudyConfig, schemas};
-use querist_loader::schema::Problem;
+use querist_core::schema::Problem;
 use serde_json::Value;
 
 use crate::commands::report::{self, Format};
@@ -106,7 +106,7 @@ fn check_grid(config: &StudyConfig, file: &ConfigFile, plugin_dirs: &[PathBuf]) 
                 problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
             }
             Ok(resolved) => {
-                let schema = querist_loader::schema::Schema::new(resolved.strategy.schema.clone())?;
+                let schema = querist_core::schema::Schema::new(resolved.strategy.schema.clone())?;
                 let found = schema.problems(&Value::Object(strategy.params.clone()));
                 problems
                     .extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
