@@ -56,6 +56,8 @@ use bindings::{Plugin, PluginPre};
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks of fuel that a plugin without a limit gets: more than it can use up.
 const UNLIMITED_FUEL: u64 = u64::MAX / 2;
+/// Needs of a strategy at most: every array, of the pool and of the labelled set.
+const MAX_NEEDS: usize = 2 * names::ALL.len();
 /// Named figures in an answer at most.
 const MAX_DIAGNOSTICS: usize = 64;
 
@@ -381,7 +383,11 @@ impl WasmStrategy {
         let parse = |text: &String| {
             text.parse().map_err(|error| Failure::new(QueryErrorKind::Dishonest, format!("its needs: {error}")))
         };
-        texts.iter().take(names::ALL.len() * 2).map(parse).collect()
+        if texts.len() > MAX_NEEDS {
+            let message = format!("it has {} needs, the limit is {MAX_NEEDS}", texts.len());
+            return Err(Failure::new(QueryErrorKind::Output, message));
+        }
+        texts.iter().map(parse).collect()
     }
 
     fn answer(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<(Selection, Cost), Failure> {
