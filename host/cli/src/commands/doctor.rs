@@ -29,8 +29,7 @@ pub fn main() -> Result<()> {
     let refused = listing.found.iter().filter(|found| found.package.is_err()).count();
     lines.push(format!("plugins      {strategies} strategies in {} packages", listing.usable().count()));
     if strategies == 0 {
-        lines
-            .push("             PROBLEM: none found; `cargo xtask plugins` builds those of this repository".to_owned());
+        lines.push("             PROBLEM: none found; `cargo xtask build` builds those of this repository".to_owned());
     }
     if refused > 0 {
         lines.push(format!("             {refused} packages cannot be used: `querist plugin list` says why"));

@@ -17,7 +17,7 @@ use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  querist run examples/badge.toml --set budget.rounds=3 --out runs/badge")]
+#[command(after_help = "Example:\n  querist run examples/digits-badge.toml --set budget.rounds=3 --out runs/badge")]
 pub struct RunArgs {
     /// Run file.
     pub file: PathBuf,
