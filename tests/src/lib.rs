@@ -10,7 +10,7 @@ use querist_loader::cache::Cache;
 use querist_loader::{Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
 use querist_protocol::StrategyDescription;
 use querist_sdk::Package;
-use querist_testkit::Make;
+use querist_testkit::{Make, NativeMaker};
 use serde_json::Value;
 
 /// Every package of the first strategies.
@@ -28,6 +28,16 @@ pub fn packages() -> Vec<&'static Package> {
 pub fn strategies() -> Vec<(&'static Package, String)> {
     let of = |package: &'static Package| package.describe().strategies.into_iter().map(move |s| (package, s.id));
     packages().into_iter().flat_map(of).collect()
+}
+
+/// Makers of a strategy with the name of their route: the component and its native twin.
+///
+/// # Panics
+/// If no package has the strategy.
+pub fn both(id: &str) -> [(Box<dyn Make>, &'static str); 2] {
+    let owner = strategies().into_iter().find(|(_, known)| known == id);
+    let (package, _) = owner.unwrap_or_else(|| panic!("no package has the strategy `{id}`"));
+    [(Box::new(WasmMaker(id.to_owned())), "component"), (Box::new(NativeMaker::new(package, id)), "native")]
 }
 
 /// The workspace.

@@ -1,7 +1,9 @@
 //! A strategy's source built natively, asked through the same kernels as its sandboxed twin.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
@@ -49,16 +51,33 @@ impl Native {
         })
     }
 
+    /// Scores tile by tile on as many threads as asked for, as the sandbox does, then ranks.
     fn score(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, StrategyError> {
         let rows = query.arrays.ids().len();
-        let (mut primary, mut second) = (Vec::with_capacity(rows), Vec::new());
         let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
-        for start in (0..rows).step_by(tile) {
-            let session = Session::tile(shared.clone(), start..(start + tile).min(rows))?;
-            let scores = self.package.score(&self.identity.id, &self.params, Host::new(Rc::new(session)))?;
-            primary.extend(scores.primary.to_vec()?);
-            second.extend(scores.second.map(|second| second.to_vec()).transpose()?.unwrap_or_default());
-        }
+        let tiles = rows.div_ceil(tile);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<Tile>, StrategyError> {
+            let mut mine = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= tiles {
+                    return Ok(mine);
+                }
+                mine.push(self.score_tile(shared, number, number * tile..((number + 1) * tile).min(rows))?);
+            }
+        };
+        let mut scored = std::thread::scope(|scope| {
+            let spawned: Vec<_> = (1..self.threads.min(tiles)).map(|_| scope.spawn(work)).collect();
+            let mut scored = work()?;
+            for worker in spawned {
+                scored.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok::<_, StrategyError>(scored)
+        })?;
+        scored.sort_unstable_by_key(|tile| tile.number);
+        let primary: Vec<f64> = scored.iter().flat_map(|tile| tile.primary.iter().copied()).collect();
+        let second: Vec<f64> = scored.iter().flat_map(|tile| tile.second.iter().copied()).collect();
         let session = Session::new(shared.clone());
         let vector = session.vector(&primary)?;
         let second = if second.is_empty() { None } else { Some(session.vector(&second)?) };
@@ -66,6 +85,20 @@ impl Native {
         let scores = picked.iter().map(|&row| primary[row as usize]).collect();
         Ok(Selection { rows: picked, scores, ..Selection::default() })
     }
+
+    fn score_tile(&self, shared: &Arc<Shared>, number: usize, rows: Range<usize>) -> Result<Tile, StrategyError> {
+        let session = Session::tile(shared.clone(), rows)?;
+        let scores = self.package.score(&self.identity.id, &self.params, Host::new(Rc::new(session)))?;
+        let second = scores.second.map(|second| second.to_vec()).transpose()?.unwrap_or_default();
+        Ok(Tile { number, primary: scores.primary.to_vec()?, second })
+    }
+}
+
+/// Scores of one tile.
+struct Tile {
+    number: usize,
+    primary: Vec<f64>,
+    second: Vec<f64>,
 }
 
 fn describe(package: &Package, id: &str) -> Result<StrategyDescription, StrategyError> {
@@ -92,7 +125,8 @@ impl Strategy for Native {
             round: query.round,
             seeds: query.seeds,
             strategy: self.identity.id.clone(),
-            threads: self.threads,
+            // Tiles of a scorer run in parallel already.
+            threads: if self.scorer { 1 } else { self.threads },
         };
         let failed = |message: String| QueryError {
             identity: Box::new(self.identity.clone()),

@@ -1,0 +1,193 @@
+//! What the sandbox costs: each first strategy as a component and as its native twin, in turns, and the largest scorers
+//! against kernels called directly. Prints medians, ratios and peak memory.
+//!
+//! `cargo bench -p querist-tests --profile dev -- [runs] [threads] [strategy]`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use querist_core::observer::Silent;
+use querist_core::{Answer, Array, Arrays, Query, Round, Seeds, Strategy};
+use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_protocol::philox::Stream;
+use querist_protocol::{HostCalls, Need, TILE_BYTES, Uncertainty};
+use querist_tests::both;
+use serde_json::{Value, json};
+
+const CLASSES: usize = 10;
+const WIDTH: usize = 512;
+const ROWS: usize = 50_000;
+const LABELLED: usize = 1_000;
+const BATCH: usize = 1_000;
+const MANY_ROWS: usize = 1_000_000;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let number = |at: usize, default| args.get(at).and_then(|arg| arg.parse().ok()).unwrap_or(default);
+    let (runs, threads) = (number(0, 5), number(1, 2));
+    let chosen = |id: &str| args.get(2).is_none_or(|only| only == id);
+    println!("{ROWS} rows, width {WIDTH}, {CLASSES} classes, {LABELLED} labelled, batch {BATCH}, {threads} threads");
+    let arrays = pool();
+    for (id, params) in [
+        ("random", json!({})),
+        ("least-confidence", json!({})),
+        ("margin", json!({})),
+        ("bvsb", json!({})),
+        ("entropy", json!({})),
+        ("k-center-greedy", json!({})),
+        ("kmeans", json!({"n_init": 1, "max_iter": 5})),
+        ("badge", json!({})),
+    ] {
+        if chosen(id) {
+            twins(id, &params, &arrays, runs, threads);
+        }
+    }
+    println!("{MANY_ROWS} rows of {CLASSES} logits, against the kernel over the whole array and one ranking");
+    for (id, measure) in [("margin", Uncertainty::Margin), ("entropy", Uncertainty::Entropy)] {
+        if chosen(id) {
+            whole_array(id, measure, runs, threads);
+        }
+    }
+}
+
+/// Made-up trained-like features: positive, sparse, grouped by class, with confident logits for most rows.
+fn pool() -> Arrays {
+    let mut noise = Noise(Stream::new(1, 0));
+    let centres: Vec<f64> = (0..CLASSES * WIDTH).map(|_| noise.normal().max(0.0)).collect();
+    let mut embeddings = |rows: usize| {
+        let values: Vec<f32> = (0..rows)
+            .flat_map(|row| (0..WIDTH).map(move |column| row % CLASSES * WIDTH + column))
+            .map(|at| (centres[at] + 0.35 * noise.normal()).max(0.0) as f32)
+            .collect();
+        Array::f32(vec![rows, WIDTH], values).expect("sizes fit")
+    };
+    let named = BTreeMap::from([
+        ("embeddings".to_owned(), embeddings(ROWS)),
+        ("labelled.embeddings".to_owned(), embeddings(LABELLED)),
+        ("logits".to_owned(), logits(ROWS)),
+    ]);
+    Arrays::new(ids(0, ROWS), ids(ROWS, LABELLED), CLASSES, named).expect("arrays fit")
+}
+
+fn logits(rows: usize) -> Array {
+    let mut noise = Noise(Stream::new(2, 0));
+    let values: Vec<f32> = (0..rows * CLASSES)
+        .map(|at| {
+            let lead = if at % CLASSES == at / CLASSES % CLASSES { 6.0 } else { 0.0 };
+            (lead + 2.0 * noise.normal()) as f32
+        })
+        .collect();
+    Array::f32(vec![rows, CLASSES], values).expect("sizes fit")
+}
+
+fn ids(first: usize, count: usize) -> Vec<u64> {
+    (first as u64..(first + count) as u64).collect()
+}
+
+/// Numbers that are nearly normal.
+struct Noise(Stream);
+
+impl Noise {
+    fn normal(&mut self) -> f64 {
+        (0..4).map(|_| self.0.next_uniform() - 0.5).sum::<f64>() * 1.73
+    }
+}
+
+fn ask(strategy: &mut dyn Strategy, arrays: &Arrays) -> (f64, Answer) {
+    let seeds = Seeds::new(0);
+    let query = Query { arrays, batch: BATCH, round: Round(0), seeds, state: None, progress: &Silent };
+    let clock = Instant::now();
+    let answer = strategy.query(&query).expect("an answer");
+    (clock.elapsed().as_secs_f64(), answer)
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Medians of two ways to the same picks, run in turns.
+fn in_turns(
+    runs: usize,
+    mut first: impl FnMut() -> (f64, Vec<u32>),
+    mut second: impl FnMut() -> (f64, Vec<u32>),
+) -> (f64, f64) {
+    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+    for run in 0..=runs {
+        let ((a, left), (b, right)) = (first(), second());
+        assert!(left == right, "the two sides disagree");
+        // The first turn warms caches up.
+        if run > 0 {
+            firsts.push(a);
+            seconds.push(b);
+        }
+    }
+    (median(firsts), median(seconds))
+}
+
+fn twins(id: &str, params: &Value, arrays: &Arrays, runs: usize, threads: usize) {
+    let [mut component, mut native] =
+        both(id).map(|(maker, _)| maker.make(params, threads, TILE_BYTES).expect("packed plugins load"));
+    let (mut sandboxed_peak, mut native_peak) = (0, 0);
+    // Long queries vary little.
+    let (estimate, _) = ask(&mut *native, arrays);
+    let runs = if estimate > 2.0 { runs.min(3) } else { runs };
+    let (sandboxed, plain) = in_turns(
+        runs,
+        || {
+            let (seconds, answer) = ask(&mut *component, arrays);
+            sandboxed_peak = answer.usage.peak_memory;
+            (seconds, answer.selection.rows)
+        },
+        || {
+            let (seconds, answer) = ask(&mut *native, arrays);
+            native_peak = answer.usage.peak_memory;
+            (seconds, answer.selection.rows)
+        },
+    );
+    println!(
+        "  {id:<18} component {sandboxed:9.4} s   native {plain:9.4} s   ratio {:5.3}   peak {:7.1} MiB, native {:7.1} MiB",
+        sandboxed / plain,
+        sandboxed_peak as f64 / f64::from(1 << 20),
+        native_peak as f64 / f64::from(1 << 20),
+    );
+}
+
+/// The component against one kernel call over the whole array.
+fn whole_array(id: &str, measure: Uncertainty, runs: usize, threads: usize) {
+    let named = BTreeMap::from([("logits".to_owned(), logits(MANY_ROWS))]);
+    let arrays = Arrays::new(ids(0, MANY_ROWS), Vec::new(), CLASSES, named).expect("arrays fit");
+    let [(component, _), _] = both(id);
+    let mut component = component.make(&json!({}), threads, TILE_BYTES).expect("packed plugins load");
+    let (sandboxed, kernel) = in_turns(
+        runs,
+        || {
+            let (seconds, answer) = ask(&mut *component, &arrays);
+            (seconds, answer.selection.rows)
+        },
+        || {
+            let clock = Instant::now();
+            let rows = best_rows(measure, &arrays, threads);
+            (clock.elapsed().as_secs_f64(), rows)
+        },
+    );
+    println!("  {id:<18} component {sandboxed:9.4} s   kernel {kernel:9.4} s   ratio {:5.3}", sandboxed / kernel);
+}
+
+fn best_rows(measure: Uncertainty, arrays: &Arrays, threads: usize) -> Vec<u32> {
+    let setup = Setup {
+        arrays: arrays.clone(),
+        needs: vec![Need::new("logits")],
+        batch: BATCH,
+        round: Round(0),
+        seeds: Seeds::new(0),
+        strategy: "kernel".to_owned(),
+        threads,
+    };
+    let control = Arc::new(Control::new(Limits::default(), None));
+    let session = Session::new(Arc::new(Shared::new(setup, control).expect("threads start")));
+    let input = session.input("logits").expect("declared");
+    let (first, second) = session.uncertainty(input, measure).expect("logits");
+    session.vector_top(first, Some(second), BATCH as u32, None).expect("scores")
+}
