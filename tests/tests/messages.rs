@@ -80,7 +80,9 @@ dropout = 1.5
 
 #[test]
 fn a_file_that_is_no_toml() {
-    run_refused("version = 1\ndataset = { name = \"digits\"\nmodel = 3\n", &expect![[r#"
+    run_refused(
+        "version = 1\ndataset = { name = \"digits\"\nmodel = 3\n",
+        &expect![[r#"
           x run.toml: not valid TOML
            ,-[run.toml:3:1]
          2 | dataset = { name = "digits"
@@ -88,8 +90,11 @@ fn a_file_that_is_no_toml() {
            : ^
            : `-- missing comma between key-value pairs, expected `,`
            `----
-    "#]]);
-    run_refused("version = 1\nversion = 1\n", &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        "version = 1\nversion = 1\n",
+        &expect![[r#"
           x run.toml: not valid TOML
            ,-[run.toml:2:1]
          1 | version = 1
@@ -97,24 +102,34 @@ fn a_file_that_is_no_toml() {
            : ^^^|^^^
            :    `-- duplicate key
            `----
-    "#]]);
-    run_refused("", &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        "",
+        &expect![[r#"
           x run.toml: 4 problems
           help: the file: "budget" is a required property
                 the file: "dataset" is a required property
                 the file: "strategy" is a required property
                 the file: "version" is a required property
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn unknown_strategies_and_wrong_parameters() {
-    run_refused(&RUN.replace("badge", "bagde"), &expect![[r#"
+    run_refused(
+        &RUN.replace("badge", "bagde"),
+        &expect![[r#"
         error: no strategy is called `bagde`; did you mean `badge`?
-    "#]]);
-    run_refused(&RUN.replace("badge", "zzz"), &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        &RUN.replace("badge", "zzz"),
+        &expect![[r#"
         error: no strategy is called `zzz`; `querist plugin list` shows all
-    "#]]);
+    "#]],
+    );
     run_refused(
         &RUN.replace(
             "strategy = { id = \"badge\" }",
@@ -143,23 +158,35 @@ fn unknown_strategies_and_wrong_parameters() {
 
 #[test]
 fn budgets_that_do_not_fit() {
-    run_refused(&RUN.replace("rounds = 3", "rounds = 300"), &expect![[r#"
+    run_refused(
+        &RUN.replace("rounds = 3", "rounds = 300"),
+        &expect![[r#"
         error: budget: initial set and batches add up to 3020, but the pool holds 1400 samples
-    "#]]);
-    run_refused(&RUN.replace(", rounds = 3", ""), &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        &RUN.replace(", rounds = 3", ""),
+        &expect![[r#"
         error: budget: `rounds` is missing; only a list of batches can do without it
-    "#]]);
-    run_refused(&RUN.replace("batch = 10", "batch = [10, 0, 10]"), &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        &RUN.replace("batch = 10", "batch = [10, 0, 10]"),
+        &expect![[r#"
         error: budget: a batch of 0 samples asks for nothing
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn datasets_that_are_not_there() {
     let data = |entry: &str| RUN.replace("dataset = { name = \"digits\", test = 397 }", entry);
-    run_refused(&data("dataset = { name = \"mnits\" }"), &expect![[r#"
+    run_refused(
+        &data("dataset = { name = \"mnits\" }"),
+        &expect![[r#"
         error: no dataset is called `mnits`; did you mean `mnist`?; the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
-    "#]]);
+    "#]],
+    );
     run_refused(&RUN.replace(", test = 397", ""), &expect![[""]]);
     let place = Place::with_run(&data("dataset = { name = \"mnist\" }"));
     refused(&place, &["run", "run.toml"], 1, &expect![[""]]);
@@ -169,8 +196,7 @@ fn datasets_that_are_not_there() {
 
 #[test]
 fn a_truncated_dataset_file() {
-    let place =
-        Place::with_run(&RUN.replace("\"digits\", test = 397", "\"mnist\", path = \"mnist\""));
+    let place = Place::with_run(&RUN.replace("\"digits\", test = 397", "\"mnist\", path = \"mnist\""));
     let idx = |magic: u8, sizes: &[u32]| {
         let mut bytes = vec![0, 0, 8, magic];
         sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
@@ -183,9 +209,14 @@ fn a_truncated_dataset_file() {
         place.write(&format!("mnist/{stem}"), idx(1, &[10]));
     }
     place.write("mnist/t10k-images-idx3-ubyte", idx(3, &[1, 28, 28]));
-    refused(&place, &["run", "run.toml"], 1, &expect![[r#"
+    refused(
+        &place,
+        &["run", "run.toml"],
+        1,
+        &expect![[r#"
         error: mnist/train-images-idx3-ubyte, byte 16: the header claims 47040000 bytes of images; expected at most the 1016 that a file of this size can hold
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -195,7 +226,11 @@ fn a_device_that_is_not_there() {
     // What there is instead depends on the machine.
     said.fails(1, &["error: compute.device is `cuda:99`, but"]);
     assert!(!place.at("runs").exists(), "a run was begun");
-    refused(&place, &["run", "run.toml", "--device", "gpu"], 2, &expect![[r#"
+    refused(
+        &place,
+        &["run", "run.toml", "--device", "gpu"],
+        2,
+        &expect![[r#"
           x run.toml: 1 problem
            ,-[run.toml:7:1]
          6 | strategy = { id = "badge" }
@@ -203,16 +238,20 @@ fn a_device_that_is_not_there() {
            : ^^^|^^^
            :    `-- "gpu" does not match "^(cpu|cuda:[0-9]{1,3})$"
            `----
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn wrong_overrides() {
     let place = Place::with_run(RUN);
     let refused = |set: &str, expected: Expect| refused(&place, &["run", "run.toml", "--set", set], 2, &expected);
-    refused("budget", expect![[r#"
+    refused(
+        "budget",
+        expect![[r#"
         error: `--set budget`: write key=value, such as budget.batch=100
-    "#]]);
+    "#]],
+    );
     refused("budget..batch=1", expect![[""]]);
     refused("budget.batch.x=1", expect![[""]]);
     refused("budget.batch=-1", expect![[""]]);
@@ -223,10 +262,15 @@ fn wrong_overrides() {
 #[test]
 fn wrong_calls() {
     let place = Place::new();
-    refused(&place, &["run", "nowhere.toml"], 2, &expect![[r#"
+    refused(
+        &place,
+        &["run", "nowhere.toml"],
+        2,
+        &expect![[r#"
         error: cannot read nowhere.toml
           caused by: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
     refused(&place, &["report", "nowhere"], 1, &expect![[""]]);
     refused(&place, &["report", "."], 2, &expect![[""]]);
     refused(&place, &["plugin", "show", "bagde"], 2, &expect![[""]]);
@@ -265,9 +309,10 @@ fn every_problem_of_a_study_file_at_once() {
         "#]],
     );
     study_refused(
-        &STUDY
-            .replace("[0, 1]", "[0, 1, 0]")
-            .replace("{ id = \"badge\" }", "{ id = \"random\" },\n  { id = \"kmean\" },\n  { id = \"badge\", params = { first = 1 } }"),
+        &STUDY.replace("[0, 1]", "[0, 1, 0]").replace(
+            "{ id = \"badge\" }",
+            "{ id = \"random\" },\n  { id = \"kmean\" },\n  { id = \"badge\", params = { first = 1 } }",
+        ),
         &expect![[r#"
               x study.toml: 4 problems
                ,-[study.toml:2:16]
@@ -292,7 +337,9 @@ fn every_problem_of_a_study_file_at_once() {
                 `----
         "#]],
     );
-    study_refused(&STUDY.replace("seeds = [0, 1]", "seeds = []").replace("budget", "bugdet"), &expect![[r#"
+    study_refused(
+        &STUDY.replace("seeds = [0, 1]", "seeds = []").replace("budget", "bugdet"),
+        &expect![[r#"
           x study.toml: 3 problems
            ,-[study.toml:2:9]
          1 | version = 1
@@ -310,7 +357,8 @@ fn every_problem_of_a_study_file_at_once() {
            `----
           help: the file: "budget" is a required property
                 bugdet: did you mean `budget`?
-    "#]]);
+    "#]],
+    );
 }
 
 /// A package folder whose files are changed copies of a good package's.
@@ -365,7 +413,8 @@ fn broken_packages_are_listed_with_their_reasons() {
     let place = Place::new();
     broken_packages(&place);
     let list = place.good(&["plugin", "list", "--plugin-dir", "broken"]);
-    let refusals: String = list.lines().filter(|line| line.starts_with("refused ")).map(|line| format!("{line}\n")).collect();
+    let refusals: String =
+        list.lines().filter(|line| line.starts_with("refused ")).map(|line| format!("{line}\n")).collect();
     expect![[r#"
         refused broken/absolute: plugin.toml names the file `/etc/passwd`; a package's files lie in its own folder
         refused broken/bare: the component carries no manifest: make a package of it with `querist plugin pack`
@@ -390,7 +439,8 @@ fn broken_packages_are_listed_with_their_reasons() {
     let refused: Vec<&Value> = rows.iter().filter(|row| row["status"] == "refused").collect();
     assert_eq!(refused.len(), fs::read_dir(place.at("broken")).unwrap().count());
     for (row, line) in refused.iter().zip(refusals.lines()) {
-        let reason: String = row["reason"].as_str().unwrap().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let reason: String =
+            row["reason"].as_str().unwrap().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         assert!(line.ends_with(&reason) && !reason.is_empty(), "{line}: {reason}");
         assert!(line.contains(row["package"].as_str().unwrap()));
     }
@@ -414,8 +464,11 @@ fn nothing_shadows_a_built_in() {
     impostor[at..at + from.len()].copy_from_slice(to);
     place.write("mine/badge.wasm", impostor);
     let list = place.good(&["plugin", "list", "--plugin-dir", "mine"]);
-    expect!["refused mine/badge.wasm: a built-in package is called `badge`: give this one another name"].assert_eq(list.lines().last().unwrap());
-    let shown: Value = serde_json::from_str(&place.good(&["plugin", "show", "badge", "--plugin-dir", "mine", "--format", "json"])).unwrap();
+    expect!["refused mine/badge.wasm: a built-in package is called `badge`: give this one another name"]
+        .assert_eq(list.lines().last().unwrap());
+    let shown: Value =
+        serde_json::from_str(&place.good(&["plugin", "show", "badge", "--plugin-dir", "mine", "--format", "json"]))
+            .unwrap();
     assert!(shown["artifact"].as_str().unwrap().ends_with("plugins/badge/badge.wasm"), "{shown}");
 }
 
@@ -463,8 +516,21 @@ fn misbehaving_strategies_stop_a_selection() {
     for (way, part) in WAYS {
         let param = format!("way={way}");
         let args = [
-            "select", "--strategy", "misbehaving", "--plugin-dir", &plugins, "--budget", "10", "--input",
-            "logits=logits.npy", "--param", &param, "--seconds", "1", "--memory", "64MiB",
+            "select",
+            "--strategy",
+            "misbehaving",
+            "--plugin-dir",
+            &plugins,
+            "--budget",
+            "10",
+            "--input",
+            "logits=logits.npy",
+            "--param",
+            &param,
+            "--seconds",
+            "1",
+            "--memory",
+            "64MiB",
         ];
         place.call(&args).fails(1, &["misbehaving 0.1.0", part]);
     }

@@ -8,8 +8,9 @@ use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
 use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, Split, Strategy, run};
 
-use crate::commands::report::Format;
+use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
+use crate::exit::Usage;
 use crate::plugins::{self, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{Header, RunFolder, StoredRun};
@@ -46,18 +47,15 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
-    let config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
+    if file.is_study() {
+        let name = args.file.display();
+        return Err(Usage(format!("{name} is a study: start it with `querist study run {name}`")).into());
+    }
+    let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
 
-    let stored = open_stored(&folder, &config, args.resume)?;
-    if let Some((_, stored)) = &stored
-        && stored.is_finished()?
-    {
-        display.line(&format!("{} is finished already", folder.display()));
-        return crate::commands::report::print(&[folder], args.format);
-    }
     let ready = plugins::ready(
         &config.strategy,
         &config.limits,
@@ -65,10 +63,21 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         &args.plugin_dir,
         Some((&file, "/strategy/params")),
     )?;
+    if let serde_json::Value::Object(params) = &ready.params {
+        config.strategy.params.clone_from(params);
+    }
+    let existed = StoredRun::is_run(&folder);
+    let stored = open_stored(&folder, &config, args.resume)?;
+    if let Some((_, stored)) = &stored
+        && stored.is_finished()?
+    {
+        display.line(&format!("{} is finished already", folder.display()));
+        return report::print(&[folder], args.format);
+    }
     let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
     let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
-    if finished.is_err() && StoredRun::is_run(&folder) {
+    if finished.is_err() && StoredRun::is_run(&folder) && (args.resume || !existed) {
         let file = args.file.display();
         eprintln!(
             "hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`",
@@ -76,7 +85,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         );
     }
     finished?;
-    crate::commands::report::print(&[folder], args.format)
+    report::print(&[folder], args.format)
 }
 
 fn default_folder(file: &Path, config: &RunConfig) -> PathBuf {
@@ -123,7 +132,7 @@ fn go(
             Split::draw(dataset, d.validation, d.test, config.seeds.split_stream())?
         }
     };
-    let plan = config.budget.plan(split.pool.len()).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let mut learner = trainer.learner(dataset, &split.pool, config)?;
     learner.check_needs(ready.strategy.needs())?;
     let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);

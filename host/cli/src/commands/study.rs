@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
+use crate::exit::Usage;
 use crate::plugins;
 use crate::progress;
 use crate::run_folder::StoredRun;
@@ -64,6 +65,11 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
+    if !file.is_study() {
+        let name = args.file.display();
+        let message = format!("{name} has no `strategies`, so it is no study; `querist run {name}` starts a run");
+        return Err(Usage(message).into());
+    }
     let config: StudyConfig = file.check(&schemas()["study"])?;
     check_grid(&config, &file, &args.plugin_dir)?;
     let out = args.out.clone().unwrap_or_else(|| {
