@@ -2,6 +2,8 @@
 //!
 //! The components are those that `cargo xtask plugins` packed; a test that finds none says so and fails.
 
+pub mod cli;
+
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 

@@ -45,7 +45,8 @@ pub fn program() -> PathBuf {
 /// Builds the program and packs every plugin of the repository into `plugins/` beside it.
 pub fn everything() -> Result<()> {
     step("building the program");
-    run(&mut cargo(["build", "--package", "querist"]))?;
+    // The whole workspace, so that tests and lints find their dependencies built with the same features.
+    run(&mut cargo(["build", "--workspace"]))?;
     plugins()
 }
 

@@ -34,7 +34,10 @@ pub fn write(check: bool) -> Result<()> {
     }
     match wrong.as_slice() {
         [] => Ok(()),
-        _ if !check => Ok(println!("{}", wrong.join("\n"))),
+        _ if !check => {
+            println!("{}", wrong.join("\n"));
+            Ok(())
+        }
         _ => bail!("{} are not up to date: run `cargo xtask schemas`", wrong.join(", ")),
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
-use querist_loader::schema::{Problem, Schema};
+use querist_core::schema::{Problem, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
@@ -24,6 +24,8 @@ pub struct ConfigFile {
     value: Value,
     /// Place of each value, by JSON pointer; of unknown keys the key.
     spans: HashMap<String, Place>,
+    /// Pointers that `--set` gave a value, which therefore have no place in the file.
+    set: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +59,12 @@ impl ConfigFile {
         };
         let mut spans = HashMap::new();
         let value = convert_table(table.get_ref(), "", &mut spans);
-        Ok(Self { name, text, value, spans })
+        Ok(Self { name, text, value, spans, set: Vec::new() })
+    }
+
+    /// Whether the file lists several strategies, as only studies do.
+    pub fn is_study(&self) -> bool {
+        self.value.get("strategies").is_some()
     }
 
     /// The data as a typed config, checked against its schema.
@@ -88,6 +95,9 @@ impl ConfigFile {
     /// The place of a pointer, or of the nearest thing around it.
     fn span_of(&self, pointer: &str, key: bool) -> Option<Range<usize>> {
         let mut at = pointer;
+        if self.set.iter().any(|set| at == set || at.starts_with(&format!("{set}/"))) {
+            return None;
+        }
         loop {
             if let Some(place) = self.spans.get(at) {
                 let exact = at == pointer;
@@ -119,7 +129,7 @@ impl ConfigFile {
         *here = value;
         // What was set has no place in the file any more.
         let pointer = format!("/{}", keys.join("/"));
-        self.spans.retain(|at, _| *at != pointer && !at.starts_with(&format!("{pointer}/")));
+        self.set.push(pointer);
         Ok(())
     }
 }

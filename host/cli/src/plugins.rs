@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use querist_core::config::{LimitsConfig, StrategyConfig};
+use querist_core::schema::Schema;
 use querist_loader::cache::Cache;
-use querist_loader::schema::Schema;
 use querist_loader::{Compiler, Limits, Listing, Resolved, Sandbox, Source, WasmStrategy};
 use serde_json::Value;
 

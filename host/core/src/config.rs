@@ -149,6 +149,13 @@ pub struct ModelConfig {
     pub dropout: Option<f64>,
 }
 
+impl ModelConfig {
+    /// Probability that an embedding value is dropped, the architecture's own where none is set.
+    pub fn dropout(&self) -> f64 {
+        self.dropout.unwrap_or(if self.name == ModelName::Lenet { 0.5 } else { 0.0 })
+    }
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self { name: ModelName::Cnn, dropout: None }
@@ -641,6 +648,7 @@ impl RunConfig {
     #[must_use]
     pub fn resolved(mut self) -> Self {
         self.recipe = self.recipe.resolve().into_config();
+        self.model.dropout = Some(self.model.dropout());
         self.strategy.label = Some(self.strategy.label().to_owned());
         self
     }

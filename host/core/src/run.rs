@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use querist_protocol::names;
+
 use crate::acquisition::{Acquisition, ContractError};
-use crate::array::{ArrayError, Arrays, Buffer};
+use crate::array::{Array, ArrayError, Arrays, Buffer};
 use crate::config::Plan;
 use crate::dataset::Dataset;
 use crate::ids::{Label, Round, SampleId};
@@ -13,7 +15,7 @@ use crate::metric::Metrics;
 use crate::observer::{Observer, Progress};
 use crate::oracle::{Oracle, OracleError};
 use crate::partition::{Partition, PartitionError};
-use crate::record::{FinishedRound, RoundRecord};
+use crate::record::{EpochRecord, FinishedRound, RoundRecord};
 use crate::seed::Seeds;
 use crate::split::Split;
 use crate::strategy::{Query, QueryError, Strategy};
@@ -120,16 +122,12 @@ fn features(parts: &mut Parts<'_>, position: &Position, record: &mut RoundRecord
     let labelled = position.partition.labelled();
     let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
     // Labels of the labelled set are the partition's to give; a learner never sees a need for them.
-    let (label_needs, needs): (Vec<_>, Vec<_>) = parts
-        .strategy
-        .needs()
-        .iter()
-        .cloned()
-        .partition(|need| need.name() == querist_protocol::names::LABELLED_LABELS);
+    let (label_needs, needs): (Vec<_>, Vec<_>) =
+        parts.strategy.needs().iter().cloned().partition(|need| need.name() == names::LABELLED_LABELS);
     let mut named = parts.learner.features(&needs, &pool, &labelled_ids, parts.observer.progress())?;
     if !label_needs.is_empty() {
         let labels: Vec<u32> = labelled.iter().map(|&(_, label)| label.0).collect();
-        named.insert(querist_protocol::names::LABELLED_LABELS.to_owned(), crate::Array::labels(labels));
+        named.insert(names::LABELLED_LABELS.to_owned(), Array::labels(labels));
     }
     let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
     let arrays = Arrays::new(numbers(&pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
@@ -141,10 +139,10 @@ fn features(parts: &mut Parts<'_>, position: &Position, record: &mut RoundRecord
 fn finish(
     parts: &mut Parts<'_>,
     record: &RoundRecord,
-    epochs: &[crate::record::EpochRecord],
+    epochs: &[EpochRecord],
     picks: Option<(&Acquisition, &[(SampleId, Label)])>,
     state: Option<&[u8]>,
-    features: &BTreeMap<String, crate::Array>,
+    features: &BTreeMap<String, Array>,
 ) -> Result<(), RunError> {
     let round = FinishedRound { record, epochs, picks, state, features, learner: &*parts.learner };
     parts.observer.round_done(&round).map_err(RunError::Observer)

@@ -1,6 +1,6 @@
 //! A query strategy as the loop sees it.
 
-use querist_protocol::{Need, Selection};
+use querist_protocol::{Need, Selection, names};
 use serde::{Deserialize, Serialize};
 
 use crate::array::Arrays;
@@ -103,6 +103,18 @@ pub trait Strategy {
     /// # Errors
     /// If the strategy gives no answer.
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError>;
+}
+
+/// Rows of a tile: as many as keep its inputs within `bytes`.
+pub fn tile_rows(needs: &[Need], arrays: &Arrays, bytes: usize) -> usize {
+    let row_bytes: usize = needs
+        .iter()
+        .filter(|need| names::per_sample(need.name()).is_some())
+        .filter_map(|need| arrays.get(need.name()))
+        .map(|array| array.row_len() * 4)
+        .sum();
+    // Rows without inputs still have an id and a score.
+    (bytes / row_bytes.max(16)).max(1)
 }
 
 /// What kind of failure a query ended in; stable names for programs.

@@ -42,10 +42,10 @@ impl Architecture {
     /// # Errors
     /// If the images are too small for it or an option is out of range.
     pub(crate) fn new(options: &ModelConfig, images: ImageShape, classes: i64) -> Result<Self, LearnError> {
-        let (smallest, default_dropout) = match options.name {
-            ModelName::Cnn => (cnn::SMALLEST_SIDE, 0.0),
-            ModelName::Lenet => (lenet::SMALLEST_SIDE, lenet::DROPOUT),
-            ModelName::Mlp | ModelName::Resnet18 => (1, 0.0),
+        let smallest = match options.name {
+            ModelName::Cnn => cnn::SMALLEST_SIDE,
+            ModelName::Lenet => lenet::SMALLEST_SIDE,
+            ModelName::Mlp | ModelName::Resnet18 => 1,
         };
         let name = options.name;
         if images.height.min(images.width) < smallest {
@@ -57,7 +57,7 @@ impl Architecture {
                 images.width
             ));
         }
-        let dropout = options.dropout.unwrap_or(default_dropout);
+        let dropout = options.dropout();
         if !(0.0..1.0).contains(&dropout) {
             return config(format!("model.dropout is {dropout}, expected 0 or more and below 1"));
         }

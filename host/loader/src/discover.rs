@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use querist_core::schema::suggest;
 use querist_protocol::StrategyDescription;
 
 use crate::manifest::{self, CheckedPackage, FILE, RefusedPackage};
-use crate::schema::suggest;
 
 /// Where a package was found, in the order of search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

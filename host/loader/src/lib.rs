@@ -1,4 +1,4 @@
-//! Finds plugin packages, checks them and their parameters, and runs them.
+//! Finds plugin packages, checks them, and runs them.
 //!
 //! Finding reads files and runs no plugin code; a broken package is listed with its reason. Running a sandboxed package
 //! means: imports checked, compiled in a killable child, loaded from a private cache, a fresh instance for every call,
@@ -10,10 +10,9 @@ pub mod discover;
 pub mod manifest;
 pub mod pack;
 mod sandbox;
-pub mod schema;
 mod wasm;
 
 pub use discover::{Found, Listing, ResolveError, Resolved, Source};
 pub use manifest::{Manifest, RefusedPackage};
 pub use sandbox::{Compiler, Limits, Sandbox, SandboxError, compile_file};
-pub use wasm::{LoadError, WasmStrategy, tile_rows};
+pub use wasm::{LoadError, WasmStrategy};

@@ -4,12 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use querist_core::StrategyKind;
+use querist_core::{Schema, StrategyKind};
 use querist_protocol::{API_VERSION, Capability, Description, Need, StrategyDescription};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use crate::schema::Schema;
 
 /// Name of the manifest in a package folder.
 pub const FILE: &str = "plugin.toml";

@@ -47,7 +47,7 @@ pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, Pac
     }
     for (name, bytes) in files {
         let path = folder.join(name);
-        write_whole(&path, &bytes).map_err(failed(&path))?;
+        write_whole(&path, &bytes, 0o666).map_err(failed(&path))?;
     }
     manifest::read(&folder)?;
     Ok(folder)

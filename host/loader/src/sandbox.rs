@@ -151,7 +151,8 @@ fn compile_with(engine: &Engine, source: &Path, target: &Path) -> Result<(), San
     let bytes = manifest::read_capped(source, MAX_ARTIFACT_BYTES)?;
     manifest::scan(&bytes)?;
     let compiled = engine.precompile_component(&bytes).map_err(|error| SandboxError::Compile(format!("{error:#}")))?;
-    write_whole(target, &compiled).map_err(|error| SandboxError::Compile(format!("{}: {error}", target.display())))
+    write_whole(target, &compiled, 0o600)
+        .map_err(|error| SandboxError::Compile(format!("{}: {error}", target.display())))
 }
 
 fn compile_in_child(program: &Path, args: &[String], source: &Path, target: &Path) -> Result<(), SandboxError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::Phase;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
 use querist_kernels::{Control, Session, Setup, SetupError, Shared};
 use querist_protocol::{Fault, FaultCode, HostCalls, Need, Selection, StrategyDescription, TILE_BYTES, names};
 use serde_json::Value;
@@ -54,6 +54,8 @@ use bindings::{Plugin, PluginPre};
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks of fuel that a plugin without a limit gets: more than it can use up.
 const UNLIMITED_FUEL: u64 = u64::MAX / 2;
+/// Needs of a strategy at most: every array, of the pool and of the labelled set.
+const MAX_NEEDS: usize = 2 * names::ALL.len();
 /// Named figures in an answer at most.
 const MAX_DIAGNOSTICS: usize = 64;
 
@@ -379,7 +381,11 @@ impl WasmStrategy {
         let parse = |text: &String| {
             text.parse().map_err(|error| Failure::new(QueryErrorKind::Dishonest, format!("its needs: {error}")))
         };
-        texts.iter().take(names::ALL.len() * 2).map(parse).collect()
+        if texts.len() > MAX_NEEDS {
+            let message = format!("it has {} needs, the limit is {MAX_NEEDS}", texts.len());
+            return Err(Failure::new(QueryErrorKind::Output, message));
+        }
+        texts.iter().map(parse).collect()
     }
 
     fn answer(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<(Selection, Cost), Failure> {
@@ -506,18 +512,6 @@ impl WasmStrategy {
         }
         Ok((has_second, Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() }))
     }
-}
-
-/// Rows of a tile: as many as keep its inputs within `bytes`.
-pub fn tile_rows(needs: &[Need], arrays: &Arrays, bytes: usize) -> usize {
-    let row_bytes: usize = needs
-        .iter()
-        .filter(|need| names::per_sample(need.name()).is_some())
-        .filter_map(|need| arrays.get(need.name()))
-        .map(|array| array.row_len() * 4)
-        .sum();
-    // Rows without inputs still have an id and a score.
-    (bytes / row_bytes.max(16)).max(1)
 }
 
 #[derive(Default)]

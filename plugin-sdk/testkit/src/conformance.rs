@@ -1,8 +1,7 @@
 //! The rules, each as a test that names the smallest case that broke it.
 
 use querist_core::observer::Silent;
-use querist_core::{Acquisition, Arrays, Query, Round, Seeds, Strategy};
-use querist_loader::schema::Schema;
+use querist_core::{Acquisition, Arrays, Query, Round, Schema, Seeds, Strategy};
 use querist_protocol::{Need, Selection, StrategyDescription, TILE_BYTES};
 use serde_json::{Value, json};
 

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
 use querist_kernels::{Control, Limits, Session, Setup, Shared};
-use querist_loader::tile_rows;
 use querist_protocol::{HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
 use querist_sdk::{Host, Package};
 use serde_json::Value;

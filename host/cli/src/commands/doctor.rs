@@ -2,17 +2,16 @@
 
 use anyhow::Result;
 use querist_loader::cache::Cache;
-use querist_torchx::runtime;
 
-use crate::{output, plugins};
+use crate::{output, plugins, trainer};
 
 /// Runs the verb.
 pub fn main() -> Result<()> {
     let mut lines = vec![format!("querist      {}", env!("CARGO_PKG_VERSION"))];
-    let torch = runtime::describe();
-    let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
-    lines.push(format!("libtorch     {} in {folder}", torch.version));
-    lines.push(format!("GPU          {}", torch.cuda));
+    lines.push(match trainer::describe() {
+        Ok(text) => text.trim_end().to_owned(),
+        Err(error) => format!("libtorch     PROBLEM: {error:#}"),
+    });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     lines.push(format!("cores        {cores}"));
     let cache = Cache::default_folder();
@@ -30,8 +29,7 @@ pub fn main() -> Result<()> {
     let refused = listing.found.iter().filter(|found| found.package.is_err()).count();
     lines.push(format!("plugins      {strategies} strategies in {} packages", listing.usable().count()));
     if strategies == 0 {
-        lines
-            .push("             PROBLEM: none found; `cargo xtask plugins` builds those of this repository".to_owned());
+        lines.push("             PROBLEM: none found; `cargo xtask build` builds those of this repository".to_owned());
     }
     if refused > 0 {
         lines.push(format!("             {refused} packages cannot be used: `querist plugin list` says why"));

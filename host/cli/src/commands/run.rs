@@ -6,20 +6,19 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{
-    Dataset, DatasetOracle, Learner, Observer, Partition, Parts, Position, Round, Split, Strategy, run,
-};
-use querist_learn::{Settings, TorchLearner};
+use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, Split, Strategy, run};
 
-use crate::commands::report::Format;
+use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
+use crate::exit::Usage;
 use crate::plugins::{self, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{Header, RunFolder, StoredRun};
+use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  querist run examples/badge.toml --set budget.rounds=3 --out runs/badge")]
+#[command(after_help = "Example:\n  querist run examples/digits-badge.toml --set budget.rounds=3 --out runs/badge")]
 pub struct RunArgs {
     /// Run file.
     pub file: PathBuf,
@@ -44,22 +43,19 @@ pub struct RunArgs {
 }
 
 /// Runs the verb.
-pub fn main(args: &RunArgs) -> Result<()> {
+pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
-    let config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
+    if file.is_study() {
+        let name = args.file.display();
+        return Err(Usage(format!("{name} is a study: start it with `querist study run {name}`")).into());
+    }
+    let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
 
-    let stored = open_stored(&folder, &config, args.resume)?;
-    if let Some((_, stored)) = &stored
-        && stored.is_finished()?
-    {
-        display.line(&format!("{} is finished already", folder.display()));
-        return crate::commands::report::print(&[folder], args.format);
-    }
     let ready = plugins::ready(
         &config.strategy,
         &config.limits,
@@ -67,10 +63,21 @@ pub fn main(args: &RunArgs) -> Result<()> {
         &args.plugin_dir,
         Some((&file, "/strategy/params")),
     )?;
+    if let serde_json::Value::Object(params) = &ready.params {
+        config.strategy.params.clone_from(params);
+    }
+    let existed = StoredRun::is_run(&folder);
+    let stored = open_stored(&folder, &config, args.resume)?;
+    if let Some((_, stored)) = &stored
+        && stored.is_finished()?
+    {
+        display.line(&format!("{} is finished already", folder.display()));
+        return report::print(&[folder], args.format);
+    }
     let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
-    let finished = go(&config, ready, &dataset, &folder, stored, &display);
+    let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
-    if finished.is_err() && StoredRun::is_run(&folder) {
+    if finished.is_err() && StoredRun::is_run(&folder) && (args.resume || !existed) {
         let file = args.file.display();
         eprintln!(
             "hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`",
@@ -78,7 +85,7 @@ pub fn main(args: &RunArgs) -> Result<()> {
         );
     }
     finished?;
-    crate::commands::report::print(&[folder], args.format)
+    report::print(&[folder], args.format)
 }
 
 fn default_folder(file: &Path, config: &RunConfig) -> PathBuf {
@@ -116,6 +123,7 @@ fn go(
     folder: &Path,
     stored: Option<(RunFolder, StoredRun)>,
     display: &Display,
+    trainer: &dyn Trainer,
 ) -> Result<()> {
     let split = match &stored {
         Some((_, stored)) => stored.split()?,
@@ -124,15 +132,8 @@ fn go(
             Split::draw(dataset, d.validation, d.test, config.seeds.split_stream())?
         }
     };
-    let plan = config.budget.plan(split.pool.len()).map_err(|error| crate::exit::Usage(error.to_string()))?;
-    let settings = Settings {
-        model: &config.model,
-        recipe: &config.recipe.resolve(),
-        seeds: config.seeds,
-        device: &config.compute.device,
-        threads: config.compute.threads,
-    };
-    let mut learner = TorchLearner::new(dataset, &split.pool, &settings)?;
+    let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
+    let mut learner = trainer.learner(dataset, &split.pool, config)?;
     learner.check_needs(ready.strategy.needs())?;
     let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
     let mut oracle = DatasetOracle::new(dataset);
@@ -157,7 +158,7 @@ fn go(
         split: &split,
         plan: &plan,
         seeds: config.seeds,
-        learner: &mut learner,
+        learner: &mut *learner,
         strategy: &mut ready.strategy,
         oracle: &mut oracle,
         observer: &mut keeper,

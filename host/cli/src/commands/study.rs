@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use querist_core::config::{StudyConfig, schemas};
-use querist_loader::schema::Problem;
+use querist_core::schema::Problem;
 use serde_json::Value;
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
+use crate::exit::Usage;
 use crate::plugins;
 use crate::progress;
 use crate::run_folder::StoredRun;
@@ -64,6 +65,11 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
+    if !file.is_study() {
+        let name = args.file.display();
+        let message = format!("{name} has no `strategies`, so it is no study; `querist run {name}` starts a run");
+        return Err(Usage(message).into());
+    }
     let config: StudyConfig = file.check(&schemas()["study"])?;
     check_grid(&config, &file, &args.plugin_dir)?;
     let out = args.out.clone().unwrap_or_else(|| {
@@ -106,7 +112,7 @@ fn check_grid(config: &StudyConfig, file: &ConfigFile, plugin_dirs: &[PathBuf]) 
                 problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
             }
             Ok(resolved) => {
-                let schema = querist_loader::schema::Schema::new(resolved.strategy.schema.clone())?;
+                let schema = querist_core::schema::Schema::new(resolved.strategy.schema.clone())?;
                 let found = schema.problems(&Value::Object(strategy.params.clone()));
                 problems
                     .extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));

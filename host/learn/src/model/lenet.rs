@@ -9,9 +9,6 @@ use crate::parameters::Parameters;
 /// 16 pixels become 12, 6, 2 and 1.
 pub(super) const SMALLEST_SIDE: i64 = 16;
 
-/// Default dropout on the embedding.
-pub(super) const DROPOUT: f64 = 0.5;
-
 /// Probability that a whole channel of the second convolution is dropped.
 const CHANNEL_DROPOUT: f64 = 0.5;
 

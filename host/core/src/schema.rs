@@ -105,6 +105,25 @@ fn alternatives(
     error: &jsonschema::ValidationError<'_>,
     context: &[Vec<jsonschema::ValidationError<'static>>],
 ) -> String {
+    use jsonschema::error::ValidationErrorKind as Kind;
+    // Choices are written as alternatives of one constant each, or of a list.
+    let mut choices = Vec::new();
+    for reason in context.iter().flatten() {
+        match reason.kind() {
+            Kind::Constant { expected_value } => choices.push(expected_value.to_string()),
+            Kind::Enum { options } => choices.push(options.to_string()),
+            Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
+                choices.extend(context.iter().flatten().filter_map(|inner| match inner.kind() {
+                    Kind::Constant { expected_value } => Some(expected_value.to_string()),
+                    _ => None,
+                }));
+            }
+            _ => {}
+        }
+    }
+    if !choices.is_empty() {
+        return format!("{} is none of {}", error.instance(), choices.join(", "));
+    }
     let mut reasons: Vec<String> = context.iter().flatten().map(ToString::to_string).collect();
     reasons.dedup();
     reasons.truncate(6);

@@ -1,0 +1,41 @@
+//! `querist-train`: the part of `querist` that trains, with libtorch.
+
+use std::process::ExitCode;
+
+use querist::Trainer;
+use querist_core::config::RunConfig;
+use querist_core::{Dataset, LearnError, Learner, SampleId};
+use querist_learn::{Settings, TorchLearner};
+use querist_torchx::runtime;
+
+struct Torch;
+
+impl Trainer for Torch {
+    fn learner(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+    ) -> Result<Box<dyn Learner>, LearnError> {
+        let settings = Settings {
+            model: &config.model,
+            recipe: &config.recipe.resolve(),
+            seeds: config.seeds,
+            device: &config.compute.device,
+            threads: config.compute.threads,
+        };
+        Ok(Box::new(TorchLearner::new(dataset, pool, &settings)?))
+    }
+
+    fn describe(&self) -> String {
+        let torch = runtime::describe();
+        let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
+        format!("libtorch     {} in {folder}\nGPU          {}\n", torch.version, torch.cuda)
+    }
+}
+
+fn main() -> ExitCode {
+    // Before anything asks libtorch about CUDA: it caches the first answer.
+    runtime::init();
+    querist::train(&Torch)
+}

@@ -1,0 +1,106 @@
+//! The command line of Querist.
+//!
+//! Two executables share it. `querist` is what users call; it never loads libtorch, whose static initialisers alone
+//! take longer than most verbs. `querist-train` lies beside it and does the verbs that train; `querist` turns into it
+//! when it is asked for one of those.
+#![deny(missing_docs)]
+
+mod commands;
+mod config_file;
+mod exit;
+mod output;
+mod plugins;
+mod progress;
+mod run_folder;
+mod thumbnails;
+mod trainer;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use commands::{data, doctor, plugin, report, run, schema, select, study};
+pub use trainer::Trainer;
+
+/// Active learning with plugin strategies.
+#[derive(Debug, Parser)]
+#[command(name = "querist", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::RunArgs),
+    #[command(subcommand)]
+    Study(study::StudyCommand),
+    Report(report::ReportArgs),
+    Select(select::SelectArgs),
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    Schema(schema::SchemaArgs),
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Say what this program found on this machine, and what is missing.
+    #[command(after_help = "Example:\n  querist doctor")]
+    Doctor,
+    /// Compile one component; the sandbox calls this in a process of its own.
+    #[command(hide = true, name = plugins::COMPILE_VERB)]
+    Compile {
+        source: PathBuf,
+        target: PathBuf,
+    },
+    /// Say which libtorch is used; `doctor` asks this of `querist-train`.
+    #[command(hide = true, name = trainer::DESCRIBE_VERB)]
+    DescribeLibtorch,
+}
+
+/// The executable `querist`.
+pub fn front() -> ExitCode {
+    with_verb(|verb| match verb {
+        Verb::Run(_) => trainer::become_trainer(),
+        Verb::DescribeLibtorch => trainer::become_trainer(),
+        other => without_training(other),
+    })
+}
+
+/// The executable `querist-train`.
+pub fn train(trainer: &dyn Trainer) -> ExitCode {
+    with_verb(|verb| match verb {
+        Verb::Run(args) => run::main(args, trainer),
+        Verb::DescribeLibtorch => output::text(&trainer.describe()),
+        other => without_training(other),
+    })
+}
+
+fn without_training(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Study(command) => study::main(command),
+        Verb::Report(args) => report::main(args),
+        Verb::Select(args) => select::main(args),
+        Verb::Plugin(command) => plugin::main(command),
+        Verb::Schema(args) => schema::main(args),
+        Verb::Data(command) => data::main(command),
+        Verb::Doctor => doctor::main(),
+        Verb::Compile { source, target } => Ok(querist_loader::compile_file(source, target)?),
+        Verb::Run(_) | Verb::DescribeLibtorch => anyhow::bail!("this verb trains; `querist-train` does it"),
+    }
+}
+
+fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors: they go to standard output with code 0.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match work(&cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

@@ -1,0 +1,51 @@
+//! The executable that trains, and how to get to it.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use querist_core::config::RunConfig;
+use querist_core::{Dataset, LearnError, Learner, SampleId};
+
+/// The hidden verb that says which libtorch is used.
+pub const DESCRIBE_VERB: &str = "describe-libtorch";
+
+/// What only the training executable can do.
+pub trait Trainer {
+    /// A learner for a run.
+    ///
+    /// # Errors
+    /// If settings, data and machine do not fit each other.
+    fn learner(&self, dataset: &Dataset, pool: &[SampleId], config: &RunConfig)
+    -> Result<Box<dyn Learner>, LearnError>;
+
+    /// Lines about the libtorch in use.
+    fn describe(&self) -> String;
+}
+
+/// `querist-train`: beside this program, or in `../lib/querist`.
+pub fn program() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot find this program's own file")?.canonicalize()?;
+    let folder = this.parent().context("this program's own file has no folder")?;
+    let places = [folder.join("querist-train"), folder.join("../lib/querist/querist-train")];
+    places.iter().find(|path| path.is_file()).cloned().with_context(|| {
+        format!("`querist-train` is missing: it belongs beside {} or in {}", this.display(), places[1].display())
+    })
+}
+
+/// Goes on as `querist-train` with the same arguments; returns only if that fails.
+pub fn become_trainer() -> Result<()> {
+    let program = program()?;
+    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+    Err(error).with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// What `querist-train` says of its libtorch.
+pub fn describe() -> Result<String> {
+    let program = program()?;
+    let output = Command::new(&program).arg(DESCRIBE_VERB).output();
+    let output = output.with_context(|| format!("cannot start {}", program.display()))?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

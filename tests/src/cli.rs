@@ -1,0 +1,202 @@
+//! Starting the real program in a fresh folder, and reading what it says and leaves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::target;
+
+/// The built program, beside its plugins.
+pub fn program() -> PathBuf {
+    let program = target().join("querist");
+    assert!(program.is_file(), "{} is missing: run `cargo xtask build` first", program.display());
+    program
+}
+
+/// The packed plugins that break rules.
+pub fn misbehaving() -> PathBuf {
+    let folder = target().join("misbehaving");
+    assert!(folder.is_dir(), "{} is missing: run `cargo xtask build` first", folder.display());
+    folder
+}
+
+/// A small run on the built-in digits: four rounds, done in less than a second.
+pub const RUN: &str = r#"version = 1
+dataset = { name = "digits", test = 397 }
+model = { name = "mlp" }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
+strategy = { id = "badge" }
+compute = { threads = 1 }
+"#;
+
+/// A folder of its own in which the program is started.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Place {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().expect("there is room for a temporary folder") }
+    }
+
+    /// A folder with the run file `run.toml`.
+    pub fn with_run(text: &str) -> Self {
+        let place = Self::new();
+        place.write("run.toml", text);
+        place
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A path in the folder.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Writes a file, with the folders above it.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.at(name);
+        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("the folder is ours");
+        fs::write(&path, content).expect("the folder is ours");
+        path
+    }
+
+    /// A call of the program with nothing exported but where it may write. Compiled plugins are shared by all tests.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("HOME", self.path())
+            .env("QUERIST_CACHE", target().join("test-cache"))
+            .env("QUERIST_DATA", self.at("data"))
+            .env("OMP_WAIT_POLICY", "passive")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Calls the program and waits for its end.
+    pub fn call(&self, args: &[&str]) -> Said {
+        let output = self.command(args).output().expect("the program can be started");
+        self.said(&output)
+    }
+
+    /// Calls the program, which must succeed; gives its standard output.
+    pub fn good(&self, args: &[&str]) -> String {
+        let said = self.call(args);
+        assert_eq!(said.code, Some(0), "{args:?} failed:\n{}", said.err);
+        said.out
+    }
+
+    /// What a process said, with `DIR` for the folder.
+    pub fn said(&self, output: &Output) -> Said {
+        let folder = self.path().display().to_string();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder, "DIR");
+        Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+/// What the program said.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// Checks the exit code, an empty standard output, and that every part stands in the message.
+    #[track_caller]
+    pub fn fails(&self, code: i32, parts: &[&str]) -> &Self {
+        assert_eq!(self.code, Some(code), "{}", self.err);
+        assert_eq!(self.out, "", "a failure prints no data");
+        for part in parts {
+            assert!(self.err.contains(part), "`{part}` is missing in:\n{}", self.err);
+        }
+        self
+    }
+}
+
+/// Every file of a run folder that is the same whenever the run is done again: clock times are taken out of the
+/// records, and the digests of files that hold clock times out of the digests.
+pub fn lasting(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    collect(folder, folder, &mut files);
+    files
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("a run folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(root, &path, files);
+            continue;
+        }
+        let name = path.strip_prefix(root).expect("it is below").display().to_string();
+        let bytes = fs::read(&path).expect("a file");
+        let bytes = match path.file_name().and_then(|name| name.to_str()) {
+            Some("record.json") => without_seconds(&bytes),
+            Some("rounds.jsonl") => bytes.split_inclusive(|&b| b == b'\n').flat_map(without_seconds).collect(),
+            Some("epochs.csv") => without_last_column(&bytes),
+            Some("digests.json") => {
+                let mut digests: Value = serde_json::from_slice(&bytes).expect("digests");
+                let digests = digests.as_object_mut().expect("digests");
+                digests.retain(|name, _| name != "record.json" && name != "epochs.csv");
+                serde_json::to_vec(digests).expect("JSON")
+            }
+            _ => bytes,
+        };
+        files.insert(name, bytes);
+    }
+}
+
+fn without_seconds(line: &[u8]) -> Vec<u8> {
+    let mut record: Value = serde_json::from_slice(line).expect("a record");
+    assert!(record.as_object_mut().expect("a record").remove("seconds").is_some(), "a record has seconds");
+    serde_json::to_vec(&record).expect("JSON")
+}
+
+fn without_last_column(csv: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(csv);
+    assert!(text.starts_with("epoch,loss,accuracy,lr,seconds\n"), "{text}");
+    text.lines().map(|line| line.rsplit_once(',').expect("columns").0.to_owned() + "\n").collect::<String>().into()
+}
+
+/// Compares two run folders file by file, and names those that differ.
+#[track_caller]
+pub fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8>>) {
+    let names: Vec<_> = left.keys().collect();
+    assert_eq!(names, right.keys().collect::<Vec<_>>(), "the folders hold other files");
+    let differ: Vec<_> = left.iter().filter(|(name, bytes)| right[*name] != **bytes).map(|(name, _)| name).collect();
+    assert!(differ.is_empty(), "these files differ: {differ:?}");
+}
+
+/// The records of a run, one a round, as `rounds.jsonl` has them.
+pub fn records(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("rounds.jsonl")).expect("a run folder");
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+/// A JSON file.
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("the file is JSON")
+}

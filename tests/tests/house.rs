@@ -1,0 +1,179 @@
+//! The arrows of the house, and what may be named where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use querist_tests::{target, workspace};
+use serde_json::Value;
+
+/// What each crate of the house may depend on, besides crates from outside.
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("querist-protocol", &[]),
+    ("querist-core", &["querist-protocol"]),
+    ("querist-data", &["querist-protocol", "querist-core"]),
+    ("querist-kernels", &["querist-protocol", "querist-core"]),
+    ("querist-torchx", &[]),
+    ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
+    ("querist-loader", &["querist-protocol", "querist-core", "querist-kernels"]),
+    ("querist-report", &["querist-protocol", "querist-core"]),
+    (
+        "querist",
+        &[
+            "querist-protocol",
+            "querist-core",
+            "querist-data",
+            "querist-kernels",
+            "querist-torchx",
+            "querist-learn",
+            "querist-loader",
+            "querist-report",
+        ],
+    ),
+    ("querist-sdk", &["querist-protocol"]),
+    ("misbehaving", &["querist-protocol", "querist-sdk"]),
+];
+
+/// Crates that may see everything.
+const SEE_ALL: [&str; 3] = ["querist-testkit", "querist-tests", "xtask"];
+
+/// Crates from outside that only some rooms may use.
+const ROOMS: [(&str, &[&str]); 4] = [
+    ("tch", &["querist-torchx", "querist-learn"]),
+    ("torch-sys", &["querist-torchx", "querist-learn"]),
+    ("wasmtime", &["querist-loader"]),
+    ("libloading", &["querist-loader", "querist-torchx"]),
+];
+
+fn metadata() -> Value {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("metadata are JSON")
+}
+
+/// Normal dependencies of every member.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = metadata();
+    let text = |value: &Value| value.as_str().expect("a name").to_owned();
+    let of = |package: &Value| {
+        let all = package["dependencies"].as_array().expect("a list");
+        all.iter().filter(|d| d["kind"].is_null()).map(|d| text(&d["name"])).collect()
+    };
+    metadata["packages"].as_array().expect("a list").iter().map(|p| (text(&p["name"]), of(p))).collect()
+}
+
+#[test]
+fn only_the_drawn_arrows_exist() {
+    let dependencies = dependencies();
+    let members: BTreeSet<&String> = dependencies.keys().collect();
+    let arrows = BTreeMap::from(ARROWS);
+    let plugin = |name: &str| name.starts_with("strategy-");
+    let mut wrong = Vec::new();
+    for (from, all) in &dependencies {
+        if SEE_ALL.contains(&from.as_str()) {
+            continue;
+        }
+        let allowed = match arrows.get(from.as_str()) {
+            Some(allowed) => *allowed,
+            None if plugin(from) => &["querist-protocol", "querist-sdk"],
+            None => panic!("`{from}` has no place in the house: draw its arrows here and in the design"),
+        };
+        let inner = all.iter().filter(|to| members.contains(to));
+        wrong.extend(inner.filter(|to| !allowed.contains(&to.as_str())).map(|to| format!("{from} -> {to}")));
+    }
+    assert!(wrong.is_empty(), "arrows that are not drawn: {wrong:?}");
+    for (name, _) in ARROWS {
+        assert!(dependencies.contains_key(name), "`{name}` is gone: take it out of the arrows");
+    }
+}
+
+#[test]
+fn nothing_but_tests_depends_on_a_plugin() {
+    for (from, all) in dependencies() {
+        let plugin = all.iter().find(|to| to.starts_with("strategy-") || *to == "misbehaving");
+        assert!(plugin.is_none() || from == "querist-tests", "{from} -> {plugin:?}");
+    }
+}
+
+#[test]
+fn rooms_keep_their_tools() {
+    for (from, all) in dependencies() {
+        for (tool, rooms) in ROOMS {
+            assert!(!all.contains(tool) || rooms.contains(&from.as_str()), "{from} -> {tool}");
+        }
+    }
+}
+
+/// Every `.rs` file below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Ids of all strategies, from the manifests of the packed plugins.
+fn ids() -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(target().join("plugins")).expect("run `cargo xtask build` first") {
+        let manifest = fs::read_to_string(entry.unwrap().path().join("plugin.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        for strategy in manifest["strategy"].as_array().unwrap() {
+            ids.insert(strategy["id"].as_str().unwrap().to_owned());
+        }
+    }
+    ids
+}
+
+/// The code of a file: no comments, nothing from `#[cfg(test)]` on, and no examples of help texts.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut code = String::new();
+    let mut example = false;
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        example |= trimmed.contains("after_help");
+        if !example && !trimmed.starts_with("//") {
+            code += line.split(" // ").next().unwrap_or_default();
+            code.push('\n');
+        }
+        example &= !(trimmed.ends_with(")]") || trimmed.ends_with("\","));
+    }
+    code
+}
+
+/// The one name that stands in the host: differences are reported against the field's common baseline.
+const BASELINE: [(&str, &str); 1] = [("host/report/src/report.rs", "random")];
+
+#[test]
+fn no_strategy_is_named_in_the_host() {
+    let ids = ids();
+    assert!(ids.contains("badge") && ids.len() >= 8, "{ids:?}");
+    let mut files = Vec::new();
+    sources(&workspace().join("host"), &mut files);
+    // Tests, benches and examples may name whom they like.
+    files.retain(|path| path.components().any(|part| part.as_os_str() == "src") && !path.ends_with("tests.rs"));
+    assert!(files.len() > 50, "{} files", files.len());
+    let mut named = Vec::new();
+    for path in &files {
+        let code = code(&fs::read_to_string(path).unwrap());
+        let file = path.strip_prefix(workspace()).unwrap().display().to_string();
+        for id in &ids {
+            // As a literal: the whole of a string.
+            let literal = format!("\"{id}\"");
+            if code.contains(&literal) && !BASELINE.contains(&(file.as_str(), id.as_str())) {
+                named.push(format!("{file}: {id}"));
+            }
+        }
+    }
+    assert!(named.is_empty(), "strategies named in the host: {named:#?}");
+}

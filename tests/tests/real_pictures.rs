@@ -1,0 +1,90 @@
+//! Real pictures, where they are: `$QUERIST_TEST_DATA`, else `shared/data` beside the workspace.
+
+use std::path::PathBuf;
+
+use querist_tests::cli::{Place, records};
+use querist_tests::workspace;
+
+fn real(name: &str) -> Option<PathBuf> {
+    let beside = || workspace().join("../shared/data");
+    let path = std::env::var_os("QUERIST_TEST_DATA").map_or_else(beside, PathBuf::from).join(name);
+    if path.exists() {
+        return Some(path.canonicalize().expect("it exists"));
+    }
+    eprintln!("skipped: no {}; set QUERIST_TEST_DATA to the folder that holds `{name}`", path.display());
+    None
+}
+
+/// Runs three strategies for two queries each and gives the last accuracies.
+fn learn(place: &Place, strategies: &[&str]) -> Vec<f64> {
+    let mut last = Vec::new();
+    let mut first = Vec::new();
+    for id in strategies {
+        let set = format!("strategy.id={id}");
+        place.good(&["run", "run.toml", "--out", id, "--set", &set]);
+        let lines = records(&place.at(id));
+        assert_eq!(lines.len(), 3, "{id}");
+        for line in &lines[..2] {
+            assert_eq!(line["acquired"].as_array().map(Vec::len), Some(20), "{id}");
+        }
+        first.push(lines[0]["metrics"].clone());
+        last.push(lines[2]["metrics"]["accuracy"].as_f64().expect("a number"));
+    }
+    assert!(first.iter().all(|metrics| *metrics == first[0]), "the strategies did not start from the same model");
+    eprintln!("{strategies:?}: {last:.3?}");
+    last
+}
+
+const STRATEGIES: [&str; 3] = ["random", "badge", "k-center-greedy"];
+
+#[test]
+fn lenet_learns_mnist() {
+    let Some(path) = real("mnist") else { return };
+    let place = Place::with_run(&format!(
+        r#"version = 1
+dataset = {{ name = "mnist", path = {path:?} }}
+model = {{ name = "lenet" }}
+recipe = {{ optimiser = "adam", lr = 0.002, epochs = 40, minibatch = 16 }}
+budget = {{ initial = 20, per_class = true, batch = 20, rounds = 2 }}
+strategy = {{ id = "random" }}
+compute = {{ threads = 2 }}
+"#
+    ));
+    // Sixty labels tell ten digits apart far better than chance.
+    for accuracy in learn(&place, &STRATEGIES) {
+        assert!(accuracy > 0.5, "{accuracy}");
+    }
+}
+
+fn cifar(path: &std::path::Path, model: &str, epochs: usize) -> String {
+    format!(
+        r#"version = 1
+dataset = {{ name = "cifar10", path = {path:?} }}
+model = {{ name = "{model}" }}
+recipe = {{ optimiser = "adam", lr = 0.001, epochs = {epochs}, minibatch = 16, augment = ["flip"] }}
+budget = {{ initial = 20, per_class = true, batch = 20, rounds = 2 }}
+strategy = {{ id = "random" }}
+compute = {{ threads = 2 }}
+"#
+    )
+}
+
+#[test]
+fn cnn_learns_cifar10() {
+    let Some(path) = real("cifar10-jpeg") else { return };
+    let place = Place::with_run(&cifar(&path, "cnn", 30));
+    // Sixty labels are few for ten kinds of things: better than one in ten, and no more is asked.
+    for accuracy in learn(&place, &STRATEGIES) {
+        assert!(accuracy > 0.12, "{accuracy}");
+    }
+}
+
+#[test]
+#[ignore = "takes many minutes on a CPU: a deep network over 60,000 pictures"]
+fn resnet18_learns_cifar10() {
+    let Some(path) = real("cifar10-jpeg") else { return };
+    let place = Place::with_run(&cifar(&path, "resnet18", 20));
+    for accuracy in learn(&place, &["random", "badge"]) {
+        assert!(accuracy > 0.12, "{accuracy}");
+    }
+}

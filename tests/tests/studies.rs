@@ -1,0 +1,276 @@
+//! Studies, their reports, and the verbs around them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use querist_tests::cli::{Place, assert_same, json, lasting, records};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+const STUDY: &str = r#"version = 1
+seeds = [0, 1]
+dataset = { name = "digits", test = 397 }
+model = { name = "mlp" }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 8, minibatch = 32 }
+budget = { initial = 20, batch = 10, rounds = 2 }
+compute = { threads = 1 }
+strategies = [
+  { id = "random" },
+  { id = "badge", label = "badge.u", params = { first = "uniform" } },
+]
+"#;
+
+const RUNS: [&str; 4] = ["random/seed-0", "random/seed-1", "badge.u/seed-0", "badge.u/seed-1"];
+
+fn runs(place: &Place, study: &str) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
+    RUNS.iter().map(|run| ((*run).to_owned(), lasting(&place.at(study).join(run)))).collect()
+}
+
+#[test]
+fn a_study_is_done_once_and_jobs_change_nothing() {
+    let place = Place::new();
+    place.write("study.toml", STUDY);
+    let said = place.call(&["study", "run", "study.toml", "--out", "one", "--format", "json"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("study one: 4 runs, 0 of them finished already"), "{}", said.err);
+    serde_json::from_str::<Value>(&said.out).unwrap();
+    let one = runs(&place, "one");
+    let header = json(&place.at("one/badge.u/seed-1/header.json"));
+    assert_eq!(header["params"]["first"], json!("uniform"));
+    // All strategies of a seed start alike, other seeds do not.
+    let start = |run: &str| one[run]["initial.csv"].clone();
+    assert_eq!(start("random/seed-0"), start("badge.u/seed-0"));
+    assert_ne!(start("random/seed-0"), start("random/seed-1"));
+
+    let again = place.call(&["study", "run", "study.toml", "--out", "one"]);
+    assert_eq!(again.code, Some(0), "{}", again.err);
+    assert_eq!(again.err, "study one: 4 runs, 4 of them finished already\n");
+    assert_eq!(runs(&place, "one"), one);
+
+    place.good(&["study", "run", "study.toml", "--out", "two", "--jobs", "2"]);
+    for (run, files) in runs(&place, "two") {
+        assert_same(&one[&run], &files);
+    }
+    // A run by itself is the run of the study.
+    place.good(&["run", "one/files/badge.u-s1.toml", "--out", "alone"]);
+    assert_same(&one["badge.u/seed-1"], &lasting(&place.at("alone")));
+
+    place
+        .call(&["study", "run", "study.toml", "--out", "one", "--set", "recipe.epochs=9"])
+        .fails(1, &["one holds runs of another study: its `random/seed-0` has another config", "hint: "]);
+    assert_eq!(runs(&place, "one"), one);
+}
+
+/// The process that does the run of `file`.
+fn child_of(file: &str) -> Option<i32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(|pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|&b| b == 0).any(|argument| argument == file.as_bytes())
+    })
+}
+
+#[test]
+fn a_study_goes_on_after_one_of_its_runs_was_killed() {
+    let place = Place::new();
+    let slow = STUDY.replace("epochs = 8", "epochs = 400");
+    place.write("study.toml", &slow);
+    let out = place.at("study").display().to_string();
+    let args = ["study", "run", "study.toml", "--out", &out];
+    let process = place.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let file = format!("{out}/files/badge.u-s0.toml");
+    let clock = Instant::now();
+    let child = loop {
+        if let Some(child) = child_of(&file) {
+            break child;
+        }
+        assert!(clock.elapsed() < Duration::from_secs(60), "the run was never started");
+        sleep(Duration::from_millis(1));
+    };
+    while !place.at("study/badge.u/seed-0/rounds/0000").is_dir() {
+        assert!(clock.elapsed() < Duration::from_secs(60), "the run does nothing");
+        sleep(Duration::from_millis(1));
+    }
+    kill_process(Pid::from_raw(child).unwrap(), Signal::KILL).unwrap();
+    let said = place.said(&process.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("1 of 4 runs did not finish: badge.u/seed-0\nhint: "), "{}", said.err);
+    assert!(records(&place.at("study/badge.u/seed-0")).len() < 3);
+    assert!(said.out.is_empty() || said.out.contains("badge.u"));
+
+    let again = place.call(&args);
+    assert_eq!(again.code, Some(0), "{}", again.err);
+    assert!(again.err.contains("4 runs, 3 of them finished already"), "{}", again.err);
+    place.good(&["run", "study/files/badge.u-s0.toml", "--out", "alone"]);
+    assert_same(&lasting(&place.at("alone")), &lasting(&place.at("study/badge.u/seed-0")));
+}
+
+/// Pictures of two classes, told apart by where they are bright.
+fn class_folders(place: &Place, names: [&str; 2]) {
+    for (class, name) in names.iter().enumerate() {
+        let folder = place.at("pictures").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for i in 0..40 {
+            let picture = image::GrayImage::from_fn(8, 8, |x, y| {
+                let bright = (y / 4) as usize == class;
+                image::Luma([if bright { 200 } else { 20 } + ((i * 7 + x * 5 + y * 3) % 50) as u8])
+            });
+            picture.save(folder.join(format!("{i:02}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_page_loads_nothing_and_lets_no_name_in_as_markup() {
+    let place = Place::new();
+    class_folders(&place, ["<b>x", "\" onload=\"alert(1)"]);
+    place.write("run.toml", PICTURES);
+    place.good(&["run", "run.toml", "--out", "runs/r"]);
+    place.good(&["report", "runs", "--html", "page.html"]);
+    let page = fs::read_to_string(place.at("page.html")).unwrap();
+    assert!(page.contains("&lt;b&gt;x"), "the class is not shown");
+    assert!(!page.contains("<b>x") && !page.contains("\" onload=\""), "a class became markup");
+    let lower = page.to_lowercase();
+    for loads in ["src=\"http", "href=\"http", "src='http", "src=\"//", "@import", "url(http", "<link", "<iframe", "fetch("] {
+        assert!(!lower.contains(loads), "the page has `{loads}`");
+    }
+    assert!(lower.contains("data:image/png;base64,"), "the queried pictures are missing");
+    assert!(page.contains("<svg"), "the curve is missing");
+}
+
+const PICTURES: &str = r#"version = 1
+dataset = { name = "folder", path = "pictures", test = 20 }
+model = { name = "mlp" }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 4 }
+budget = { initial = 4, per_class = true, batch = 5, rounds = 2 }
+strategy = { id = "margin" }
+compute = { threads = 1 }
+"#;
+
+#[test]
+fn an_unfinished_run_is_reported_as_such() {
+    let place = Place::new();
+    place.write("study.toml", STUDY);
+    place.good(&["study", "run", "study.toml", "--out", "s"]);
+    fs::remove_dir_all(place.at("s/badge.u/seed-1/rounds/0002")).unwrap();
+    let said = place.call(&["report", "s"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let text = said.out + &said.err;
+    assert!(text.contains("badge.u") && text.contains("2 of 3"), "{text}");
+}
+
+#[test]
+fn datasets_are_listed_and_checked() {
+    let place = Place::new();
+    let list = place.good(&["data", "list"]);
+    for name in ["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "folder"] {
+        assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is missing in\n{list}");
+    }
+    assert!(list.contains("missing; `querist data fetch mnist`"), "{list}");
+    let rows: Vec<Value> = serde_json::from_str(&place.good(&["data", "list", "--format", "json"])).unwrap();
+    let digits = rows.iter().find(|row| row["name"] == "digits").unwrap();
+    assert_eq!((&digits["train"], &digits["classes"], &digits["present"]), (&json!(1797), &json!(10), &json!(true)));
+    let checked = place.good(&["data", "check", "digits"]);
+    assert!(checked.starts_with("digits  readable, digest "), "{checked}");
+    let said = place.call(&["data", "check", "mnist"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.contains("missing") && said.err.contains("querist data fetch mnist"), "{}{}", said.out, said.err);
+}
+
+/// A server on this machine that gives every request the same answer; returns its address.
+fn server(status: &'static str, body: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let request = BufReader::new(stream.try_clone().unwrap());
+            // The request ends with an empty line.
+            request.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        }
+    });
+    address
+}
+
+#[test]
+fn downloads_that_are_not_the_published_files_are_refused() {
+    let place = Place::new();
+    for (status, body, said) in [
+        ("200 OK", &b"not the published file"[..], "22"),
+        ("404 Not Found", b"", "404"),
+        ("500 Internal Server Error", b"", "500"),
+    ] {
+        let mirror = server(status, body);
+        let answer = place.call(&["data", "fetch", "mnist", "--mirror", &mirror]);
+        answer.fails(1, &["train-images-idx3-ubyte.gz", "could not be downloaded", &mirror, said]);
+        assert!(!place.at("data/mnist/train-images-idx3-ubyte.gz").exists(), "a wrong file was kept");
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mirror = format!("http://{closed}");
+    place.call(&["data", "fetch", "mnist", "--mirror", &mirror]).fails(1, &["could not be downloaded", "refused"]);
+}
+
+#[test]
+fn schemas_describe_every_key() {
+    let place = Place::new();
+    for args in [&["schema", "run"][..], &["schema", "study"], &["schema", "strategy", "badge"]] {
+        let schema: Value = serde_json::from_str(&place.good(args)).unwrap();
+        assert_eq!(schema["additionalProperties"], json!(false), "{args:?}");
+        let properties = schema["properties"].as_object().unwrap();
+        assert!(!properties.is_empty());
+        for (name, property) in properties {
+            assert!(property["description"].is_string(), "{args:?}: `{name}` is not described");
+        }
+    }
+    let badge: Value = serde_json::from_str(&place.good(&["schema", "strategy", "badge"])).unwrap();
+    assert_eq!(badge["properties"]["include_bias"]["default"], json!(false));
+}
+
+#[test]
+fn the_doctor_finds_this_place() {
+    let place = Place::new();
+    let text = place.good(&["doctor"]).replace(&place.path().display().to_string(), "DIR");
+    assert!(text.contains("datasets     DIR/data\n"), "{text}");
+    assert!(text.contains("plugins      8 strategies in 5 packages\n"), "{text}");
+    assert!(text.contains("libtorch     2.") && !text.contains("PROBLEM"), "{text}");
+}
+
+#[test]
+fn help_fits_a_screen_and_shows_an_example() {
+    let place = Place::new();
+    let leaves: [&[&str]; 11] = [
+        &["run"],
+        &["study", "run"],
+        &["report"],
+        &["select"],
+        &["plugin", "list"],
+        &["plugin", "show"],
+        &["plugin", "pack"],
+        &["schema"],
+        &["data", "list"],
+        &["data", "check"],
+        &["data", "fetch"],
+    ];
+    for verb in leaves {
+        for help in ["-h", "--help"] {
+            let text = place.good(&[verb, &[help]].concat());
+            let lines = text.lines().count();
+            assert!(lines <= 40, "{verb:?} {help} has {lines} lines:\n{text}");
+            let line = text.lines().find(|line| line.contains("querist ") && line.starts_with("  "));
+            assert!(text.contains("Example:\n") && line.is_some(), "{verb:?} {help} shows no example:\n{text}");
+            let wide = text.lines().find(|line| line.chars().count() > 100);
+            assert!(wide.is_none(), "{verb:?} {help}: {wide:?}");
+        }
+    }
+    let all = place.good(&["--help"]);
+    for verb in ["run", "study", "report", "select", "plugin", "schema", "data", "doctor"] {
+        assert!(all.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb} is not listed:\n{all}");
+    }
+    assert!(!all.contains("compile-component"), "a hidden verb is listed");
+}
