@@ -117,7 +117,8 @@ fn kill_often(kills: usize, seed: u64) {
             between += 1;
         }
         assert_same(&whole.files, &lasting(&run));
-        let beside: Vec<_> = fs::read_dir(run.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let beside: Vec<_> =
+            fs::read_dir(run.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(beside, ["r"], "something was left behind");
         ends += 1;
     }
@@ -236,7 +237,10 @@ fn a_full_disk_stops_the_run_between_rounds() {
     };
     let args = ["run", "run.toml", "--out", "disk/r"];
     let said = place.call(&args);
-    said.fails(1, &["cannot be saved in disk/r/rounds; rounds before it are safe", "No space left on device", "--resume"]);
+    said.fails(
+        1,
+        &["cannot be saved in disk/r/rounds; rounds before it are safe", "No space left on device", "--resume"],
+    );
     let run = place.at("disk/r");
     let kept = lasting(&run);
     let done = fs::read_dir(run.join("rounds")).unwrap().count();
@@ -261,7 +265,8 @@ fn a_limit_on_file_sizes_stops_the_run_between_rounds() {
     let place = Place::with_run(RUN);
     place.good(&["run", "run.toml", "--out", "whole"]);
     // The model of a round is larger than 50 KiB; the shell counts blocks of 512 or of 1024 bytes.
-    let line = format!("trap '' XFSZ; ulimit -f 50; exec {} run run.toml --out r", querist_tests::cli::program().display());
+    let line =
+        format!("trap '' XFSZ; ulimit -f 50; exec {} run run.toml --out r", querist_tests::cli::program().display());
     let mut shell = Command::new("/bin/sh");
     let like = place.command(&[]);
     shell.args(["-c", &line]).current_dir(place.path()).env_clear();

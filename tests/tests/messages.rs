@@ -80,7 +80,9 @@ dropout = 1.5
 
 #[test]
 fn a_file_that_is_no_toml() {
-    run_refused("version = 1\ndataset = { name = \"digits\"\nmodel = 3\n", &expect![[r#"
+    run_refused(
+        "version = 1\ndataset = { name = \"digits\"\nmodel = 3\n",
+        &expect![[r#"
           x run.toml: not valid TOML
            ,-[run.toml:3:1]
          2 | dataset = { name = "digits"
@@ -88,8 +90,11 @@ fn a_file_that_is_no_toml() {
            : ^
            : `-- missing comma between key-value pairs, expected `,`
            `----
-    "#]]);
-    run_refused("version = 1\nversion = 1\n", &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        "version = 1\nversion = 1\n",
+        &expect![[r#"
           x run.toml: not valid TOML
            ,-[run.toml:2:1]
          1 | version = 1
@@ -97,24 +102,34 @@ fn a_file_that_is_no_toml() {
            : ^^^|^^^
            :    `-- duplicate key
            `----
-    "#]]);
-    run_refused("", &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        "",
+        &expect![[r#"
           x run.toml: 4 problems
           help: the file: "budget" is a required property
                 the file: "dataset" is a required property
                 the file: "strategy" is a required property
                 the file: "version" is a required property
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn unknown_strategies_and_wrong_parameters() {
-    run_refused(&RUN.replace("badge", "bagde"), &expect![[r#"
+    run_refused(
+        &RUN.replace("badge", "bagde"),
+        &expect![[r#"
         error: no strategy is called `bagde`; did you mean `badge`?
-    "#]]);
-    run_refused(&RUN.replace("badge", "zzz"), &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        &RUN.replace("badge", "zzz"),
+        &expect![[r#"
         error: no strategy is called `zzz`; `querist plugin list` shows all
-    "#]]);
+    "#]],
+    );
     run_refused(
         &RUN.replace(
             "strategy = { id = \"badge\" }",
@@ -143,23 +158,35 @@ fn unknown_strategies_and_wrong_parameters() {
 
 #[test]
 fn budgets_that_do_not_fit() {
-    run_refused(&RUN.replace("rounds = 3", "rounds = 300"), &expect![[r#"
+    run_refused(
+        &RUN.replace("rounds = 3", "rounds = 300"),
+        &expect![[r#"
         error: budget: initial set and batches add up to 3020, but the pool holds 1400 samples
-    "#]]);
-    run_refused(&RUN.replace(", rounds = 3", ""), &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        &RUN.replace(", rounds = 3", ""),
+        &expect![[r#"
         error: budget: `rounds` is missing; only a list of batches can do without it
-    "#]]);
-    run_refused(&RUN.replace("batch = 10", "batch = [10, 0, 10]"), &expect![[r#"
+    "#]],
+    );
+    run_refused(
+        &RUN.replace("batch = 10", "batch = [10, 0, 10]"),
+        &expect![[r#"
         error: budget: a batch of 0 samples asks for nothing
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn datasets_that_are_not_there() {
     let data = |entry: &str| RUN.replace("dataset = { name = \"digits\", test = 397 }", entry);
-    run_refused(&data("dataset = { name = \"mnits\" }"), &expect![[r#"
+    run_refused(
+        &data("dataset = { name = \"mnits\" }"),
+        &expect![[r#"
         error: no dataset is called `mnits`; did you mean `mnist`?; the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
-    "#]]);
+    "#]],
+    );
     run_refused(&RUN.replace(", test = 397", ""), &expect![[""]]);
     let place = Place::with_run(&data("dataset = { name = \"mnist\" }"));
     refused(&place, &["run", "run.toml"], 1, &expect![[""]]);
@@ -169,8 +196,7 @@ fn datasets_that_are_not_there() {
 
 #[test]
 fn a_truncated_dataset_file() {
-    let place =
-        Place::with_run(&RUN.replace("\"digits\", test = 397", "\"mnist\", path = \"mnist\""));
+    let place = Place::with_run(&RUN.replace("\"digits\", test = 397", "\"mnist\", path = \"mnist\""));
     let idx = |magic: u8, sizes: &[u32]| {
         let mut bytes = vec![0, 0, 8, magic];
         sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
@@ -183,9 +209,14 @@ fn a_truncated_dataset_file() {
         place.write(&format!("mnist/{stem}"), idx(1, &[10]));
     }
     place.write("mnist/t10k-images-idx3-ubyte", idx(3, &[1, 28, 28]));
-    refused(&place, &["run", "run.toml"], 1, &expect![[r#"
+    refused(
+        &place,
+        &["run", "run.toml"],
+        1,
+        &expect![[r#"
         error: mnist/train-images-idx3-ubyte, byte 16: the header claims 47040000 bytes of images; expected at most the 1016 that a file of this size can hold
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -195,7 +226,11 @@ fn a_device_that_is_not_there() {
     // What there is instead depends on the machine.
     said.fails(1, &["error: compute.device is `cuda:99`, but"]);
     assert!(!place.at("runs").exists(), "a run was begun");
-    refused(&place, &["run", "run.toml", "--device", "gpu"], 2, &expect![[r#"
+    refused(
+        &place,
+        &["run", "run.toml", "--device", "gpu"],
+        2,
+        &expect![[r#"
           x run.toml: 1 problem
            ,-[run.toml:7:1]
          6 | strategy = { id = "badge" }
@@ -203,16 +238,20 @@ fn a_device_that_is_not_there() {
            : ^^^|^^^
            :    `-- "gpu" does not match "^(cpu|cuda:[0-9]{1,3})$"
            `----
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn wrong_overrides() {
     let place = Place::with_run(RUN);
     let refused = |set: &str, expected: Expect| refused(&place, &["run", "run.toml", "--set", set], 2, &expected);
-    refused("budget", expect![[r#"
+    refused(
+        "budget",
+        expect![[r#"
         error: `--set budget`: write key=value, such as budget.batch=100
-    "#]]);
+    "#]],
+    );
     refused("budget..batch=1", expect![[""]]);
     refused("budget.batch.x=1", expect![[""]]);
     refused("budget.batch=-1", expect![[""]]);
@@ -223,10 +262,15 @@ fn wrong_overrides() {
 #[test]
 fn wrong_calls() {
     let place = Place::new();
-    refused(&place, &["run", "nowhere.toml"], 2, &expect![[r#"
+    refused(
+        &place,
+        &["run", "nowhere.toml"],
+        2,
+        &expect![[r#"
         error: cannot read nowhere.toml
           caused by: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
     refused(&place, &["report", "nowhere"], 1, &expect![[""]]);
     refused(&place, &["report", "."], 2, &expect![[""]]);
     refused(&place, &["plugin", "show", "bagde"], 2, &expect![[""]]);
@@ -265,9 +309,10 @@ fn every_problem_of_a_study_file_at_once() {
         "#]],
     );
     study_refused(
-        &STUDY
-            .replace("[0, 1]", "[0, 1, 0]")
-            .replace("{ id = \"badge\" }", "{ id = \"random\" },\n  { id = \"kmean\" },\n  { id = \"badge\", params = { first = 1 } }"),
+        &STUDY.replace("[0, 1]", "[0, 1, 0]").replace(
+            "{ id = \"badge\" }",
+            "{ id = \"random\" },\n  { id = \"kmean\" },\n  { id = \"badge\", params = { first = 1 } }",
+        ),
         &expect![[r#"
               x study.toml: 4 problems
                ,-[study.toml:2:16]
@@ -292,7 +337,9 @@ fn every_problem_of_a_study_file_at_once() {
                 `----
         "#]],
     );
-    study_refused(&STUDY.replace("seeds = [0, 1]", "seeds = []").replace("budget", "bugdet"), &expect![[r#"
+    study_refused(
+        &STUDY.replace("seeds = [0, 1]", "seeds = []").replace("budget", "bugdet"),
+        &expect![[r#"
           x study.toml: 3 problems
            ,-[study.toml:2:9]
          1 | version = 1
@@ -310,7 +357,8 @@ fn every_problem_of_a_study_file_at_once() {
            `----
           help: the file: "budget" is a required property
                 bugdet: did you mean `budget`?
-    "#]]);
+    "#]],
+    );
 }
 
 /// A package folder whose files are changed copies of a good package's.
@@ -331,6 +379,16 @@ fn edited(file: &'static str, from: &'static str, to: &'static str) -> impl Fn(&
         assert!(text.contains(from), "{file} has no {from}:\n{text}");
         text.replace(from, to).into_bytes()
     }
+}
+
+/// A packed artifact with other words of the same length in the manifest that it carries.
+fn within(artifact: &str, from: &str, to: &str) -> Vec<u8> {
+    let path = if artifact.starts_with("misbehaving") { target() } else { target().join("plugins") }.join(artifact);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(from.len()).rposition(|window| window == from.as_bytes());
+    let at = at.unwrap_or_else(|| panic!("{} does not carry {from}", path.display()));
+    bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+    bytes
 }
 
 fn broken_packages(place: &Place) {
@@ -358,6 +416,9 @@ fn broken_packages(place: &Place) {
     package(place, "unknown-key", edited("plugin.toml", "manifest = 1", "manifest = 1\nposix = true"));
     package(place, "newer", edited("plugin.toml", "manifest = 1", "manifest = 2"));
     package(place, "native", edited("plugin.toml", "kind = \"wasm\"", "kind = \"native\""));
+    place.write("broken/bare-file.wasm", within("random/random.wasm", r#""api":"0.1""#, r#""api":"9.7""#));
+    let needs = within("badge/badge.wasm", r#""needs":["logits","#, r#""needs":["labels","#);
+    place.write("broken/bare-needs.wasm", needs);
 }
 
 #[test]
@@ -365,7 +426,11 @@ fn broken_packages_are_listed_with_their_reasons() {
     let place = Place::new();
     broken_packages(&place);
     let list = place.good(&["plugin", "list", "--plugin-dir", "broken"]);
-    let refusals: String = list.lines().filter(|line| line.starts_with("refused ")).map(|line| format!("{line}\n")).collect();
+    let refusals: String =
+        list.lines().filter(|line| line.starts_with("refused ")).map(|line| format!("{line}\n")).collect();
+    // Half of the artifact is as long as the compiler made it.
+    let cut = fs::metadata(place.at("broken/truncated/random.wasm")).unwrap().len();
+    let shown = refusals.replace(&format!("{cut:#x}"), "HALF");
     expect![[r#"
         refused broken/absolute: plugin.toml names the file `/etc/passwd`; a package's files lie in its own folder
         refused broken/bare: the component carries no manifest: make a package of it with `querist plugin pack`
@@ -381,7 +446,8 @@ fn broken_packages_are_listed_with_their_reasons() {
         refused broken/truncated: not a WebAssembly component: unexpected end-of-file (at offset 0x18812)
         refused broken/unknown-key: plugin.toml: TOML parse error at line 2, column 1   | 2 | posix = true   | ^^^^^ unknown field `posix`, expected one of `manifest`, `package`, `version`, `kind`, `api`, `artifact`, `strategy` 
         refused broken/wasi: imports wasi:cli/environment@0.2.0, but a sandboxed strategy may import only querist:strategy/*: build it for the target wasm32-unknown-unknown, without WASI (componentize-py: --stub-wasi)
-    "#]].assert_eq(&refusals);
+    "#]]
+    .assert_eq(&shown);
     let good = list.lines().filter(|line| line.contains("  wasm  built-in  ")).count();
     assert_eq!(good, 8, "{list}");
 
@@ -390,7 +456,8 @@ fn broken_packages_are_listed_with_their_reasons() {
     let refused: Vec<&Value> = rows.iter().filter(|row| row["status"] == "refused").collect();
     assert_eq!(refused.len(), fs::read_dir(place.at("broken")).unwrap().count());
     for (row, line) in refused.iter().zip(refusals.lines()) {
-        let reason: String = row["reason"].as_str().unwrap().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let reason: String =
+            row["reason"].as_str().unwrap().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         assert!(line.ends_with(&reason) && !reason.is_empty(), "{line}: {reason}");
         assert!(line.contains(row["package"].as_str().unwrap()));
     }
@@ -407,15 +474,15 @@ fn broken_packages_are_listed_with_their_reasons() {
 fn nothing_shadows_a_built_in() {
     let place = Place::new();
     // The misbehaving package under the name of a built-in one: its manifest inside names it, so it is edited there.
-    let artifact = fs::read(misbehaving().join("misbehaving/misbehaving.wasm")).unwrap();
-    let (from, to) = (br#""package":"misbehaving""#, br#""package":"badge"      "#);
-    let at = artifact.windows(from.len()).rposition(|window| window == from).expect("the manifest is inside");
-    let mut impostor = artifact;
-    impostor[at..at + from.len()].copy_from_slice(to);
+    let renamed = r#""package":"badge"      "#;
+    let impostor = within("misbehaving/misbehaving/misbehaving.wasm", r#""package":"misbehaving""#, renamed);
     place.write("mine/badge.wasm", impostor);
     let list = place.good(&["plugin", "list", "--plugin-dir", "mine"]);
-    expect!["refused mine/badge.wasm: a built-in package is called `badge`: give this one another name"].assert_eq(list.lines().last().unwrap());
-    let shown: Value = serde_json::from_str(&place.good(&["plugin", "show", "badge", "--plugin-dir", "mine", "--format", "json"])).unwrap();
+    expect!["refused mine/badge.wasm: a built-in package is called `badge`: give this one another name"]
+        .assert_eq(list.lines().last().unwrap());
+    let shown: Value =
+        serde_json::from_str(&place.good(&["plugin", "show", "badge", "--plugin-dir", "mine", "--format", "json"]))
+            .unwrap();
     assert!(shown["artifact"].as_str().unwrap().ends_with("plugins/badge/badge.wasm"), "{shown}");
 }
 
@@ -441,8 +508,10 @@ fn misbehaving_strategies_stop_a_run_and_harm_nothing() {
         let set = format!("strategy.params.way={way}");
         let args = ["run", "run.toml", "--out", way, "--plugin-dir", &plugins, "--set", &set];
         let clock = Instant::now();
-        let hint = format!("go on with `querist run run.toml --out {way} --resume`");
-        place.call(&args).fails(1, &["misbehaving 0.1.0", part, &hint]);
+        let said = place.call(&args);
+        said.fails(1, &["error: ", "misbehaving 0.1.0", part]);
+        let hint = format!("hint: finished rounds are safe; go on with `querist run run.toml --out {way} --resume`");
+        assert_eq!(said.err.lines().last(), Some(hint.as_str()), "{}", said.err);
         assert!(clock.elapsed() < Duration::from_secs(60), "{way} held the host up");
         assert_eq!(records(&place.at(way)).len(), 0, "no round was finished");
         assert_eq!(fs::read_dir(place.at(way).join("rounds")).unwrap().count(), 0);
@@ -463,8 +532,21 @@ fn misbehaving_strategies_stop_a_selection() {
     for (way, part) in WAYS {
         let param = format!("way={way}");
         let args = [
-            "select", "--strategy", "misbehaving", "--plugin-dir", &plugins, "--budget", "10", "--input",
-            "logits=logits.npy", "--param", &param, "--seconds", "1", "--memory", "64MiB",
+            "select",
+            "--strategy",
+            "misbehaving",
+            "--plugin-dir",
+            &plugins,
+            "--budget",
+            "10",
+            "--input",
+            "logits=logits.npy",
+            "--param",
+            &param,
+            "--seconds",
+            "1",
+            "--memory",
+            "64MiB",
         ];
         place.call(&args).fails(1, &["misbehaving 0.1.0", part]);
     }

@@ -12,10 +12,8 @@ const STRATEGIES: [&str; 8] =
     ["random", "least-confidence", "margin", "bvsb", "entropy", "k-center-greedy", "kmeans", "badge"];
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -31,10 +29,7 @@ fn the_folder_of_a_finished_run() {
     let place = Place::with_run(RUN);
     place.good(&["run", "run.toml", "--out", "r", "--set", "keep.features=all", "--set", "dataset.validation=100"]);
     let run = place.at("r");
-    assert_eq!(
-        names(&run),
-        ["header.json", "initial.csv", "lock", "rounds", "rounds.jsonl", "run.toml", "split.json"]
-    );
+    assert_eq!(names(&run), ["header.json", "initial.csv", "lock", "rounds", "rounds.jsonl", "run.toml", "split.json"]);
     assert_eq!(names(&run.join("rounds")), ["0000", "0001", "0002", "0003"]);
     let queried = ["digests.json", "epochs.csv", "features.safetensors", "picks.csv", "picks.png", "record.json"];
     assert_eq!(names(&run.join("rounds/0000")), queried);
@@ -54,7 +49,9 @@ fn the_folder_of_a_finished_run() {
     assert_eq!(header["strategy"]["digest"].as_str().map(str::len), Some(64));
 
     let split = json(&run.join("split.json"));
-    let ids = |name: &str| -> BTreeSet<u64> { split[name].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect() };
+    let ids = |name: &str| -> BTreeSet<u64> {
+        split[name].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+    };
     let (pool, validation, test) = (ids("pool"), ids("validation"), ids("test"));
     assert_eq!((pool.len(), validation.len(), test.len()), (1300, 100, 397));
     assert!(pool.is_disjoint(&test) && pool.is_disjoint(&validation) && validation.is_disjoint(&test));
@@ -235,9 +232,11 @@ fn another_dataset_strategy_or_device_is_refused() {
 fn a_changed_round_is_refused_by_name() {
     let place = Place::with_run(RUN);
     let run = half_done(&place);
-    for (file, from, to) in
-        [("picks.csv", "\n0,", "\n9,"), ("record.json", "\"labelled\": 30", "\"labelled\": 31"), ("epochs.csv", "\n0,", "\n1,")]
-    {
+    for (file, from, to) in [
+        ("picks.csv", "\n0,", "\n9,"),
+        ("record.json", "\"labelled\": 30", "\"labelled\": 31"),
+        ("epochs.csv", "\n0,", "\n1,"),
+    ] {
         let path = run.join("rounds/0001").join(file);
         let before = fs::read(&path).unwrap();
         replace(&path, from, to);
