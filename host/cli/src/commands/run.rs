@@ -6,13 +6,16 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, Split, Strategy, run};
+use querist_core::{
+    Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, RunError, Split, Strategy, run,
+};
 
 use crate::commands::report::Format;
 use crate::config_file::ConfigFile;
+use crate::exit::Hinted;
 use crate::plugins::{self, Ready};
 use crate::progress::{self, Display};
-use crate::run_folder::{Header, RunFolder, StoredRun};
+use crate::run_folder::{Header, RunFolder, StoredRun, refuse_occupied};
 use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
@@ -52,6 +55,9 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let display = Display::new(false);
 
     let stored = open_stored(&folder, &config, args.resume)?;
+    if stored.is_none() {
+        refuse_occupied(&folder)?;
+    }
     if let Some((_, stored)) = &stored
         && stored.is_finished()?
     {
@@ -68,15 +74,17 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
     let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
-    if finished.is_err() && StoredRun::is_run(&folder) {
-        let file = args.file.display();
-        eprintln!(
-            "hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`",
-            folder.display()
-        );
-    }
-    finished?;
+    finished.map_err(|error| match error.downcast::<RunError>() {
+        // The run was under way, so there is something to go on with.
+        Ok(error) => Hinted::new(error, resume_hint(&args.file, &folder)),
+        Err(error) => error,
+    })?;
     crate::commands::report::print(&[folder], args.format)
+}
+
+fn resume_hint(file: &Path, folder: &Path) -> String {
+    let (file, folder) = (file.display(), folder.display());
+    format!("finished rounds are safe; go on with `querist run {file} --out {folder} --resume`")
 }
 
 fn default_folder(file: &Path, config: &RunConfig) -> PathBuf {
