@@ -83,36 +83,36 @@ fn a_file_that_is_no_toml() {
     run_refused(
         "version = 1\ndataset = { name = \"digits\"\nmodel = 3\n",
         &expect![[r#"
-          x run.toml: not valid TOML
-           ,-[run.toml:3:1]
-         2 | dataset = { name = "digits"
-         3 | model = 3
-           : ^
-           : `-- missing comma between key-value pairs, expected `,`
-           `----
-    "#]],
+              x run.toml: not valid TOML
+               ,-[run.toml:3:1]
+             2 | dataset = { name = "digits"
+             3 | model = 3
+               : ^
+               : `-- missing comma between key-value pairs, expected `,`
+               `----
+        "#]],
     );
     run_refused(
         "version = 1\nversion = 1\n",
         &expect![[r#"
-          x run.toml: not valid TOML
-           ,-[run.toml:2:1]
-         1 | version = 1
-         2 | version = 1
-           : ^^^|^^^
-           :    `-- duplicate key
-           `----
-    "#]],
+              x run.toml: not valid TOML
+               ,-[run.toml:2:1]
+             1 | version = 1
+             2 | version = 1
+               : ^^^|^^^
+               :    `-- duplicate key
+               `----
+        "#]],
     );
     run_refused(
         "",
         &expect![[r#"
-          x run.toml: 4 problems
-          help: the file: "budget" is a required property
-                the file: "dataset" is a required property
-                the file: "strategy" is a required property
-                the file: "version" is a required property
-    "#]],
+              x run.toml: 4 problems
+              help: the file: "budget" is a required property
+                    the file: "dataset" is a required property
+                    the file: "strategy" is a required property
+                    the file: "version" is a required property
+        "#]],
     );
 }
 
@@ -184,14 +184,23 @@ fn datasets_that_are_not_there() {
     run_refused(
         &data("dataset = { name = \"mnits\" }"),
         &expect![[r#"
-        error: no dataset is called `mnits`; did you mean `mnist`?; the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
+            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
+        "#]],
+    );
+    run_refused(
+        &RUN.replace(", test = 397", ""),
+        &expect![[r#"
+        error: dataset `digits` has no test set of its own: say how many samples to hold out with `dataset.test`
     "#]],
     );
-    run_refused(&RUN.replace(", test = 397", ""), &expect![[""]]);
     let place = Place::with_run(&data("dataset = { name = \"mnist\" }"));
-    refused(&place, &["run", "run.toml"], 1, &expect![[""]]);
+    refused(&place, &["run", "run.toml"], 1, &expect![[r#"
+        error: dataset `mnist`: found no files in `DIR/data/mnist`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
+    "#]]);
     let place = Place::with_run(&data("dataset = { name = \"mnist\", path = \"here\" }"));
-    refused(&place, &["run", "run.toml"], 1, &expect![[""]]);
+    refused(&place, &["run", "run.toml"], 1, &expect![[r#"
+        error: dataset `mnist`: found no files in `here`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
+    "#]]);
 }
 
 #[test]
@@ -231,14 +240,14 @@ fn a_device_that_is_not_there() {
         &["run", "run.toml", "--device", "gpu"],
         2,
         &expect![[r#"
-          x run.toml: 1 problem
-           ,-[run.toml:7:1]
-         6 | strategy = { id = "badge" }
-         7 | compute = { threads = 1 }
-           : ^^^|^^^
-           :    `-- "gpu" does not match "^(cpu|cuda:[0-9]{1,3})$"
-           `----
-    "#]],
+              x run.toml: 1 problem
+               ,-[run.toml:7:1]
+             6 | strategy = { id = "badge" }
+             7 | compute = { threads = 1 }
+               : ^^^|^^^
+               :    `-- "gpu" does not match "^(cpu|cuda:[0-9]{1,3})$"
+               `----
+        "#]],
     );
 }
 
@@ -252,11 +261,58 @@ fn wrong_overrides() {
         error: `--set budget`: write key=value, such as budget.batch=100
     "#]],
     );
-    refused("budget..batch=1", expect![[""]]);
-    refused("budget.batch.x=1", expect![[""]]);
-    refused("budget.batch=-1", expect![[""]]);
-    refused("budget.btach=1", expect![[""]]);
-    refused("model.name=lennet", expect![[""]]);
+    refused(
+        "budget..batch=1",
+        expect![[r#"
+        error: `--set budget..batch=1`: the key has an empty part
+    "#]],
+    );
+    refused(
+        "budget.batch.x=1",
+        expect![[r#"
+        error: `--set budget.batch.x=1`: `budget.batch` is no table
+    "#]],
+    );
+    refused(
+        "budget.batch=-1",
+        expect![[r#"
+          x run.toml: 1 problem
+           ,-[run.toml:5:1]
+         4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+         5 | budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
+           : ^^^|^^
+           :    `-- no allowed form fits: -1 is less than the minimum of 1; -1 is not of type "array"; -1 is not of type "object"; -1 is not of type "string"
+         6 | strategy = { id = "badge" }
+           `----
+    "#]],
+    );
+    refused(
+        "budget.btach=1",
+        expect![[r#"
+          x run.toml: 1 problem
+           ,-[run.toml:5:1]
+         4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+         5 | budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
+           : ^^^|^^
+           :    `-- unknown key `btach`
+         6 | strategy = { id = "badge" }
+           `----
+          help: budget.btach: did you mean `batch`?
+    "#]],
+    );
+    refused(
+        "model.name=lennet",
+        expect![[r#"
+          x run.toml: 1 problem
+           ,-[run.toml:3:1]
+         2 | dataset = { name = "digits", test = 397 }
+         3 | model = { name = "mlp" }
+           : ^^|^^
+           :   `-- no allowed form fits: "cnn" was expected; "lenet" was expected; "mlp" was expected; "resnet18" was expected
+         4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+           `----
+    "#]],
+    );
 }
 
 #[test]
@@ -267,16 +323,62 @@ fn wrong_calls() {
         &["run", "nowhere.toml"],
         2,
         &expect![[r#"
-        error: cannot read nowhere.toml
+            error: cannot read nowhere.toml: No such file or directory (os error 2)
+        "#]],
+    );
+    refused(
+        &place,
+        &["report", "nowhere"],
+        1,
+        &expect![[r#"
+        error: cannot read nowhere
           caused by: No such file or directory (os error 2)
     "#]],
     );
-    refused(&place, &["report", "nowhere"], 1, &expect![[""]]);
-    refused(&place, &["report", "."], 2, &expect![[""]]);
-    refused(&place, &["plugin", "show", "bagde"], 2, &expect![[""]]);
-    refused(&place, &["plugin", "list", "--plugin-dir", "nowhere"], 1, &expect![[""]]);
-    refused(&place, &["data", "fetch", "mnits"], 2, &expect![[""]]);
-    refused(&place, &["rnu"], 2, &expect![[""]]);
+    refused(
+        &place,
+        &["report", "."],
+        2,
+        &expect![[r#"
+        error: . holds no runs
+    "#]],
+    );
+    refused(
+        &place,
+        &["plugin", "show", "bagde"],
+        2,
+        &expect![[r#"
+        error: no strategy is called `bagde`; did you mean `badge`?
+    "#]],
+    );
+    refused(
+        &place,
+        &["plugin", "list", "--plugin-dir", "nowhere"],
+        1,
+        &expect![[r#"
+        error: plugin folder nowhere: No such file or directory (os error 2)
+    "#]],
+    );
+    refused(
+        &place,
+        &["data", "fetch", "mnits"],
+        2,
+        &expect![[r#"
+        error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
+    "#]],
+    );
+    refused(
+        &place,
+        &["rnu"],
+        2,
+        &expect![[r#"
+        error: unrecognized subcommand 'rnu'
+
+        Usage: querist <COMMAND>
+
+        For more information, try '--help'.
+    "#]],
+    );
 }
 
 const STUDY: &str = r#"version = 1
@@ -340,24 +442,24 @@ fn every_problem_of_a_study_file_at_once() {
     study_refused(
         &STUDY.replace("seeds = [0, 1]", "seeds = []").replace("budget", "bugdet"),
         &expect![[r#"
-          x study.toml: 3 problems
-           ,-[study.toml:2:9]
-         1 | version = 1
-         2 | seeds = []
-           :         ^|
-           :          `-- [] has less than 1 item
-         3 | dataset = { name = "digits", test = 397 }
-           `----
-           ,-[study.toml:6:1]
-         5 | recipe = { epochs = 2 }
-         6 | bugdet = { initial = 20, batch = 10, rounds = 2 }
-           : ^^^|^^
-           :    `-- unknown key `bugdet`
-         7 | strategies = [
-           `----
-          help: the file: "budget" is a required property
-                bugdet: did you mean `budget`?
-    "#]],
+              x study.toml: 3 problems
+               ,-[study.toml:2:9]
+             1 | version = 1
+             2 | seeds = []
+               :         ^|
+               :          `-- [] has less than 1 item
+             3 | dataset = { name = "digits", test = 397 }
+               `----
+               ,-[study.toml:6:1]
+             5 | recipe = { epochs = 2 }
+             6 | bugdet = { initial = 20, batch = 10, rounds = 2 }
+               : ^^^|^^
+               :    `-- unknown key `bugdet`
+             7 | strategies = [
+               `----
+              help: the file: "budget" is a required property
+                    bugdet: did you mean `budget`?
+        "#]],
     );
 }
 
@@ -434,6 +536,8 @@ fn broken_packages_are_listed_with_their_reasons() {
     expect![[r#"
         refused broken/absolute: plugin.toml names the file `/etc/passwd`; a package's files lie in its own folder
         refused broken/bare: the component carries no manifest: make a package of it with `querist plugin pack`
+        refused broken/bare-file.wasm: built for boundary version 9.7, this host speaks 0.1: rebuild it with the SDK of this release, or use the host it was built for
+        refused broken/bare-needs.wasm: strategy `badge`: `labels` is no need: no array has this name
         refused broken/core-module: a core module, not a component: make a package of it with `querist plugin pack FILE --out DIR`
         refused broken/disagrees: plugin.toml and random.wasm disagree: pack the artifact again
         refused broken/garbage: not a WebAssembly component: magic header not detected: bad magic number - expected=[     0x0,     0x61,     0x73,     0x6d, ] actual=[     0x74,     0x68,     0x69,     0x73, ] (at offset 0x0)

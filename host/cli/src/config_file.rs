@@ -116,9 +116,7 @@ impl ConfigFile {
         };
         let mut here = &mut self.value;
         for (i, key) in keys.iter().enumerate() {
-            let object = here
-                .as_object_mut()
-                .ok_or_else(|| format!("`{}` is no table", keys[..i].join(".")))?;
+            let object = here.as_object_mut().ok_or_else(|| format!("`{}` is no table", keys[..i].join(".")))?;
             here = object.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
         }
         *here = value;

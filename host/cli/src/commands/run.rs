@@ -128,7 +128,8 @@ fn go(
         Some((_, stored)) => stored.split()?,
         None => {
             let d = &config.dataset;
-            Split::draw(dataset, d.validation, d.test, config.seeds.split_stream())?
+            let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
+            drawn.map_err(|error| crate::exit::Usage(error.to_string()))?
         }
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| crate::exit::Usage(error.to_string()))?;
