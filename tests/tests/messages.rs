@@ -13,8 +13,9 @@ use serde_json::Value;
 #[track_caller]
 fn refused(place: &Place, args: &[&str], code: i32, expected: &Expect) {
     let said = place.call(args);
-    expected.assert_eq(&said.err);
-    assert_eq!((said.code, said.out.as_str()), (Some(code), ""));
+    assert_eq!((said.code, said.out.as_str()), (Some(code), ""), "{}", said.err);
+    // The first line keeps the indentation of the others, which all graphical lines have.
+    expected.assert_eq(&format!("exit code {code}\n{}", said.err));
     assert!(!place.at("runs").exists(), "a run was begun");
 }
 
@@ -47,6 +48,7 @@ name = "resnet81"
 dropout = 1.5
 "#,
         &expect![[r#"
+            exit code 2
               x run.toml: 5 problems
                ,-[run.toml:2:30]
              1 | version = 1
@@ -83,6 +85,7 @@ fn a_file_that_is_no_toml() {
     run_refused(
         "version = 1\ndataset = { name = \"digits\"\nmodel = 3\n",
         &expect![[r#"
+            exit code 2
               x run.toml: not valid TOML
                ,-[run.toml:3:1]
              2 | dataset = { name = "digits"
@@ -95,6 +98,7 @@ fn a_file_that_is_no_toml() {
     run_refused(
         "version = 1\nversion = 1\n",
         &expect![[r#"
+            exit code 2
               x run.toml: not valid TOML
                ,-[run.toml:2:1]
              1 | version = 1
@@ -107,6 +111,7 @@ fn a_file_that_is_no_toml() {
     run_refused(
         "",
         &expect![[r#"
+            exit code 2
               x run.toml: 4 problems
               help: the file: "budget" is a required property
                     the file: "dataset" is a required property
@@ -121,14 +126,16 @@ fn unknown_strategies_and_wrong_parameters() {
     run_refused(
         &RUN.replace("badge", "bagde"),
         &expect![[r#"
-        error: no strategy is called `bagde`; did you mean `badge`?
-    "#]],
+            exit code 2
+            error: no strategy is called `bagde`; did you mean `badge`?
+        "#]],
     );
     run_refused(
         &RUN.replace("badge", "zzz"),
         &expect![[r#"
-        error: no strategy is called `zzz`; `querist plugin list` shows all
-    "#]],
+            exit code 2
+            error: no strategy is called `zzz`; `querist plugin list` shows all
+        "#]],
     );
     run_refused(
         &RUN.replace(
@@ -137,6 +144,7 @@ fn unknown_strategies_and_wrong_parameters() {
         )
         .replace("compute = { threads = 1 }", "threads = 1"),
         &expect![[r#"
+            exit code 2
               x run.toml: 3 problems
                 ,-[run.toml:9:10]
               8 | [strategy.params]
@@ -161,20 +169,23 @@ fn budgets_that_do_not_fit() {
     run_refused(
         &RUN.replace("rounds = 3", "rounds = 300"),
         &expect![[r#"
-        error: budget: initial set and batches add up to 3020, but the pool holds 1400 samples
-    "#]],
+            exit code 2
+            error: budget: initial set and batches add up to 3020, but the pool holds 1400 samples
+        "#]],
     );
     run_refused(
         &RUN.replace(", rounds = 3", ""),
         &expect![[r#"
-        error: budget: `rounds` is missing; only a list of batches can do without it
-    "#]],
+            exit code 2
+            error: budget: `rounds` is missing; only a list of batches can do without it
+        "#]],
     );
     run_refused(
         &RUN.replace("batch = 10", "batch = [10, 0, 10]"),
         &expect![[r#"
-        error: budget: a batch of 0 samples asks for nothing
-    "#]],
+            exit code 2
+            error: budget: a batch of 0 samples asks for nothing
+        "#]],
     );
 }
 
@@ -184,23 +195,37 @@ fn datasets_that_are_not_there() {
     run_refused(
         &data("dataset = { name = \"mnits\" }"),
         &expect![[r#"
+            exit code 2
             error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
         "#]],
     );
     run_refused(
         &RUN.replace(", test = 397", ""),
         &expect![[r#"
-        error: dataset `digits` has no test set of its own: say how many samples to hold out with `dataset.test`
-    "#]],
+            exit code 2
+            error: dataset `digits` has no test set of its own: say how many samples to hold out with `dataset.test`
+        "#]],
     );
     let place = Place::with_run(&data("dataset = { name = \"mnist\" }"));
-    refused(&place, &["run", "run.toml"], 1, &expect![[r#"
-        error: dataset `mnist`: found no files in `DIR/data/mnist`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
-    "#]]);
+    refused(
+        &place,
+        &["run", "run.toml"],
+        1,
+        &expect![[r#"
+            exit code 1
+            error: dataset `mnist`: found no files in `DIR/data/mnist`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
+        "#]],
+    );
     let place = Place::with_run(&data("dataset = { name = \"mnist\", path = \"here\" }"));
-    refused(&place, &["run", "run.toml"], 1, &expect![[r#"
-        error: dataset `mnist`: found no files in `here`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
-    "#]]);
+    refused(
+        &place,
+        &["run", "run.toml"],
+        1,
+        &expect![[r#"
+            exit code 1
+            error: dataset `mnist`: found no files in `here`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
+        "#]],
+    );
 }
 
 #[test]
@@ -223,8 +248,9 @@ fn a_truncated_dataset_file() {
         &["run", "run.toml"],
         1,
         &expect![[r#"
-        error: mnist/train-images-idx3-ubyte, byte 16: the header claims 47040000 bytes of images; expected at most the 1016 that a file of this size can hold
-    "#]],
+            exit code 1
+            error: mnist/train-images-idx3-ubyte, byte 16: the header claims 47040000 bytes of images; expected at most the 1016 that a file of this size can hold
+        "#]],
     );
 }
 
@@ -240,6 +266,7 @@ fn a_device_that_is_not_there() {
         &["run", "run.toml", "--device", "gpu"],
         2,
         &expect![[r#"
+            exit code 2
               x run.toml: 1 problem
                ,-[run.toml:7:1]
              6 | strategy = { id = "badge" }
@@ -258,60 +285,66 @@ fn wrong_overrides() {
     refused(
         "budget",
         expect![[r#"
-        error: `--set budget`: write key=value, such as budget.batch=100
-    "#]],
+            exit code 2
+            error: `--set budget`: write key=value, such as budget.batch=100
+        "#]],
     );
     refused(
         "budget..batch=1",
         expect![[r#"
-        error: `--set budget..batch=1`: the key has an empty part
-    "#]],
+            exit code 2
+            error: `--set budget..batch=1`: the key has an empty part
+        "#]],
     );
     refused(
         "budget.batch.x=1",
         expect![[r#"
-        error: `--set budget.batch.x=1`: `budget.batch` is no table
-    "#]],
+            exit code 2
+            error: `--set budget.batch.x=1`: `budget.batch` is no table
+        "#]],
     );
     refused(
         "budget.batch=-1",
         expect![[r#"
-          x run.toml: 1 problem
-           ,-[run.toml:5:1]
-         4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
-         5 | budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
-           : ^^^|^^
-           :    `-- no allowed form fits: -1 is less than the minimum of 1; -1 is not of type "array"; -1 is not of type "object"; -1 is not of type "string"
-         6 | strategy = { id = "badge" }
-           `----
-    "#]],
+            exit code 2
+              x run.toml: 1 problem
+               ,-[run.toml:5:1]
+             4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+             5 | budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
+               : ^^^|^^
+               :    `-- no allowed form fits: -1 is less than the minimum of 1; -1 is not of type "array"; -1 is not of type "object"; -1 is not of type "string"
+             6 | strategy = { id = "badge" }
+               `----
+        "#]],
     );
     refused(
         "budget.btach=1",
         expect![[r#"
-          x run.toml: 1 problem
-           ,-[run.toml:5:1]
-         4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
-         5 | budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
-           : ^^^|^^
-           :    `-- unknown key `btach`
-         6 | strategy = { id = "badge" }
-           `----
-          help: budget.btach: did you mean `batch`?
-    "#]],
+            exit code 2
+              x run.toml: 1 problem
+               ,-[run.toml:5:1]
+             4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+             5 | budget = { initial = 20, per_class = true, batch = 10, rounds = 3 }
+               : ^^^|^^
+               :    `-- unknown key `btach`
+             6 | strategy = { id = "badge" }
+               `----
+              help: budget.btach: did you mean `batch`?
+        "#]],
     );
     refused(
         "model.name=lennet",
         expect![[r#"
-          x run.toml: 1 problem
-           ,-[run.toml:3:1]
-         2 | dataset = { name = "digits", test = 397 }
-         3 | model = { name = "mlp" }
-           : ^^|^^
-           :   `-- no allowed form fits: "cnn" was expected; "lenet" was expected; "mlp" was expected; "resnet18" was expected
-         4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
-           `----
-    "#]],
+            exit code 2
+              x run.toml: 1 problem
+               ,-[run.toml:3:1]
+             2 | dataset = { name = "digits", test = 397 }
+             3 | model = { name = "mlp" }
+               : ^^|^^
+               :   `-- no allowed form fits: "cnn" was expected; "lenet" was expected; "mlp" was expected; "resnet18" was expected
+             4 | recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
+               `----
+        "#]],
     );
 }
 
@@ -323,6 +356,7 @@ fn wrong_calls() {
         &["run", "nowhere.toml"],
         2,
         &expect![[r#"
+            exit code 2
             error: cannot read nowhere.toml: No such file or directory (os error 2)
         "#]],
     );
@@ -331,53 +365,59 @@ fn wrong_calls() {
         &["report", "nowhere"],
         1,
         &expect![[r#"
-        error: cannot read nowhere
-          caused by: No such file or directory (os error 2)
-    "#]],
+            exit code 1
+            error: cannot read nowhere
+              caused by: No such file or directory (os error 2)
+        "#]],
     );
     refused(
         &place,
         &["report", "."],
         2,
         &expect![[r#"
-        error: . holds no runs
-    "#]],
+            exit code 2
+            error: . holds no runs
+        "#]],
     );
     refused(
         &place,
         &["plugin", "show", "bagde"],
         2,
         &expect![[r#"
-        error: no strategy is called `bagde`; did you mean `badge`?
-    "#]],
+            exit code 2
+            error: no strategy is called `bagde`; did you mean `badge`?
+        "#]],
     );
     refused(
         &place,
         &["plugin", "list", "--plugin-dir", "nowhere"],
         1,
         &expect![[r#"
-        error: plugin folder nowhere: No such file or directory (os error 2)
-    "#]],
+            exit code 1
+            error: plugin folder nowhere: No such file or directory (os error 2)
+        "#]],
     );
     refused(
         &place,
         &["data", "fetch", "mnits"],
         2,
         &expect![[r#"
-        error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
-    "#]],
+            exit code 2
+            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, cifar10, cifar100, folder
+        "#]],
     );
     refused(
         &place,
         &["rnu"],
         2,
         &expect![[r#"
-        error: unrecognized subcommand 'rnu'
+            exit code 2
+            error: unrecognized subcommand 'rnu'
 
-        Usage: querist <COMMAND>
+            Usage: querist <COMMAND>
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
 }
 
@@ -400,6 +440,7 @@ fn every_problem_of_a_study_file_at_once() {
             .replace("[0, 1]", "[0, 1, 0]")
             .replace("{ id = \"badge\" }", "{ id = \"random\" },\n  { id = \"entropy\", label = \"../x\" }"),
         &expect![[r#"
+            exit code 2
               x study.toml: 1 problem
                 ,-[study.toml:10:29]
               9 |   { id = "random" },
@@ -416,6 +457,7 @@ fn every_problem_of_a_study_file_at_once() {
             "{ id = \"random\" },\n  { id = \"kmean\" },\n  { id = \"badge\", params = { first = 1 } }",
         ),
         &expect![[r#"
+            exit code 2
               x study.toml: 4 problems
                ,-[study.toml:2:16]
              1 | version = 1
@@ -442,6 +484,7 @@ fn every_problem_of_a_study_file_at_once() {
     study_refused(
         &STUDY.replace("seeds = [0, 1]", "seeds = []").replace("budget", "bugdet"),
         &expect![[r#"
+            exit code 2
               x study.toml: 3 problems
                ,-[study.toml:2:9]
              1 | version = 1
