@@ -23,7 +23,7 @@ pub struct Hinted {
 
 impl Hinted {
     /// `error` with advice.
-    pub fn new(error: impl std::error::Error + Send + Sync + 'static, hint: String) -> anyhow::Error {
+    pub fn wrap(error: impl std::error::Error + Send + Sync + 'static, hint: String) -> anyhow::Error {
         let message = error.to_string();
         anyhow::Error::new(error).context(Self { message, hint })
     }

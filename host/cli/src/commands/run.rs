@@ -76,7 +76,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     display.clear();
     finished.map_err(|error| match error.downcast::<RunError>() {
         // The run was under way, so there is something to go on with.
-        Ok(error) => Hinted::new(error, resume_hint(&args.file, &folder)),
+        Ok(error) => Hinted::wrap(error, resume_hint(&args.file, &folder)),
         Err(error) => error,
     })?;
     crate::commands::report::print(&[folder], args.format)
