@@ -41,7 +41,8 @@ const SEE_ALL: [&str; 3] = ["querist-testkit", "querist-tests", "xtask"];
 /// Crates from outside that only some rooms may use.
 const ROOMS: [(&str, &[&str]); 4] = [
     ("tch", &["querist-torchx", "querist-learn"]),
-    ("torch-sys", &["querist-torchx", "querist-learn"]),
+    // The executables learn from it where libtorch lies, and call nothing of it.
+    ("torch-sys", &["querist-torchx", "querist-learn", "querist"]),
     ("wasmtime", &["querist-loader"]),
     ("libloading", &["querist-loader", "querist-torchx"]),
 ];

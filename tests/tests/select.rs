@@ -56,8 +56,20 @@ fn every_form_of_the_answer() {
     assert_eq!(
         keys,
         [
-            "strategy", "package", "version", "digest", "kind", "budget", "seed", "rows", "ids", "scores",
-            "diagnostics", "seconds", "fuel", "peak_memory"
+            "strategy",
+            "package",
+            "version",
+            "digest",
+            "kind",
+            "budget",
+            "seed",
+            "rows",
+            "ids",
+            "scores",
+            "diagnostics",
+            "seconds",
+            "fuel",
+            "peak_memory"
         ]
     );
     assert_eq!((&whole["strategy"], &whole["kind"], &whole["seed"]), (&json!("badge"), &json!("wasm"), &json!(3)));
@@ -134,7 +146,8 @@ fn zip_stored(place: &Place, name: &str, members: &[&str]) {
         let offset = archive.len() as u32;
         let mut entry = Vec::new();
         entry.extend([20u16, 0, 0, 0, 0x21].iter().flat_map(|v| v.to_le_bytes()));
-        entry.extend([crc32(&content), content.len() as u32, content.len() as u32].iter().flat_map(|v| v.to_le_bytes()));
+        entry
+            .extend([crc32(&content), content.len() as u32, content.len() as u32].iter().flat_map(|v| v.to_le_bytes()));
         entry.extend((member.len() as u16).to_le_bytes());
         entry.extend(0u16.to_le_bytes());
         archive.extend(b"PK\x03\x04");
@@ -182,7 +195,16 @@ fn ids_in_any_order_give_the_same_samples() {
             let (ids, logits, embeddings) =
                 (format!("ids{mix}.npy"), format!("logits=logits{mix}.npy"), format!("embeddings=embeddings{mix}.npy"));
             let args = [
-                "select", "--strategy", strategy, "--budget", "11", "--ids", &ids, "--input", &logits, "--input",
+                "select",
+                "--strategy",
+                strategy,
+                "--budget",
+                "11",
+                "--ids",
+                &ids,
+                "--input",
+                &logits,
+                "--input",
                 &embeddings,
             ];
             answer(&place, &args)
@@ -208,11 +230,8 @@ fn several_budgets_are_several_queries() {
     let csv = place.good(&with(&BADGE, &["--budget", "4,9", "--format", "csv"]));
     assert_eq!(csv.lines().count(), 1 + 4 + 9);
     for form in ["ids", "npy"] {
-        refused(&place, &with(&BADGE, &["--budget", "4,9", "--format", form]), &expect![[r#"
-            error: several budgets need `--format csv` or `--format json`
-        "#]
-            error: several budgets need `--format csv` or `--format json`
-        "#]]);
+        let said = place.call(&with(&BADGE, &["--budget", "4,9", "--format", form]));
+        said.fails(2, &["error: several budgets need `--format csv` or `--format json`\n"]);
     }
 }
 
@@ -224,20 +243,36 @@ fn parameters_in_both_forms() {
     let single = answer(&place, &with(&args, &["--param", "first=uniform", "--param", "include_bias=true"]));
     assert_eq!(whole, single);
     assert_ne!(whole["ids"], answer(&place, &args)["ids"], "the parameters change nothing");
-    refused(&place, &with(&args, &["--param", "frist=uniform", "--param", "include_bias=7"]), &expect![[r#"
+    refused(
+        &place,
+        &with(&args, &["--param", "frist=uniform", "--param", "include_bias=7"]),
+        &expect![[r#"
         error: parameters of strategy `badge`:
           frist: unknown key `frist` (did you mean `first`?)
           include_bias: 7 is not of type "boolean"
-    "#]]);
-    refused(&place, &with(&args, &["--params", "{first: 1}"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&args, &["--params", "{first: 1}"]),
+        &expect![[r#"
         error: `--params` is no JSON object: key must be a string at line 1 column 2
-    "#]]);
-    refused(&place, &with(&args, &["--param", "first"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&args, &["--param", "first"]),
+        &expect![[r#"
         error: `--param first`: write key=value
-    "#]]);
-    refused(&place, &with(&args, &["--param", "first=uniform", "--params", r#"{"first": "uniform"}"#]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&args, &["--param", "first=uniform", "--params", r#"{"first": "uniform"}"#]),
+        &expect![[r#"
         error: parameter `first` is given twice
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -275,27 +310,55 @@ fn arrays_that_do_not_fit() {
     write("wide.npy", &[3, WIDTH + 1]);
     let k_center = ["select", "--strategy", "k-center-greedy", "--budget", "5", "--input", "embeddings=embeddings.npy"];
     let badge = ["select", "--strategy", "badge", "--budget", "5", "--input", "logits=logits.npy"];
-    refused(&place, &with(&badge, &["--input", "embeddings=short.npy"]), &expect![[r#"
+    refused(
+        &place,
+        &with(&badge, &["--input", "embeddings=short.npy"]),
+        &expect![[r#"
         error: array `logits` is f32 [200, 5], expected f32 [199 pool rows, 5 classes]
-    "#]]);
-    refused(&place, &with(&badge, &["--input", "embeddings=flat.npy"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&badge, &["--input", "embeddings=flat.npy"]),
+        &expect![[r#"
         error: array `embeddings` is f32 [200], expected f32 [200 pool rows, width]
-    "#]]);
-    refused(&place, &with(&k_center, &["--input", "labelled.embeddings=wide.npy"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&k_center, &["--input", "labelled.embeddings=wide.npy"]),
+        &expect![[r#"
         error: `labelled.embeddings` and `embeddings` disagree on the width: 13 and 12
-    "#]]);
-    refused(&place, &badge, &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &badge,
+        &expect![[r#"
         error: the strategy needs embeddings: give it with `--input embeddings=FILE`
-    "#]]);
-    refused(&place, &with(&badge, &["--input", "embedings=embeddings.npy"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&badge, &["--input", "embedings=embeddings.npy"]),
+        &expect![[r#"
         error: `--input embedings`: no array has this name; the names are logits, embeddings, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, and `labelled.` before those with one row a sample
-    "#]]);
-    refused(&place, &with(&badge, &["--input", "embeddings.npy"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&badge, &["--input", "embeddings.npy"]),
+        &expect![[r#"
         error: `--input embeddings.npy`: write NAME=FILE, such as logits=logits.npy
-    "#]]);
-    refused(&place, &with(&badge, &["--input", "logits=logits.npy"]), &expect![[r#"
+    "#]],
+    );
+    refused(
+        &place,
+        &with(&badge, &["--input", "logits=logits.npy"]),
+        &expect![[r#"
         error: `--input logits` is given twice
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -329,31 +392,54 @@ fn labels_and_ids_that_do_not_fit() {
     let labels = |name: &str, labels: &[u32]| write_npy(&place.at(name), &[labels.len()], labels).unwrap();
     labels("labels.npy", &[0, 1, CLASSES as u32]);
     let entropy = ["select", "--strategy", "entropy", "--budget", "5", "--input", "logits=logits.npy"];
-    refused(&place, &with(&entropy, &["--input", "labelled.labels=labels.npy"]), &expect![[r#"
+    refused(
+        &place,
+        &with(&entropy, &["--input", "labelled.labels=labels.npy"]),
+        &expect![[r#"
         error: array `labelled.labels` holds label 5 in row 2, but there are 5 classes (0 to 4)
-    "#]]);
+    "#]],
+    );
     let mut ids: Vec<u64> = (0..ROWS as u64).collect();
     ids[9] = 3;
     write_npy(&place.at("twice.npy"), &[ROWS], &ids).unwrap();
-    refused(&place, &with(&entropy, &["--ids", "twice.npy"]), &expect![[r#"
+    refused(
+        &place,
+        &with(&entropy, &["--ids", "twice.npy"]),
+        &expect![[r#"
         error: `ids` holds id 3 in rows 3 and 9; ids are distinct
-    "#]]);
+    "#]],
+    );
     write_npy(&place.at("few.npy"), &[3], &ids[..3]).unwrap();
-    refused(&place, &with(&entropy, &["--ids", "few.npy"]), &expect![[r#"
+    refused(
+        &place,
+        &with(&entropy, &["--ids", "few.npy"]),
+        &expect![[r#"
         error: `ids` has 3 ids for 200 rows
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn budgets_at_the_edges() {
     let place = place();
     let args = |strategy: &'static str, budget: &'static str| {
-        ["select", "--strategy", strategy, "--input", "logits=logits.npy", "--input", "embeddings=embeddings.npy", "--budget", budget]
+        [
+            "select",
+            "--strategy",
+            strategy,
+            "--input",
+            "logits=logits.npy",
+            "--input",
+            "embeddings=embeddings.npy",
+            "--budget",
+            budget,
+        ]
     };
     for strategy in ["random", "entropy", "badge", "k-center-greedy", "kmeans"] {
-        let none = place.call(&args(strategy, "0"));
-        assert_eq!((none.code, none.out.as_str()), (Some(2), ""), "{strategy}: {}", none.err);
-        assert!(none.err.contains("--budget"), "{}", none.err);
+        // Nothing asked, nothing answered.
+        let none = answer(&place, &args(strategy, "0"));
+        assert_eq!((&none["rows"], &none["ids"]), (&json!([]), &json!([])), "{strategy}");
+        assert_eq!(place.good(&args(strategy, "0")), "");
         // More than there is means all there is.
         for budget in ["200", "1000"] {
             let mut ids = numbers(&answer(&place, &args(strategy, budget))["ids"]);

@@ -68,10 +68,12 @@ fn a_study_is_done_once_and_jobs_change_nothing() {
 
 /// The process that does the run of `file`.
 fn child_of(file: &str) -> Option<i32> {
-    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(|pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|&b| b == 0).any(|argument| argument == file.as_bytes())
-    })
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(
+        |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|&b| b == 0).any(|argument| argument == file.as_bytes())
+        },
+    )
 }
 
 #[test]
@@ -135,7 +137,9 @@ fn the_page_loads_nothing_and_lets_no_name_in_as_markup() {
     assert!(page.contains("&lt;b&gt;x"), "the class is not shown");
     assert!(!page.contains("<b>x") && !page.contains("\" onload=\""), "a class became markup");
     let lower = page.to_lowercase();
-    for loads in ["src=\"http", "href=\"http", "src='http", "src=\"//", "@import", "url(http", "<link", "<iframe", "fetch("] {
+    for loads in
+        ["src=\"http", "href=\"http", "src='http", "src=\"//", "@import", "url(http", "<link", "<iframe", "fetch("]
+    {
         assert!(!lower.contains(loads), "the page has `{loads}`");
     }
     assert!(lower.contains("data:image/png;base64,"), "the queried pictures are missing");
@@ -270,7 +274,10 @@ fn help_fits_a_screen_and_shows_an_example() {
     }
     let all = place.good(&["--help"]);
     for verb in ["run", "study", "report", "select", "plugin", "schema", "data", "doctor"] {
-        assert!(all.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb} is not listed:\n{all}");
+        assert!(
+            all.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))),
+            "{verb} is not listed:\n{all}"
+        );
     }
     assert!(!all.contains("compile-component"), "a hidden verb is listed");
 }

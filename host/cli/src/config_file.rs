@@ -13,6 +13,8 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::exit::Usage;
+
 /// Bytes of a config file at most.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -38,12 +40,15 @@ impl ConfigFile {
     /// Reads a TOML file and applies `--set key=value` overrides.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let name = path.display().to_string();
-        let size = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?.len();
-        anyhow::ensure!(size <= MAX_BYTES, "{name} has {size} bytes; a config file has at most {MAX_BYTES}");
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let unreadable = |error: std::io::Error| Usage(format!("cannot read {name}: {error}"));
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > MAX_BYTES {
+            return Err(Usage(format!("{name} has {size} bytes; a config file has at most {MAX_BYTES}")).into());
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let mut file = Self::parse(name, text)?;
         for assignment in overrides {
-            file.set(assignment)?;
+            file.set(assignment).map_err(|message| Usage(format!("`--set {assignment}`: {message}")))?;
         }
         Ok(file)
     }
@@ -108,12 +113,12 @@ impl ConfigFile {
         }
     }
 
-    fn set(&mut self, assignment: &str) -> Result<()> {
-        let (path, text) = assignment
-            .split_once('=')
-            .with_context(|| format!("`--set {assignment}`: write key=value, such as budget.batch=100"))?;
+    fn set(&mut self, assignment: &str) -> Result<(), String> {
+        let (path, text) = assignment.split_once('=').ok_or("write key=value, such as budget.batch=100")?;
         let keys: Vec<&str> = path.trim().split('.').collect();
-        anyhow::ensure!(keys.iter().all(|key| !key.is_empty()), "`--set {assignment}`: the key has an empty part");
+        if keys.iter().any(|key| key.is_empty()) {
+            return Err("the key has an empty part".to_owned());
+        }
         // What is no TOML value is a string, so that nobody needs to quote twice.
         let value = match DeValue::parse(text.trim()) {
             Ok(value) => convert(value.get_ref(), "", &mut HashMap::new()),
@@ -121,9 +126,7 @@ impl ConfigFile {
         };
         let mut here = &mut self.value;
         for (i, key) in keys.iter().enumerate() {
-            let object = here
-                .as_object_mut()
-                .with_context(|| format!("`--set {assignment}`: `{}` is no table", keys[..i].join(".")))?;
+            let object = here.as_object_mut().ok_or_else(|| format!("`{}` is no table", keys[..i].join(".")))?;
             here = object.entry((*key).to_owned()).or_insert_with(|| Value::Object(Map::new()));
         }
         *here = value;

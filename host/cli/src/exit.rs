@@ -14,6 +14,27 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// An error with advice of its own, which is told below it.
+#[derive(Debug)]
+pub struct Hinted {
+    message: String,
+    hint: String,
+}
+
+impl Hinted {
+    /// `error` with advice.
+    pub fn wrap(error: impl std::error::Error + Send + Sync + 'static, hint: String) -> anyhow::Error {
+        let message = error.to_string();
+        anyhow::Error::new(error).context(Self { message, hint })
+    }
+}
+
+impl std::fmt::Display for Hinted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 /// Prints an error with its causes and hints, and gives the exit code that it stands for.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     use std::io::{ErrorKind, Write};
@@ -48,6 +69,15 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint {
         let _ = writeln!(stderr, "hint: {hint}");
     }
-    let usage = error.chain().any(|cause| cause.is::<Usage>());
+    if let Some(hinted) = error.downcast_ref::<Hinted>() {
+        let _ = writeln!(stderr, "hint: {}", hinted.hint);
+    }
+    let usage = error.chain().any(|cause| cause.is::<Usage>() || is_wrong_config(cause));
     ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// Whether a dataset was asked for something that it never could give.
+fn is_wrong_config(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use querist_data::DataError;
+    matches!(cause.downcast_ref(), Some(DataError::UnknownDataset { .. } | DataError::Config { .. }))
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{data, doctor, plugin, report, run, schema, select, study};
 pub use trainer::Trainer;
@@ -91,7 +91,8 @@ fn without_training(verb: &Verb) -> Result<()> {
 }
 
 fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = one_help(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: they go to standard output with code 0.
@@ -103,4 +104,10 @@ fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
     }
+}
+
+/// Gives every verb one form of help instead of two: the short one, which fits a screen.
+fn one_help(command: Command) -> Command {
+    let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::HelpShort);
+    command.disable_help_flag(true).arg(help).mut_subcommands(one_help)
 }

@@ -185,16 +185,14 @@ impl RunFolder {
         initial: &[(SampleId, Label)],
         dataset: &Dataset,
     ) -> Result<Self> {
-        if folder.exists() && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-            bail!(
-                "{} exists already\nhint: `--resume` goes on with the run in it; `--out DIR` starts one elsewhere",
-                folder.display()
-            );
-        }
+        refuse_occupied(folder)?;
         let parent = parent_of(folder);
         fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        let prefix = new_prefix(folder);
+        remove_unborn(&parent, &prefix)?;
         let temporary = tempfile::Builder::new()
-            .prefix(".querist-new-")
+            .prefix(&prefix)
+            .rand_bytes(NEW_SUFFIX)
             .tempdir_in(&parent)
             .with_context(|| format!("cannot write in {}", parent.display()))?;
         let new = temporary.path();
@@ -227,6 +225,10 @@ impl RunFolder {
         }
         let stored = StoredRun::read(folder)?;
         this.rebuild_lines(&stored.rounds)?;
+        // The process may have ended before the newest round took over from the one before.
+        for round in &stored.rounds {
+            this.drop_older(round.record.round)?;
+        }
         Ok((this, stored))
     }
 
@@ -365,6 +367,39 @@ impl RunFolder {
 }
 
 const DIGESTS: &str = "digests.json";
+
+/// Random characters at the end of the name under which a run folder is made.
+const NEW_SUFFIX: usize = 6;
+
+/// Refuses to start a run in a folder that holds something.
+pub fn refuse_occupied(folder: &Path) -> Result<()> {
+    if folder.exists() && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!(
+            "{} exists already\nhint: `--resume` goes on with the run in it; `--out DIR` starts one elsewhere",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// What the name of a run folder that is being made begins with.
+fn new_prefix(folder: &Path) -> String {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!(".querist-new-{name}.")
+}
+
+/// Removes what processes left that were killed while they made the same run folder.
+fn remove_unborn(parent: &Path, prefix: &str) -> Result<()> {
+    for entry in fs::read_dir(parent).with_context(|| format!("cannot read {}", parent.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The length tells `r` from a run that is called `r.` and something.
+        if name.starts_with(prefix) && name.len() == prefix.len() + NEW_SUFFIX {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
 
 fn round_name(round: Round) -> String {
     format!("{:04}", round.0)

@@ -14,7 +14,7 @@ use crate::catalogue;
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum DataError {
     /// No dataset has this name.
-    #[error("no dataset is called `{name}`{}; the names are {}", did_you_mean(*suggestion), catalogue::names().join(", "))]
+    #[error("no dataset is called `{name}`; {}the names are {}", did_you_mean(*suggestion), catalogue::names().join(", "))]
     UnknownDataset { name: String, suggestion: Option<&'static str> },
     /// The dataset's files are not where they should be.
     #[error("dataset `{dataset}`: found no {wanted} in {}; {advice}", list(places))]
@@ -62,7 +62,7 @@ impl DataError {
 }
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
-    suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    suggestion.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
 }
 
 fn list(places: &[PathBuf]) -> String {

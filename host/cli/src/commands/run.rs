@@ -6,14 +6,16 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, Split, Strategy, run};
+use querist_core::{
+    Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, RunError, Split, Strategy, run,
+};
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
-use crate::exit::Usage;
+use crate::exit::{Hinted, Usage};
 use crate::plugins::{self, Ready};
 use crate::progress::{self, Display};
-use crate::run_folder::{Header, RunFolder, StoredRun};
+use crate::run_folder::{Header, RunFolder, StoredRun, refuse_occupied};
 use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
@@ -56,6 +58,9 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
 
+    if !(args.resume && StoredRun::is_run(&folder)) {
+        refuse_occupied(&folder)?;
+    }
     let ready = plugins::ready(
         &config.strategy,
         &config.limits,
@@ -66,7 +71,6 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if let serde_json::Value::Object(params) = &ready.params {
         config.strategy.params.clone_from(params);
     }
-    let existed = StoredRun::is_run(&folder);
     let stored = open_stored(&folder, &config, args.resume)?;
     if let Some((_, stored)) = &stored
         && stored.is_finished()?
@@ -77,15 +81,17 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
     let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
-    if finished.is_err() && StoredRun::is_run(&folder) && (args.resume || !existed) {
-        let file = args.file.display();
-        eprintln!(
-            "hint: finished rounds are safe; go on with `querist run {file} --out {} --resume`",
-            folder.display()
-        );
-    }
-    finished?;
+    finished.map_err(|error| match error.downcast::<RunError>() {
+        // The run was under way, so there is something to go on with.
+        Ok(error) => Hinted::wrap(error, resume_hint(&args.file, &folder)),
+        Err(error) => error,
+    })?;
     report::print(&[folder], args.format)
+}
+
+fn resume_hint(file: &Path, folder: &Path) -> String {
+    let (file, folder) = (file.display(), folder.display());
+    format!("finished rounds are safe; go on with `querist run {file} --out {folder} --resume`")
 }
 
 fn default_folder(file: &Path, config: &RunConfig) -> PathBuf {
@@ -129,7 +135,8 @@ fn go(
         Some((_, stored)) => stored.split()?,
         None => {
             let d = &config.dataset;
-            Split::draw(dataset, d.validation, d.test, config.seeds.split_stream())?
+            let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
+            drawn.map_err(|error| Usage(error.to_string()))?
         }
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use querist_core::array::ArrayError;
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig};
 use querist_core::{Acquisition, Answer, Array, Arrays, Buffer, Query, Round, Seeds, Strategy, Values};
 use querist_data::arrays::{Kind, read_array, write_npy};
@@ -212,8 +213,19 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
     let sorted =
         |ids: &[u64], order: &[u32]| Buffer::from(order.iter().map(|&row| ids[row as usize]).collect::<Vec<_>>());
     let arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
-        .map_err(|error| Usage(error.to_string()))?;
+        .map_err(|error| Usage(in_user_rows(error, &pool_order, &labelled_order).to_string()))?;
     Ok(Inputs { arrays, user_rows: pool_order })
+}
+
+/// The row that an error names, as the user's file counts it.
+fn in_user_rows(mut error: ArrayError, pool_order: &[u32], labelled_order: &[u32]) -> ArrayError {
+    if let ArrayError::NotFinite { name, row, .. } | ArrayError::Label { name, row, .. } = &mut error {
+        let order = if name.starts_with(names::LABELLED) { labelled_order } else { pool_order };
+        if name.starts_with(names::LABELLED) || names::per_sample(name).is_some() {
+            *row = order.get(*row).map_or(*row, |&user_row| user_row as usize);
+        }
+    }
+    error
 }
 
 fn read(name: &str, path: &Path, kind: Kind) -> Result<Array> {
