@@ -44,9 +44,19 @@ pub fn program() -> PathBuf {
 
 /// Builds the program and packs every plugin of the repository into `plugins/` beside it.
 pub fn everything() -> Result<()> {
+    with_targets(&[])
+}
+
+/// The same, with tests and benches. What only tests depend on switches features of common dependencies on, so building
+/// without it first would build those twice.
+pub fn with_tests() -> Result<()> {
+    with_targets(&["--all-targets"])
+}
+
+fn with_targets(targets: &[&str]) -> Result<()> {
     step("building the program");
     // The whole workspace, so that tests and lints find their dependencies built with the same features.
-    run(&mut cargo(["build", "--workspace"]))?;
+    run(cargo(["build", "--workspace"]).args(targets))?;
     plugins()
 }
 

@@ -14,7 +14,7 @@ pub fn test(full: bool) -> Result<()> {
     step("format");
     run(&mut cargo(["fmt", "--all", "--check"]))?;
     libtorch::setup()?;
-    build::everything()?;
+    build::with_tests()?;
     schemas::write(true)?;
     step("lints");
     run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
