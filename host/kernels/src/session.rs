@@ -1,7 +1,7 @@
 //! The host's side of the calls of one instance of a strategy.
 
 use std::cell::RefCell;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use querist_core::{Array, Arrays, Round, Seeds};
@@ -145,6 +145,17 @@ impl Object {
     }
 }
 
+/// A vector's values, which live on when its handle is released.
+struct VectorValues(Arc<Charged<f64>>);
+
+impl Deref for VectorValues {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.0
+    }
+}
+
 /// A set of excluded rows.
 struct Mask {
     excluded: Arc<Charged<bool>>,
@@ -205,6 +216,14 @@ impl Session {
             check::same(second.len(), scores.len(), "length of the tie-breaker")?;
         }
         rank::top(self.workers(), scores, second, count, None)
+    }
+
+    /// The values of a vector, for the host itself.
+    ///
+    /// # Errors
+    /// If the handle names no vector.
+    pub fn vector_values(&self, vector: Handle) -> Result<impl Deref<Target = [f64]> + use<>, Fault> {
+        Ok(VectorValues(self.get_vector(vector)?))
     }
 
     fn workers(&self) -> &Workers {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::config::LimitsConfig;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, ResourceLimiter};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter};
 
 use crate::cache::{Cache, CacheError, write_whole};
 use crate::manifest::{self, MAX_ARTIFACT_BYTES, RefusedPackage};
@@ -17,6 +17,15 @@ use crate::wasm::{CallState, add_to_linker};
 const COMPILE_TIME: Duration = Duration::from_secs(60);
 /// Address space of the compiling child.
 const COMPILE_MEMORY: u64 = 6 << 30;
+
+/// Instances at once.
+pub(crate) const MAX_INSTANCES: usize = 64;
+/// Memories of one instance at most.
+const MAX_MEMORIES: usize = 4;
+/// Core instances, and tables, of one instance at most.
+const MAX_PARTS: usize = 16;
+/// Bytes of a memory that are cleared by hand, not given back to the system, when an instance ends.
+const KEPT_RESIDENT: usize = 2 << 20;
 
 /// What one query of a plugin may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +83,7 @@ impl Sandbox {
     /// # Errors
     /// If the machine cannot run the engine.
     pub fn new(cache: Cache, compiler: Compiler) -> Result<Self, SandboxError> {
-        let engine = engine()?;
+        let engine = new_engine(settings().allocation_strategy(pool()))?;
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker).map_err(|error| SandboxError::Engine(error.to_string()))?;
         Ok(Self { engine, linker, cache, compiler })
@@ -123,7 +132,8 @@ impl Sandbox {
     }
 }
 
-fn engine() -> Result<Engine, SandboxError> {
+/// What compiled code depends on.
+fn settings() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -133,7 +143,31 @@ fn engine() -> Result<Engine, SandboxError> {
         .concurrency_support(false)
         .epoch_interruption(true)
         .consume_fuel(true);
-    Engine::new(&config).map_err(|error| SandboxError::Engine(error.to_string()))
+    config
+}
+
+/// Room for instances that is kept from one to the next: a scorer needs a fresh one for each tile, and mapping and
+/// unmapping its memory each time took as long as a fifth of the tile's work. Addresses are reserved for all, memory is
+/// used by those that run.
+fn pool() -> InstanceAllocationStrategy {
+    let instances = MAX_INSTANCES as u32;
+    let parts = MAX_PARTS as u32;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * parts)
+        .max_core_instances_per_component(parts)
+        .total_tables(instances * parts)
+        .max_tables_per_component(parts)
+        .table_elements(MAX_TABLE)
+        .table_keep_resident(KEPT_RESIDENT)
+        .total_memories(2 * instances)
+        .max_memories_per_component(MAX_MEMORIES as u32)
+        .linear_memory_keep_resident(KEPT_RESIDENT);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+fn new_engine(config: &Config) -> Result<Engine, SandboxError> {
+    Engine::new(config).map_err(|error| SandboxError::Engine(format!("{error:#}")))
 }
 
 /// Compiles a component to a file: the work of the child process. Limits its own memory first.
@@ -144,7 +178,8 @@ pub fn compile_file(source: &Path, target: &Path) -> Result<(), SandboxError> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let limit = Rlimit { current: Some(COMPILE_MEMORY), maximum: Some(COMPILE_MEMORY) };
     setrlimit(Resource::As, limit).map_err(|error| SandboxError::Compile(error.to_string()))?;
-    compile_with(&engine()?, source, target)
+    // Without the pool, whose addresses would not fit; it makes no difference to compiled code.
+    compile_with(&new_engine(&settings())?, source, target)
 }
 
 fn compile_with(engine: &Engine, source: &Path, target: &Path) -> Result<(), SandboxError> {
@@ -229,15 +264,15 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        16
+        MAX_PARTS
     }
 
     fn tables(&self) -> usize {
-        16
+        MAX_PARTS
     }
 
     fn memories(&self) -> usize {
-        4
+        MAX_MEMORIES
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sandboxed strategies: the host's side of `plugin-sdk/wit`.
 
+use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::discover::Resolved;
-use crate::sandbox::{Limiter, Limits, Sandbox, SandboxError};
+use crate::sandbox::{Limiter, Limits, MAX_INSTANCES, Sandbox, SandboxError};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -426,8 +427,10 @@ impl WasmStrategy {
         let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
         let tiles = rows.div_ceil(tile);
         // Tiles are handed out with their places in the result, so that a million scores are written once.
-        let (mut primary, mut second) = (vec![0.0; rows], vec![0.0; rows]);
-        let places = primary.chunks_mut(tile).zip(second.chunks_mut(tile)).enumerate();
+        let (mut primary, mut second) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut room = [&mut primary, &mut second].map(|scores: &mut Vec<f64>| scores.spare_capacity_mut());
+        let [first_room, second_room] = room.each_mut().map(|room| room[..rows].chunks_mut(tile));
+        let places = first_room.zip(second_room).enumerate();
         let places = Mutex::new(places);
         let work = || {
             let progress = Session::new(shared.clone());
@@ -445,7 +448,7 @@ impl WasmStrategy {
                 progress.progress(number as u64 + 1, tiles as u64).map_err(|fault| fault_failure(&fault))?;
             }
         };
-        let workers = self.threads.clamp(1, tiles.max(1));
+        let workers = self.threads.min(MAX_INSTANCES / 2).clamp(1, tiles.max(1));
         let parts: Vec<Result<_, Failure>> = std::thread::scope(|scope| {
             let spawned: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
             let own = work();
@@ -466,7 +469,12 @@ impl WasmStrategy {
         if with_second != 0 && with_second != tiles {
             return Err(Failure::new(QueryErrorKind::Contract, "some tiles have tie-breakers and some have none"));
         }
-        cost.memory += (size_of_val(&primary[..]) + size_of_val(&second[..])) as u64;
+        cost.memory += (2 * rows * size_of::<f64>()) as u64;
+        // SAFETY: every tile was scored, and `score_tile` fills a tile's whole place; the tie-breakers' if it says so.
+        unsafe {
+            primary.set_len(rows);
+            second.set_len(if with_second > 0 { rows } else { 0 });
+        }
         let second = (with_second > 0).then_some(&second[..]);
         let picked = Session::new(shared.clone())
             .rank(&primary, second, query.batch.min(rows))
@@ -475,14 +483,14 @@ impl WasmStrategy {
         Ok((Selection { rows: picked, scores, ..Selection::default() }, cost))
     }
 
-    /// Writes the scores of one tile to their places; tells whether there are tie-breakers.
+    /// Writes the scores of one tile to their places, all of them; tells whether there are tie-breakers.
     fn score_tile(
         &self,
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
         window: std::ops::Range<usize>,
-        primary: &mut [f64],
-        second: &mut [f64],
+        primary: &mut [MaybeUninit<f64>],
+        second: &mut [MaybeUninit<f64>],
     ) -> Result<(bool, Cost), Failure> {
         let rows = window.len();
         let mut instance = Instance::new(&self.sandbox, prepared, shared, window, &self.limits)?;
@@ -491,16 +499,15 @@ impl WasmStrategy {
         })?;
         let scores = answer.map_err(answered_error)?;
         let session = &instance.store.data().session;
-        let read = |handle: u32, out: &mut [f64]| -> Result<(), Failure> {
-            let fault = |fault: Fault| fault_failure(&fault);
-            let len = session.vector_len(handle).map_err(fault)?;
-            if len as usize != rows {
-                let message = format!("gave {len} scores for a tile of {rows} rows");
+        let read = |handle: u32, out: &mut [MaybeUninit<f64>]| -> Result<(), Failure> {
+            let values = session.vector_values(handle).map_err(|fault| fault_failure(&fault))?;
+            if values.len() != rows {
+                let message = format!("gave {} scores for a tile of {rows} rows", values.len());
                 return Err(Failure::new(QueryErrorKind::Contract, message));
             }
-            out.copy_from_slice(&session.vector_read(handle, 0, len).map_err(fault)?);
-            if let Some(row) = out.iter().position(|score| !score.is_finite()) {
-                let message = format!("row {row} of a tile scored {}; scores must be finite", out[row]);
+            out.write_copy_of_slice(&values);
+            if let Some(row) = values.iter().position(|score| !score.is_finite()) {
+                let message = format!("row {row} of a tile scored {}; scores must be finite", values[row]);
                 return Err(Failure::new(QueryErrorKind::Contract, message));
             }
             Ok(())
