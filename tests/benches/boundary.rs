@@ -119,7 +119,7 @@ fn cpu_seconds() -> f64 {
 
 fn ask(strategy: &mut dyn Strategy, arrays: &Arrays) -> (Taken, Answer) {
     let seeds = Seeds::new(0);
-    let query = Query { arrays, batch: BATCH, round: Round(0), seeds, state: None, progress: &Silent };
+    let query = Query { arrays, batch: BATCH, round: Round(0), seeds, state: None, services: None, progress: &Silent };
     timed(|| strategy.query(&query).expect("an answer"))
 }
 

@@ -44,8 +44,15 @@ fn variants(id: &str) -> Vec<Value> {
 fn answer(maker: &dyn Make, params: &Value, pool: &Pool, batch: usize) -> (Vec<u32>, Vec<u64>, Vec<(String, f64)>) {
     let mut strategy: Box<dyn Strategy> = maker.make(params, 2, TILE_BYTES).unwrap();
     let arrays = pool.arrays(strategy.needs());
-    let query =
-        Query { arrays: &arrays, batch, round: Round(2), seeds: Seeds::new(11), state: None, progress: &Silent };
+    let query = Query {
+        arrays: &arrays,
+        batch,
+        round: Round(2),
+        seeds: Seeds::new(11),
+        state: None,
+        services: None,
+        progress: &Silent,
+    };
     let selection = strategy.query(&query).unwrap().selection;
     let bits = selection.scores.iter().map(|score| score.to_bits()).collect();
     (selection.rows, bits, selection.diagnostics)

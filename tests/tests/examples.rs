@@ -23,7 +23,15 @@ fn arrays<const K: usize>(rows: usize, labelled: usize, classes: usize, named: [
 
 fn ask(maker: &dyn Make, params: &Value, arrays: &Arrays, batch: usize, seed: u64) -> Selection {
     let mut strategy = maker.make(params, 1, TILE_BYTES).unwrap();
-    let query = Query { arrays, batch, round: Round(0), seeds: Seeds::new(seed), state: None, progress: &Silent };
+    let query = Query {
+        arrays,
+        batch,
+        round: Round(0),
+        seeds: Seeds::new(seed),
+        state: None,
+        services: None,
+        progress: &Silent,
+    };
     strategy.query(&query).unwrap().selection
 }
 

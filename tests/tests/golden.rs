@@ -53,7 +53,7 @@ impl<I, C> Golden<I, C> {
         for (maker, route) in both(id) {
             let mut strategy = maker.make(params, 2, TILE_BYTES).unwrap();
             let (round, seeds) = (Round(self.round), Seeds::new(self.root));
-            let query = Query { arrays, batch, round, seeds, state: None, progress: &Silent };
+            let query = Query { arrays, batch, round, seeds, state: None, services: None, progress: &Silent };
             let selection = strategy.query(&query).unwrap().selection;
             check(&selection, &format!("{id} {params} ({route})"));
         }

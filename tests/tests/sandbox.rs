@@ -19,8 +19,15 @@ fn ask(way: &str, limits: Limits) -> (Result<Answer, QueryError>, Vec<u64>) {
     let resolved = listing.resolve("misbehaving").unwrap();
     let mut strategy = WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "way": way }), limits, 2).unwrap();
     let arrays = Pool::default().arrays(strategy.needs());
-    let query =
-        Query { arrays: &arrays, batch: 5, round: Round(0), seeds: Seeds::new(0), state: None, progress: &Silent };
+    let query = Query {
+        arrays: &arrays,
+        batch: 5,
+        round: Round(0),
+        seeds: Seeds::new(0),
+        state: None,
+        services: None,
+        progress: &Silent,
+    };
     (strategy.query(&query), arrays.ids().to_vec())
 }
 

@@ -2,12 +2,44 @@
 
 use std::collections::BTreeMap;
 
-use querist_protocol::Need;
+use querist_protocol::{Need, TrainOverrides};
 
 use crate::array::Array;
 use crate::ids::{Label, Round, SampleId};
 use crate::observer::{Cancelled, Progress};
 use crate::record::EpochRecord;
+use crate::seed::Seeds;
+use crate::strategy::QueryError;
+use crate::training::{HostServices, ServiceScope, TrainingHooks};
+
+/// One training of the task model.
+pub struct FitTask<'a> {
+    /// The round, with its samples.
+    pub scope: ServiceScope<'a>,
+    /// The strategy, where it takes part in training, with its state of the round before.
+    pub hooks: Option<(&'a mut dyn TrainingHooks, Option<&'a [u8]>)>,
+}
+
+impl<'a> FitTask<'a> {
+    /// Training on labelled samples and nothing else.
+    pub fn plain(round: Round, labelled: &'a [(SampleId, Label)]) -> Self {
+        let initial = labelled.len();
+        let scope =
+            ServiceScope { round, pool: &[], labelled, initial, batch: 0, strategy: "", seeds: Seeds::default() };
+        Self { scope, hooks: None }
+    }
+}
+
+/// What a training leaves behind, beside the model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fitted {
+    /// Training curve.
+    pub epochs: Vec<EpochRecord>,
+    /// What the strategy changed in the training.
+    pub overrides: TrainOverrides,
+    /// Named figures that the strategy recorded meanwhile.
+    pub metrics: BTreeMap<String, f64>,
+}
 
 /// Trains a task model on labelled samples and computes arrays from it.
 pub trait Learner {
@@ -17,16 +49,18 @@ pub trait Learner {
     /// [`LearnError::Need`] with the model option that would help.
     fn check_needs(&self, needs: &[Need]) -> Result<(), LearnError>;
 
-    /// Trains from the start on the labelled samples (ascending), replacing any earlier model.
+    /// Trains on the labelled samples, from the start unless the strategy's plan says otherwise, and replaces the earlier
+    /// model.
     ///
     /// # Errors
-    /// If training fails, diverges or is cancelled.
-    fn fit(
-        &mut self,
-        round: Round,
-        labelled: &[(SampleId, Label)],
-        progress: &dyn Progress,
-    ) -> Result<Vec<EpochRecord>, LearnError>;
+    /// If training fails, diverges or is cancelled, or the strategy breaks a rule.
+    fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError>;
+
+    /// What a strategy that uses images and the model may ask for, about the fitted model; `None` for a learner without
+    /// such services.
+    fn services<'a>(&'a self, _scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {
+        None
+    }
 
     /// Logits in eval mode with the eval transform, row-major `[samples, classes]`.
     ///
@@ -90,6 +124,9 @@ pub enum LearnError {
         /// What the library said.
         reason: String,
     },
+    /// The strategy that takes part in training failed or broke a rule.
+    #[error(transparent)]
+    Strategy(#[from] QueryError),
     /// The user stopped it.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),

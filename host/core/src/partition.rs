@@ -58,6 +58,11 @@ impl Partition {
         self.labelled.iter().flatten().count()
     }
 
+    /// Number of samples that were labelled at the start.
+    pub fn initial_len(&self) -> usize {
+        self.labelled.iter().flatten().filter(|(round, _)| round.0 == 0).count()
+    }
+
     /// Number of unlabelled samples.
     pub fn pool_len(&self) -> usize {
         self.samples.len() - self.labelled_len()

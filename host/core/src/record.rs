@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use querist_protocol::Need;
+use querist_protocol::{Need, TrainOverrides};
 use serde::{Deserialize, Serialize};
 
 use crate::acquisition::Acquisition;
@@ -21,6 +21,9 @@ pub struct EpochRecord {
     pub loss: f64,
     /// Share of right predictions over the training samples, as trained (augmented, dropout on).
     pub accuracy: f64,
+    /// Mean of what the strategy added to the loss, by minibatch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_loss: Option<f64>,
     /// Learning rate at the end of the epoch.
     pub lr: f64,
     /// Wall-clock seconds.
@@ -77,6 +80,9 @@ pub struct RoundRecord {
     pub fuel: Option<u64>,
     /// Device and libraries that trained.
     pub backend: String,
+    /// What the strategy changed in the training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overrides: TrainOverrides,
     /// Named figures that the strategy reported.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub diagnostics: BTreeMap<String, f64>,
@@ -113,6 +119,7 @@ impl RoundRecord {
             peak_memory: PeakMemory::default(),
             fuel: None,
             backend,
+            overrides: TrainOverrides::default(),
             diagnostics: BTreeMap::new(),
         }
     }
@@ -128,6 +135,10 @@ impl RoundRecord {
             self.query_class_histogram[label.index()] += 1;
         }
     }
+}
+
+fn is_default(overrides: &TrainOverrides) -> bool {
+    *overrides == TrainOverrides::default()
 }
 
 /// The names of needs, for headers and messages.

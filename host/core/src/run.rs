@@ -10,7 +10,7 @@ use crate::array::{Array, ArrayError, Arrays, Buffer};
 use crate::config::Plan;
 use crate::dataset::Dataset;
 use crate::ids::{Label, Round, SampleId};
-use crate::learner::{LearnError, Learner};
+use crate::learner::{FitTask, LearnError, Learner};
 use crate::metric::Metrics;
 use crate::observer::{Observer, Progress};
 use crate::oracle::{Oracle, OracleError};
@@ -19,6 +19,7 @@ use crate::record::{EpochRecord, FinishedRound, RoundRecord};
 use crate::seed::Seeds;
 use crate::split::Split;
 use crate::strategy::{Query, QueryError, Strategy};
+use crate::training::ServiceScope;
 
 /// Everything a run is made of.
 pub struct Parts<'a> {
@@ -61,40 +62,57 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
     parts.learner.check_needs(parts.strategy.needs())?;
     while position.round.index() <= parts.plan.rounds() {
         let labelled = position.partition.labelled();
+        let pool = position.partition.pool();
+        let batch = parts.plan.batch(position.round).filter(|_| !pool.is_empty());
+        let strategy = parts.strategy.identity().id.clone();
+        let scope = ServiceScope {
+            round: position.round,
+            pool: &pool,
+            labelled: &labelled,
+            initial: position.partition.initial_len(),
+            batch: batch.unwrap_or(0),
+            strategy: &strategy,
+            seeds: parts.seeds,
+        };
         let clock = Instant::now();
-        let epochs = parts.learner.fit(position.round, &labelled, parts.observer.progress())?;
-        let fitted = (clock.elapsed().as_secs_f64(), parts.learner.take_peak_memory());
-        let mut record = evaluate(parts, &position, fitted)?;
+        let hooks = parts.strategy.hooks().map(|hooks| (hooks, position.state.as_deref()));
+        let fitted = parts.learner.fit(FitTask { scope, hooks }, parts.observer.progress())?;
+        let cost = (clock.elapsed().as_secs_f64(), parts.learner.take_peak_memory());
+        let mut record = evaluate(parts, &position, cost)?;
+        record.overrides.clone_from(&fitted.overrides);
+        record.diagnostics.clone_from(&fitted.metrics);
 
-        let batch = parts.plan.batch(position.round).filter(|_| position.partition.pool_len() > 0);
         let Some(batch) = batch else {
-            return finish(parts, &record, &epochs, None, None, &BTreeMap::new());
+            return finish(parts, &record, &fitted.epochs, None, None, &BTreeMap::new());
         };
         let arrays = features(parts, &position, &mut record)?;
+        let services = parts.learner.services(scope);
         let query = Query {
             arrays: &arrays,
             batch,
             round: position.round,
             seeds: parts.seeds,
             state: position.state.as_deref(),
+            services: services.as_deref(),
             progress: parts.observer.progress(),
         };
         let answer = parts.strategy.query(&query)?;
+        drop(services);
         let acquired = Acquisition::check(&answer.selection, arrays.ids(), batch)
             .map_err(|source| RunError::Contract { strategy: parts.strategy.identity().to_string(), source })?;
         let labels = parts.oracle.label(&acquired)?;
         record.add_query(&answer.usage, &labels, parts.dataset.classes());
-        record.diagnostics = answer.selection.diagnostics.into_iter().collect();
+        record.diagnostics.extend(answer.selection.diagnostics);
 
         position.round = Round(position.round.0 + 1);
         position.partition.acquire(position.round, &labels)?;
         position.state = answer.selection.state;
-        finish(parts, &record, &epochs, Some((&acquired, &labels)), position.state.as_deref(), arrays.named())?;
+        finish(parts, &record, &fitted.epochs, Some((&acquired, &labels)), position.state.as_deref(), arrays.named())?;
     }
     Ok(())
 }
 
-fn evaluate(parts: &mut Parts<'_>, position: &Position, fitted: (f64, Option<u64>)) -> Result<RoundRecord, RunError> {
+fn evaluate(parts: &mut Parts<'_>, position: &Position, fit: (f64, Option<u64>)) -> Result<RoundRecord, RunError> {
     let clock = Instant::now();
     let classes = parts.dataset.classes();
     let mut measure = |samples: &[SampleId], labels: &[Label], progress: &dyn Progress| {
@@ -110,8 +128,8 @@ fn evaluate(parts: &mut Parts<'_>, position: &Position, fitted: (f64, Option<u64
     let (labelled, pool) = (partition.labelled_len(), partition.pool_len());
     let mut record = RoundRecord::new(position.round, labelled, pool, metrics, parts.learner.backend());
     record.validation = validation;
-    record.seconds.fit = fitted.0;
-    record.peak_memory.fit = fitted.1;
+    record.seconds.fit = fit.0;
+    record.peak_memory.fit = fit.1;
     record.seconds.evaluate = clock.elapsed().as_secs_f64();
     Ok(record)
 }

@@ -7,6 +7,7 @@ use crate::array::Arrays;
 use crate::ids::Round;
 use crate::observer::Progress;
 use crate::seed::Seeds;
+use crate::training::{HostServices, TrainingHooks};
 
 /// How a strategy is packaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,8 @@ pub struct Query<'a> {
     pub seeds: Seeds,
     /// What it kept in the last round.
     pub state: Option<&'a [u8]>,
+    /// What may be asked about images and model, where the learner has such services.
+    pub services: Option<&'a dyn HostServices>,
     /// Where progress and log lines go.
     pub progress: &'a dyn Progress,
 }
@@ -97,6 +100,11 @@ pub trait Strategy {
 
     /// The arrays it wants, under the parameters it was made with.
     fn needs(&self) -> &[Need];
+
+    /// The strategy's part in training; `None` for one that only answers queries.
+    fn hooks(&mut self) -> Option<&mut dyn TrainingHooks> {
+        None
+    }
 
     /// Whether the whole contract of [`crate::Acquisition::check`] holds is for the caller to check.
     ///

@@ -8,7 +8,7 @@ use std::time::Instant;
 use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
-use querist_core::{Dataset, Images, Label, Learner, Round, SampleId, Seeds};
+use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::philox::Stream;
 
@@ -57,7 +57,7 @@ fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
     let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
     let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();
     let clock = Instant::now();
-    let epochs = learner.fit(Round(0), &labelled, &Silent)?;
+    let epochs = learner.fit(FitTask::plain(Round(0), &labelled), &Silent)?.epochs;
     eprintln!("{:?}: {:.1} s in all", case.name, clock.elapsed().as_secs_f64());
     let best = epochs.iter().skip(1).map(|epoch| epoch.seconds).fold(f64::INFINITY, f64::min);
     Ok(case.minibatches as f64 / best)

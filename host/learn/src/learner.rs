@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use querist_core::config::{ModelConfig, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
-use querist_core::record::EpochRecord;
-use querist_core::{Array, Buffer, Dataset, Label, LearnError, Learner, Round, SampleId, Seeds};
+use querist_core::{Array, Buffer, Dataset, FitTask, Fitted, LearnError, Learner, SampleId, Seeds, ServiceScope};
 use querist_protocol::Need;
 use querist_torchx::{memory, random, runtime};
 use tch::{Device, Tensor};
@@ -125,12 +124,8 @@ impl Learner for TorchLearner {
 
     /// Weights and batch-norm statistics start afresh each time. A labelled set of one sample is an error for a model
     /// with batch-norm.
-    fn fit(
-        &mut self,
-        round: Round,
-        labelled: &[(SampleId, Label)],
-        progress: &dyn Progress,
-    ) -> Result<Vec<EpochRecord>, LearnError> {
+    fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError> {
+        let ServiceScope { round, labelled, .. } = task.scope;
         // The old model goes first: a failed fit must not leave one that looks fresh.
         self.fitted = None;
         if let Some((sample, label)) = labelled.iter().find(|(_, label)| label.index() >= self.classes) {
@@ -139,7 +134,7 @@ impl Learner for TorchLearner {
         let Self { images, architecture, recipe, seeds, .. } = self;
         let (model, epochs) = Trainer { images, architecture, recipe, seeds }.train(round, labelled, progress)?;
         self.fitted = Some(model);
-        Ok(epochs)
+        Ok(Fitted { epochs, ..Fitted::default() })
     }
 
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {

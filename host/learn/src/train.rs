@@ -148,7 +148,7 @@ impl Fit<'_> {
         if !loss.is_finite() {
             return Err(LearnError::Diverged { epoch, loss });
         }
-        Ok(EpochRecord { epoch, loss, accuracy, lr, seconds: clock.elapsed().as_secs_f64() })
+        Ok(EpochRecord { epoch, loss, accuracy, extra_loss: None, lr, seconds: clock.elapsed().as_secs_f64() })
     }
 
     /// Draws the order and the augmentations of an epoch and sends them in one go.

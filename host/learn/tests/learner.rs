@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, Recipe, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
-use querist_core::{Dataset, Images, Label, LearnError, Learner, Round, SampleId, Seeds};
+use querist_core::{Dataset, FitTask, Images, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
 use querist_protocol::Need;
 use querist_protocol::philox::Stream;
@@ -90,7 +90,7 @@ fn every_model_learns_bars() {
         (ModelName::Resnet18, 200, RecipeConfig { lr: Some(0.02), epochs: Some(4), ..quick() }),
     ] {
         let mut learner = learner(&dataset, name, &recipe);
-        let epochs = learner.fit(Round(0), &labelled(0..samples), &Silent).unwrap();
+        let epochs = learner.fit(FitTask::plain(Round(0), &labelled(0..samples)), &Silent).unwrap().epochs;
         assert_eq!(epochs.len(), recipe.epochs.unwrap());
         assert!(epochs.last().unwrap().loss < epochs[0].loss, "{name:?}: {epochs:?}");
         let logits = learner.logits(&ids(600..900), &Silent).unwrap();
@@ -109,7 +109,7 @@ fn the_same_seeds_give_the_same_bits() {
             let (model, recipe) = (model(name), recipe.resolve());
             let settings = Settings { seeds, ..settings(&model, &recipe) };
             let mut learner = TorchLearner::new(&dataset, &ids(0..40), &settings).unwrap();
-            let epochs = learner.fit(Round(round), &labelled(0..20), &Silent).unwrap();
+            let epochs = learner.fit(FitTask::plain(Round(round), &labelled(0..20)), &Silent).unwrap().epochs;
             let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.loss).collect();
             (learner.model().unwrap(), learner.logits(&ids(20..40), &Silent).unwrap(), losses)
         };
@@ -128,11 +128,11 @@ fn the_same_seeds_give_the_same_bits() {
 fn a_second_fit_starts_afresh() {
     let dataset = bars(40, 8, 1);
     let mut used = learner(&dataset, ModelName::Resnet18, &quick());
-    used.fit(Round(0), &labelled(0..40), &Silent).unwrap();
+    used.fit(FitTask::plain(Round(0), &labelled(0..40)), &Silent).unwrap();
     used.logits(&ids(0..40), &Silent).unwrap();
-    used.fit(Round(1), &labelled(0..20), &Silent).unwrap();
+    used.fit(FitTask::plain(Round(1), &labelled(0..20)), &Silent).unwrap();
     let mut fresh = learner(&dataset, ModelName::Resnet18, &quick());
-    fresh.fit(Round(1), &labelled(0..20), &Silent).unwrap();
+    fresh.fit(FitTask::plain(Round(1), &labelled(0..20)), &Silent).unwrap();
     assert!(used.model().unwrap() == fresh.model().unwrap());
 }
 
@@ -142,7 +142,7 @@ fn predicting_changes_nothing_and_agrees_with_itself() {
     // One has dropout in two places, the other batch-norm.
     for name in [ModelName::Lenet, ModelName::Resnet18] {
         let mut learner = learner(&dataset, name, &quick());
-        learner.fit(Round(0), &labelled(0..20), &Silent).unwrap();
+        learner.fit(FitTask::plain(Round(0), &labelled(0..20)), &Silent).unwrap();
         let before = learner.model().unwrap();
         let needs: Vec<Need> = ["logits", "embeddings", "fixed_embeddings", "labelled.logits", "labelled.embeddings"]
             .into_iter()
@@ -184,7 +184,7 @@ fn predicting_changes_nothing_and_agrees_with_itself() {
 fn blocks_can_be_shared_out() {
     let dataset = bars(2 * BLOCK + 100, 8, 1);
     let mut learner = learner(&dataset, ModelName::Cnn, &quick());
-    learner.fit(Round(0), &labelled(0..20), &Silent).unwrap();
+    learner.fit(FitTask::plain(Round(0), &labelled(0..20)), &Silent).unwrap();
     let whole = learner.logits(&ids(0..dataset.len() as u64), &Silent).unwrap();
     let mut parts = Vec::new();
     for range in [0..BLOCK as u64, BLOCK as u64..dataset.len() as u64] {
@@ -213,11 +213,11 @@ fn training_reports_every_step_and_stops_within_one() {
     // 37 samples in minibatches of 8: the fifth holds 5. Two epochs make ten steps.
     let mut learner = learner(&dataset, ModelName::Cnn, &quick());
     let never = Stopper { at: u64::MAX, seen: AtomicU64::new(0) };
-    learner.fit(Round(0), &labelled(0..37), &never).unwrap();
+    learner.fit(FitTask::plain(Round(0), &labelled(0..37)), &never).unwrap();
     assert_eq!(never.seen.into_inner(), 10);
     for at in [0, 3, 10] {
         let stopper = Stopper { at, seen: AtomicU64::new(99) };
-        let result = learner.fit(Round(0), &labelled(0..37), &stopper);
+        let result = learner.fit(FitTask::plain(Round(0), &labelled(0..37)), &stopper);
         assert!(matches!(result, Err(LearnError::Cancelled(_))));
         assert_eq!(stopper.seen.into_inner(), at);
         // A model of an earlier fit would pass for this one's.
@@ -231,16 +231,19 @@ fn a_lone_last_sample_is_trained_on_without_statistics_of_one() {
     // On 1x1 feature maps batch-norm of one sample would divide by a spread of 0.
     let dataset = bars(9, 8, 1);
     let mut learner = learner(&dataset, ModelName::Resnet18, &quick());
-    learner.fit(Round(0), &labelled(0..9), &Silent).unwrap();
+    learner.fit(FitTask::plain(Round(0), &labelled(0..9)), &Silent).unwrap();
     assert!(learner.logits(&ids(0..9), &Silent).unwrap().iter().all(|v| v.is_finite()));
-    config_error(learner.fit(Round(0), &labelled(0..1), &Silent), &["1 labelled", "resnet18", "2 or more"]);
+    config_error(
+        learner.fit(FitTask::plain(Round(0), &labelled(0..1)), &Silent),
+        &["1 labelled", "resnet18", "2 or more"],
+    );
 }
 
 #[test]
 fn divergence_is_told_with_its_epoch() {
     let dataset = bars(40, 8, 1);
     let recipe = RecipeConfig { lr: Some(100.0), epochs: Some(50), ..quick() };
-    let result = learner(&dataset, ModelName::Cnn, &recipe).fit(Round(0), &labelled(0..40), &Silent);
+    let result = learner(&dataset, ModelName::Cnn, &recipe).fit(FitTask::plain(Round(0), &labelled(0..40)), &Silent);
     match result {
         Err(LearnError::Diverged { epoch, loss }) => assert!(epoch < 50 && !loss.is_finite()),
         other => panic!("expected divergence, got {other:?}"),
@@ -282,16 +285,16 @@ fn settings_that_do_not_fit_are_refused_before_training() {
 
     let mut learner = learner(&dataset, ModelName::Cnn, &quick());
     config_error(learner.logits(&ids(0..1), &Silent), &["no model is fitted"]);
-    config_error(learner.fit(Round(0), &[], &Silent), &["0 labelled"]);
-    config_error(learner.fit(Round(0), &[(SampleId(0), Label(2))], &Silent), &["label 2", "2 classes"]);
-    config_error(learner.fit(Round(0), &labelled(9..11), &Silent), &["sample 10", "10 images"]);
+    config_error(learner.fit(FitTask::plain(Round(0), &[]), &Silent), &["0 labelled"]);
+    config_error(learner.fit(FitTask::plain(Round(0), &[(SampleId(0), Label(2))]), &Silent), &["label 2", "2 classes"]);
+    config_error(learner.fit(FitTask::plain(Round(0), &labelled(9..11)), &Silent), &["sample 10", "10 images"]);
 }
 
 #[test]
 fn the_model_file_holds_every_tensor_by_name() {
     let dataset = bars(20, 8, 1);
     let mut learner = learner(&dataset, ModelName::Resnet18, &quick());
-    learner.fit(Round(0), &labelled(0..20), &Silent).unwrap();
+    learner.fit(FitTask::plain(Round(0), &labelled(0..20)), &Silent).unwrap();
     let bytes = learner.model().unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     // 20 convolutions, 20 batch-norms of 4 tensors, 1 head of 2.

@@ -391,18 +391,19 @@ impl WasmStrategy {
 
     fn answer(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<(Selection, Cost), Failure> {
         let prepared = prepare(&self.sandbox, &self.component)?;
+        let asked = Asked { arrays: query.arrays, batch: query.batch, state: query.state };
         under_the_clock(&self.sandbox, shared.control(), Some(query.progress), || {
             if self.description.scorer {
-                self.score(query, shared, &prepared)
+                self.score(&asked, shared, &prepared)
             } else {
-                self.select(query, shared, &prepared)
+                self.select(&asked, shared, &prepared)
             }
         })
     }
 
     fn select(
         &self,
-        query: &Query<'_>,
+        query: &Asked<'_>,
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
@@ -419,7 +420,7 @@ impl WasmStrategy {
     /// Scores tile by tile in parallel instances, then ranks.
     fn score(
         &self,
-        query: &Query<'_>,
+        query: &Asked<'_>,
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
@@ -521,6 +522,13 @@ impl WasmStrategy {
     }
 }
 
+/// The parts of a query that its threads look at.
+struct Asked<'a> {
+    arrays: &'a Arrays,
+    batch: usize,
+    state: Option<&'a [u8]>,
+}
+
 #[derive(Default)]
 struct Cost {
     fuel: u64,
@@ -531,7 +539,7 @@ fn host_failure() -> Failure {
     Failure::new(QueryErrorKind::Failed, "the host failed while it served the plugin; please report this")
 }
 
-fn selection_from_wit(selection: exported::Selection, query: &Query<'_>) -> Result<Selection, Failure> {
+fn selection_from_wit(selection: exported::Selection, query: &Asked<'_>) -> Result<Selection, Failure> {
     let output = |message: String| Err(Failure::new(QueryErrorKind::Output, message));
     let samples = query.arrays.ids().len() + query.arrays.labelled_ids().len();
     let limit = (1 << 20) + 16 * samples;

@@ -4,6 +4,7 @@
 //! over WIT in a sandboxed component and directly in a native build.
 #![deny(missing_docs)]
 
+pub mod abi;
 mod calls;
 mod describe;
 mod fault;
@@ -11,6 +12,7 @@ pub mod math;
 mod need;
 pub mod philox;
 mod selection;
+mod training;
 
 pub use calls::{
     Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StreamScope, Uncertainty,
@@ -19,6 +21,7 @@ pub use describe::{Capability, Description, StrategyDescription};
 pub use fault::{Fault, FaultCode, StrategyError};
 pub use need::{Need, NeedParseError, names};
 pub use selection::Selection;
+pub use training::{EpochLength, InitPolicy, StreamOf, TrainOverrides, Transform, UnlabelledStream};
 
 /// Version of the boundary between host and plugins, as `major.minor`; a plugin states the one it was built for.
 pub const API_VERSION: &str = "0.1";

@@ -38,7 +38,15 @@ fn made(make: &dyn Make, params: &Value) -> Box<dyn Strategy> {
 
 /// Asks and checks the contract.
 fn ask(strategy: &mut dyn Strategy, arrays: &Arrays, batch: usize, seed: u64, round: u32, case: &str) -> Selection {
-    let query = Query { arrays, batch, round: Round(round), seeds: Seeds::new(seed), state: None, progress: &Silent };
+    let query = Query {
+        arrays,
+        batch,
+        round: Round(round),
+        seeds: Seeds::new(seed),
+        state: None,
+        services: None,
+        progress: &Silent,
+    };
     let name = strategy.identity().id.clone();
     let answer = strategy.query(&query).unwrap_or_else(|error| panic!("`{name}` gives no answer ({case}): {error}"));
     if let Err(broken) = Acquisition::check(&answer.selection, arrays.ids(), batch) {

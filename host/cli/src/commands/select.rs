@@ -115,6 +115,7 @@ pub fn main(args: &SelectArgs) -> Result<()> {
             round: Round(args.round),
             seeds: Seeds::new(args.seed),
             state: None,
+            services: None,
             progress: &display,
         };
         let answer = ready.strategy.query(&query)?;
