@@ -33,6 +33,8 @@
 #![deny(missing_docs)]
 
 mod host;
+#[cfg(not(target_family = "wasm"))]
+pub mod native;
 mod objects;
 mod package;
 mod query;

@@ -218,6 +218,14 @@ impl Session {
         rank::top(self.workers(), scores, second, count, None)
     }
 
+    /// A declared array of the query, whole.
+    ///
+    /// # Errors
+    /// If it was not declared.
+    pub fn declared_array(&self, name: &str) -> Result<&Array, Fault> {
+        self.shared.array(name)
+    }
+
     /// The values of a vector, for the host itself.
     ///
     /// # Errors

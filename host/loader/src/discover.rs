@@ -46,6 +46,8 @@ pub struct Listing {
 pub struct Resolved<'a> {
     /// The package.
     pub package: &'a CheckedPackage,
+    /// Where the package was found.
+    pub source: Source,
     /// The strategy.
     pub strategy: &'a StrategyDescription,
     /// The id that it was asked for by, where that is one of its other names.
@@ -126,26 +128,28 @@ impl Listing {
         let all = || {
             self.usable()
                 .filter(move |(_, package)| wanted_package.is_none_or(|wanted| wanted == package.description.package))
-                .flat_map(|(_, package)| package.description.strategies.iter().map(move |strategy| (package, strategy)))
+                .flat_map(|(found, package)| {
+                    package.description.strategies.iter().map(move |strategy| (found.source, package, strategy))
+                })
         };
         for alias in [false, true] {
             let named = |s: &StrategyDescription| if alias { s.aliases.iter().any(|a| a == id) } else { s.id == id };
-            let matches: Vec<_> = all().filter(|(_, strategy)| named(strategy)).collect();
+            let matches: Vec<_> = all().filter(|(_, _, strategy)| named(strategy)).collect();
             match matches[..] {
                 [] => {}
-                [(package, strategy)] => return Ok(Resolved { package, strategy, alias }),
+                [(source, package, strategy)] => return Ok(Resolved { package, source, strategy, alias }),
                 _ => {
                     return Err(ResolveError::Ambiguous {
                         name: name.to_owned(),
                         choices: matches
                             .iter()
-                            .map(|(package, s)| format!("{}/{}", package.description.package, s.id))
+                            .map(|(_, package, s)| format!("{}/{}", package.description.package, s.id))
                             .collect(),
                     });
                 }
             }
         }
-        let ids: Vec<String> = all().flat_map(|(_, s)| s.aliases.iter().chain([&s.id]).cloned()).collect();
+        let ids: Vec<String> = all().flat_map(|(_, _, s)| s.aliases.iter().chain([&s.id]).cloned()).collect();
         let lowered = id.to_lowercase();
         Err(ResolveError::Unknown {
             name: name.to_owned(),

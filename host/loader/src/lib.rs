@@ -5,14 +5,18 @@
 //! with limits on time, memory, objects and output.
 #![deny(missing_docs)]
 
+mod asking;
 pub mod cache;
 pub mod discover;
 pub mod manifest;
+pub mod native;
 pub mod pack;
 mod sandbox;
+pub mod trust;
 mod wasm;
 
 pub use discover::{Found, Listing, ResolveError, Resolved, Source};
 pub use manifest::{Manifest, RefusedPackage};
+pub use native::{NativeStrategy, TorchBuild};
 pub use sandbox::{Compiler, Limits, Sandbox, SandboxError, compile_file};
 pub use wasm::{LoadError, WasmStrategy};

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use querist_core::{Schema, StrategyKind};
+use querist_core::{Schema, StrategyIdentity, StrategyKind};
 use querist_protocol::{API_VERSION, Capability, Description, Need, StrategyDescription};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::native::identity;
 
 /// Name of the manifest in a package folder.
 pub const FILE: &str = "plugin.toml";
@@ -69,7 +71,7 @@ pub struct ManifestStrategy {
 
 impl Manifest {
     /// The manifest of a described package with its schema files' contents.
-    pub fn of(description: &Description, artifact: &str) -> Self {
+    pub fn of(description: &Description, kind: StrategyKind, artifact: &str) -> Self {
         let strategy = |s: &StrategyDescription| ManifestStrategy {
             id: s.id.clone(),
             summary: s.summary.clone(),
@@ -84,7 +86,7 @@ impl Manifest {
             manifest: 1,
             package: description.package.clone(),
             version: description.version.clone(),
-            kind: StrategyKind::Wasm,
+            kind,
             api: description.api.clone(),
             artifact: artifact.to_owned(),
             strategies: description.strategies.iter().map(strategy).collect(),
@@ -113,7 +115,7 @@ pub struct RefusedPackage {
     pub reason: String,
 }
 
-fn refuse<T>(reason: impl Into<String>) -> Result<T, RefusedPackage> {
+pub(crate) fn refuse<T>(reason: impl Into<String>) -> Result<T, RefusedPackage> {
     Err(RefusedPackage { reason: reason.into() })
 }
 
@@ -133,31 +135,96 @@ fn read_folder(folder: &Path) -> Result<CheckedPackage, RefusedPackage> {
     if manifest.manifest != 1 {
         return refuse(format!("{FILE}: manifest version {}, this host reads version 1", manifest.manifest));
     }
-    if manifest.kind != StrategyKind::Wasm {
-        return refuse(format!("{FILE}: packages of kind `{}` cannot be run by this host", manifest.kind));
-    }
     let artifact = inside(folder, &manifest.artifact)?;
-    let package = read_artifact(&artifact)?;
-    let mut described = Manifest::of(&package.description, &manifest.artifact);
-    for (found, strategy) in described.strategies.iter_mut().zip(&manifest.strategies) {
-        found.schema.clone_from(&strategy.schema);
-    }
-    if described != manifest {
-        return refuse(format!("{FILE} and {} disagree: pack the artifact again", manifest.artifact));
-    }
-    for (strategy, entry) in package.description.strategies.iter().zip(&manifest.strategies) {
-        let text = read_text(&inside(folder, &entry.schema)?)?;
-        let schema: serde_json::Value = serde_json::from_str(&text)
-            .map_err(|error| RefusedPackage { reason: format!("{}: {error}", entry.schema) })?;
-        if schema != strategy.schema {
-            return refuse(format!("{} and {} disagree: pack the artifact again", entry.schema, manifest.artifact));
+    let stated = manifest.description(folder)?;
+    let package = match manifest.kind {
+        StrategyKind::Wasm => read_artifact(&artifact)?,
+        StrategyKind::Native | StrategyKind::NativeTorch => read_library(&artifact, stated.clone())?,
+        StrategyKind::Composite => {
+            return refuse(format!("{FILE}: packages of kind `{}` cannot be run by this host", manifest.kind));
         }
+    };
+    if package.description != stated || package.kind != manifest.kind {
+        return refuse(format!(
+            "{FILE} or a schema file disagrees with {}: pack the artifact again",
+            manifest.artifact
+        ));
     }
     Ok(package)
 }
 
+impl Manifest {
+    /// What manifest and schema files say of the package.
+    fn description(&self, folder: &Path) -> Result<Description, RefusedPackage> {
+        let strategy = |s: &ManifestStrategy| {
+            let text = read_text(&inside(folder, &s.schema)?)?;
+            let schema = serde_json::from_str(&text)
+                .map_err(|error| RefusedPackage { reason: format!("{}: {error}", s.schema) })?;
+            Ok(StrategyDescription {
+                id: s.id.clone(),
+                summary: s.summary.clone(),
+                paper: s.paper.clone(),
+                scorer: s.scorer,
+                aliases: s.aliases.clone(),
+                needs: s.needs.clone(),
+                capabilities: s.capabilities.clone(),
+                schema,
+            })
+        };
+        Ok(Description {
+            package: self.package.clone(),
+            version: self.version.clone(),
+            api: self.api.clone(),
+            strategies: self.strategies.iter().map(strategy).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl CheckedPackage {
+    /// Who one of its strategies is.
+    pub fn identity(&self, id: &str) -> StrategyIdentity {
+        StrategyIdentity {
+            id: id.to_owned(),
+            package: self.description.package.clone(),
+            version: self.description.version.clone(),
+            kind: self.kind,
+            digest: self.digest.clone(),
+        }
+    }
+
+    /// Whether its code runs outside the sandbox.
+    pub fn is_native(&self) -> bool {
+        self.kind != StrategyKind::Wasm
+    }
+}
+
+/// SHA-256 of a description, which a native library carries in its identity.
+pub(crate) fn description_digest(description: &Description) -> Result<[u8; 32], RefusedPackage> {
+    let json = serde_json::to_vec(description).map_err(|error| RefusedPackage { reason: error.to_string() })?;
+    Ok(Sha256::digest(json).into())
+}
+
+/// Reads and checks a native library whose description stands beside it.
+fn read_library(path: &Path, stated: Description) -> Result<CheckedPackage, RefusedPackage> {
+    let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
+    let identity = identity::read(&bytes)?;
+    check_description(&stated)?;
+    if identity.description == [0; 32] {
+        return refuse("the library was not packed: make a package of it with `querist plugin pack`");
+    }
+    let same = identity.description == description_digest(&stated)?;
+    if !same || identity.package != stated.package || identity.version != stated.version {
+        return refuse(format!("{FILE} or a schema file disagrees with {}: pack the artifact again", file_name(path)));
+    }
+    let kind = if identity.torch { StrategyKind::NativeTorch } else { StrategyKind::Native };
+    Ok(CheckedPackage { description: stated, kind, artifact: path.to_owned(), digest: hex_sha256(&bytes) })
+}
+
 /// Reads and checks a component with its embedded manifest.
 fn read_artifact(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
+    if path.extension().is_some_and(|extension| extension == "so") {
+        return refuse("a bare library: a native package is a folder made by `querist plugin pack`");
+    }
     let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
     let description = embedded(&bytes)?;
     check_description(&description)?;

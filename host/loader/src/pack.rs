@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use querist_core::StrategyKind;
+use querist_protocol::Description;
 use wasm_encoder::{CustomSection, Encode, Section};
 
 use crate::cache::write_whole;
 use crate::manifest::{self, FILE, Manifest, RefusedPackage, SECTION};
+use crate::native::{self, NativeError, TorchBuild, identity, library};
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::wasm;
 
@@ -22,24 +25,40 @@ pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, Pac
     let component = componentise(&bytes)?;
     manifest::scan(&component)?;
 
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error: std::io::Error| PackError::Write { path, reason: error.to_string() }
-    };
-    fs::create_dir_all(out).map_err(failed(out))?;
-    let bare = tempfile::NamedTempFile::new_in(out).map_err(failed(out))?;
-    fs::write(bare.path(), &component).map_err(failed(bare.path()))?;
+    fs::create_dir_all(out).map_err(writing(out))?;
+    let bare = tempfile::NamedTempFile::new_in(out).map_err(writing(out))?;
+    fs::write(bare.path(), &component).map_err(writing(bare.path()))?;
     let loaded = sandbox.load(bare.path(), &manifest::hex_sha256(&component))?;
     let description = wasm::describe(sandbox, &loaded).map_err(PackError::Describe)?;
-    manifest::check_description(&description)?;
-
-    let folder = out.join(&description.package);
-    fs::create_dir_all(&folder).map_err(failed(&folder))?;
-    let artifact = format!("{}.wasm", description.package);
     let packed = with_section(component, &description)?;
-    let manifest = Manifest::of(&description, &artifact);
+    lay_down(out, &description, StrategyKind::Wasm, &packed)
+}
+
+/// Makes a package folder of a native library. **Runs its code** in this process, to have it describe itself.
+///
+/// # Errors
+/// As for [`pack`], and if the library has no identity or another libtorch.
+pub fn pack_native(source: &Path, out: &Path, torch: Option<&TorchBuild>) -> Result<PathBuf, PackError> {
+    let mut bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
+    let identity = identity::read(&bytes)?;
+    let plugin = library::open(&bytes, torch)?;
+    let description = native::strategy::describe(plugin).map_err(PackError::Describe)?;
+    let place = identity.description_offset..identity.description_offset + 32;
+    bytes[place].copy_from_slice(&manifest::description_digest(&description)?);
+    let kind = if identity.torch { StrategyKind::NativeTorch } else { StrategyKind::Native };
+    lay_down(out, &description, kind, &bytes)
+}
+
+/// Writes artifact, manifest and schema files.
+fn lay_down(out: &Path, description: &Description, kind: StrategyKind, packed: &[u8]) -> Result<PathBuf, PackError> {
+    manifest::check_description(description)?;
+    let folder = out.join(&description.package);
+    fs::create_dir_all(&folder).map_err(writing(&folder))?;
+    let extension = if kind == StrategyKind::Wasm { "wasm" } else { "so" };
+    let artifact = format!("{}.{extension}", description.package);
+    let manifest = Manifest::of(description, kind, &artifact);
     let text = toml::to_string(&manifest).map_err(|error| PackError::Encode(error.to_string()))?;
-    let mut files = vec![(artifact, packed), (FILE.to_owned(), text.into_bytes())];
+    let mut files = vec![(artifact, packed.to_vec()), (FILE.to_owned(), text.into_bytes())];
     for (strategy, entry) in description.strategies.iter().zip(&manifest.strategies) {
         let schema =
             serde_json::to_string_pretty(&strategy.schema).map_err(|error| PackError::Encode(error.to_string()))?;
@@ -47,10 +66,15 @@ pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, Pac
     }
     for (name, bytes) in files {
         let path = folder.join(name);
-        write_whole(&path, &bytes, 0o666).map_err(failed(&path))?;
+        write_whole(&path, &bytes, 0o666).map_err(writing(&path))?;
     }
     manifest::read(&folder)?;
     Ok(folder)
+}
+
+fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> PackError + use<> {
+    let path = path.to_owned();
+    move |error| PackError::Write { path, reason: error.to_string() }
 }
 
 /// Wraps a core module into a component; a component stays as it is, without an earlier manifest.
@@ -69,7 +93,7 @@ fn componentise(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
         .map_err(|error| encode(format!("{error:#}")))
 }
 
-fn with_section(mut component: Vec<u8>, description: &querist_protocol::Description) -> Result<Vec<u8>, PackError> {
+fn with_section(mut component: Vec<u8>, description: &Description) -> Result<Vec<u8>, PackError> {
     let json = serde_json::to_vec(description).map_err(|error| PackError::Encode(error.to_string()))?;
     let section = CustomSection { name: SECTION.into(), data: json.into() };
     component.push(section.id());
@@ -85,6 +109,8 @@ pub enum PackError {
     Refused(#[from] RefusedPackage),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Native(#[from] NativeError),
     #[error("the plugin does not describe itself: {0}")]
     Describe(String),
     #[error("the component cannot be made: {0}")]

@@ -1,19 +1,22 @@
 //! Sandboxed strategies: the host's side of `plugin-sdk/wit`.
 
-use std::mem::MaybeUninit;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use querist_core::observer::Phase;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
-use querist_kernels::{Control, Session, Setup, SetupError, Shared};
-use querist_protocol::{Fault, FaultCode, HostCalls, Need, Selection, StrategyDescription, TILE_BYTES, names};
+use querist_core::{Answer, Query, Strategy, StrategyIdentity, Usage};
+use querist_kernels::{Session, Shared};
+use querist_protocol::{Need, Selection, StrategyDescription, TILE_BYTES};
 use serde_json::Value;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use crate::asking::{
+    Asked, Cost, Failure, check_selection, control, fault_failure, no_query, open, parse_needs, read_scores,
+    score_tiles, state_limit, tile_of, under_the_clock,
+};
 use crate::discover::Resolved;
+use crate::native::NativeError;
 use crate::sandbox::{Limiter, Limits, MAX_INSTANCES, Sandbox, SandboxError};
 
 mod bindings {
@@ -47,19 +50,11 @@ pub(crate) mod objects {
 
 mod host;
 
-use bindings::exports::querist::strategy::strategies as exported;
 use bindings::querist::strategy::types;
 use bindings::{Plugin, PluginPre};
 
-/// How often the clock of a running plugin is looked at.
-const TICK: Duration = Duration::from_millis(10);
 /// Ticks of fuel that a plugin without a limit gets: more than it can use up.
 const UNLIMITED_FUEL: u64 = u64::MAX / 2;
-/// Needs of a strategy at most: every array, of the pool and of the labelled set.
-const MAX_NEEDS: usize = 2 * names::ALL.len();
-/// Named figures in an answer at most.
-const MAX_DIAGNOSTICS: usize = 64;
-
 /// What a running instance reaches.
 pub struct CallState {
     session: Session,
@@ -73,38 +68,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 /// Asks a component to describe itself.
 pub(crate) fn describe(sandbox: &Sandbox, component: &Component) -> Result<querist_protocol::Description, String> {
     let limits = Limits { time: Duration::from_secs(10), ..Limits::default() };
-    let shared = no_query(&limits).map_err(|failure| failure.message)?;
+    let shared = no_query(control(&limits)).map_err(|failure| failure.message)?;
     let text = call_once(sandbox, component, &shared, &limits, |plugin, store| {
         plugin.querist_strategy_strategies().call_describe(store)
     })
     .map_err(|failure| failure.message)?;
     serde_json::from_str(&text).map_err(|error| format!("`describe` gave no description: {error}"))
-}
-
-fn control(limits: &Limits) -> Arc<Control> {
-    let shares =
-        querist_kernels::Limits { memory: limits.memory, handles: limits.handles, log_bytes: limits.log as u64 };
-    Arc::new(Control::new(shares, Some(Instant::now() + limits.time)))
-}
-
-/// What instances reach while they are asked about themselves: nothing.
-fn no_query(limits: &Limits) -> Result<Arc<Shared>, Failure> {
-    let arrays = Arrays::new(Vec::new(), Vec::new(), 1, std::collections::BTreeMap::new())
-        .map_err(|error| Failure::new(QueryErrorKind::Failed, error.to_string()))?;
-    let setup = Setup {
-        arrays,
-        needs: Vec::new(),
-        batch: 0,
-        round: Round(0),
-        seeds: Seeds::default(),
-        strategy: String::new(),
-        threads: 1,
-    };
-    Shared::new(setup, control(limits)).map(Arc::new).map_err(|error| setup_failure(&error))
-}
-
-fn setup_failure(error: &SetupError) -> Failure {
-    Failure::new(QueryErrorKind::Failed, error.to_string())
 }
 
 /// Runs one call of a fresh instance under the clock.
@@ -116,10 +85,15 @@ fn call_once<T: Send>(
     call: impl FnOnce(&Plugin, &mut Store<CallState>) -> wasmtime::Result<T> + Send,
 ) -> Result<T, Failure> {
     let prepared = prepare(sandbox, component)?;
-    under_the_clock(sandbox, shared.control(), None, || {
-        let mut instance = Instance::new(sandbox, &prepared, shared, 0..0, limits)?;
-        instance.run(call)
-    })
+    under_the_clock(
+        shared.control(),
+        None,
+        || sandbox.engine().increment_epoch(),
+        || {
+            let mut instance = Instance::new(sandbox, &prepared, shared, 0..0, limits)?;
+            instance.run(call)
+        },
+    )
 }
 
 fn prepare(sandbox: &Sandbox, component: &Component) -> Result<PluginPre<CallState>, Failure> {
@@ -130,38 +104,6 @@ fn prepare(sandbox: &Sandbox, component: &Component) -> Result<PluginPre<CallSta
     };
     let pre: InstancePre<CallState> = sandbox.linker().instantiate_pre(component).map_err(wrong)?;
     PluginPre::new(pre).map_err(wrong)
-}
-
-/// Runs `work` on a thread of its own while this one advances the engine's clock and passes progress on.
-fn under_the_clock<T: Send>(
-    sandbox: &Sandbox,
-    control: &Control,
-    progress: Option<&dyn querist_core::observer::Progress>,
-    work: impl FnOnce() -> Result<T, Failure> + Send,
-) -> Result<T, Failure> {
-    std::thread::scope(|scope| {
-        let (done, finished) = mpsc::channel();
-        let worker = scope.spawn(move || {
-            let result = work();
-            // Nobody listens any more only if the clock's thread is gone, and then there is nobody to tell.
-            let _ = done.send(());
-            result
-        });
-        while let Err(mpsc::RecvTimeoutError::Timeout) = finished.recv_timeout(TICK) {
-            sandbox.engine().increment_epoch();
-            let (steps, total) = control.progress();
-            if progress.is_some_and(|progress| progress.report(Phase::Query, steps, total).is_err()) {
-                control.cancel();
-            }
-        }
-        worker.join().unwrap_or_else(|_| {
-            Err(Failure {
-                kind: QueryErrorKind::Failed,
-                message: "the host failed while it served the plugin; please report this".to_owned(),
-                hint: None,
-            })
-        })
-    })
 }
 
 /// One instance with its store, for one call.
@@ -214,25 +156,6 @@ impl Instance {
     }
 }
 
-/// A call that ended badly, before it is known whose it was.
-#[derive(Debug)]
-struct Failure {
-    kind: QueryErrorKind,
-    message: String,
-    hint: Option<String>,
-}
-
-impl Failure {
-    fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
-    }
-
-    fn hint(mut self, hint: &str) -> Self {
-        self.hint = Some(hint.to_owned());
-        self
-    }
-}
-
 /// Finds out why a call trapped.
 fn explain(store: &Store<CallState>, error: &wasmtime::Error) -> Failure {
     let state = store.data();
@@ -269,15 +192,6 @@ fn explain(store: &Store<CallState>, error: &wasmtime::Error) -> Failure {
 /// The last cause of an error, without the backtrace of nameless frames.
 fn root_cause(error: &wasmtime::Error) -> String {
     error.chain().last().map(ToString::to_string).unwrap_or_default().lines().next().unwrap_or_default().to_owned()
-}
-
-fn fault_failure(fault: &Fault) -> Failure {
-    match fault.code {
-        FaultCode::Deadline => Failure::new(QueryErrorKind::Timeout, &*fault.message).hint("raise `limits.seconds`"),
-        FaultCode::Cancelled => Failure::new(QueryErrorKind::Cancelled, "cancelled"),
-        FaultCode::Quota => Failure::new(QueryErrorKind::Memory, &*fault.message).hint("raise `limits.memory`"),
-        _ => Failure::new(QueryErrorKind::Failed, &*fault.message),
-    }
 }
 
 fn answered_error(error: types::Error) -> Failure {
@@ -319,13 +233,7 @@ impl WasmStrategy {
         threads: usize,
     ) -> Result<Self, LoadError> {
         let package = resolved.package;
-        let identity = StrategyIdentity {
-            id: resolved.strategy.id.clone(),
-            package: package.description.package.clone(),
-            version: package.description.version.clone(),
-            kind: StrategyKind::Wasm,
-            digest: package.digest.clone(),
-        };
+        let identity = package.identity(&resolved.strategy.id);
         let component = sandbox
             .load(&package.artifact, &package.digest)
             .map_err(|source| LoadError::Sandbox { package: package.description.package.clone(), source })?;
@@ -363,36 +271,24 @@ impl WasmStrategy {
     }
 
     fn error(&self, failure: Failure) -> QueryError {
-        QueryError {
-            identity: Box::new(self.identity.clone()),
-            kind: failure.kind,
-            message: failure.message,
-            hint: failure.hint,
-        }
+        failure.of(&self.identity)
     }
 
     fn ask_needs(&self) -> Result<Vec<Need>, Failure> {
         let limits = Limits { time: Duration::from_secs(10).min(self.limits.time), ..self.limits };
-        let shared = no_query(&limits)?;
+        let shared = no_query(control(&limits))?;
         let (id, params) = (&self.identity.id, &self.params);
         let answer = call_once(&self.sandbox, &self.component, &shared, &limits, |plugin, store| {
             plugin.querist_strategy_strategies().call_needs(store, id, params)
         })?;
-        let texts = answer.map_err(answered_error)?;
-        let parse = |text: &String| {
-            text.parse().map_err(|error| Failure::new(QueryErrorKind::Dishonest, format!("its needs: {error}")))
-        };
-        if texts.len() > MAX_NEEDS {
-            let message = format!("it has {} needs, the limit is {MAX_NEEDS}", texts.len());
-            return Err(Failure::new(QueryErrorKind::Output, message));
-        }
-        texts.iter().map(parse).collect()
+        parse_needs(&answer.map_err(answered_error)?)
     }
 
     fn answer(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<(Selection, Cost), Failure> {
         let prepared = prepare(&self.sandbox, &self.component)?;
-        let asked = Asked { arrays: query.arrays, batch: query.batch, state: query.state };
-        under_the_clock(&self.sandbox, shared.control(), Some(query.progress), || {
+        let asked = Asked::of(query);
+        let tick = || self.sandbox.engine().increment_epoch();
+        under_the_clock(shared.control(), Some(query.progress), tick, || {
             if self.description.scorer {
                 self.score(&asked, shared, &prepared)
             } else {
@@ -414,154 +310,39 @@ impl WasmStrategy {
         })?;
         let selection = answer.map_err(answered_error)?;
         let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
-        Ok((selection_from_wit(selection, query)?, cost))
+        let selection = Selection {
+            rows: selection.rows,
+            scores: selection.scores,
+            diagnostics: selection.diagnostics,
+            state: selection.state,
+        };
+        check_selection(&selection, state_limit(query.arrays))?;
+        Ok((selection, cost))
     }
 
-    /// Scores tile by tile in parallel instances, then ranks.
     fn score(
         &self,
         query: &Asked<'_>,
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
-        let rows = query.arrays.ids().len();
-        let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
-        let tiles = rows.div_ceil(tile);
-        // Tiles are handed out with their places in the result, so that a million scores are written once.
-        let (mut primary, mut second) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        let mut room = [&mut primary, &mut second].map(|scores: &mut Vec<f64>| scores.spare_capacity_mut());
-        let [first_room, second_room] = room.each_mut().map(|room| room[..rows].chunks_mut(tile));
-        let places = first_room.zip(second_room).enumerate();
-        let places = Mutex::new(places);
-        let work = || {
-            let progress = Session::new(shared.clone());
-            let (mut with_second, mut cost) = (0, Cost::default());
-            loop {
-                let next = places.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((number, (primary, second))) = next else {
-                    return Ok((with_second, cost));
-                };
-                let window = number * tile..number * tile + primary.len();
-                let (has_second, tile_cost) = self.score_tile(shared, prepared, window, primary, second)?;
-                with_second += usize::from(has_second);
-                cost.fuel += tile_cost.fuel;
-                cost.memory = cost.memory.max(tile_cost.memory);
-                progress.progress(number as u64 + 1, tiles as u64).map_err(|fault| fault_failure(&fault))?;
+        let tile = tile_of(query, &self.needs, self.tile_bytes);
+        let workers = self.threads.min(MAX_INSTANCES / 2);
+        score_tiles(shared, query, tile, workers, |window, primary, second| {
+            let mut instance = Instance::new(&self.sandbox, prepared, shared, window, &self.limits)?;
+            let answer = instance.run(|plugin, store| {
+                plugin.querist_strategy_strategies().call_score(store, &self.identity.id, &self.params)
+            })?;
+            let scores = answer.map_err(answered_error)?;
+            let session = &instance.store.data().session;
+            read_scores(session, scores.primary.rep(), primary)?;
+            if let Some(scores) = &scores.second {
+                read_scores(session, scores.rep(), second)?;
             }
-        };
-        let workers = self.threads.min(MAX_INSTANCES / 2).clamp(1, tiles.max(1));
-        let parts: Vec<Result<_, Failure>> = std::thread::scope(|scope| {
-            let spawned: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            spawned
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|_| Err(host_failure())))
-                .chain([own])
-                .collect()
-        });
-        let (mut with_second, mut cost) = (0, Cost::default());
-        for part in parts {
-            let (tiles, tile_cost) = part?;
-            with_second += tiles;
-            cost.fuel += tile_cost.fuel;
-            // Workers run at the same time.
-            cost.memory += tile_cost.memory;
-        }
-        if with_second != 0 && with_second != tiles {
-            return Err(Failure::new(QueryErrorKind::Contract, "some tiles have tie-breakers and some have none"));
-        }
-        cost.memory += (2 * rows * size_of::<f64>()) as u64;
-        // SAFETY: every tile was scored, and `score_tile` fills a tile's whole place; the tie-breakers' if it says so.
-        unsafe {
-            primary.set_len(rows);
-            second.set_len(if with_second > 0 { rows } else { 0 });
-        }
-        let second = (with_second > 0).then_some(&second[..]);
-        let picked = Session::new(shared.clone())
-            .rank(&primary, second, query.batch.min(rows))
-            .map_err(|fault| fault_failure(&fault))?;
-        let scores = picked.iter().map(|&row| primary[row as usize]).collect();
-        Ok((Selection { rows: picked, scores, ..Selection::default() }, cost))
+            let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
+            Ok((scores.second.is_some(), cost))
+        })
     }
-
-    /// Writes the scores of one tile to their places, all of them; tells whether there are tie-breakers.
-    fn score_tile(
-        &self,
-        shared: &Arc<Shared>,
-        prepared: &PluginPre<CallState>,
-        window: std::ops::Range<usize>,
-        primary: &mut [MaybeUninit<f64>],
-        second: &mut [MaybeUninit<f64>],
-    ) -> Result<(bool, Cost), Failure> {
-        let rows = window.len();
-        let mut instance = Instance::new(&self.sandbox, prepared, shared, window, &self.limits)?;
-        let answer = instance.run(|plugin, store| {
-            plugin.querist_strategy_strategies().call_score(store, &self.identity.id, &self.params)
-        })?;
-        let scores = answer.map_err(answered_error)?;
-        let session = &instance.store.data().session;
-        let read = |handle: u32, out: &mut [MaybeUninit<f64>]| -> Result<(), Failure> {
-            let values = session.vector_values(handle).map_err(|fault| fault_failure(&fault))?;
-            if values.len() != rows {
-                let message = format!("gave {} scores for a tile of {rows} rows", values.len());
-                return Err(Failure::new(QueryErrorKind::Contract, message));
-            }
-            out.write_copy_of_slice(&values);
-            if let Some(row) = values.iter().position(|score| !score.is_finite()) {
-                let message = format!("row {row} of a tile scored {}; scores must be finite", values[row]);
-                return Err(Failure::new(QueryErrorKind::Contract, message));
-            }
-            Ok(())
-        };
-        read(scores.primary.rep(), primary)?;
-        let has_second = scores.second.is_some();
-        if let Some(scores) = scores.second {
-            read(scores.rep(), second)?;
-        }
-        Ok((has_second, Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() }))
-    }
-}
-
-/// The parts of a query that its threads look at.
-struct Asked<'a> {
-    arrays: &'a Arrays,
-    batch: usize,
-    state: Option<&'a [u8]>,
-}
-
-#[derive(Default)]
-struct Cost {
-    fuel: u64,
-    memory: u64,
-}
-
-fn host_failure() -> Failure {
-    Failure::new(QueryErrorKind::Failed, "the host failed while it served the plugin; please report this")
-}
-
-fn selection_from_wit(selection: exported::Selection, query: &Asked<'_>) -> Result<Selection, Failure> {
-    let output = |message: String| Err(Failure::new(QueryErrorKind::Output, message));
-    let samples = query.arrays.ids().len() + query.arrays.labelled_ids().len();
-    let limit = (1 << 20) + 16 * samples;
-    match &selection.state {
-        Some(state) if state.len() > limit => {
-            return output(format!("its state has {} bytes, the limit is 1 MiB + 16 a sample = {limit}", state.len()));
-        }
-        _ => {}
-    }
-    if selection.diagnostics.len() > MAX_DIAGNOSTICS {
-        return output(format!("{} diagnostics, the limit is {MAX_DIAGNOSTICS}", selection.diagnostics.len()));
-    }
-    if let Some((name, value)) = selection.diagnostics.iter().find(|(n, v)| n.len() > 64 || !v.is_finite()) {
-        let shown: String = name.chars().take(64).collect();
-        return output(format!("diagnostic `{shown}` is {value}; names have up to 64 bytes and values are finite"));
-    }
-    Ok(Selection {
-        rows: selection.rows,
-        scores: selection.scores,
-        diagnostics: selection.diagnostics,
-        state: selection.state,
-    })
 }
 
 impl Strategy for WasmStrategy {
@@ -576,19 +357,10 @@ impl Strategy for WasmStrategy {
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         let clock = Instant::now();
         let control = control(&self.limits);
-        let setup = Setup {
-            arrays: query.arrays.clone(),
-            needs: self.needs.clone(),
-            batch: query.batch.min(u32::MAX as usize),
-            round: query.round,
-            seeds: query.seeds,
-            strategy: self.identity.id.clone(),
-            // Tiles of a scorer run in parallel already.
-            threads: if self.description.scorer { 1 } else { self.threads },
-        };
-        let answer = Shared::new(setup, control.clone())
-            .map_err(|error| setup_failure(&error))
-            .and_then(|shared| self.answer(query, &Arc::new(shared)));
+        // Tiles of a scorer run in parallel already.
+        let threads = if self.description.scorer { 1 } else { self.threads };
+        let answer = open(query, &self.needs, &self.identity.id, threads, control.clone())
+            .and_then(|shared| self.answer(query, &shared));
         for line in control.take_log() {
             query.progress.log(line.level, &line.message);
         }
@@ -613,6 +385,14 @@ pub enum LoadError {
         package: String,
         /// Why.
         source: SandboxError,
+    },
+    /// The native package cannot be loaded.
+    #[error("package `{package}`: {source}")]
+    Native {
+        /// Which package.
+        package: String,
+        /// Why.
+        source: NativeError,
     },
     /// It does not answer as it should.
     #[error(transparent)]
