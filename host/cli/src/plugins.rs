@@ -1,13 +1,19 @@
 //! Which plugins there are, and how one is made ready.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use clap::Args;
+use querist_core::Strategy;
 use querist_core::config::{LimitsConfig, StrategyConfig};
 use querist_core::schema::Schema;
 use querist_loader::cache::Cache;
-use querist_loader::{Compiler, Limits, Listing, Resolved, Sandbox, Source, WasmStrategy};
+use querist_loader::isolate::IsolatedStrategy;
+use querist_loader::trust::{LOCK_FILE, Lock, Mode, Policy};
+use querist_loader::{Compiler, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, TorchBuild, WasmStrategy};
+use querist_protocol::StrategyDescription;
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
@@ -76,28 +82,95 @@ pub fn params(resolved: &Resolved<'_>, given: &Value, file: Option<(&ConfigFile,
     ))))
 }
 
+/// Where packages come from and how far they are trusted; the same for every verb that runs them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PluginArgs {
+    /// Look for plugins here too, first.
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Vec<PathBuf>,
+    /// Let native packages that are locked run in this process.
+    #[arg(long)]
+    pub allow_native: bool,
+    /// Run native packages in a worker process that can reach nothing.
+    #[arg(long)]
+    pub isolate: bool,
+    /// Refuse packages that are not exactly those of querist.lock.
+    #[arg(long)]
+    pub locked: bool,
+}
+
+impl PluginArgs {
+    /// What these flags allow, with the lock file of the working folder.
+    pub fn policy(&self) -> Result<Policy> {
+        let lock = Lock::read(Path::new(LOCK_FILE))?;
+        let Self { allow_native, isolate, locked, .. } = *self;
+        Ok(Policy { allow_native, isolate, locked, lock, built_in: built_in() })
+    }
+
+    /// The same flags for another process of this program.
+    pub fn to_args(&self) -> Result<Vec<OsString>> {
+        let mut args = Vec::new();
+        for dir in &self.plugin_dir {
+            args.extend(["--plugin-dir".into(), std::path::absolute(dir)?.into_os_string()]);
+        }
+        for (given, flag) in
+            [(self.allow_native, "--allow-native"), (self.isolate, "--isolate"), (self.locked, "--locked")]
+        {
+            args.extend(given.then(|| flag.into()));
+        }
+        Ok(args)
+    }
+}
+
 /// A strategy that is ready to be asked, with its complete parameters.
 pub struct Ready {
     /// The strategy.
-    pub strategy: WasmStrategy,
+    pub strategy: Box<dyn Strategy>,
+    /// What its package says of it.
+    pub description: StrategyDescription,
     /// Its parameters with every default.
     pub params: Value,
+}
+
+/// What a strategy may use.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Limits of a query.
+    pub limits: &'a LimitsConfig,
+    /// Threads of kernels.
+    pub threads: usize,
+    /// The libtorch of this process, where it has one.
+    pub torch: Option<&'a TorchBuild>,
 }
 
 /// Finds, checks and loads the strategy of a config. `file` is where its parameters stand, for messages.
 pub fn ready(
     config: &StrategyConfig,
-    limits: &LimitsConfig,
-    threads: usize,
-    named: &[PathBuf],
+    means: Means<'_>,
+    args: &PluginArgs,
     file: Option<(&ConfigFile, &str)>,
 ) -> Result<Ready> {
-    let listing = listing(named)?;
+    let listing = listing(&args.plugin_dir)?;
     let resolved = listing.resolve(&config.id).map_err(|error| crate::exit::Usage(error.to_string()))?;
     if resolved.alias {
         eprintln!("note: `{}` is another name of `{}`", config.id, resolved.strategy.id);
     }
+    let mode = args.policy()?.mode(&resolved).map_err(|error| crate::exit::Usage(error.to_string()))?;
     let params = params(&resolved, &Value::Object(config.params.clone()), file)?;
-    let strategy = WasmStrategy::load(sandbox()?, resolved, &params, Limits::from(limits), threads)?;
-    Ok(Ready { strategy, params })
+    let (limits, threads) = (Limits::from(means.limits), means.threads);
+    let strategy: Box<dyn Strategy> = match mode {
+        Mode::Sandboxed => Box::new(WasmStrategy::load(sandbox()?, resolved, &params, limits, threads)?),
+        Mode::InProcess => Box::new(NativeStrategy::load(resolved, &params, limits, threads, means.torch)?),
+        Mode::Isolated => Box::new(IsolatedStrategy::start(worker()?, resolved, &params, limits, threads)?),
+    };
+    Ok(Ready { strategy, description: resolved.strategy.clone(), params })
+}
+
+/// The hidden verb of a worker process.
+pub const WORKER_VERB: &str = "plugin-worker";
+
+/// How a worker process is started.
+fn worker() -> Result<Vec<OsString>> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(vec![program.into_os_string(), WORKER_VERB.into()])
 }

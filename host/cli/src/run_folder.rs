@@ -83,7 +83,7 @@ impl Header {
             strategy: ready.strategy.identity().clone(),
             params: ready.params.clone(),
             needs: need_names(ready.strategy.needs()),
-            capabilities: ready.strategy.description().capabilities.clone(),
+            capabilities: ready.description.capabilities.clone(),
             backend,
             threads,
         }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use querist_core::config::RunConfig;
 use querist_core::{Dataset, LearnError, Learner, SampleId};
+use querist_loader::TorchBuild;
 
 /// The hidden verb that says which libtorch is used.
 pub const DESCRIBE_VERB: &str = "describe-libtorch";
@@ -19,6 +20,9 @@ pub trait Trainer {
     /// If settings, data and machine do not fit each other.
     fn learner(&self, dataset: &Dataset, pool: &[SampleId], config: &RunConfig)
     -> Result<Box<dyn Learner>, LearnError>;
+
+    /// The libtorch in use, for plugins that share it.
+    fn torch(&self) -> TorchBuild;
 
     /// Lines about the libtorch in use.
     fn describe(&self) -> String;

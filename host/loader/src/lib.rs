@@ -8,6 +8,7 @@
 mod asking;
 pub mod cache;
 pub mod discover;
+pub mod isolate;
 pub mod manifest;
 pub mod native;
 pub mod pack;

@@ -6,14 +6,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{
-    Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, RunError, Split, Strategy, run,
-};
+use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, RunError, Split, run};
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
-use crate::plugins::{self, Ready};
+use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{Header, RunFolder, StoredRun, refuse_occupied};
 use crate::trainer::Trainer;
@@ -33,9 +31,8 @@ pub struct RunArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
-    /// Look for plugins here too, first.
-    #[arg(long, value_name = "DIR")]
-    pub plugin_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    pub plugins: PluginArgs,
     /// Device of training and features, instead of the file's.
     #[arg(long, value_name = "cpu|cuda:N")]
     pub device: Option<String>,
@@ -63,9 +60,8 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     }
     let ready = plugins::ready(
         &config.strategy,
-        &config.limits,
-        config.compute.threads,
-        &args.plugin_dir,
+        Means { limits: &config.limits, threads: config.compute.threads, torch: Some(&trainer.torch()) },
+        &args.plugins,
         Some((&file, "/strategy/params")),
     )?;
     if let serde_json::Value::Object(params) = &ready.params {
@@ -166,7 +162,7 @@ fn go(
         plan: &plan,
         seeds: config.seeds,
         learner: &mut *learner,
-        strategy: &mut ready.strategy,
+        strategy: &mut *ready.strategy,
         oracle: &mut oracle,
         observer: &mut keeper,
     };

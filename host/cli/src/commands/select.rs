@@ -59,9 +59,8 @@ pub struct SelectArgs {
     /// Wall-clock seconds of one query at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
     pub seconds: f64,
-    /// Look for plugins here too, first.
-    #[arg(long, value_name = "DIR")]
-    pub plugin_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    pub plugins: PluginArgs,
     /// Form of the answer.
     #[arg(long, value_enum, default_value_t = SelectFormat::Ids)]
     pub format: SelectFormat,
@@ -102,7 +101,7 @@ pub fn main(args: &SelectArgs) -> Result<()> {
     let config = StrategyConfig { id: args.strategy.clone(), params: params(args)?, label: None };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let mut ready = plugins::ready(&config, &limits, threads, &args.plugin_dir, None)?;
+    let mut ready = plugins::ready(&config, Means { limits: &limits, threads, torch: None }, &args.plugins, None)?;
     let inputs = read_inputs(args, ready.strategy.needs())?;
 
     progress::stop_on_interrupt()?;
@@ -125,7 +124,7 @@ pub fn main(args: &SelectArgs) -> Result<()> {
         answers.push((budget, answer, ids));
     }
     display.clear();
-    write(args, &ready.strategy, &inputs, &answers)
+    write(args, &*ready.strategy, &inputs, &answers)
 }
 
 fn params(args: &SelectArgs) -> Result<Map<String, Value>> {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::Usage;
-use crate::plugins;
+use crate::plugins::{self, PluginArgs};
 use crate::progress;
 use crate::run_folder::StoredRun;
 
@@ -41,9 +41,8 @@ pub struct StudyRunArgs {
     /// Folder of the study [default: runs/FILE].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Look for plugins here too, first.
-    #[arg(long, value_name = "DIR")]
-    pub plugin_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    pub plugins: PluginArgs,
     /// Device of training and features, instead of the file's.
     #[arg(long, value_name = "cpu|cuda:N")]
     pub device: Option<String>,
@@ -71,7 +70,7 @@ pub fn main(command: &StudyCommand) -> Result<()> {
         return Err(Usage(message).into());
     }
     let config: StudyConfig = file.check(&schemas()["study"])?;
-    check_grid(&config, &file, &args.plugin_dir)?;
+    check_grid(&config, &file, &args.plugins)?;
     let out = args.out.clone().unwrap_or_else(|| {
         let stem = args.file.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy());
         PathBuf::from("runs").join(stem.as_ref())
@@ -97,10 +96,11 @@ pub fn main(command: &StudyCommand) -> Result<()> {
 }
 
 /// Everything about the grid that can be wrong is found before the first run.
-fn check_grid(config: &StudyConfig, file: &ConfigFile, plugin_dirs: &[PathBuf]) -> Result<()> {
+fn check_grid(config: &StudyConfig, file: &ConfigFile, args: &PluginArgs) -> Result<()> {
     let mut problems = Vec::new();
     let mut labels = BTreeSet::new();
-    let listing = plugins::listing(plugin_dirs)?;
+    let listing = plugins::listing(&args.plugin_dir)?;
+    let policy = args.policy()?;
     for (i, strategy) in config.strategies.iter().enumerate() {
         let at = format!("/strategies/{i}");
         if !labels.insert(strategy.label().to_owned()) {

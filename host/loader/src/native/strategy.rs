@@ -148,11 +148,32 @@ impl NativeStrategy {
         let name = &package.description.package;
         let native = |source: NativeError| LoadError::Native { package: name.clone(), source };
         let plugin = library::load(&package.artifact, &package.digest, torch).map_err(native)?;
+        let described = describe(plugin);
+        let id = &resolved.strategy.id;
+        let identity = package.identity(id);
+        let dishonest = |message: String| Failure::new(QueryErrorKind::Dishonest, message).of(&identity);
+        if described.map_err(dishonest)? != package.description {
+            return Err(dishonest("it describes itself otherwise than its manifest does".to_owned()).into());
+        }
+        let made =
+            Self::from_plugin(plugin, identity.clone(), resolved.strategy.clone(), params.to_string(), limits, threads);
+        Ok(made.map_err(|failure| failure.of(&identity))?)
+    }
+
+    /// A strategy of a loaded plugin whose description was looked at.
+    pub(crate) fn from_plugin(
+        plugin: Loaded,
+        identity: StrategyIdentity,
+        description: StrategyDescription,
+        params: String,
+        limits: Limits,
+        threads: usize,
+    ) -> Result<Self, Failure> {
         let mut strategy = Self {
             plugin,
-            identity: package.identity(&resolved.strategy.id),
-            description: resolved.strategy.clone(),
-            params: params.to_string(),
+            identity,
+            description,
+            params,
             needs: Vec::new(),
             limits,
             threads,
@@ -160,14 +181,8 @@ impl NativeStrategy {
             hooks: None,
             round: None,
         };
-        let dishonest = |message: String| Failure::new(QueryErrorKind::Dishonest, message);
-        let described = describe(plugin).map_err(|message| strategy.error(dishonest(message)))?;
-        if described != package.description {
-            let message = "it describes itself otherwise than its manifest does".to_owned();
-            return Err(strategy.error(dishonest(message)).into());
-        }
-        strategy.needs = strategy.ask_needs().map_err(|failure| strategy.error(failure))?;
-        strategy.hooks = strategy.ask_hooks().map_err(|failure| strategy.error(failure))?;
+        strategy.needs = strategy.ask_needs()?;
+        strategy.hooks = strategy.ask_hooks()?;
         Ok(strategy)
     }
 
