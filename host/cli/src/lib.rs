@@ -53,6 +53,9 @@ enum Verb {
         source: PathBuf,
         target: PathBuf,
     },
+    /// Run a native plugin in this process of its own; `--isolate` starts it.
+    #[command(hide = true, name = plugins::WORKER_VERB)]
+    Worker,
     /// Say which libtorch is used; `doctor` asks this of `querist-train`.
     #[command(hide = true, name = trainer::DESCRIBE_VERB)]
     DescribeLibtorch,
@@ -61,9 +64,9 @@ enum Verb {
 /// The executable `querist`.
 pub fn front() -> ExitCode {
     with_verb(|verb| match verb {
-        Verb::Run(_) => trainer::become_trainer(),
-        Verb::DescribeLibtorch => trainer::become_trainer(),
-        other => without_training(other),
+        Verb::Run(_) | Verb::DescribeLibtorch => trainer::become_trainer(),
+        Verb::Plugin(command) if command.needs_libtorch() => trainer::become_trainer(),
+        other => without_training(other, None),
     })
 }
 
@@ -72,20 +75,24 @@ pub fn train(trainer: &dyn Trainer) -> ExitCode {
     with_verb(|verb| match verb {
         Verb::Run(args) => run::main(args, trainer),
         Verb::DescribeLibtorch => output::text(&trainer.describe()),
-        other => without_training(other),
+        other => without_training(other, Some(trainer)),
     })
 }
 
-fn without_training(verb: &Verb) -> Result<()> {
+fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study::main(command),
         Verb::Report(args) => report::main(args),
         Verb::Select(args) => select::main(args),
-        Verb::Plugin(command) => plugin::main(command),
+        Verb::Plugin(command) => plugin::main(command, trainer.map(Trainer::torch).as_ref()),
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
         Verb::Doctor => doctor::main(),
         Verb::Compile { source, target } => Ok(querist_loader::compile_file(source, target)?),
+        Verb::Worker => {
+            querist_loader::isolate::worker_main();
+            Ok(())
+        }
         Verb::Run(_) | Verb::DescribeLibtorch => anyhow::bail!("this verb trains; `querist-train` does it"),
     }
 }

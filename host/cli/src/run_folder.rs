@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::record::{EpochRecord, FinishedRound, need_names};
-use querist_core::{Dataset, Partition, Position, RoundRecord, Split, Strategy, StrategyIdentity};
+use querist_core::{Dataset, Partition, Position, RoundRecord, Split, StrategyIdentity};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

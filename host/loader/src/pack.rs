@@ -49,6 +49,21 @@ pub fn pack_native(source: &Path, out: &Path, torch: Option<&TorchBuild>) -> Res
     lay_down(out, &description, kind, &bytes)
 }
 
+/// Whether a file is a native library rather than WebAssembly.
+pub fn is_native(file: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    fs::File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+}
+
+/// Whether a file is a native library that shares libtorch; files that are none are not.
+pub fn shares_torch(file: &Path) -> bool {
+    is_native(file)
+        && manifest::read_capped(file, manifest::MAX_ARTIFACT_BYTES)
+            .and_then(|bytes| identity::read(&bytes))
+            .is_ok_and(|identity| identity.torch)
+}
+
 /// Writes artifact, manifest and schema files.
 fn lay_down(out: &Path, description: &Description, kind: StrategyKind, packed: &[u8]) -> Result<PathBuf, PackError> {
     manifest::check_description(description)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::write_whole;
 use crate::discover::{Resolved, Source};
-use crate::manifest::{self, CheckedPackage, FILE, RefusedPackage};
+use crate::manifest::{self, CheckedPackage, RefusedPackage};
 use crate::native::identity;
 
 /// Name of the lock file, in the project's folder.
@@ -237,20 +237,4 @@ fn native_message(package: &str, digest: &str, locked: bool, allowed: bool) -> S
         short(digest),
         steps.join(" and ")
     )
-}
-
-/// The digest list of packages in a folder, in the form of `sha256sum`.
-///
-/// # Errors
-/// If a package of the folder is refused.
-pub fn digest_list(folder: &Path) -> Result<String, RefusedPackage> {
-    let entries = std::fs::read_dir(folder).map_err(|error| RefusedPackage { reason: error.to_string() })?;
-    let mut lines = Vec::new();
-    for entry in entries.flatten().filter(|entry| entry.path().join(FILE).exists()) {
-        let package = manifest::read(&entry.path())?;
-        let artifact = package.artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        lines.push(format!("{}  {}/{artifact}\n", package.digest, entry.file_name().to_string_lossy()));
-    }
-    lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
-    Ok(lines.concat())
 }

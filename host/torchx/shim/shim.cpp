@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+static_assert(_GLIBCXX_USE_CXX11_ABI == 1, "libtorch without C++11 strings");
+
 namespace {
 
 char* copy(const char* text) {

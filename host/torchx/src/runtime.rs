@@ -18,6 +18,10 @@ pub struct Runtime {
     pub cuda: Cuda,
 }
 
+/// Whether libtorch's C++ strings are those of C++11; every build of it since 2.6 has them, and the shim does not
+/// compile against another.
+pub const CXX11_STRINGS: bool = true;
+
 /// Whether GPUs can be used, and if not, what is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cuda {

@@ -6,6 +6,7 @@ use querist::Trainer;
 use querist_core::config::RunConfig;
 use querist_core::{Dataset, LearnError, Learner, SampleId};
 use querist_learn::{Settings, TorchLearner};
+use querist_loader::TorchBuild;
 use querist_torchx::runtime;
 
 struct Torch;
@@ -25,6 +26,10 @@ impl Trainer for Torch {
             threads: config.compute.threads,
         };
         Ok(Box::new(TorchLearner::new(dataset, pool, &settings)?))
+    }
+
+    fn torch(&self) -> TorchBuild {
+        TorchBuild { version: runtime::describe().version.to_owned(), cxx11: runtime::CXX11_STRINGS }
     }
 
     fn describe(&self) -> String {

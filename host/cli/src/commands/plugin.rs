@@ -1,13 +1,15 @@
 //! `querist plugin`: list, show and pack plugins.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use querist_loader::manifest::CheckedPackage;
-use querist_loader::{Found, Source, pack};
+use querist_loader::trust::{LOCK_FILE, Lock, Locked};
+use querist_loader::{Found, Source, TorchBuild, pack};
 use serde_json::{Value, json};
 
+use crate::exit::Usage;
 use crate::{output, plugins};
 
 /// Find out about plugins, and make packages.
@@ -35,18 +37,41 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
     },
-    /// Make a package of what cargo built for wasm32-unknown-unknown.
+    /// Make a package of what cargo built for wasm32-unknown-unknown, or of a native library.
     #[command(
         after_help = "Example:\n  querist plugin pack target/wasm32-unknown-unknown/release/mine.wasm --out plugins"
     )]
     Pack {
-        /// Core modules or components.
+        /// Core modules, components or native libraries.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Folder in which each package gets a folder of its own.
         #[arg(long, value_name = "DIR", default_value = "plugins")]
         out: PathBuf,
+        /// Run the code of native libraries in this process, to have them describe themselves.
+        #[arg(long)]
+        allow_native: bool,
     },
+    /// Write the very packages that this project uses to querist.lock.
+    #[command(after_help = "Example:\n  querist plugin lock vaal --plugin-dir ../their-plugins")]
+    Lock {
+        /// Packages [default: all that can be used and are not built in].
+        #[arg(value_name = "PACKAGE")]
+        packages: Vec<String>,
+        /// Look for plugins here too, first.
+        #[arg(long, value_name = "DIR")]
+        plugin_dir: Vec<PathBuf>,
+    },
+}
+
+impl PluginCommand {
+    /// Whether only the executable with libtorch can do it.
+    pub fn needs_libtorch(&self) -> bool {
+        match self {
+            Self::Pack { files, .. } => files.iter().any(|file| pack::shares_torch(file)),
+            _ => false,
+        }
+    }
 }
 
 /// Forms of lists.
@@ -58,21 +83,64 @@ pub enum ListFormat {
     Json,
 }
 
-/// Runs the verb.
-pub fn main(command: &PluginCommand) -> Result<()> {
+/// Runs the verb. `torch` is the libtorch of this process, where it has one.
+pub fn main(command: &PluginCommand, torch: Option<&TorchBuild>) -> Result<()> {
     match command {
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
-        PluginCommand::Pack { files, out } => {
+        PluginCommand::Pack { files, out, allow_native } => {
             let sandbox = plugins::sandbox()?;
             for file in files {
-                let folder = pack::pack(file, out, &sandbox)
+                let packed = match (pack::is_native(file), allow_native) {
+                    (false, _) => pack::pack(file, out, &sandbox),
+                    (true, true) => pack::pack_native(file, out, torch),
+                    (true, false) => {
+                        let message = format!(
+                            "{} is native code, and packing runs it: add `--allow-native` if you trust it",
+                            file.display()
+                        );
+                        return Err(Usage(message).into());
+                    }
+                };
+                let folder = packed
                     .map_err(|error| anyhow::Error::new(error).context(format!("cannot pack {}", file.display())))?;
                 output::line(&folder.display().to_string())?;
             }
             Ok(())
         }
+        PluginCommand::Lock { packages, plugin_dir } => lock(packages, plugin_dir),
     }
+}
+
+fn lock(wanted: &[String], plugin_dir: &[PathBuf]) -> Result<()> {
+    let listing = plugins::listing(plugin_dir)?;
+    let path = Path::new(LOCK_FILE);
+    let mut lock = Lock::read(path)?.unwrap_or_default();
+    let mut entries = Vec::new();
+    for name in wanted {
+        let found: Vec<_> = listing.usable().filter(|(_, package)| package.description.package == *name).collect();
+        match found[..] {
+            [(_, package)] => entries.push(Locked::of(package)?),
+            [] => {
+                let message = format!("no usable package is called `{name}`; `querist plugin list` shows all");
+                return Err(Usage(message).into());
+            }
+            _ => {
+                let paths: Vec<String> = found.iter().map(|(found, _)| found.path.display().to_string()).collect();
+                let message = format!("several packages are called `{name}`: {}", paths.join(", "));
+                return Err(Usage(message).into());
+            }
+        }
+    }
+    if wanted.is_empty() {
+        let others = listing.usable().filter(|(found, _)| found.source != Source::BuiltIn);
+        entries = others.map(|(_, package)| Locked::of(package)).collect::<Result<_, _>>()?;
+    }
+    for entry in &entries {
+        output::line(&format!("{} {} ({}) {}", entry.name, entry.version, entry.kind, entry.artifact))?;
+    }
+    lock.put(entries);
+    Ok(lock.write(path)?)
 }
 
 fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
@@ -133,7 +201,7 @@ fn json_rows(found: &Found) -> Vec<Value> {
 
 fn show(id: &str, plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
     let listing = plugins::listing(plugin_dir)?;
-    let resolved = listing.resolve(id).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    let resolved = listing.resolve(id).map_err(|error| Usage(error.to_string()))?;
     let (strategy, package): (_, &CheckedPackage) = (resolved.strategy, resolved.package);
     if format == ListFormat::Json {
         let value = json!({

@@ -13,8 +13,9 @@ use querist_protocol::{Need, names};
 use serde_json::{Map, Value, json};
 
 use crate::exit::Usage;
+use crate::output;
+use crate::plugins::{self, Means, PluginArgs};
 use crate::progress::{self, Display};
-use crate::{output, plugins};
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
@@ -322,7 +323,7 @@ fn permuted(array: &Array, order: &[u32]) -> Result<Array> {
 
 type Answered = (usize, Answer, Vec<u64>);
 
-fn write(args: &SelectArgs, strategy: &impl Strategy, inputs: &Inputs, answers: &[Answered]) -> Result<()> {
+fn write(args: &SelectArgs, strategy: &dyn Strategy, inputs: &Inputs, answers: &[Answered]) -> Result<()> {
     let out = args.out.as_deref();
     let user_row = |row: &u32| inputs.user_rows[*row as usize];
     match args.format {

@@ -112,6 +112,9 @@ fn check_grid(config: &StudyConfig, file: &ConfigFile, args: &PluginArgs) -> Res
                 problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
             }
             Ok(resolved) => {
+                if let Err(error) = policy.mode(&resolved) {
+                    problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
+                }
                 let schema = querist_core::schema::Schema::new(resolved.strategy.schema.clone())?;
                 let found = schema.problems(&Value::Object(strategy.params.clone()));
                 problems
@@ -209,9 +212,7 @@ fn start(job: &Job, args: &StudyRunArgs, out: &Path) -> Result<Child> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command.arg("run").arg(&job.file).arg("--out").arg(&job.folder).arg("--resume").args(["--format", "csv"]);
-    for dir in &args.plugin_dir {
-        command.arg("--plugin-dir").arg(dir);
-    }
+    command.args(args.plugins.to_args()?);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -10,16 +10,22 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// Address space of a worker beyond its limit and its job: program, libraries, stacks of threads.
-const BASE_MEMORY: u64 = 4 << 30;
+use crate::manifest::MAX_ARTIFACT_BYTES;
+
+/// Address space of a worker beyond its limit and its job, for program and libraries.
+const BASE_MEMORY: u64 = 512 << 20;
+/// The same for each thread: its stack, and what the C library reserves for its allocations.
+const THREAD_MEMORY: u64 = 96 << 20;
 /// Folders of the system's libraries, which a plugin may need and nobody minds being read.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
 
 /// Gives up memory, files and system calls; the system's libraries can still be read.
-pub(super) fn close(memory: u64, seconds: f64) -> Result<(), String> {
-    limit(Resource::As, memory.saturating_add(BASE_MEMORY))?;
+pub(super) fn close(memory: u64, seconds: f64, threads: usize) -> Result<(), String> {
+    let room = BASE_MEMORY + THREAD_MEMORY * threads.min(1024) as u64;
+    limit(Resource::As, memory.saturating_add(room))?;
     limit(Resource::Core, 0)?;
-    limit(Resource::Fsize, 0)?;
+    // The plugin itself is copied to a memory file.
+    limit(Resource::Fsize, MAX_ARTIFACT_BYTES)?;
     limit(Resource::Nofile, 64)?;
     // All threads together; the host's own watch ends a worker that sleeps.
     limit(Resource::Cpu, (seconds.min(1e9) as u64).saturating_mul(64).saturating_add(10))?;
@@ -195,8 +201,8 @@ pub(super) fn name_of(call: i64) -> Option<&'static str> {
 }
 
 /// The name of a signal, as people know it.
-pub(super) fn signal_name(signal: i32) -> &'static str {
-    match signal {
+pub(super) fn signal_name(signal: i32) -> String {
+    let name = match signal {
         libc::SIGSEGV => "segmentation fault",
         libc::SIGABRT => "abort",
         libc::SIGBUS => "bus error",
@@ -206,8 +212,9 @@ pub(super) fn signal_name(signal: i32) -> &'static str {
         libc::SIGKILL => "killed: out of memory, or by hand",
         libc::SIGXCPU => "out of processor time",
         libc::SIGTERM => "terminated",
-        _ => "a signal",
-    }
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
 }
 
 /// Says which forbidden call was made, and ends the worker.

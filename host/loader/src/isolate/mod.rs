@@ -144,7 +144,10 @@ impl IsolatedStrategy {
             Heard::Forbidden(call) => Err(forbidden(call)),
             Heard::TimeOut => Err(Failure::new(
                 QueryErrorKind::Timeout,
-                format!("its worker ran past its time limit of {:.0} s and was killed", time.as_secs_f64()),
+                format!(
+                    "its worker ran past its time limit of {:.0} s and was killed",
+                    time.min(self.limits.time).as_secs_f64()
+                ),
             )
             .hint("raise `limits.seconds`")),
             Heard::Cancelled => Err(Failure::new(QueryErrorKind::Cancelled, "cancelled")),
@@ -255,9 +258,13 @@ fn forbidden(call: i64) -> Failure {
 fn ended(status: ExitStatus, printed: &str) -> Failure {
     let printed = if printed.is_empty() { String::new() } else { format!("; it printed: {printed}") };
     match status.signal() {
-        Some(rustix_signal) => {
-            let name = cage::signal_name(rustix_signal);
-            Failure::new(QueryErrorKind::Trap, format!("it crashed its worker ({name}){printed}"))
+        Some(signal) => {
+            // What Rust's allocator prints before it gives up.
+            let out_of_memory = printed.contains("memory allocation of");
+            let kind = if out_of_memory { QueryErrorKind::Memory } else { QueryErrorKind::Trap };
+            let message = format!("it crashed its worker ({}){printed}", cage::signal_name(signal));
+            let failure = Failure::new(kind, message);
+            if out_of_memory { failure.hint("raise `limits.memory`") } else { failure }
         }
         None => {
             let message = format!("its worker ended without an answer ({status}){printed}");

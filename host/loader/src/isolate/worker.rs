@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use querist_core::observer::{Cancelled, Phase, Progress};
+use querist_core::strategy::QueryErrorKind;
 use querist_core::{Query, Round, Strategy, StrategyIdentity, StrategyKind};
 use querist_protocol::LogLevel;
 
@@ -18,16 +17,14 @@ use crate::asking::Failure;
 use crate::native::library;
 use crate::native::strategy::{NativeStrategy, describe};
 use crate::sandbox::Limits;
-use querist_core::strategy::QueryErrorKind;
 
 /// The work of a worker: the job is its standard input, the answer goes to its standard output.
-pub fn main() -> ExitCode {
+pub fn main() {
     let said = match work() {
         Ok(said) => said,
         Err(Failure { kind, message, hint }) => Said::Failed { kind, message, hint },
     };
     say(&said);
-    ExitCode::SUCCESS
 }
 
 fn failed(message: impl Into<String>) -> Failure {
@@ -39,7 +36,7 @@ fn work() -> Result<Said, Failure> {
     let received = Received::read(&File::from(input)).map_err(|error| failed(format!("the job: {error}")))?;
     let job = &received.job;
     let room = job.memory + received.mapped_len() as u64;
-    cage::close(room, job.seconds).map_err(failed)?;
+    cage::close(room, job.seconds, job.threads).map_err(failed)?;
     let plugin = library::open(received.artifact(), None).map_err(|error| failed(error.reason))?;
     cage::close_files().map_err(failed)?;
 
