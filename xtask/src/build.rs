@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -73,37 +74,84 @@ pub fn plugin_crates() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds components of the repository's plugin crates and packs those that changed.
+/// Whether a plugin crate shares libtorch with the program, and so is a native library rather than a component.
+fn is_native(name: &str) -> Result<bool> {
+    let manifest = Path::new("plugins").join(name.trim_start_matches("strategy-")).join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())?;
+    Ok(text.contains("querist-sdk-torch"))
+}
+
+/// Builds the repository's plugin crates and packs those that changed.
 fn plugins() -> Result<()> {
     step("building the plugins");
-    let crates = plugin_crates()?;
-    pack(&crates, &target().join("debug/plugins"))?;
+    let mut components = Vec::new();
+    let mut libraries = Vec::new();
+    for name in plugin_crates()? {
+        if is_native(&name)? { libraries.push(name) } else { components.push(name) }
+    }
+    let packed = target().join("debug/plugins");
+    build_components(&components)?;
+    pack(&components, &packed)?;
+    // The workspace's build has made the libraries already.
+    for name in &libraries {
+        let library = target().join(format!("debug/lib{}.so", name.replace('-', "_")));
+        pack_one(name, &library, &packed, &["--allow-native"])?;
+    }
+    write_digests(&packed)?;
     let misbehaving = vec!["misbehaving".to_owned()];
+    build_components(&misbehaving)?;
     pack(&misbehaving, &target().join("debug/misbehaving"))
 }
 
-fn pack(crates: &[String], packed: &Path) -> Result<()> {
+fn build_components(crates: &[String]) -> Result<()> {
     let mut build = cargo(["build", "--profile", "plugin", "--target", WASM_TARGET]);
     for name in crates {
         build.args(["--package", name]);
     }
-    run(&mut build)?;
+    run(&mut build)
+}
+
+fn pack(crates: &[String], packed: &Path) -> Result<()> {
     let built = target().join(WASM_TARGET).join("plugin");
-    let program = program();
     for name in crates {
         let module = built.join(format!("{}.wasm", name.replace('-', "_")));
-        let package = packed.join(name.trim_start_matches("strategy-"));
-        if newer(&package.join("plugin.toml"), &[&module, &program]) {
-            continue;
-        }
-        run(Command::new(&program)
-            .args(["plugin", "pack"])
-            .arg(&module)
-            .arg("--out")
-            .arg(packed)
-            .stdout(std::process::Stdio::null()))?;
+        pack_one(name, &module, packed, &[])?;
     }
     Ok(())
+}
+
+fn pack_one(name: &str, built: &Path, packed: &Path, flags: &[&str]) -> Result<()> {
+    let program = program();
+    let package = packed.join(name.trim_start_matches("strategy-"));
+    if newer(&package.join("plugin.toml"), &[built, &program]) {
+        return Ok(());
+    }
+    run(Command::new(&program)
+        .args(["plugin", "pack"])
+        .args(flags)
+        .arg(built)
+        .arg("--out")
+        .arg(packed)
+        .stdout(std::process::Stdio::null()))
+}
+
+/// Lists the digests of packed artifacts, in the form of `sha256sum`: native packages that are installed with the
+/// program are trusted by it.
+fn write_digests(packed: &Path) -> Result<()> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(packed).with_context(|| packed.display().to_string())? {
+        let package = entry?.path();
+        let Some(name) = package.file_name().and_then(OsStr::to_str) else { continue };
+        for file in ["wasm", "so"].map(|extension| format!("{name}.{extension}")) {
+            if let Ok(bytes) = fs::read(package.join(&file)) {
+                let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                lines.push(format!("{digest}  {name}/{file}\n"));
+            }
+        }
+    }
+    lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
+    let list = packed.join("SHA256SUMS");
+    fs::write(&list, lines.concat()).with_context(|| list.display().to_string())
 }
 
 /// Whether a file is newer than all of its sources.

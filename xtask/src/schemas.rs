@@ -50,7 +50,11 @@ fn generate() -> Result<BTreeMap<PathBuf, String>> {
         schemas.insert(PathBuf::from(format!("schemas/{name}.schema.json")), String::from_utf8(output.stdout)?);
     }
     for package in fs::read_dir(target().join("debug/plugins"))? {
-        for file in fs::read_dir(package?.path())? {
+        let package = package?.path();
+        if !package.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(package)? {
             let path = file?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.ends_with(".schema.json") {
