@@ -32,6 +32,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod draws;
 mod host;
 mod objects;
 mod package;

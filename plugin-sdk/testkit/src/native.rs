@@ -52,6 +52,15 @@ impl Native {
         })
     }
 
+    /// Asks in round 0.
+    ///
+    /// # Errors
+    /// What the strategy says where it gives no answer.
+    pub fn ask(&mut self, arrays: &Arrays, batch: usize, seed: u64) -> Result<Selection, String> {
+        let query = Query { arrays, batch, round: Round(0), seeds: Seeds::new(seed), state: None, progress: &Silent };
+        self.query(&query).map(|answer| answer.selection).map_err(|error| error.message)
+    }
+
     /// Scores tile by tile on as many threads as asked for, as the sandbox does, then ranks.
     fn score(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, StrategyError> {
         let rows = query.arrays.ids().len();
@@ -105,9 +114,7 @@ pub fn ask(
     params: &Value,
     (arrays, batch, seed): (&Arrays, usize, u64),
 ) -> Result<Selection, String> {
-    let mut strategy = Native::new(package, id, params, 1).map_err(|error| error.to_string())?;
-    let query = Query { arrays, batch, round: Round(0), seeds: Seeds::new(seed), state: None, progress: &Silent };
-    strategy.query(&query).map(|answer| answer.selection).map_err(|error| error.message)
+    Native::new(package, id, params, 1).map_err(|error| error.to_string())?.ask(arrays, batch, seed)
 }
 
 /// Scores of one tile.
