@@ -21,6 +21,7 @@ pub fn packages() -> Vec<&'static Package> {
         &strategy_badge::PACKAGE,
         &strategy_bayesian::PACKAGE,
         &strategy_fixed::PACKAGE,
+        &strategy_gradnorm::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,
         &strategy_random::PACKAGE,
