@@ -32,6 +32,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod draws;
 mod host;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;

@@ -97,6 +97,14 @@ impl Query {
         Ok(self.host.calls().labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)?)
     }
 
+    /// Hidden labels of the visible pool, `[rows]`; declare `oracle.labels` and the capability `oracle-labels` for them.
+    ///
+    /// # Errors
+    /// If they were not declared.
+    pub fn oracle_labels(&self) -> Result<Vec<u32>> {
+        Ok(self.host.calls().labels(names::ORACLE_LABELS, self.info.first_row, self.info.rows)?)
+    }
+
     /// Opens the random stream named `tag`. Opening it again gives the same numbers from the start.
     ///
     /// # Errors

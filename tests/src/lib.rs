@@ -19,10 +19,15 @@ use serde_json::Value;
 pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
+        &strategy_bayesian::PACKAGE,
+        &strategy_fixed::PACKAGE,
+        &strategy_gradnorm::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,
         &strategy_random::PACKAGE,
+        &strategy_stochastic_batch::PACKAGE,
         &strategy_uncertainty::PACKAGE,
+        &strategy_uniform::PACKAGE,
     ]
 }
 

@@ -36,6 +36,11 @@ fn variants(id: &str) -> Vec<Value> {
             json!({"preset": "s2"}),
             json!({"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0}),
         ],
+        "fixed" => vec![json!({"order": [22, 7, 3000, 10], "fallback": "random"})],
+        "gradnorm-entropy" | "gradnorm-egl" => {
+            vec![json!({}), json!({"norm": "global"}), json!({"preset": "s0"})]
+        }
+        "uniform" => vec![json!({}), json!({"preset": "s2"}), json!({"per_class": 9})],
         "entropy" => vec![json!({}), json!({"order": "asc"})],
         _ => vec![json!({})],
     }

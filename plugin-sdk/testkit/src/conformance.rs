@@ -32,6 +32,21 @@ pub fn conforms(make: &dyn Make) {
     scores_are_in_order(make);
 }
 
+/// The least that must be given: nothing, or the schema's first example where it has required parameters.
+fn least_params(make: &dyn Make) -> Value {
+    let schema = make.description().schema;
+    if required(&schema).is_empty() {
+        return json!({});
+    }
+    let example = schema.pointer("/examples/0").cloned();
+    example.unwrap_or_else(|| panic!("a schema with required parameters needs an example"))
+}
+
+fn required(schema: &Value) -> Vec<&str> {
+    let names = schema.get("required").and_then(Value::as_array);
+    names.map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+}
+
 fn made(make: &dyn Make, params: &Value) -> Box<dyn Strategy> {
     make.make(params, 1, TILE_BYTES).unwrap_or_else(|error| panic!("refuses the parameters {params}: {error}"))
 }
@@ -63,31 +78,34 @@ fn same_bits(a: &Selection, b: &Selection) -> bool {
 fn schema_is_strict_and_complete(make: &dyn Make) {
     let description = make.description();
     let schema = Schema::new(description.schema.clone()).unwrap_or_else(|error| panic!("{error}"));
-    let defaults = schema.with_defaults(&json!({}));
+    let least = least_params(make);
+    let defaults = schema.with_defaults(&least);
     let problems = schema.problems(&defaults);
     assert!(problems.is_empty(), "the defaults break the schema: {problems:?}");
     let unknown = json!({"no-such-parameter": 1});
     assert!(!schema.problems(&unknown).is_empty(), "the schema allows unknown parameters");
     assert!(make.make(&unknown, 1, TILE_BYTES).is_err(), "the strategy takes unknown parameters");
     let properties = description.schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    let required = required(&description.schema);
     for (name, property) in &properties {
         let documented = property.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
         assert!(documented, "parameter `{name}` has no description");
-        assert!(property.get("default").is_some(), "parameter `{name}` has no default");
+        let stands = property.get("default").is_some() || required.contains(&name.as_str());
+        assert!(stands, "parameter `{name}` has no default and is not required");
     }
     for need in &description.needs {
         need.parse::<Need>().unwrap_or_else(|error| panic!("{error}"));
     }
-    let needs: Vec<String> = made(make, &json!({})).needs().iter().map(Need::to_string).collect();
+    let needs: Vec<String> = made(make, &least).needs().iter().map(Need::to_string).collect();
     assert_eq!(needs, description.needs, "needs under the default parameters are not those of the manifest");
-    let (mut bare, mut filled) = (made(make, &json!({})), made(make, &defaults));
+    let (mut bare, mut filled) = (made(make, &least), made(make, &defaults));
     let arrays = Pool::default().arrays(bare.needs());
     let (a, b) = (ask(&mut *bare, &arrays, 7, 1, 0, "no parameters"), ask(&mut *filled, &arrays, 7, 1, 0, "defaults"));
     assert!(same_bits(&a, &b), "the schema's defaults are not the strategy's own");
 }
 
 fn answers_are_exact(make: &dyn Make) {
-    let mut strategy = made(make, &json!({}));
+    let mut strategy = made(make, &least_params(make));
     for labelled in [0, 20] {
         let arrays = Pool { labelled, ..Pool::default() }.arrays(strategy.needs());
         for batch in [0, 1, 2, 17, 299, 300, 301, 100_000] {
@@ -103,7 +121,7 @@ fn answers_are_exact(make: &dyn Make) {
 }
 
 fn answers_repeat(make: &dyn Make) {
-    let (mut first, mut second) = (made(make, &json!({})), made(make, &json!({})));
+    let (mut first, mut second) = (made(make, &least_params(make)), made(make, &least_params(make)));
     let arrays = Pool::default().arrays(first.needs());
     for round in [0, 3] {
         let a = ask(&mut *first, &arrays, 25, 9, round, "first time");
@@ -116,11 +134,12 @@ fn answers_repeat(make: &dyn Make) {
 
 fn answers_do_not_depend_on_threads_or_tiles(make: &dyn Make) {
     for shape in [Shape::Clustered, Shape::Duplicates] {
-        let mut reference = made(make, &json!({}));
+        let mut reference = made(make, &least_params(make));
         let arrays = Pool { rows: 2500, values: shape, ..Pool::default() }.arrays(reference.needs());
         let expected = ask(&mut *reference, &arrays, 40, 5, 1, "1 thread");
         for (threads, tile_bytes) in [(2, TILE_BYTES), (5, TILE_BYTES), (1, 1), (3, 1000), (2, 16 * 257)] {
-            let mut other = make.make(&json!({}), threads, tile_bytes).unwrap_or_else(|error| panic!("{error}"));
+            let mut other =
+                make.make(&least_params(make), threads, tile_bytes).unwrap_or_else(|error| panic!("{error}"));
             let case = format!("{threads} threads, tiles of {tile_bytes} bytes, {shape:?}");
             let answer = ask(&mut *other, &arrays, 40, 5, 1, &case);
             assert!(same_bits(&expected, &answer), "the answer changes with {case}");
@@ -131,7 +150,7 @@ fn answers_do_not_depend_on_threads_or_tiles(make: &dyn Make) {
 fn degenerate_pools_are_answered(make: &dyn Make) {
     for values in [Shape::Constant, Shape::Duplicates, Shape::Extreme, Shape::Random] {
         for (classes, labelled) in [(2, 0), (2, 5), (7, 0), (7, 30)] {
-            let mut strategy = made(make, &json!({}));
+            let mut strategy = made(make, &least_params(make));
             let arrays = Pool { values, classes, labelled, rows: 60, ..Pool::default() }.arrays(strategy.needs());
             for batch in [1, 10, 60] {
                 let case = format!("{values:?}, {classes} classes, {labelled} labelled, batch {batch}");
@@ -146,7 +165,7 @@ fn scores_are_in_order(make: &dyn Make) {
     if !make.description().scorer {
         return;
     }
-    let mut strategy = made(make, &json!({}));
+    let mut strategy = made(make, &least_params(make));
     let arrays = Pool::default().arrays(strategy.needs());
     let small = ask(&mut *strategy, &arrays, 20, 4, 0, "batch 20");
     let large = ask(&mut *strategy, &arrays, 50, 4, 0, "batch 50");

@@ -8,4 +8,4 @@ mod conformance;
 mod native;
 
 pub use conformance::{Make, conforms};
-pub use native::{Native, NativeMaker};
+pub use native::{Native, NativeMaker, ask};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
+use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
 use querist_kernels::{Control, Limits, Session, Setup, Shared};
 use querist_protocol::{HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
 use querist_sdk::{Host, Package};
@@ -51,6 +52,15 @@ impl Native {
         })
     }
 
+    /// Asks in round 0.
+    ///
+    /// # Errors
+    /// What the strategy says where it gives no answer.
+    pub fn ask(&mut self, arrays: &Arrays, batch: usize, seed: u64) -> Result<Selection, String> {
+        let query = Query { arrays, batch, round: Round(0), seeds: Seeds::new(seed), state: None, progress: &Silent };
+        self.query(&query).map(|answer| answer.selection).map_err(|error| error.message)
+    }
+
     /// Scores tile by tile on as many threads as asked for, as the sandbox does, then ranks.
     fn score(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, StrategyError> {
         let rows = query.arrays.ids().len();
@@ -92,6 +102,19 @@ impl Native {
         let second = scores.second.map(|second| second.to_vec()).transpose()?.unwrap_or_default();
         Ok(Tile { number, primary: scores.primary.to_vec()?, second })
     }
+}
+
+/// Asks the native build of a strategy once, in round 0 and on one thread.
+///
+/// # Errors
+/// What the strategy says where it refuses the parameters or gives no answer.
+pub fn ask(
+    package: &'static Package,
+    id: &str,
+    params: &Value,
+    (arrays, batch, seed): (&Arrays, usize, u64),
+) -> Result<Selection, String> {
+    Native::new(package, id, params, 1).map_err(|error| error.to_string())?.ask(arrays, batch, seed)
 }
 
 /// Scores of one tile.

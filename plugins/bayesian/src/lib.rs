@@ -1,0 +1,182 @@
+//! Uncertainty of the mean of several predictions, and disagreement between them.
+//!
+//! The predictions are draws of one network with dropout on (`mc-*`, `bald`), or the members of an ensemble
+//! (`ensemble-*`). With p_t the distribution of draw t and p their mean:
+//!
+//! | score | definition | ties go to the larger |
+//! | --- | --- | --- |
+//! | least confidence | `1 - max_c p_c` | `-ln max_c p_c` |
+//! | margin | `-(p_1 - p_2)`, the two largest | `1 - (p_1 - p_2)` in its exact form |
+//! | entropy | `H(p)` | `1 - max_c p_c` |
+//! | variation ratio | share of draws that do not predict the most predicted class | `H(p)` |
+//! | mean std | mean over classes of the standard deviation over draws | |
+//! | bald | `H(p) - mean_t H(p_t)`, computed as a sum of terms that are never negative | `H(p)` |
+//!
+//! Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML 2017 (arXiv 1703.02910); Houlsby,
+//! Huszár, Ghahramani and Lengyel, "Bayesian Active Learning for Classification and Preference Learning", 2011 (arXiv
+//! 1112.5745); Beluch, Genewein, Nürnberger and Köhler, "The Power of Ensembles for Active Learning in Image
+//! Classification", CVPR 2018, on Lakshminarayanan, Pritzel and Blundell, NIPS 2017 (arXiv 1612.01474).
+
+use querist_sdk::draws::{Draws, RowDraws};
+use querist_sdk::prelude::*;
+
+const GAL: &str = "Gal, Islam and Ghahramani, Deep Bayesian Active Learning with Image Data, ICML 2017";
+const HOULSBY: &str =
+    "Houlsby et al., Bayesian Active Learning for Classification and Preference Learning, 2011 (arXiv 1112.5745)";
+const BELUCH: &str = "Beluch et al., The Power of Ensembles for Active Learning in Image Classification, CVPR 2018";
+
+/// Settings of published systems; a preset only sets defaults of the other parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// 10 draws.
+    S1,
+    /// 5 draws.
+    S4,
+}
+
+impl Preset {
+    fn draws(self) -> u32 {
+        match self {
+            Self::S1 => 10,
+            Self::S4 => 5,
+        }
+    }
+}
+
+/// Scores every visible row of the array `name` by `measure`.
+fn score(tile: &Query, name: &str, draws: u32, measure: impl Fn(&RowDraws) -> (f64, f64)) -> Result<Scores> {
+    let (mut primary, mut second) = (Vec::new(), Vec::new());
+    Draws::of(tile, name, draws)?.for_each(|_, row| {
+        let (score, tie_breaker) = measure(row);
+        primary.push(score);
+        second.push(tie_breaker);
+        Ok(())
+    })?;
+    Ok(Scores { primary: tile.vector(&primary)?, second: Some(tile.vector(&second)?) })
+}
+
+/// Has no tie-breaker: the lower row goes first.
+fn mean_std(row: &RowDraws) -> (f64, f64) {
+    (row.mean_std(), 0.0)
+}
+
+macro_rules! of_draws {
+    ($($name:ident, $id:literal, $measure:expr, $summary:literal, $paper:expr, $aliases:expr;)*) => { $(
+        #[doc = concat!("Parameters of `", $id, "`.")]
+        #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            /// Published settings that replace the default below.
+            pub preset: Option<Preset>,
+            /// Passes with dropout on; 10 by default.
+            #[serde(rename = "T")]
+            #[schemars(range(min = 2, max = 1000))]
+            pub draws: Option<u32>,
+        }
+
+        impl $name {
+            fn draws(&self) -> u32 {
+                self.draws.unwrap_or(self.preset.map_or(10, Preset::draws))
+            }
+        }
+
+        impl Strategy for $name {
+            const ID: &'static str = $id;
+            const SUMMARY: &'static str = $summary;
+            const PAPER: &'static str = $paper;
+            const ALIASES: &'static [&'static str] = $aliases;
+
+            fn needs(&self) -> Vec<Need> {
+                vec![Need::new(names::MC_LOG_PROBS).with("T", self.draws())]
+            }
+        }
+
+        impl Scorer for $name {
+            fn score(&self, tile: &Query) -> Result<Scores> {
+                score(tile, names::MC_LOG_PROBS, self.draws(), $measure)
+            }
+        }
+    )* };
+}
+
+of_draws! {
+    McLeastConfidence, "mc-least-confidence", RowDraws::least_confidence,
+        "Samples whose most probable class, averaged over dropout draws, is least probable",
+        GAL, &["LeastConfidenceDropout"];
+    McMargin, "mc-margin", RowDraws::margin,
+        "Samples with the smallest difference between the two most probable classes, averaged over dropout draws",
+        GAL, &["MarginSamplingDropout"];
+    McEntropy, "mc-entropy", RowDraws::entropy,
+        "Samples whose class distribution, averaged over dropout draws, has the largest entropy",
+        GAL, &["EntropySamplingDropout", "dbal"];
+    McVariationRatio, "mc-variation-ratio", RowDraws::variation_ratio,
+        "Samples whose predicted class changes most often between dropout draws",
+        GAL, &["VarR"];
+    McMeanStd, "mc-mean-std", mean_std,
+        "Samples whose class probabilities vary most between dropout draws",
+        GAL, &["MeanSTD"];
+    Bald, "bald", RowDraws::mutual_information,
+        "Samples whose label would tell most about the model: dropout draws are sure, but disagree",
+        HOULSBY, &["BALDDropout"];
+}
+
+macro_rules! of_members {
+    ($($name:ident, $id:literal, $measure:expr, $summary:literal, $aliases:expr;)*) => { $(
+        #[doc = concat!("Parameters of `", $id, "`.")]
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            /// Networks in the ensemble, each trained apart.
+            #[schemars(range(min = 2, max = 100))]
+            pub members: u32,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { members: 5 }
+            }
+        }
+
+        impl Strategy for $name {
+            const ID: &'static str = $id;
+            const SUMMARY: &'static str = $summary;
+            const PAPER: &'static str = BELUCH;
+            const ALIASES: &'static [&'static str] = $aliases;
+
+            fn needs(&self) -> Vec<Need> {
+                vec![Need::new(names::MEMBER_LOG_PROBS).with("M", self.members)]
+            }
+        }
+
+        impl Scorer for $name {
+            fn score(&self, tile: &Query) -> Result<Scores> {
+                score(tile, names::MEMBER_LOG_PROBS, self.members, $measure)
+            }
+        }
+    )* };
+}
+
+of_members! {
+    EnsembleLeastConfidence, "ensemble-least-confidence", RowDraws::least_confidence,
+        "Samples whose most probable class, averaged over an ensemble, is least probable", &[];
+    EnsembleMargin, "ensemble-margin", RowDraws::margin,
+        "Samples with the smallest difference between the two most probable classes, averaged over an ensemble", &[];
+    EnsembleEntropy, "ensemble-entropy", RowDraws::entropy,
+        "Samples whose class distribution, averaged over an ensemble, has the largest entropy",
+        &["ensemble", "Uncertainty Ensembles"];
+    EnsembleVariationRatio, "ensemble-variation-ratio", RowDraws::variation_ratio,
+        "Samples on whose class the members of an ensemble disagree most often", &["ensemble_var_R"];
+    EnsembleBald, "ensemble-bald", RowDraws::mutual_information,
+        "Samples whose label would tell most about which member of an ensemble is right", &["consensus-kl"];
+    EnsembleMeanStd, "ensemble-mean-std", mean_std,
+        "Samples whose class probabilities vary most between the members of an ensemble", &[];
+}
+
+package!(
+    scorers: [
+        McLeastConfidence, McMargin, McEntropy, McVariationRatio, McMeanStd, Bald,
+        EnsembleLeastConfidence, EnsembleMargin, EnsembleEntropy, EnsembleVariationRatio, EnsembleBald, EnsembleMeanStd,
+    ],
+    selectors: []
+);

@@ -1,0 +1,240 @@
+//! The norm of the gradient that a sample would give without its label.
+//!
+//! With p the class probabilities, H their entropy and h the embedding, the gradient of the entropy at the logits is
+//! `d = -p (ln p + H)` and at the last layer's weights and biases `d (x) h` and `d`. The expected gradient length takes
+//! `p - e_c`, the gradient of the cross-entropy of class c, in its place, and averages its norm over p.
+//!
+//! Note that `d` is 0 for the uniform distribution, the most uncertain of all: `gradnorm-entropy` is largest at a
+//! largest probability of about 0.82 with two classes, 0.67 with ten, 0.60 with a hundred (the others equal).
+//!
+//! The expected loss `sum_c p_c CE(x, c)` of the paper is the entropy itself where p is not held constant, as in the
+//! authors' code; were it held constant, its gradient at the logits would be 0. So `gradnorm-expected` scores as
+//! `gradnorm-entropy` does, and says so in the log.
+//!
+//! Wang, Li, Yang and Yu, "Boosting Active Learning via Improving Test Performance", AAAI 2022 (arXiv 2112.05683);
+//! expected gradient length: Settles, Craven and Ray, "Multiple-Instance Active Learning", NIPS 2007.
+
+use querist_sdk::prelude::*;
+
+const WANG: &str = "Wang et al., Boosting Active Learning via Improving Test Performance, AAAI 2022";
+const SETTLES: &str = "Settles, Craven and Ray, Multiple-Instance Active Learning, NIPS 2007";
+
+/// Parameters that the gradient is taken at.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Those of the last layer, in closed form.
+    #[default]
+    LastLayer,
+    /// All of the network's, by one backward pass a sample, which the host does.
+    Full,
+}
+
+/// How the norms of several parameter tensors are joined.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// The sum of the Euclidean norms of the tensors, as the authors' code has it.
+    #[default]
+    TensorSum,
+    /// The Euclidean norm of all of them as one vector.
+    Global,
+}
+
+/// Settings of published systems; a preset only sets defaults of the other parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// `scope = "full"`, `norm = "tensor-sum"`.
+    S0,
+    /// `scope = "full"`, `norm = "tensor-sum"`.
+    Authors,
+}
+
+/// What is differentiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Entropy,
+    Egl,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    scheme: Scheme,
+    scope: Scope,
+    norm: Norm,
+}
+
+impl Settings {
+    fn needs(self) -> Vec<Need> {
+        let scheme = if self.scheme == Scheme::Entropy { "entropy" } else { "egl" };
+        let norm = if self.norm == Norm::TensorSum { "tensor-sum" } else { "global" };
+        match self.scope {
+            Scope::LastLayer => vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)],
+            Scope::Full => vec![Need::new(names::GRAD_NORM).with("scheme", scheme).with("norm", norm)],
+        }
+    }
+
+    fn score(self, tile: &Query) -> Result<Scores> {
+        match self.scope {
+            Scope::LastLayer => Ok(tile.vector(&self.last_layer(tile)?)?.into()),
+            Scope::Full => {
+                let norms = tile.matrix(names::GRAD_NORM)?.read(0, tile.rows())?;
+                Ok(tile.vector(&norms.into_iter().map(f64::from).collect::<Vec<_>>())?.into())
+            }
+        }
+    }
+
+    fn last_layer(self, tile: &Query) -> Result<Vec<f64>> {
+        let mut scores = Vec::with_capacity(tile.rows() as usize);
+        let classes = tile.classes() as usize;
+        tile.matrix(names::LOGITS)?.for_each_block(|_, logits| {
+            for row in logits.chunks_exact(classes) {
+                let p = Distribution::of(row);
+                scores.push(if self.scheme == Scheme::Entropy { p.entropy_gradient() } else { p.expected_gradient() });
+            }
+            Ok(())
+        })?;
+        // A rank-one matrix has the product of its factors' norms as its norm; the bias adds the left factor's.
+        let sq_norms = tile.matrix(names::EMBEDDINGS)?.sq_norms()?.to_vec()?;
+        for (score, sq_norm) in scores.iter_mut().zip(sq_norms) {
+            *score *= match self.norm {
+                Norm::TensorSum => sq_norm.sqrt() + 1.0,
+                Norm::Global => (sq_norm + 1.0).sqrt(),
+            };
+        }
+        Ok(scores)
+    }
+}
+
+/// A class distribution from logits. The largest class's share is kept apart, so that saturated rows stay exact.
+struct Distribution {
+    probs: Vec<f64>,
+    /// How far each logit lies below the largest.
+    gaps: Vec<f64>,
+    top: usize,
+    /// Sum of all probabilities but the largest.
+    rest: f64,
+}
+
+impl Distribution {
+    fn of(logits: &[f32]) -> Self {
+        let top = math::argmax(logits);
+        let gaps: Vec<f64> = logits.iter().map(|&logit| f64::from(logits[top]) - f64::from(logit)).collect();
+        let mut probs: Vec<f64> = gaps.iter().map(|&gap| math::exp(-gap)).collect();
+        probs[top] = 0.0;
+        let others: f64 = probs.iter().sum();
+        probs[top] = 1.0;
+        for p in &mut probs {
+            *p /= 1.0 + others;
+        }
+        Self { probs, gaps, top, rest: others / (1.0 + others) }
+    }
+
+    /// Norm of the entropy's gradient at the logits.
+    fn entropy_gradient(&self) -> f64 {
+        let terms = || self.probs.iter().zip(&self.gaps);
+        // ln p + H is the mean gap minus the class's own: the logarithm of the sum cancels.
+        let mean_gap: f64 = terms().map(|(p, gap)| p * gap).sum();
+        terms().map(|(p, gap)| (p * (mean_gap - gap)).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// Mean norm of the cross-entropy's gradient at the logits, over classes drawn from the distribution itself.
+    fn expected_gradient(&self) -> f64 {
+        let squares: f64 = self.probs.iter().map(|p| p * p).sum();
+        let others: f64 = squares - self.probs[self.top].powi(2);
+        let length = |(c, p): (usize, &f64)| {
+            // |p - e_c|² = |p|² - 2 p_c + 1, without cancellation for the class that has almost everything.
+            let sq = if c == self.top { others.max(0.0) + self.rest * self.rest } else { squares - 2.0 * p + 1.0 };
+            p * sq.sqrt()
+        };
+        self.probs.iter().enumerate().map(length).sum()
+    }
+}
+
+macro_rules! strategy {
+    ($name:ident, $id:literal, $scheme:ident, $summary:literal, $paper:expr, $aliases:expr, $before:expr) => {
+        #[doc = concat!("Parameters of `", $id, "`.")]
+        #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            /// Published settings that replace the defaults below.
+            pub preset: Option<Preset>,
+            /// Parameters that the gradient is taken at; `last-layer` by default.
+            pub scope: Option<Scope>,
+            /// How the norms of several parameter tensors are joined; `tensor-sum` by default.
+            pub norm: Option<Norm>,
+        }
+
+        impl $name {
+            fn settings(&self) -> Settings {
+                let preset = if self.preset.is_some() { Scope::Full } else { Scope::LastLayer };
+                let scope = self.scope.unwrap_or(preset);
+                Settings { scheme: Scheme::$scheme, scope, norm: self.norm.unwrap_or_default() }
+            }
+        }
+
+        impl Strategy for $name {
+            const ID: &'static str = $id;
+            const SUMMARY: &'static str = $summary;
+            const PAPER: &'static str = $paper;
+            const ALIASES: &'static [&'static str] = $aliases;
+
+            fn needs(&self) -> Vec<Need> {
+                self.settings().needs()
+            }
+        }
+
+        impl Scorer for $name {
+            fn score(&self, tile: &Query) -> Result<Scores> {
+                $before(tile)?;
+                self.settings().score(tile)
+            }
+        }
+    };
+}
+
+strategy!(
+    GradnormEntropy,
+    "gradnorm-entropy",
+    Entropy,
+    "Samples whose predictive entropy has the largest gradient",
+    WANG,
+    &["gradnorm"],
+    say_nothing
+);
+strategy!(
+    GradnormExpected,
+    "gradnorm-expected",
+    Entropy,
+    "Samples whose expected loss has the largest gradient; the same score as gradnorm-entropy",
+    WANG,
+    &[],
+    say_that_it_is_the_entropy
+);
+strategy!(
+    GradnormEgl,
+    "gradnorm-egl",
+    Egl,
+    "Samples with the largest expected gradient length",
+    SETTLES,
+    &["egl"],
+    say_nothing
+);
+
+#[expect(clippy::unnecessary_wraps, reason = "stands in for a function that can fail")]
+fn say_nothing(_: &Query) -> Result<()> {
+    Ok(())
+}
+
+fn say_that_it_is_the_entropy(tile: &Query) -> Result<()> {
+    // Once a query, not once a tile.
+    if tile.first_row() > 0 {
+        return Ok(());
+    }
+    let message = "`gradnorm-expected` is `gradnorm-entropy`: the expected loss under the model's own distribution is its \
+                   entropy. `gradnorm-egl` is the expected gradient length.";
+    tile.log(LogLevel::Warning, message)
+}
+
+package!(scorers: [GradnormEntropy, GradnormExpected, GradnormEgl], selectors: []);
