@@ -226,6 +226,14 @@ impl Matrix {
         Ok(self.sibling(self.host.calls().matrix_gather(self.handle, rows)?))
     }
 
+    /// These rows, then those of `bottom`, as one matrix.
+    ///
+    /// # Errors
+    /// If the columns disagree or a limit is passed.
+    pub fn stack(&self, bottom: &Matrix) -> Result<Matrix> {
+        Ok(self.sibling(self.host.calls().matrix_stack(self.handle, bottom.handle)?))
+    }
+
     /// Each row divided by its Euclidean norm; rows of norm 0 stay 0.
     ///
     /// # Errors

@@ -81,6 +81,14 @@ impl Query {
         Ok(self.host.calls().ids(0, self.info.rows)?)
     }
 
+    /// Global ids of the labelled set, ascending: those of the rows of every labelled array.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn labelled_ids(&self) -> Result<Vec<u64>> {
+        Ok(self.host.calls().labelled_ids(0, self.info.labelled_rows)?)
+    }
+
     /// An array of floats that the strategy declared, `[rows, rest]`.
     ///
     /// # Errors

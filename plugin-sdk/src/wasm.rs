@@ -427,4 +427,12 @@ impl HostCalls for Imports {
     fn clustering_representatives(&self, clustering: Handle, excluded: Option<Handle>) -> Call<Vec<Option<u32>>> {
         plain(lend::<host::Clustering>(clustering).representatives(lend_if::<host::Mask>(excluded).as_deref()))
     }
+
+    fn labelled_ids(&self, start: u32, count: u32) -> Call<Vec<u64>> {
+        plain(host::labelled_ids(start, count))
+    }
+
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Call<Handle> {
+        object(lend::<host::Matrix>(top).stack(&lend::<host::Matrix>(bottom)))
+    }
 }

@@ -697,6 +697,19 @@ impl HostCalls for Session {
         let excluded = self.get_excluded(excluded, clustering.clusters().len())?;
         Ok(clustering.representatives(excluded.as_ref().map(|mask| &***mask)))
     }
+
+    fn labelled_ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault> {
+        let ids = self.shared.setup.arrays.labelled_ids();
+        self.copy_out(&ids[check::range(start, count, ids.len(), "labelled ids")?])
+    }
+
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault> {
+        let (top, bottom) = (self.get_matrix(top)?, self.get_matrix(bottom)?);
+        check::same(bottom.columns(), top.columns(), "columns of the bottom matrix")?;
+        let rows = top.rows() + bottom.rows();
+        check::argument(u32::try_from(rows).is_ok(), || format!("{rows} rows are too many for one matrix"))?;
+        self.insert(Object::Matrix(top.stack(self.workers(), &bottom)?))
+    }
 }
 
 impl Mask {

@@ -66,11 +66,12 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.clustering_centres(h).map(drop));
     note(s.clustering_inertia(h).map(drop));
     note(s.clustering_representatives(h, Some(h)).map(drop));
+    note(s.matrix_stack(h, h).map(drop));
     codes
 }
 
 /// Number of calls in [`call_all`].
-const CALLS: usize = 38;
+const CALLS: usize = 39;
 
 #[test]
 fn dead_handles_and_handles_of_another_kind_are_refused() {
@@ -135,6 +136,8 @@ fn arguments_without_meaning_are_refused() {
     refused(s.matrix(1, 1, &[f32::NAN]), NonFinite);
     refused(s.matrix_read(matrix, 1, 3), BadIndex);
     refused(s.matrix_gather(matrix, &[0, 3]), BadIndex);
+    refused(s.matrix_stack(matrix, narrow), BadShape);
+    refused(s.labelled_ids(0, 1), BadIndex);
     refused(s.matrix_mean(empty), BadShape);
     refused(s.matrix_product(matrix, narrow, true), BadShape);
     refused(s.matrix_product(matrix, narrow, false), BadShape);

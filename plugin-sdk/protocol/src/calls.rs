@@ -265,4 +265,9 @@ pub trait HostCalls {
         clustering: Handle,
         excluded: Option<Handle>,
     ) -> Result<Vec<Option<u32>>, Fault>;
+
+    /// Global ids of the labelled set, ascending, `[count]`: row i of every labelled array is sample i of these.
+    fn labelled_ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault>;
+    /// The rows of `top`, then those of `bottom`, as one matrix. Both have the same columns.
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault>;
 }

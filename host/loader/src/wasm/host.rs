@@ -102,6 +102,10 @@ impl host::Host for CallState {
         };
         object(self.session.stream(&tag, scope))
     }
+
+    fn labelled_ids(&mut self, start: u32, count: u32) -> Call<Vec<u64>> {
+        plain(self.session.labelled_ids(start, count))
+    }
 }
 
 macro_rules! released {
@@ -284,6 +288,10 @@ impl HostMatrix for CallState {
             },
         };
         object(self.session.kmeans(this.rep(), rep(weights), options, numbers.rep()))
+    }
+
+    fn stack(&mut self, this: Resource<Matrix>, bottom: Resource<Matrix>) -> Call<Resource<Matrix>> {
+        object(self.session.matrix_stack(this.rep(), bottom.rep()))
     }
 
     released!(Matrix);
