@@ -19,10 +19,16 @@ use serde_json::Value;
 pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
+        &strategy_cdal::PACKAGE,
+        &strategy_clue::PACKAGE,
+        &strategy_diverse_mini_batch::PACKAGE,
+        &strategy_falcun::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,
         &strategy_random::PACKAGE,
+        &strategy_typiclust::PACKAGE,
         &strategy_uncertainty::PACKAGE,
+        &strategy_uwe::PACKAGE,
     ]
 }
 
