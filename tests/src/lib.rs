@@ -21,6 +21,7 @@ pub fn packages() -> Vec<&'static Package> {
         &strategy_badge::PACKAGE,
         &strategy_cdal::PACKAGE,
         &strategy_clue::PACKAGE,
+        &strategy_covering::PACKAGE,
         &strategy_diverse_mini_batch::PACKAGE,
         &strategy_falcun::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
