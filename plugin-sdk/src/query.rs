@@ -105,6 +105,14 @@ impl Query {
         Ok(self.host.calls().labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)?)
     }
 
+    /// The first `count` labels of a `u32` array that the strategy declared, such as `calibration.labels`.
+    ///
+    /// # Errors
+    /// If it was not declared, or has fewer.
+    pub fn labels(&self, name: &str, count: u32) -> Result<Vec<u32>> {
+        Ok(self.host.calls().labels(name, 0, count)?)
+    }
+
     /// Opens the random stream named `tag`. Opening it again gives the same numbers from the start.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod bindings {
             "querist:strategy/host.points": super::objects::Points,
             "querist:strategy/host.nearest": super::objects::Nearest,
             "querist:strategy/host.clustering": super::objects::Clustering,
+            "querist:strategy/host.facility": super::objects::Facility,
         },
     });
 }
@@ -43,6 +44,7 @@ pub(crate) mod objects {
     pub struct Points;
     pub struct Nearest;
     pub struct Clustering;
+    pub struct Facility;
 }
 
 mod host;
