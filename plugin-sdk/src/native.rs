@@ -9,7 +9,7 @@ use std::sync::{Once, OnceLock};
 use querist_protocol::abi::{self, Bytes, Call, HostApi, NO_HANDLE, NO_ROW, PluginApi, Status};
 use querist_protocol::{
     Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Selection,
-    StrategyError, StreamScope, Uncertainty,
+    Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
 };
 
 use crate::host::Host;
@@ -704,5 +704,48 @@ impl HostCalls for Table {
     ) -> Result<Vec<Option<u32>>, Fault> {
         let rows: Vec<u32> = measured!(self.clustering_representatives(clustering, handle_or_none(excluded)));
         Ok(rows.into_iter().map(row_or_none).collect())
+    }
+
+    fn labelled_ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault> {
+        Ok(list!(self.labelled_ids(start, count), count))
+    }
+
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault> {
+        Ok(fetch!(self.matrix_stack(top, bottom)))
+    }
+
+    fn facility(
+        &self,
+        rows: Handle,
+        references: Handle,
+        weights: Option<Handle>,
+        similarity: Similarity,
+    ) -> Result<Handle, Fault> {
+        let kind = match similarity.kind {
+            SimilarityKind::Rbf => 0,
+            SimilarityKind::Laplace => 1,
+            SimilarityKind::Student => 2,
+            SimilarityKind::Cauchy => 3,
+            SimilarityKind::TopHat => 4,
+        };
+        Ok(fetch!(self.facility(rows, references, handle_or_none(weights), kind, similarity.width)))
+    }
+
+    fn facility_add(&self, facility: Handle, rows: &[u32]) -> Result<(), Fault> {
+        // SAFETY: the list outlives the call.
+        self.check(unsafe { (self.api.facility_add)(self.call, facility, rows.as_ptr(), rows.len()) })
+    }
+
+    fn facility_add_others(&self, facility: Handle, others: Handle) -> Result<(), Fault> {
+        // SAFETY: handles only.
+        self.check(unsafe { (self.api.facility_add_others)(self.call, facility, others) })
+    }
+
+    fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Result<Option<(u32, f64)>, Fault> {
+        let (mut row, mut gain) = (0, 0.0);
+        let excluded = handle_or_none(excluded);
+        // SAFETY: there is room for both numbers.
+        self.check(unsafe { (self.api.facility_best)(self.call, facility, excluded, &raw mut row, &raw mut gain) })?;
+        Ok(row_or_none(row).map(|row| (row, gain)))
     }
 }

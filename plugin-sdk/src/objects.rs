@@ -1,6 +1,6 @@
 //! Objects of the host. Each is a handle that is released when it goes out of scope.
 
-use querist_protocol::{Handle, KmeansOptions, Metric, Reduction, TILE_BYTES, Uncertainty};
+use querist_protocol::{Handle, KmeansOptions, Metric, Reduction, Similarity, TILE_BYTES, Uncertainty};
 
 use crate::host::Host;
 use crate::query::Scores;
@@ -226,6 +226,14 @@ impl Matrix {
         Ok(self.sibling(self.host.calls().matrix_gather(self.handle, rows)?))
     }
 
+    /// These rows, then those of `bottom`, as one matrix.
+    ///
+    /// # Errors
+    /// If the columns disagree or a limit is passed.
+    pub fn stack(&self, bottom: &Matrix) -> Result<Matrix> {
+        Ok(self.sibling(self.host.calls().matrix_stack(self.handle, bottom.handle)?))
+    }
+
     /// Each row divided by its Euclidean norm; rows of norm 0 stay 0.
     ///
     /// # Errors
@@ -315,6 +323,16 @@ impl Matrix {
         let weights = weights.map(|w| w.handle);
         let handle = self.host.calls().kmeans(self.handle, weights, options, stream.handle)?;
         Ok(Clustering::adopt(&self.host, handle))
+    }
+
+    /// An engine that finds which of these rows covers most of `references` that a growing set does not.
+    ///
+    /// # Errors
+    /// If columns or lengths disagree, there are no references, the width has no meaning, or a limit is passed.
+    pub fn facility(&self, references: &Matrix, weights: Option<&Vector>, similarity: Similarity) -> Result<Facility> {
+        let weights = weights.map(|w| w.handle);
+        let handle = self.host.calls().facility(self.handle, references.handle, weights, similarity)?;
+        Ok(Facility::adopt(&self.host, handle))
     }
 
     /// Points that are the rows.
@@ -471,5 +489,36 @@ impl Clustering {
     /// If lengths disagree.
     pub fn representatives(&self, excluded: Option<&Mask>) -> Result<Vec<Option<u32>>> {
         Ok(self.host.calls().clustering_representatives(self.handle, excluded.map(|m| m.handle))?)
+    }
+}
+
+object! {
+    /// Which rows cover most of what a growing set does not.
+    Facility
+}
+
+impl Facility {
+    /// Adds rows to the set.
+    ///
+    /// # Errors
+    /// If there is no such row.
+    pub fn add(&self, rows: &[u32]) -> Result<()> {
+        Ok(self.host.calls().facility_add(self.handle, rows)?)
+    }
+
+    /// Adds the rows of another matrix to the set.
+    ///
+    /// # Errors
+    /// If the columns disagree.
+    pub fn add_others(&self, others: &Matrix) -> Result<()> {
+        Ok(self.host.calls().facility_add_others(self.handle, others.handle)?)
+    }
+
+    /// The row with the largest gain, and the gain; `None` where every row is excluded.
+    ///
+    /// # Errors
+    /// If lengths disagree.
+    pub fn best(&self, excluded: Option<&Mask>) -> Result<Option<(u32, f64)>> {
+        Ok(self.host.calls().facility_best(self.handle, excluded.map(|m| m.handle))?)
     }
 }

@@ -81,6 +81,14 @@ impl Query {
         Ok(self.host.calls().ids(0, self.info.rows)?)
     }
 
+    /// Global ids of the labelled set, ascending: those of the rows of every labelled array.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn labelled_ids(&self) -> Result<Vec<u64>> {
+        Ok(self.host.calls().labelled_ids(0, self.info.labelled_rows)?)
+    }
+
     /// An array of floats that the strategy declared, `[rows, rest]`.
     ///
     /// # Errors
@@ -103,6 +111,14 @@ impl Query {
     /// If they were not declared.
     pub fn oracle_labels(&self) -> Result<Vec<u32>> {
         Ok(self.host.calls().labels(names::ORACLE_LABELS, self.info.first_row, self.info.rows)?)
+    }
+
+    /// The first `count` labels of a `u32` array that the strategy declared, such as `calibration.labels`.
+    ///
+    /// # Errors
+    /// If it was not declared, or has fewer.
+    pub fn labels(&self, name: &str, count: u32) -> Result<Vec<u32>> {
+        Ok(self.host.calls().labels(name, 0, count)?)
     }
 
     /// Opens the random stream named `tag`. Opening it again gives the same numbers from the start.

@@ -4,8 +4,8 @@ use std::mem::ManuallyDrop;
 use std::sync::Once;
 
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StrategyError,
-    StreamScope, Uncertainty,
+    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity,
+    SimilarityKind, StrategyError, StreamScope, Uncertainty,
 };
 
 use crate::host::Host;
@@ -137,7 +137,7 @@ macro_rules! objects {
     };
 }
 
-objects!(Stream 1, Vector 2, Mask 3, Matrix 4, Graph 5, Points 6, Nearest 7, Clustering 8);
+objects!(Stream 1, Vector 2, Mask 3, Matrix 4, Graph 5, Points 6, Nearest 7, Clustering 8, Facility 9);
 
 fn give<T: Object>(object: T) -> Handle {
     object.into_raw() | T::KIND << KIND_SHIFT
@@ -426,5 +426,45 @@ impl HostCalls for Imports {
 
     fn clustering_representatives(&self, clustering: Handle, excluded: Option<Handle>) -> Call<Vec<Option<u32>>> {
         plain(lend::<host::Clustering>(clustering).representatives(lend_if::<host::Mask>(excluded).as_deref()))
+    }
+
+    fn labelled_ids(&self, start: u32, count: u32) -> Call<Vec<u64>> {
+        plain(host::labelled_ids(start, count))
+    }
+
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Call<Handle> {
+        object(lend::<host::Matrix>(top).stack(&lend::<host::Matrix>(bottom)))
+    }
+
+    fn facility(
+        &self,
+        rows: Handle,
+        references: Handle,
+        weights: Option<Handle>,
+        similarity: Similarity,
+    ) -> Call<Handle> {
+        let kind = match similarity.kind {
+            SimilarityKind::Rbf => types::SimilarityKind::Rbf,
+            SimilarityKind::Laplace => types::SimilarityKind::Laplace,
+            SimilarityKind::Student => types::SimilarityKind::Student,
+            SimilarityKind::Cauchy => types::SimilarityKind::Cauchy,
+            SimilarityKind::TopHat => types::SimilarityKind::TopHat,
+        };
+        let similarity = types::Similarity { kind, width: similarity.width };
+        let weights = lend_if::<host::Vector>(weights);
+        let (rows, references) = (lend::<host::Matrix>(rows), lend::<host::Matrix>(references));
+        object(host::Facility::over(&rows, &references, weights.as_deref(), similarity))
+    }
+
+    fn facility_add(&self, facility: Handle, rows: &[u32]) -> Call<()> {
+        plain(lend::<host::Facility>(facility).add(rows))
+    }
+
+    fn facility_add_others(&self, facility: Handle, others: Handle) -> Call<()> {
+        plain(lend::<host::Facility>(facility).add_others(&lend::<host::Matrix>(others)))
+    }
+
+    fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Call<Option<(u32, f64)>> {
+        plain(lend::<host::Facility>(facility).best(lend_if::<host::Mask>(excluded).as_deref()))
     }
 }

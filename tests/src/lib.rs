@@ -20,14 +20,21 @@ pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
         &strategy_bayesian::PACKAGE,
+        &strategy_cdal::PACKAGE,
+        &strategy_clue::PACKAGE,
+        &strategy_covering::PACKAGE,
+        &strategy_diverse_mini_batch::PACKAGE,
+        &strategy_falcun::PACKAGE,
         &strategy_fixed::PACKAGE,
         &strategy_gradnorm::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,
         &strategy_random::PACKAGE,
         &strategy_stochastic_batch::PACKAGE,
+        &strategy_typiclust::PACKAGE,
         &strategy_uncertainty::PACKAGE,
         &strategy_uniform::PACKAGE,
+        &strategy_uwe::PACKAGE,
     ]
 }
 

@@ -41,6 +41,26 @@ fn variants(id: &str) -> Vec<Value> {
             vec![json!({}), json!({"norm": "global"}), json!({"preset": "s0"})]
         }
         "uniform" => vec![json!({}), json!({"preset": "s2"}), json!({"per_class": 9})],
+        "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "s2", "n_init": 2})],
+        "clue" => vec![json!({"n_init": 2}), json!({"n_init": 1, "temperature": 0.1})],
+        "dcom" => vec![json!({}), json!({"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0})],
+        "probcover" => vec![json!({}), json!({"alpha": 0.5}), json!({"delta": 0.7})],
+        "diverse-mini-batch" => vec![json!({}), json!({"beta": 2.5})],
+        "falcun" => ["unc-norm", "distance", "unc"]
+            .into_iter()
+            .flat_map(|distance| [true, false].map(|d| json!({"distance": distance, "deterministic": d})))
+            .collect(),
+        "typiclust" => vec![
+            json!({}),
+            json!({"preset": "authors"}),
+            json!({"max_clusters": 20, "k_nn": 3, "min_cluster_size": 30}),
+        ],
+        "uwe" => ["k-center-unlabelled", "k-means++", "k-center"]
+            .into_iter()
+            .flat_map(|selection| {
+                ["entropy", "bvsb", "least-confident"].map(|u| json!({"selection": selection, "uncertainty": u}))
+            })
+            .collect(),
         "entropy" => vec![json!({}), json!({"order": "asc"})],
         _ => vec![json!({})],
     }

@@ -200,6 +200,12 @@ impl<'a> Filter<'a> {
         Ok(())
     }
 
+    /// Lower bounds of a row of the tile, one for each centre of it.
+    pub(crate) fn lows(&self, tile: &Tile, row_in_tile: usize, terms: &RowTerms, out: &mut [f64]) {
+        let (products, centres) = (self.products(tile, row_in_tile), tile.centres.clone());
+        write_lows(out, products, &self.low[centres.clone()], &self.scale[centres], terms.low, terms.scale);
+    }
+
     fn products<'t>(&self, tile: &'t Tile, row_in_tile: usize) -> &'t [f32] {
         &tile.products[row_in_tile * tile.centres.len()..][..tile.centres.len()]
     }
@@ -230,6 +236,14 @@ for_each_cpu! {
             best = best.min(h - row_scale * (s * f64::from(p)));
         }
         best
+    }
+}
+
+for_each_cpu! {
+    fn write_lows(out: &mut [f64], products: &[f32], low: &[f64], scale: &[f64], row_low: f64, row_scale: f64) {
+        for (((out, &p), &l), &s) in out.iter_mut().zip(products).zip(low).zip(scale) {
+            *out = row_low + (l - row_scale * (s * f64::from(p)));
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 mod check;
 mod control;
 mod distance;
+mod facility;
 mod filter;
 mod graph;
 mod kmeans;

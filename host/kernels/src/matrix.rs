@@ -88,6 +88,13 @@ impl Matrix {
         Self::from_rows(workers, rows.len(), self.columns, |i, out| out.copy_from_slice(self.row(rows[i] as usize)))
     }
 
+    /// These rows, then those of `bottom`; the caller has checked the columns.
+    pub(crate) fn stack(&self, workers: &Workers, bottom: &Self) -> Result<Self, Fault> {
+        Self::from_rows(workers, self.rows + bottom.rows, self.columns, |i, out| {
+            out.copy_from_slice(if i < self.rows { self.row(i) } else { bottom.row(i - self.rows) });
+        })
+    }
+
     /// Each row divided by its norm; rows of norm 0 stay 0.
     pub(crate) fn normalise(&self, workers: &Workers) -> Result<Self, Fault> {
         Self::from_rows(workers, self.rows, self.columns, |i, out| {

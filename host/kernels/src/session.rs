@@ -7,13 +7,14 @@ use std::sync::Arc;
 use querist_core::{Array, Arrays, Round, Seeds};
 use querist_protocol::philox::{ANY_ROUND, Stream};
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Metric, Need, QueryInfo, Reduction, StreamScope,
-    Uncertainty, names,
+    Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Metric, Need, QueryInfo, Reduction, Similarity,
+    StreamScope, Uncertainty, names,
 };
 
 use crate::check;
 use crate::control::{Control, Pacer};
 use crate::distance;
+use crate::facility::Facility;
 use crate::graph::{self, Graph};
 use crate::kmeans::{self, Clustering};
 use crate::matrix::Matrix;
@@ -127,6 +128,8 @@ enum Object {
     Nearest(Option<Box<Nearest>>),
     Clustering(Arc<Clustering>),
     Graph(Arc<Graph>),
+    /// `None` while the engine works.
+    Facility(Option<Box<Facility>>),
     Stream(Stream),
 }
 
@@ -140,6 +143,7 @@ impl Object {
             Self::Nearest(_) => "a nearest engine",
             Self::Clustering(_) => "a clustering",
             Self::Graph(_) => "a graph",
+            Self::Facility(_) => "a facility engine",
             Self::Stream(_) => "a stream",
         }
     }
@@ -327,6 +331,23 @@ impl Session {
         let result = f(&mut engine);
         self.with(handle, "a nearest engine", |object| match object {
             Object::Nearest(place) => {
+                *place = Some(engine);
+                Some(())
+            }
+            _ => None,
+        })?;
+        result
+    }
+
+    /// As [`Session::with_nearest`].
+    fn with_facility<R>(&self, handle: Handle, f: impl FnOnce(&mut Facility) -> Result<R, Fault>) -> Result<R, Fault> {
+        let mut engine = self.with(handle, "a facility engine", |object| match object {
+            Object::Facility(engine) => engine.take(),
+            _ => None,
+        })?;
+        let result = f(&mut engine);
+        self.with(handle, "a facility engine", |object| match object {
+            Object::Facility(place) => {
                 *place = Some(engine);
                 Some(())
             }
@@ -704,6 +725,48 @@ impl HostCalls for Session {
         let clustering = self.get_clustering(clustering)?;
         let excluded = self.get_excluded(excluded, clustering.clusters().len())?;
         Ok(clustering.representatives(excluded.as_ref().map(|mask| &***mask)))
+    }
+
+    fn labelled_ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault> {
+        let ids = self.shared.setup.arrays.labelled_ids();
+        self.copy_out(&ids[check::range(start, count, ids.len(), "labelled ids")?])
+    }
+
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault> {
+        let (top, bottom) = (self.get_matrix(top)?, self.get_matrix(bottom)?);
+        check::same(bottom.columns(), top.columns(), "columns of the bottom matrix")?;
+        let rows = top.rows() + bottom.rows();
+        check::argument(u32::try_from(rows).is_ok(), || format!("{rows} rows are too many for one matrix"))?;
+        self.insert(Object::Matrix(top.stack(self.workers(), &bottom)?))
+    }
+
+    fn facility(
+        &self,
+        rows: Handle,
+        references: Handle,
+        weights: Option<Handle>,
+        similarity: Similarity,
+    ) -> Result<Handle, Fault> {
+        let (rows, references) = (self.get_matrix(rows)?, self.get_matrix(references)?);
+        let weights = weights.map(|weights| self.get_vector(weights)).transpose()?;
+        let engine = Facility::new(self.workers(), rows, references, weights, similarity)?;
+        self.insert(Object::Facility(Some(Box::new(engine))))
+    }
+
+    fn facility_add(&self, facility: Handle, rows: &[u32]) -> Result<(), Fault> {
+        self.with_facility(facility, |engine| engine.add(self.workers(), rows))
+    }
+
+    fn facility_add_others(&self, facility: Handle, others: Handle) -> Result<(), Fault> {
+        let others = self.get_matrix(others)?;
+        self.with_facility(facility, |engine| engine.add_others(self.workers(), others))
+    }
+
+    fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Result<Option<(u32, f64)>, Fault> {
+        self.with_facility(facility, |engine| {
+            let excluded = self.get_excluded(excluded, engine.len())?;
+            engine.best(self.workers(), excluded.as_ref().map(|mask| &***mask))
+        })
     }
 }
 

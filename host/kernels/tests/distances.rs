@@ -116,6 +116,10 @@ fn matrix_kernels_are_their_definitions() {
                 assert_eq!(unit[i * columns + j].to_bits(), expected.to_bits());
             }
         }
+        let below = data(Kind::Grid, 5, columns, 7);
+        let stacked = session.matrix_stack(a, below.handle(&session)).unwrap();
+        assert_eq!(session.matrix_shape(stacked).unwrap(), (rows as u32 + 5, columns as u32));
+        assert_eq!(read_matrix(&session, stacked), [x.values.clone(), below.values].concat());
         let product = read_matrix(&session, session.matrix_product(a, b, false).unwrap());
         for i in 0..rows {
             for j in 0..11 {

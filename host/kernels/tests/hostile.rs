@@ -10,7 +10,8 @@ use common::*;
 use querist_core::{Array, Arrays, Round, Seeds};
 use querist_kernels::{Control, Limits, Session, Setup, Shared};
 use querist_protocol::{
-    FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, StreamScope, Uncertainty,
+    FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity, SimilarityKind,
+    StreamScope, Uncertainty,
 };
 
 #[track_caller]
@@ -23,6 +24,8 @@ fn refused<T: std::fmt::Debug>(result: Result<T, querist_protocol::Fault>, code:
 
 const OPTIONS: KmeansOptions =
     KmeansOptions { clusters: 2, restarts: 1, max_iterations: 5, tolerance: 0.0, init: Init::KmeansPlusPlus };
+
+const SIMILARITY: Similarity = Similarity { kind: SimilarityKind::Rbf, width: 1.0 };
 
 /// Every call that takes a handle, with the same handle everywhere.
 fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
@@ -66,11 +69,16 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.clustering_centres(h).map(drop));
     note(s.clustering_inertia(h).map(drop));
     note(s.clustering_representatives(h, Some(h)).map(drop));
+    note(s.matrix_stack(h, h).map(drop));
+    note(s.facility(h, h, Some(h), SIMILARITY).map(drop));
+    note(s.facility_add(h, &[0]));
+    note(s.facility_add_others(h, h));
+    note(s.facility_best(h, Some(h)).map(drop));
     codes
 }
 
 /// Number of calls in [`call_all`].
-const CALLS: usize = 38;
+const CALLS: usize = 43;
 
 #[test]
 fn dead_handles_and_handles_of_another_kind_are_refused() {
@@ -95,6 +103,7 @@ fn dead_handles_and_handles_of_another_kind_are_refused() {
         (engine, 2),
         (s.neighbours_within(matrix, 1.0, Metric::Euclidean).unwrap(), 2),
         (s.kmeans(matrix, None, OPTIONS, stream).unwrap(), 4),
+        (s.facility(matrix, matrix, None, SIMILARITY).unwrap(), 1),
     ];
     for (handle, fitting) in objects {
         let codes = call_all(&s, handle);
@@ -135,6 +144,8 @@ fn arguments_without_meaning_are_refused() {
     refused(s.matrix(1, 1, &[f32::NAN]), NonFinite);
     refused(s.matrix_read(matrix, 1, 3), BadIndex);
     refused(s.matrix_gather(matrix, &[0, 3]), BadIndex);
+    refused(s.matrix_stack(matrix, narrow), BadShape);
+    refused(s.labelled_ids(0, 1), BadIndex);
     refused(s.matrix_mean(empty), BadShape);
     refused(s.matrix_product(matrix, narrow, true), BadShape);
     refused(s.matrix_product(matrix, narrow, false), BadShape);
@@ -175,6 +186,17 @@ fn arguments_without_meaning_are_refused() {
     let ended = s.kmeans(matrix, None, KmeansOptions { max_iterations: u32::MAX, ..OPTIONS }, stream).unwrap();
     refused(s.clustering_read(ended, 1, 3), BadIndex);
     refused(s.clustering_representatives(ended, Some(mask)), BadShape);
+    refused(s.facility(matrix, narrow, None, SIMILARITY), BadShape);
+    refused(s.facility(matrix, empty, None, SIMILARITY), BadArgument);
+    refused(s.facility(matrix, matrix, Some(negative), SIMILARITY), BadArgument);
+    refused(s.facility(matrix, matrix, Some(s.vector(&[1.0]).unwrap()), SIMILARITY), BadShape);
+    for width in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        refused(s.facility(matrix, matrix, None, Similarity { width, ..SIMILARITY }), BadArgument);
+    }
+    let facility = s.facility(matrix, matrix, None, SIMILARITY).unwrap();
+    refused(s.facility_add(facility, &[3]), BadIndex);
+    refused(s.facility_add_others(facility, narrow), BadShape);
+    refused(s.facility_best(facility, Some(mask)), BadShape);
 }
 
 #[test]
@@ -252,6 +274,10 @@ fn everything_given_back_leaves_an_empty_account() {
     s.kmeans(x, None, OPTIONS, stream).unwrap();
     s.neighbours_within(x, 0.5, Metric::Euclidean).unwrap();
     s.neighbour_distance(x, 5, Metric::Euclidean).unwrap();
+    let facility = s.facility(x, x, None, SIMILARITY).unwrap();
+    s.facility_add(facility, &[1]).unwrap();
+    s.facility_add_others(facility, x).unwrap();
+    s.facility_best(facility, None).unwrap();
     s.uncertainty(x, Uncertainty::Entropy).unwrap();
     s.residual(x).unwrap();
     s.matrix_product(x, x, true).unwrap();
@@ -273,7 +299,10 @@ fn kernels_stop_when_told_or_when_time_is_up() {
     let matrix = x.handle(&stopped);
     let engine = stopped.nearest(stopped.points(matrix).unwrap(), Metric::Euclidean).unwrap();
     stopped.nearest_add(engine, &[0]).unwrap();
+    let facility = stopped.facility(matrix, matrix, None, SIMILARITY).unwrap();
     stopped.control().cancel();
+    refused(stopped.facility_best(facility, None), FaultCode::Cancelled);
+    refused(stopped.facility_add(facility, &[0]), FaultCode::Cancelled);
     refused(stopped.nearest_farthest(engine, None), FaultCode::Cancelled);
     refused(stopped.nearest_values(engine), FaultCode::Cancelled);
     for (s, code) in [(stopped, FaultCode::Cancelled), (limited(roomy, Some(Instant::now())), FaultCode::Deadline)] {
@@ -282,6 +311,7 @@ fn kernels_stop_when_told_or_when_time_is_up() {
         refused(s.distance_reduce(matrix, matrix, Metric::Euclidean, Reduction::Sum), code);
         refused(s.neighbours_within(matrix, 1.0, Metric::Euclidean), code);
         refused(s.kmeans(matrix, None, OPTIONS, stream), code);
+        refused(s.facility(matrix, matrix, None, SIMILARITY), code);
         refused(s.uncertainty(matrix, Uncertainty::Margin), code);
         refused(s.progress(1, 2), code);
     }

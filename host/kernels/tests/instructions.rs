@@ -4,7 +4,9 @@ mod common;
 
 use common::*;
 use querist_kernels::limit_instructions;
-use querist_protocol::{HostCalls, Init, KmeansOptions, Metric, Reduction, StreamScope, Uncertainty};
+use querist_protocol::{
+    HostCalls, Init, KmeansOptions, Metric, Reduction, Similarity, SimilarityKind, StreamScope, Uncertainty,
+};
 
 /// Bits of something from every kernel.
 fn everything(threads: usize) -> Vec<u64> {
@@ -33,6 +35,12 @@ fn everything(threads: usize) -> Vec<u64> {
         s.nearest_add(engine, &[row]).unwrap();
     }
     keep(s.nearest_values(engine).unwrap());
+    let facility = s.facility(x, y, None, Similarity { kind: SimilarityKind::Rbf, width: 3.0 }).unwrap();
+    for _ in 0..20 {
+        let (row, gain) = s.facility_best(facility, None).unwrap().unwrap();
+        s.facility_add(facility, &[row]).unwrap();
+        all.extend([u64::from(row), gain.to_bits()]);
+    }
     let options =
         KmeansOptions { clusters: 20, restarts: 1, max_iterations: 5, tolerance: 0.0, init: Init::KmeansPlusPlus };
     let clustering = s.kmeans(x, None, options, stream).unwrap();

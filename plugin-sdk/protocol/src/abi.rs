@@ -495,6 +495,23 @@ pub struct HostApi {
     /// An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
     /// it lies. Its `deleter` must be called before the call that lent it returns.
     pub array_dlpack: unsafe extern "C" fn(call: *mut Call, name: Bytes, tensor: *mut *mut c_void) -> Status,
+    pub labelled_ids: unsafe extern "C" fn(call: *mut Call, start: u32, count: u32, out: *mut u64) -> Status,
+    pub matrix_stack: unsafe extern "C" fn(call: *mut Call, top: u32, bottom: u32, stacked: *mut u32) -> Status,
+    /// Similarities: 0 rbf, 1 Laplace, 2 Student, 3 Cauchy, 4 top hat. `weights` may be `NO_HANDLE`.
+    pub facility: unsafe extern "C" fn(
+        call: *mut Call,
+        rows: u32,
+        references: u32,
+        weights: u32,
+        similarity: u32,
+        width: f64,
+        facility: *mut u32,
+    ) -> Status,
+    pub facility_add: unsafe extern "C" fn(call: *mut Call, facility: u32, rows: *const u32, count: usize) -> Status,
+    pub facility_add_others: unsafe extern "C" fn(call: *mut Call, facility: u32, others: u32) -> Status,
+    /// The row is `NO_ROW` where every row is excluded.
+    pub facility_best:
+        unsafe extern "C" fn(call: *mut Call, facility: u32, excluded: u32, row: *mut u32, gain: *mut f64) -> Status,
 }
 
 // SAFETY: tables hold functions and numbers, and never change once they are handed over.

@@ -103,6 +103,31 @@ pub struct KmeansOptions {
     pub init: Init,
 }
 
+/// Form of a similarity that falls with the Euclidean distance d of two rows, from 1 at 0; h is its width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SimilarityKind {
+    /// exp(-(d / h)²).
+    Rbf,
+    /// exp(-d / h).
+    Laplace,
+    /// (1 + 2 (d / h)²) ^ -0.75.
+    Student,
+    /// 1 / (1 + d²), whatever h.
+    Cauchy,
+    /// 1 where d < h, else 0.
+    TopHat,
+}
+
+/// A similarity of two rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Similarity {
+    /// Its form.
+    pub kind: SimilarityKind,
+    /// Its width h, between 1e-100 and 1e100.
+    pub width: f64,
+}
+
 /// Importance of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -116,7 +141,8 @@ pub enum LogLevel {
 }
 
 /// The calls. Handles are objects of the kinds *matrix* (`f32`, row-major), *vector* (`f64`), *mask* (a set of rows),
-/// *points* (rows with a geometry), *nearest* (an engine over points), *clustering*, *graph* and *stream*.
+/// *points* (rows with a geometry), *nearest* (an engine over points), *clustering*, *graph*, *facility* (an
+/// engine over rows) and *stream*.
 ///
 /// Every call checks its handles, indices and shapes and answers with a [`Fault`]; none panics, whatever it is given.
 /// Ties are always broken towards the lower row or number. Masks name rows that are *excluded*.
@@ -265,4 +291,28 @@ pub trait HostCalls {
         clustering: Handle,
         excluded: Option<Handle>,
     ) -> Result<Vec<Option<u32>>, Fault>;
+
+    /// Global ids of the labelled set, ascending, `[count]`: row i of every labelled array is sample i of these.
+    fn labelled_ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault>;
+    /// The rows of `top`, then those of `bottom`, as one matrix. Both have the same columns.
+    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault>;
+
+    /// An engine of greedy facility location: which of `rows` covers most of `references` that a growing set does not.
+    ///
+    /// Reference j is covered by m_j, 0 at first; a row that joins the set raises it to their similarity k where that is
+    /// larger. The gain of row i is the sum of `weights_j * max(k_ij - m_j, 0)` (weight 1 without weights), added in
+    /// reference order by blocks of 1024 and then block by block, over the number of references.
+    fn facility(
+        &self,
+        rows: Handle,
+        references: Handle,
+        weights: Option<Handle>,
+        similarity: Similarity,
+    ) -> Result<Handle, Fault>;
+    /// Adds rows to the set.
+    fn facility_add(&self, facility: Handle, rows: &[u32]) -> Result<(), Fault>;
+    /// Adds the rows of another matrix to the set. Each reference looks only at the nearest of them.
+    fn facility_add_others(&self, facility: Handle, others: Handle) -> Result<(), Fault>;
+    /// The row with the largest gain, and the gain; `None` where every row is excluded.
+    fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Result<Option<(u32, f64)>, Fault>;
 }

@@ -15,7 +15,8 @@ mod selection;
 mod training;
 
 pub use calls::{
-    Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StreamScope, Uncertainty,
+    Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity, SimilarityKind,
+    StreamScope, Uncertainty,
 };
 pub use describe::{Capability, Description, StrategyDescription};
 pub use fault::{Fault, FaultCode, StrategyError};

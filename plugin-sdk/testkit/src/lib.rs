@@ -6,6 +6,8 @@
 pub mod cases;
 mod conformance;
 mod native;
+pub mod question;
 
 pub use conformance::{Make, conforms};
 pub use native::{Native, NativeMaker, ask};
+pub use question::Question;

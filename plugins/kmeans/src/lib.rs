@@ -1,7 +1,10 @@
 //! One representative of each of as many clusters as samples are wanted.
 //!
-//! The pool's embeddings are clustered with k-means into `batch` clusters; of each cluster the member nearest to the
-//! centre is asked for. Clusters without a member left give nothing; what is missing is drawn at random.
+//! `kmeans` clusters the pool's embeddings into `batch` clusters and asks for the member of each that is nearest to the
+//! centre. Clusters without a member left give nothing; what is missing is drawn at random.
+//!
+//! `accu-kmeans` clusters pool and labelled set together and asks for the nearest unlabelled member of each cluster.
+//! What clusters without one leave missing, the others give in turn, the largest first, each its next-nearest.
 //!
 //! Baseline of Sener and Savarese, ICLR 2018, and strategy of Pourahmadi, Nooralinejad and Pirsiavash, "A Simple
 //! Baseline for Low-Budget Active Learning", 2021 (arXiv 2110.12033).
@@ -83,12 +86,7 @@ impl Selector for Kmeans {
             return Ok(selection);
         }
         if wanted > 0 {
-            let embeddings = query.matrix(names::EMBEDDINGS)?;
-            let rows = match self.scaling() {
-                Normalise::None => embeddings,
-                Normalise::L2 => embeddings.normalise()?,
-            };
-            let clusters = rows.kmeans(None, self.options(wanted), &query.stream("kmeans", StreamScope::Round)?)?;
+            let clusters = self.cluster(query, query.matrix(names::EMBEDDINGS)?)?;
             selection.rows = clusters.representatives(None)?.into_iter().flatten().collect();
             selection.diagnostics.push(("inertia".to_owned(), clusters.inertia()?));
         }
@@ -98,6 +96,15 @@ impl Selector for Kmeans {
 }
 
 impl Kmeans {
+    /// As many clusters of `rows` as samples are wanted, which are some.
+    fn cluster(&self, query: &Query, rows: Matrix) -> Result<Clustering> {
+        let rows = match self.scaling() {
+            Normalise::None => rows,
+            Normalise::L2 => rows.normalise()?,
+        };
+        rows.kmeans(None, self.options(query.wanted()), &query.stream("kmeans", StreamScope::Round)?)
+    }
+
     fn scaling(&self) -> Normalise {
         let preset = if self.preset == Some(Preset::S2) { Normalise::L2 } else { Normalise::None };
         self.normalize.unwrap_or(preset)
@@ -120,4 +127,56 @@ impl Kmeans {
     }
 }
 
-package!(scorers: [], selectors: [Kmeans]);
+/// Parameters of k-means sampling over pool and labelled set: those of [`Kmeans`].
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct AccuKmeans(pub Kmeans);
+
+impl Strategy for AccuKmeans {
+    const ID: &'static str = "accu-kmeans";
+    const SUMMARY: &'static str =
+        "The unlabelled sample nearest to the centre of each k-means cluster of the whole dataset";
+    const PAPER: &'static str = Kmeans::PAPER;
+    const ALIASES: &'static [&'static str] = &["accu_kmeans"];
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::EMBEDDINGS), Need::new("labelled.embeddings")]
+    }
+}
+
+impl Selector for AccuKmeans {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        let mut selection = Selection::default();
+        if wanted == query.rows() {
+            selection.rows = (0..wanted).collect();
+            return Ok(selection);
+        }
+        if wanted == 0 {
+            return Ok(selection);
+        }
+        let (rows, all) = (query.rows(), query.rows() + query.labelled_rows());
+        let dataset = query.matrix(names::EMBEDDINGS)?.stack(&query.matrix("labelled.embeddings")?)?;
+        let clusters = self.0.cluster(query, dataset)?;
+        let taken = query.mask(all)?;
+        taken.exclude(&(rows..all).collect::<Vec<_>>())?;
+        selection.rows = clusters.representatives(Some(&taken))?.into_iter().flatten().collect();
+        let missing = wanted - selection.rows.len() as u32;
+        taken.exclude(&selection.rows)?;
+        let sizes = clusters.sizes()?;
+        let mut by_size: Vec<usize> = (0..sizes.len()).collect();
+        by_size.sort_by_key(|&cluster| std::cmp::Reverse(sizes[cluster]));
+        while (selection.rows.len() as u32) < wanted {
+            let next = clusters.representatives(Some(&taken))?;
+            let left = wanted as usize - selection.rows.len();
+            let more: Vec<u32> = by_size.iter().filter_map(|&cluster| next[cluster]).take(left).collect();
+            taken.exclude(&more)?;
+            selection.rows.extend(more);
+        }
+        selection.diagnostics.push(("inertia".to_owned(), clusters.inertia()?));
+        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
+        Ok(selection)
+    }
+}
+
+package!(scorers: [], selectors: [Kmeans, AccuKmeans]);

@@ -11,8 +11,8 @@ use querist_protocol::abi::{
     Task, Tensor, TorchApi,
 };
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StreamScope,
-    Uncertainty,
+    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity,
+    SimilarityKind, StreamScope, Uncertainty,
 };
 
 use super::dlpack;
@@ -353,6 +353,20 @@ actions! {
         put(out, row(found.map(|found| found.0)))?;
         put(distance, found.map_or(0.0, |found| found.1))
     }
+    fn labelled_ids(c, start: u32, count: u32, out: *mut u64) {
+        put_all(out, &c.session.labelled_ids(start, count)?)
+    }
+    fn facility_add(c, facility: u32, rows: *const u32, count: usize) {
+        c.session.facility_add(facility, slice(rows, count)?)
+    }
+    fn facility_add_others(c, facility: u32, others: u32) {
+        c.session.facility_add_others(facility, others)
+    }
+    fn facility_best(c, facility: u32, excluded: u32, out: *mut u32, gain: *mut f64) {
+        let found = c.session.facility_best(facility, handle(excluded))?;
+        put(out, row(found.map(|found| found.0)))?;
+        put(gain, found.map_or(0.0, |found| found.1))
+    }
     fn clustering_sizes(c, clustering: u32, out: *mut u32, capacity: u32, count: *mut u32) {
         put_measured(out, capacity, count, &c.session.clustering_sizes(clustering)?)
     }
@@ -437,6 +451,18 @@ functions! {
         let options = KmeansOptions { clusters, restarts, max_iterations, tolerance, init };
         c.session.kmeans(rows, handle(weights), options, stream)?
     }
+    fn matrix_stack(c, top: u32, bottom: u32) -> u32 { c.session.matrix_stack(top, bottom)? }
+    fn facility(c, rows: u32, references: u32, weights: u32, kind: u32, width: f64) -> u32 {
+        let kind = match kind {
+            0 => SimilarityKind::Rbf,
+            1 => SimilarityKind::Laplace,
+            2 => SimilarityKind::Student,
+            3 => SimilarityKind::Cauchy,
+            4 => SimilarityKind::TopHat,
+            other => return Err(bad(format!("similarity {other}, expected 0 to 4"))),
+        };
+        c.session.facility(rows, references, handle(weights), Similarity { kind, width })?
+    }
     fn clustering_centres(c, clustering: u32) -> u32 { c.session.clustering_centres(clustering)? }
     fn clustering_inertia(c, clustering: u32) -> f64 { c.session.clustering_inertia(clustering)? }
     fn array_dlpack(c, name: Bytes) -> *mut c_void { dlpack::lend(c.session.declared_array(text(name)?)?)? }
@@ -504,6 +530,12 @@ const fn api(torch: *const TorchApi) -> HostApi {
         clustering_inertia,
         clustering_representatives,
         array_dlpack,
+        labelled_ids,
+        matrix_stack,
+        facility,
+        facility_add,
+        facility_add_others,
+        facility_best,
     }
 }
 

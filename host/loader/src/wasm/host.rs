@@ -1,16 +1,18 @@
 //! The host's calls, from WIT to the session.
 
 use querist_protocol::{
-    Fault, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Reduction, StreamScope, Uncertainty,
+    Fault, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Reduction, Similarity, SimilarityKind,
+    StreamScope, Uncertainty,
 };
 use wasmtime::component::Resource;
 
 use super::CallState;
 use super::bindings::querist::strategy::host::{
-    self, HostClustering, HostGraph, HostMask, HostMatrix, HostNearest, HostPoints, HostStream, HostVector,
+    self, HostClustering, HostFacility, HostGraph, HostMask, HostMatrix, HostNearest, HostPoints, HostStream,
+    HostVector,
 };
 use super::bindings::querist::strategy::types;
-use super::objects::{Clustering, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
+use super::objects::{Clustering, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
 
 type Call<T> = Result<T, types::Fault>;
 
@@ -101,6 +103,10 @@ impl host::Host for CallState {
             types::StreamScope::Run => StreamScope::Run,
         };
         object(self.session.stream(&tag, scope))
+    }
+
+    fn labelled_ids(&mut self, start: u32, count: u32) -> Call<Vec<u64>> {
+        plain(self.session.labelled_ids(start, count))
     }
 }
 
@@ -286,6 +292,10 @@ impl HostMatrix for CallState {
         object(self.session.kmeans(this.rep(), rep(weights), options, numbers.rep()))
     }
 
+    fn stack(&mut self, this: Resource<Matrix>, bottom: Resource<Matrix>) -> Call<Resource<Matrix>> {
+        object(self.session.matrix_stack(this.rep(), bottom.rep()))
+    }
+
     released!(Matrix);
 }
 
@@ -376,4 +386,38 @@ impl HostClustering for CallState {
     }
 
     released!(Clustering);
+}
+
+impl HostFacility for CallState {
+    fn over(
+        &mut self,
+        rows: Resource<Matrix>,
+        references: Resource<Matrix>,
+        weights: Option<Resource<Vector>>,
+        similarity: types::Similarity,
+    ) -> Call<Resource<Facility>> {
+        let kind = match similarity.kind {
+            types::SimilarityKind::Rbf => SimilarityKind::Rbf,
+            types::SimilarityKind::Laplace => SimilarityKind::Laplace,
+            types::SimilarityKind::Student => SimilarityKind::Student,
+            types::SimilarityKind::Cauchy => SimilarityKind::Cauchy,
+            types::SimilarityKind::TopHat => SimilarityKind::TopHat,
+        };
+        let similarity = Similarity { kind, width: similarity.width };
+        object(self.session.facility(rows.rep(), references.rep(), rep(weights), similarity))
+    }
+
+    fn add(&mut self, this: Resource<Facility>, rows: Vec<u32>) -> Call<()> {
+        plain(self.session.facility_add(this.rep(), &rows))
+    }
+
+    fn add_others(&mut self, this: Resource<Facility>, others: Resource<Matrix>) -> Call<()> {
+        plain(self.session.facility_add_others(this.rep(), others.rep()))
+    }
+
+    fn best(&mut self, this: Resource<Facility>, excluded: Option<Resource<Mask>>) -> Call<Option<(u32, f64)>> {
+        plain(self.session.facility_best(this.rep(), rep(excluded)))
+    }
+
+    released!(Facility);
 }

@@ -1,0 +1,332 @@
+//! The engine of greedy facility location: which row covers most of what is not covered yet.
+//!
+//! Gains only fall as the set grows, to the last bit: every operation on the way from a cover to a gain is monotone. So a
+//! gain that was computed once bounds all later ones, and rows wait in a queue by such bounds. A stale row at its top is
+//! first bounded anew, together with those behind it, from single-precision products; a row is computed by the
+//! definition only when it still stands at the top. Picks are those of computing every gain at every step.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use querist_protocol::{Fault, Metric, Similarity, SimilarityKind, math};
+
+use crate::check;
+use crate::control::Pacer;
+use crate::distance;
+use crate::filter::{Filter, TILE_ROWS};
+use crate::matrix::Matrix;
+use crate::memory::{Charge, Charged};
+use crate::points::Points;
+use crate::rank::{self, SUM_BLOCK};
+use crate::simd::for_each_cpu;
+use crate::workers::Workers;
+
+const METRIC: Metric = Metric::SqEuclidean;
+
+/// What is known of a row's gain.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// The gain is at most this.
+    bound: f64,
+    /// Size of the set when that was found.
+    at: u32,
+    /// Whether the bound was the gain itself then.
+    is_exact: bool,
+}
+
+/// Places in the queue: the larger bound first, then the lower row. Bounds are not negative, so their bits order.
+type Place = (u64, Reverse<u32>);
+
+/// Rows, references and how well these are covered.
+#[derive(Debug)]
+pub(crate) struct Facility {
+    rows: Matrix,
+    points: Points,
+    references: Points,
+    similarity: Similarity,
+    weights: Option<Arc<Charged<f64>>>,
+    /// The similarity of each reference to the set.
+    cover: Charged<f64>,
+    /// Additions so far.
+    version: u32,
+    states: Charged<State>,
+    /// Every row once.
+    queue: BinaryHeap<Place>,
+    _queue_room: Charge,
+}
+
+impl Facility {
+    /// An engine with an empty set. References count by `weights`, one each.
+    pub(crate) fn new(
+        workers: &Workers,
+        rows: Matrix,
+        references: Matrix,
+        weights: Option<Arc<Charged<f64>>>,
+        similarity: Similarity,
+    ) -> Result<Self, Fault> {
+        check::same(references.columns(), rows.columns(), "columns of the references")?;
+        check::argument(references.rows() > 0, || "without references nothing can be covered".to_owned())?;
+        check::argument((1e-100..=1e100).contains(&similarity.width), || {
+            format!("the width is {}, but it must lie between 1e-100 and 1e100", similarity.width)
+        })?;
+        if let Some(weights) = &weights {
+            check::same(weights.len(), references.rows(), "length of the weights")?;
+            check::weights(weights)?;
+        }
+        let control = workers.control();
+        let count = rows.rows();
+        // Building the queue and setting rows aside may hold each place twice.
+        let queue_room = Charge::of::<[Place; 2]>(control, count)?;
+        Ok(Self {
+            points: Points::plain(workers, rows.clone())?,
+            rows,
+            cover: Charged::filled(control, references.rows(), 0.0)?,
+            references: Points::plain(workers, references)?,
+            similarity,
+            weights,
+            version: 0,
+            states: Charged::filled(control, count, State { bound: f64::INFINITY, at: u32::MAX, is_exact: false })?,
+            queue: (0..count as u32).map(|row| place(f64::INFINITY, row)).collect(),
+            _queue_room: queue_room,
+        })
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.rows()
+    }
+
+    /// Adds rows to the set.
+    pub(crate) fn add(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
+        check::rows(rows, self.len())?;
+        for &row in rows {
+            let (points, references, similarity) = (&self.points, &self.references, self.similarity);
+            workers.fill(&mut self.cover, SUM_BLOCK, |start, cover| {
+                let mut pacer = Pacer::new(workers.control());
+                for (i, cover) in cover.iter_mut().enumerate() {
+                    pacer.spend(points.width() + 8)?;
+                    let raw = points.raw_distance(METRIC, row as usize, references, start + i);
+                    *cover = cover.max(similar(similarity, raw));
+                }
+                Ok(())
+            })?;
+            self.grow();
+        }
+        Ok(())
+    }
+
+    /// Adds other rows to the set. Each reference looks at the nearest of them.
+    pub(crate) fn add_others(&mut self, workers: &Workers, others: Matrix) -> Result<(), Fault> {
+        check::same(others.columns(), self.rows.columns(), "columns of the other rows")?;
+        if others.rows() == 0 {
+            return Ok(());
+        }
+        let others = Points::plain(workers, others)?;
+        let (distances, _) = distance::nearest(workers, &self.references, &others, METRIC)?;
+        for (cover, &raw) in self.cover.iter_mut().zip(distances.iter()) {
+            *cover = cover.max(similar(self.similarity, raw));
+        }
+        self.grow();
+        Ok(())
+    }
+
+    fn grow(&mut self) {
+        // A set that outgrows its counter makes every state stale, which is always right.
+        self.version = (self.version + 1) % u32::MAX;
+    }
+
+    /// The row with the largest gain, the lowest among equals, and its gain.
+    pub(crate) fn best(&mut self, workers: &Workers, excluded: Option<&[bool]>) -> Result<Option<(u32, f64)>, Fault> {
+        // A call that ended early may have kept rows.
+        if self.queue.len() != self.len() {
+            self.queue = (0..self.len() as u32).map(|row| place(self.states[row as usize].bound, row)).collect();
+        }
+        let mut aside = Vec::new();
+        let found = self.search(workers, excluded, &mut aside);
+        self.queue.extend(aside);
+        found
+    }
+
+    /// Looks at the top of the queue until it stays there. Excluded rows are set aside.
+    fn search(
+        &mut self,
+        workers: &Workers,
+        excluded: Option<&[bool]>,
+        aside: &mut Vec<Place>,
+    ) -> Result<Option<(u32, f64)>, Fault> {
+        let is_excluded = |row: u32| excluded.is_some_and(|excluded| excluded[row as usize]);
+        let mut pacer = Pacer::new(workers.control());
+        let mut singly = FEW;
+        while let Some(top) = self.queue.pop() {
+            pacer.spend(64)?;
+            let Reverse(row) = top.1;
+            if is_excluded(row) {
+                aside.push(top);
+                continue;
+            }
+            let state = self.states[row as usize];
+            let is_current = state.at == self.version;
+            if is_current && state.is_exact {
+                self.queue.push(top);
+                return Ok(Some((row, state.bound)));
+            }
+            if is_current || singly > 0 {
+                singly = singly.saturating_sub(1);
+                self.compute(workers, row)?;
+                self.queue.push(place(self.states[row as usize].bound, row));
+                continue;
+            }
+            let mut stale = vec![row];
+            while stale.len() < TILE_ROWS
+                && let Some(&next) = self.queue.peek()
+                && self.states[next.1.0 as usize].at != self.version
+            {
+                self.queue.pop();
+                if is_excluded(next.1.0) { aside.push(next) } else { stale.push(next.1.0) }
+            }
+            self.bound(workers, &stale)?;
+            self.queue.extend(stale.iter().map(|&row| place(self.states[row as usize].bound, row)));
+        }
+        Ok(None)
+    }
+
+    /// The gain of a row by its definition.
+    fn compute(&mut self, workers: &Workers, row: u32) -> Result<(), Fault> {
+        let blocks = self.cover.len().div_ceil(SUM_BLOCK);
+        let gain = |reference: usize| {
+            let raw = self.points.raw_distance(METRIC, row as usize, &self.references, reference);
+            let gain = (similar(self.similarity, raw) - self.cover[reference]).max(0.0);
+            self.weights.as_ref().map_or(gain, |weights| weights[reference] * gain)
+        };
+        let sums = workers.map(blocks, |block| Ok(rank::block_sum(block, self.cover.len(), gain)))?;
+        let sum = sums.iter().fold(0.0, |total, sum| total + sum);
+        self.states[row as usize] = State { bound: sum / self.cover.len() as f64, at: self.version, is_exact: true };
+        Ok(())
+    }
+
+    /// Bounds of the gains of some rows, at most [`TILE_ROWS`], from products with all references at once.
+    fn bound(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
+        let points = Points::plain(workers, self.rows.gather(workers, rows)?)?;
+        let Some(filter) = Filter::new(workers, &points, &self.references, METRIC)? else {
+            return rows.iter().try_for_each(|&row| self.compute(workers, row));
+        };
+        let terms: Vec<_> = (0..rows.len()).map(|i| filter.row_terms(i)).collect();
+        let blocks: Vec<_> = filter.centre_blocks().collect();
+        let parts = workers.map(blocks.len(), |block| {
+            let range = blocks[block].clone();
+            let mut tile = filter.tile();
+            filter.multiply(&mut tile, 0..rows.len(), range.clone(), workers.control())?;
+            let mut lows = vec![0.0; range.len()];
+            let weights = self.weights.as_ref().map(|weights| &weights[range.clone()]);
+            let of_row = |(i, terms)| {
+                filter.lows(&tile, i, terms, &mut lows);
+                sum_of_bounds(&lows, &self.cover[range.clone()], weights, self.similarity)
+            };
+            Ok(terms.iter().enumerate().map(of_row).collect::<Vec<f64>>())
+        })?;
+        for (i, &row) in rows.iter().enumerate() {
+            let sum: f64 = parts.iter().map(|part| part[i]).sum();
+            let state = &mut self.states[row as usize];
+            // A hair more, because the definition adds in another order.
+            let bound = sum * (1.0 + 1e-9) / self.cover.len() as f64;
+            *state = State { bound: bound.min(state.bound), at: self.version, is_exact: false };
+        }
+        Ok(())
+    }
+}
+
+/// Stale rows that are computed one by one before many are bounded at once: mostly these are enough.
+const FEW: usize = 8;
+
+fn place(bound: f64, row: u32) -> Place {
+    (bound.to_bits(), Reverse(row))
+}
+
+/// Similarity of two rows at a squared distance.
+fn similar(similarity: Similarity, raw: f64) -> f64 {
+    let Similarity { kind, width } = similarity;
+    match kind {
+        SimilarityKind::Rbf => rbf(width, raw),
+        SimilarityKind::Laplace => laplace(width, raw),
+        SimilarityKind::Student => student(width, raw),
+        SimilarityKind::Cauchy => cauchy(width, raw),
+        SimilarityKind::TopHat => top_hat(width, raw),
+    }
+}
+
+#[inline(always)]
+fn rbf(width: f64, raw: f64) -> f64 {
+    math::exp(-(raw / (width * width)))
+}
+
+#[inline(always)]
+fn laplace(width: f64, raw: f64) -> f64 {
+    math::exp(-(raw.sqrt() / width))
+}
+
+#[inline(always)]
+fn student(width: f64, raw: f64) -> f64 {
+    math::exp(-0.75 * math::ln_1p(2.0 * (raw / (width * width))))
+}
+
+#[inline(always)]
+fn cauchy(_width: f64, raw: f64) -> f64 {
+    1.0 / (1.0 + raw)
+}
+
+#[inline(always)]
+fn top_hat(width: f64, raw: f64) -> f64 {
+    if raw.sqrt() < width { 1.0 } else { 0.0 }
+}
+
+for_each_cpu! {
+    /// What rows at these least squared distances could add to the cover at most.
+    fn sum_of_bounds(lows: &[f64], cover: &[f64], weights: Option<&[f64]>, similarity: Similarity) -> f64 {
+        let width = similarity.width;
+        match similarity.kind {
+            SimilarityKind::Rbf => sum_with(lows, cover, weights, |raw| rbf(width, raw)),
+            SimilarityKind::Laplace => sum_with(lows, cover, weights, |raw| laplace(width, raw)),
+            SimilarityKind::Student => sum_with(lows, cover, weights, |raw| student(width, raw)),
+            SimilarityKind::Cauchy => sum_with(lows, cover, weights, |raw| cauchy(width, raw)),
+            SimilarityKind::TopHat => sum_with(lows, cover, weights, |raw| top_hat(width, raw)),
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_with(lows: &[f64], cover: &[f64], weights: Option<&[f64]>, similarity: impl Fn(f64) -> f64) -> f64 {
+    const LANES: usize = 8;
+    // Similarities may be wrong in their last places.
+    let gain = |low: f64, cover: f64| {
+        let gain = similarity(if low > 0.0 { low } else { 0.0 }) * (1.0 + 1e-12) - cover;
+        if gain > 0.0 { gain } else { 0.0 }
+    };
+    let mut lanes = [0.0f64; LANES];
+    let (low_blocks, low_rest) = lows.as_chunks::<LANES>();
+    let (cover_blocks, cover_rest) = cover.as_chunks::<LANES>();
+    match weights {
+        None => {
+            for (low, cover) in low_blocks.iter().zip(cover_blocks) {
+                for lane in 0..LANES {
+                    lanes[lane] += gain(low[lane], cover[lane]);
+                }
+            }
+            for (lane, (&low, &cover)) in low_rest.iter().zip(cover_rest).enumerate() {
+                lanes[lane] += gain(low, cover);
+            }
+        }
+        Some(weights) => {
+            let (weight_blocks, weight_rest) = weights.as_chunks::<LANES>();
+            for ((low, cover), weight) in low_blocks.iter().zip(cover_blocks).zip(weight_blocks) {
+                for lane in 0..LANES {
+                    lanes[lane] += weight[lane] * gain(low[lane], cover[lane]);
+                }
+            }
+            for (lane, ((&low, &cover), &weight)) in low_rest.iter().zip(cover_rest).zip(weight_rest).enumerate() {
+                lanes[lane] += weight * gain(low, cover);
+            }
+        }
+    }
+    lanes.iter().sum()
+}
