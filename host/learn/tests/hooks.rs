@@ -222,7 +222,7 @@ fn an_extra_loss_reaches_the_weights_and_the_record() {
     let fitted = fit(&mut learner, 0, Some(&mut part)).unwrap();
     assert_eq!(fitted.epochs[0].extra_loss, Some(2.0));
     assert!(learner.model().unwrap() != plain_model);
-    assert_eq!(fitted.epochs[0].loss.to_bits() == plain.epochs[0].loss.to_bits(), false);
+    assert_ne!(fitted.epochs[0].loss.to_bits(), plain.epochs[0].loss.to_bits());
 }
 
 #[test]
