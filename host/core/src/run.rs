@@ -97,7 +97,7 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
             progress: parts.observer.progress(),
         };
         let answer = parts.strategy.query(&query)?;
-        drop(services);
+        record.diagnostics.extend(services.map(|services| services.metrics()).unwrap_or_default());
         let acquired = Acquisition::check(&answer.selection, arrays.ids(), batch)
             .map_err(|source| RunError::Contract { strategy: parts.strategy.identity().to_string(), source })?;
         let labels = parts.oracle.label(&acquired)?;

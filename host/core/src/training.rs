@@ -3,6 +3,8 @@
 //! Tensors cross as the addresses of [`abi`]; what lies behind them is for those who know libtorch. A tensor in an
 //! argument is lent for the call, a tensor in a result is given away.
 
+use std::collections::BTreeMap;
+
 use querist_protocol::{TrainOverrides, abi};
 
 use crate::ids::{Round, SampleId};
@@ -107,6 +109,9 @@ pub trait HostServices {
     /// # Errors
     /// If it is not finite or there are too many.
     fn log_metric(&self, name: &str, value: f64) -> Result<(), ServiceError>;
+
+    /// The figures recorded so far.
+    fn metrics(&self) -> BTreeMap<String, f64>;
 }
 
 /// What the learner asks of a strategy that takes part in training. Errors carry the strategy's identity.

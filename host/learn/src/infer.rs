@@ -6,6 +6,7 @@ use tch::{TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
+use crate::layer::Mode;
 use crate::model::Model;
 
 /// Samples in one forward pass.
@@ -52,7 +53,7 @@ pub(crate) fn predict(
         }
         if wanted.logits {
             let start = outputs.logits.len();
-            append(&mut outputs.logits, &model.classify(&embeddings).doing(DOING)?).doing(DOING)?;
+            append(&mut outputs.logits, &model.classify(&embeddings, Mode::Eval).doing(DOING)?).doing(DOING)?;
             check_finite(&outputs.logits[start..], block)?;
         }
         done(block.len())?;

@@ -7,6 +7,24 @@ use tch::{TchError, Tensor};
 
 use crate::parameters::Parameters;
 
+/// How a forward pass treats dropout and batch-norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Dropout on; statistics of the minibatch, which also move the running ones.
+    Train,
+    /// Dropout on; statistics of the minibatch, and the running ones stay.
+    TrainStill,
+    /// Dropout off; the running statistics.
+    Eval,
+}
+
+impl Mode {
+    /// Whether dropout and minibatch statistics are on.
+    pub(crate) fn is_training(self) -> bool {
+        self != Self::Eval
+    }
+}
+
 /// Shape of a square convolution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvShape {
@@ -86,12 +104,16 @@ impl BatchNorm {
         })
     }
 
-    /// Statistics of the minibatch while training, which also move the running ones; else the running ones.
-    pub(crate) fn forward(&self, x: &Tensor, training: bool) -> Result<Tensor, TchError> {
+    /// Normalises by the statistics that `mode` asks for.
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         const MOMENTUM: f64 = 0.1;
         const EPS: f64 = 1e-5;
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        x.f_batch_norm(weight, bias, Some(&self.mean), Some(&self.variance), training, MOMENTUM, EPS, true)
+        let (mean, variance) = match mode {
+            Mode::TrainStill => (None, None),
+            Mode::Train | Mode::Eval => (Some(&self.mean), Some(&self.variance)),
+        };
+        x.f_batch_norm(weight, bias, mean, variance, mode.is_training(), MOMENTUM, EPS, true)
     }
 }
 

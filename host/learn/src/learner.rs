@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 
 use querist_core::config::{ModelConfig, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
-use querist_core::{Array, Buffer, Dataset, FitTask, Fitted, LearnError, Learner, SampleId, Seeds, ServiceScope};
-use querist_protocol::Need;
+use querist_core::{
+    Array, Buffer, Dataset, FitTask, Fitted, HostServices, LearnError, Learner, SampleId, Seeds, ServiceScope,
+};
+use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
 use tch::{Device, Tensor};
 
 use crate::device;
 use crate::fault::{Doing, config};
+use crate::hooks::Live;
 use crate::images::ImageStore;
 use crate::infer::{Outputs, Wanted, predict, reporter};
 use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
 use crate::parameters::{shape, values};
+use crate::plan::Plan;
+use crate::services::{Base, Services};
 use crate::train::Trainer;
 
 /// How a learner is set up.
@@ -44,6 +49,10 @@ pub struct TorchLearner {
     classes: usize,
     threads: usize,
     fitted: Option<Model>,
+    /// Whether the strategy wants `fitted` to be there in the next round.
+    keep: bool,
+    /// The model of the round before, where the strategy wanted it kept.
+    previous: Option<Model>,
 }
 
 impl TorchLearner {
@@ -71,7 +80,55 @@ impl TorchLearner {
             classes: dataset.classes(),
             threads: settings.threads,
             fitted: None,
+            keep: false,
+            previous: None,
         })
+    }
+
+    fn base<'a>(&'a self, scope: ServiceScope<'a>) -> Base<'a> {
+        Base { images: &self.images, architecture: &self.architecture, recipe: &self.recipe, scope }
+    }
+
+    /// A trained model, and what its training leaves behind. `before` is the model of the round before, which the
+    /// strategy may look at if it was `kept`.
+    fn train(
+        &self,
+        task: FitTask<'_>,
+        before: Option<&Model>,
+        kept: bool,
+        progress: &dyn Progress,
+    ) -> Result<(Model, Fitted), LearnError> {
+        let FitTask { scope, mut hooks } = task;
+        let ServiceScope { round, labelled, pool, .. } = scope;
+        if let Some((sample, label)) = labelled.iter().find(|(_, label)| label.index() >= self.classes) {
+            return config(format!("sample {sample} has label {label}, but there are {} classes", self.classes));
+        }
+        let base = self.base(scope);
+        let services = Services::new(base, "training").with_previous(before.filter(|_| kept));
+        let (overrides, plan) = match &mut hooks {
+            None => (TrainOverrides::default(), self.plan(&TrainOverrides::default(), false).or_else(config)?),
+            Some((hooks, state)) => {
+                let overrides = hooks.plan_round(&services, *state, progress)?;
+                let plan = self.plan(&overrides, hooks.present().batch_loss);
+                (overrides, plan.map_err(|message| hooks.broke_rule(message))?)
+            }
+        };
+        let trainer =
+            Trainer { images: &self.images, plan: &plan, seeds: &self.seeds, round, labelled, pool: pool.len() };
+        let model = trainer.build(before)?;
+        let (epochs, metrics) = {
+            let services = services.with_model(&model);
+            let live = match hooks {
+                None => None,
+                Some((hooks, _)) => Some(Live::new(hooks, &services, &plan, &self.images, scope, trainer.steps())?),
+            };
+            (trainer.train(&model, live, progress)?, services.metrics())
+        };
+        Ok((model, Fitted { epochs, overrides, metrics }))
+    }
+
+    fn plan(&self, overrides: &TrainOverrides, has_batch_loss: bool) -> Result<Plan, String> {
+        Plan::merge(overrides, &self.recipe, &self.architecture, has_batch_loss)
     }
 
     fn model_or_error(&self) -> Result<&Model, LearnError> {
@@ -119,22 +176,29 @@ fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), Lear
 
 impl Learner for TorchLearner {
     fn check_needs(&self, needs: &[Need]) -> Result<(), LearnError> {
-        needs.iter().try_for_each(|need| resolve(need).map(|_| ()))
+        needs.iter().try_for_each(|need| resolve(need, &self.architecture).map(|_| ()))
     }
 
-    /// Weights and batch-norm statistics start afresh each time. A labelled set of one sample is an error for a model
-    /// with batch-norm.
+    /// Weights and batch-norm statistics start afresh each time unless the strategy's plan says otherwise. A labelled set
+    /// of one sample is an error for a model with batch-norm.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError> {
-        let ServiceScope { round, labelled, .. } = task.scope;
         // The old model goes first: a failed fit must not leave one that looks fresh.
-        self.fitted = None;
-        if let Some((sample, label)) = labelled.iter().find(|(_, label)| label.index() >= self.classes) {
-            return config(format!("sample {sample} has label {label}, but there are {} classes", self.classes));
-        }
-        let Self { images, architecture, recipe, seeds, .. } = self;
-        let (model, epochs) = Trainer { images, architecture, recipe, seeds }.train(round, labelled, progress)?;
+        let before = self.fitted.take();
+        self.previous = None;
+        let kept = std::mem::take(&mut self.keep);
+        let (model, fitted) = self.train(task, before.as_ref(), kept, progress)?;
         self.fitted = Some(model);
-        Ok(Fitted { epochs, ..Fitted::default() })
+        self.keep = fitted.overrides.keep_previous_model;
+        self.previous = before.filter(|_| kept);
+        Ok(fitted)
+    }
+
+    fn services<'a>(&'a self, scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {
+        let services = Services::new(self.base(scope), "query").with_previous(self.previous.as_ref());
+        Some(match &self.fitted {
+            Some(model) => Box::new(services.with_model(model)),
+            None => Box::new(services),
+        })
     }
 
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
@@ -151,7 +215,10 @@ impl Learner for TorchLearner {
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError> {
         let model = self.model_or_error()?;
-        let resolved = needs.iter().map(|need| Ok((need, resolve(need)?))).collect::<Result<Vec<_>, LearnError>>()?;
+        let resolved = needs
+            .iter()
+            .map(|need| Ok((need, resolve(need, &self.architecture)?)))
+            .collect::<Result<Vec<_>, LearnError>>()?;
         let sides = [wanted(&resolved, false), wanted(&resolved, true)];
         let count = |side: Wanted, samples: &[SampleId]| if side == Wanted::default() { 0 } else { samples.len() };
         let mut report = reporter(progress, Phase::Features, count(sides[0], pool) + count(sides[1], labelled));
@@ -169,7 +236,7 @@ impl Learner for TorchLearner {
                 Feature::Embeddings => rows_array(side.samples, model.width(), &side.embeddings),
                 Feature::HeadWeights => tensor_array(&model.head().weight),
                 Feature::HeadBiases => tensor_array(&model.head().bias),
-                Feature::Labels => continue,
+                Feature::Labels | Feature::Condition => continue,
             };
             arrays.insert(need.name().to_owned(), array?);
         }

@@ -7,6 +7,8 @@
 mod augment;
 mod device;
 mod fault;
+mod gradient;
+mod hooks;
 mod images;
 mod infer;
 mod layer;
@@ -15,7 +17,10 @@ mod model;
 mod need;
 mod optimiser;
 mod parameters;
+mod plan;
 mod schedule;
+mod services;
+mod stream;
 mod train;
 
 pub use infer::BLOCK;

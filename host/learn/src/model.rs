@@ -10,7 +10,7 @@ use querist_core::config::{ModelConfig, ModelName};
 use tch::{Device, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::layer::Linear;
+use crate::layer::{Linear, Mode};
 use crate::parameters::Parameters;
 
 /// Sizes of the images that a model takes.
@@ -23,8 +23,40 @@ pub(crate) struct ImageShape {
 
 /// What turns images into embeddings.
 pub(crate) trait Body: Send {
-    /// `[n, channels, height, width]` to `[n, width]`; `training` turns dropout and minibatch statistics on.
-    fn embed(&self, images: &Tensor, training: bool) -> Result<Tensor, TchError>;
+    /// `[n, channels, height, width]` to `[n, width]`. Every stage's output goes through `taps`.
+    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError>;
+}
+
+/// Collects stage maps: the outputs, after their ReLU, of the stages of a body, `[n, channels, height, width]` each.
+///
+/// A map that was handed out must not be written to by a later operation of the body.
+#[derive(Default)]
+pub(crate) struct Taps {
+    maps: Option<Vec<Tensor>>,
+}
+
+impl Taps {
+    /// Collects nothing, at no cost.
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    fn tap(&mut self, map: Tensor) -> Tensor {
+        if let Some(maps) = &mut self.maps {
+            maps.push(map.shallow_clone());
+        }
+        map
+    }
+}
+
+/// What a forward pass gives; all on the graph where gradients are recorded.
+pub(crate) struct Forward {
+    /// `[n, classes]`.
+    pub(crate) logits: Tensor,
+    /// `[n, width]`, before dropout.
+    pub(crate) embeddings: Tensor,
+    /// Stage maps; none unless asked for.
+    pub(crate) stages: Vec<Tensor>,
 }
 
 /// What is fixed about a model before it has weights.
@@ -74,6 +106,41 @@ impl Architecture {
         label(self.name)
     }
 
+    /// Channels of each stage map; none where the model has no stages.
+    pub(crate) fn stages(&self) -> &'static [i64] {
+        match self.name {
+            ModelName::Cnn => &cnn::STAGES,
+            ModelName::Lenet => &lenet::STAGES,
+            ModelName::Mlp => &[],
+            ModelName::Resnet18 => &resnet::WIDTHS,
+        }
+    }
+
+    /// Width of an embedding.
+    pub(crate) fn width(&self) -> i64 {
+        match self.name {
+            ModelName::Cnn => cnn::WIDTH,
+            ModelName::Lenet => lenet::WIDTH,
+            ModelName::Mlp => mlp::WIDTH,
+            ModelName::Resnet18 => resnet::WIDTHS[resnet::WIDTHS.len() - 1],
+        }
+    }
+
+    /// Sizes of the images.
+    pub(crate) fn images(&self) -> ImageShape {
+        self.images
+    }
+
+    /// Classes of the task.
+    pub(crate) fn classes(&self) -> i64 {
+        self.classes
+    }
+
+    /// The same with another share of embedding values dropped in training.
+    pub(crate) fn with_dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+
     /// A model with fresh weights from libtorch's generator.
     pub(crate) fn build(&self, device: Device) -> Result<Model, LearnError> {
         let mut parameters = Parameters::new(device);
@@ -83,14 +150,15 @@ impl Architecture {
             ModelName::Mlp => mlp::Mlp::new(&mut parameters, self.images).map(boxed),
             ModelName::Resnet18 => resnet::Resnet18::new(&mut parameters, self.images).map(boxed),
         };
-        let (body, width) = parts.doing("building the model")?;
+        let body = parts.doing("building the model")?;
+        let width = self.width();
         let head = Linear::new(&mut parameters, "head", width, self.classes).doing("building the model")?;
         Ok(Model { parameters, body, head, dropout: self.dropout, width })
     }
 }
 
-fn boxed<B: Body + 'static>((body, width): (B, i64)) -> (Box<dyn Body>, i64) {
-    (Box::new(body), width)
+fn boxed<B: Body + 'static>(body: B) -> Box<dyn Body> {
+    Box::new(body)
 }
 
 fn label(name: ModelName) -> &'static str {
@@ -112,23 +180,25 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Logits `[n, classes]` as trained: dropout on, batch-norm with the minibatch's statistics.
-    pub(crate) fn train_logits(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        let embeddings = self.body.embed(images, true)?;
-        if self.dropout == 0.0 {
-            return self.head.forward(&embeddings);
-        }
-        self.head.forward(&embeddings.f_dropout(self.dropout, true)?)
+    /// A forward pass, with the stage maps where they are wanted.
+    pub(crate) fn forward(&self, images: &Tensor, mode: Mode, stages: bool) -> Result<Forward, TchError> {
+        let mut taps = Taps { maps: stages.then(Vec::new) };
+        let embeddings = self.body.embed(images, mode, &mut taps)?;
+        let logits = self.classify(&embeddings, mode)?;
+        Ok(Forward { logits, embeddings, stages: taps.maps.unwrap_or_default() })
     }
 
     /// Embeddings `[n, width]` in eval mode: what the head sees, without dropout.
     pub(crate) fn embed(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        self.body.embed(images, false)
+        self.body.embed(images, Mode::Eval, &mut Taps::none())
     }
 
-    /// Logits `[n, classes]` of embeddings in eval mode.
-    pub(crate) fn classify(&self, embeddings: &Tensor) -> Result<Tensor, TchError> {
-        self.head.forward(embeddings)
+    /// Logits `[n, classes]` of embeddings.
+    pub(crate) fn classify(&self, embeddings: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        if self.dropout == 0.0 || !mode.is_training() {
+            return self.head.forward(embeddings);
+        }
+        self.head.forward(&embeddings.f_dropout(self.dropout, true)?)
     }
 
     /// Width of an embedding.
@@ -188,10 +258,55 @@ mod tests {
                 let images = Tensor::zeros([3, channels, side, side], (Kind::Float, Device::Cpu));
                 let embeddings = model.embed(&images).unwrap();
                 assert_eq!(embeddings.size(), [3, model.width() as i64], "{name:?} {side}");
-                assert_eq!(model.classify(&embeddings).unwrap().size(), [3, 10]);
-                assert_eq!(model.train_logits(&images).unwrap().size(), [3, 10]);
+                assert_eq!(model.classify(&embeddings, Mode::Eval).unwrap().size(), [3, 10]);
+                let out = model.forward(&images, Mode::Train, true).unwrap();
+                assert_eq!(out.logits.size(), [3, 10]);
+                assert_eq!(out.embeddings.size(), [3, model.width() as i64]);
+                let channels: Vec<i64> = out.stages.iter().map(|map| map.size4().unwrap().1).collect();
+                assert_eq!(channels, architecture(name, 1, side).unwrap().stages(), "{name:?} {side}");
             }
         }
+    }
+
+    /// A map that a later operation wrote into could not be differentiated, or would hold something else.
+    #[test]
+    fn stage_maps_are_rectified_and_stay_as_they_were_handed_out() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        querist_torchx::random::seed(2).unwrap();
+        for name in [ModelName::Cnn, ModelName::Lenet, ModelName::Resnet18] {
+            let model = architecture(name, 1, 16).unwrap().build(Device::Cpu).unwrap();
+            let images = Tensor::randn([4, 1, 16, 16], (Kind::Float, Device::Cpu));
+            let out = model.forward(&images, Mode::TrainStill, true).unwrap();
+            let mut extra = Tensor::zeros([], (Kind::Float, Device::Cpu));
+            for map in &out.stages {
+                assert!(map.min().double_value(&[]) >= 0.0 && map.max().double_value(&[]) > 0.0, "{name:?}");
+                extra += map.square().mean(Kind::Float);
+            }
+            (extra + out.logits.sum(Kind::Float)).f_backward().unwrap();
+            assert!(model.parameters().weights().iter().all(|weight| weight.grad().defined()), "{name:?}");
+            // Handing maps out changes nothing.
+            let plain = model.forward(&images, Mode::Eval, false).unwrap();
+            assert_eq!(plain.logits, model.forward(&images, Mode::Eval, true).unwrap().logits);
+        }
+    }
+
+    /// Running statistics move in one mode only; both training modes give the same outputs.
+    #[test]
+    fn a_still_pass_leaves_the_running_statistics() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        querist_torchx::random::seed(2).unwrap();
+        let model = architecture(ModelName::Resnet18, 1, 8).unwrap().build(Device::Cpu).unwrap();
+        let images = Tensor::randn([4, 1, 8, 8], (Kind::Float, Device::Cpu));
+        let mean = || {
+            let (_, mean) = model.parameters().named().find(|(name, _)| *name == "bn1.running_mean").unwrap();
+            mean.copy()
+        };
+        let before = mean();
+        let still = model.forward(&images, Mode::TrainStill, false).unwrap().logits;
+        assert_eq!(mean(), before);
+        let moved = model.forward(&images, Mode::Train, false).unwrap().logits;
+        assert_eq!(still, moved);
+        assert_ne!(mean(), before);
     }
 
     #[test]

@@ -59,6 +59,15 @@ impl Parameters {
         weights.chain(self.buffers.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
+    /// Takes the values of another model of the same architecture over, weights and buffers.
+    pub(crate) fn copy_from(&self, other: &Self) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        for ((_, to), (_, from)) in self.named().zip(other.named()) {
+            to.shallow_clone().f_copy_(from)?;
+        }
+        Ok(())
+    }
+
     /// Whether every value of every tensor is finite. Reads the device once.
     pub(crate) fn are_finite(&self) -> Result<bool, TchError> {
         let _no_grad = tch::no_grad_guard();

@@ -1,68 +1,17 @@
 //! The learner as the loop uses it, on images made here.
 
+mod common;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, Recipe, RecipeConfig};
-use querist_core::dataset::DatasetParts;
+use common::{bars, ids, labelled, learner, model, quick, settings};
+use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, RecipeConfig};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
-use querist_core::{Dataset, FitTask, Images, Label, LearnError, Learner, Round, SampleId, Seeds};
+use querist_core::{FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
 use querist_protocol::Need;
-use querist_protocol::philox::Stream;
 use querist_torchx::runtime::{self, Cuda};
 use safetensors::SafeTensors;
-
-/// Noise with one bright bar: upright in class 0, level in class 1. Labels alternate.
-fn bars(count: usize, side: usize, channels: usize) -> Dataset {
-    let mut stream = Stream::new(11, 0);
-    let mut bytes = Vec::with_capacity(count * side * side * channels);
-    for image in 0..count {
-        let bar = stream.next_below(side as u64) as usize;
-        for y in 0..side {
-            for x in 0..side {
-                let lit = if image % 2 == 0 { x == bar } else { y == bar };
-                for _ in 0..channels {
-                    bytes.push(stream.next_below(100) as u8 + if lit { 100 } else { 0 });
-                }
-            }
-        }
-    }
-    Dataset::new(DatasetParts {
-        name: "bars".to_owned(),
-        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
-        labels: (0..count as u32).map(|i| i % 2).collect(),
-        official_test: 0,
-        class_names: vec!["upright".to_owned(), "level".to_owned()],
-        normalisation: None,
-        files: vec![],
-    })
-    .unwrap()
-}
-
-fn ids(range: std::ops::Range<u64>) -> Vec<SampleId> {
-    range.map(SampleId).collect()
-}
-
-fn labelled(range: std::ops::Range<u64>) -> Vec<(SampleId, Label)> {
-    range.map(|id| (SampleId(id), Label((id % 2) as u32))).collect()
-}
-
-fn quick() -> RecipeConfig {
-    RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() }
-}
-
-fn model(name: ModelName) -> ModelConfig {
-    ModelConfig { name, dropout: None }
-}
-
-fn settings<'a>(model: &'a ModelConfig, recipe: &'a Recipe) -> Settings<'a> {
-    Settings { model, recipe, seeds: Seeds::new(3), device: "cpu", threads: 1 }
-}
-
-fn learner(dataset: &Dataset, name: ModelName, recipe: &RecipeConfig) -> TorchLearner {
-    let pool = ids(0..dataset.len() as u64);
-    TorchLearner::new(dataset, &pool, &settings(&model(name), &recipe.resolve())).unwrap()
-}
 
 fn config_error<T>(result: Result<T, LearnError>, parts: &[&str]) {
     match result {

@@ -3,11 +3,13 @@
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/DefaultDtype.h>
 #include <torch/headeronly/version.h>
 
 #ifdef __GLIBC__
@@ -17,6 +19,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -65,6 +69,33 @@ std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& parameters) {
   }
   return out;
 }
+
+// A generator and its state at one time.
+struct Draws {
+  at::Generator generator;
+  at::Tensor state;
+
+  static Draws of(const c10::Device& device) {
+    at::Generator generator = at::globalContext().defaultGenerator(device);
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    return {generator, generator.get_state()};
+  }
+
+  void restore() const {
+    at::Generator target = generator;
+    const std::lock_guard<std::mutex> lock(target.mutex());
+    target.set_state(state);
+  }
+};
+
+struct Ambient {
+  bool grad;
+  bool autocast_cpu;
+  bool autocast_cuda;
+  int threads;
+  caffe2::TypeMeta dtype;
+  std::vector<Draws> draws;
+};
 
 }  // namespace
 
@@ -157,5 +188,56 @@ char* querist_clear_gradients(const void* const* parameters, size_t count) {
   return guarded([&] {
     for (auto& parameter : tensors(parameters, count)) parameter.mutable_grad().reset();
   });
+}
+
+char* querist_ambient_save(int32_t cuda, void** ambient) {
+  return guarded([&] {
+    auto saved = std::make_unique<Ambient>();
+    saved->grad = at::GradMode::is_enabled();
+    saved->autocast_cpu = at::autocast::is_autocast_enabled(at::kCPU);
+    saved->autocast_cuda = at::autocast::is_autocast_enabled(at::kCUDA);
+    saved->threads = at::get_num_threads();
+    saved->dtype = c10::get_default_dtype();
+    saved->draws.push_back(Draws::of(at::kCPU));
+    if (cuda >= 0) saved->draws.push_back(Draws::of({at::kCUDA, static_cast<c10::DeviceIndex>(cuda)}));
+    *ambient = saved.release();
+  });
+}
+
+char* querist_ambient_restore(const void* ambient) {
+  return guarded([&] {
+    const auto& saved = *static_cast<const Ambient*>(ambient);
+    at::GradMode::set_enabled(saved.grad);
+    at::autocast::set_autocast_enabled(at::kCPU, saved.autocast_cpu);
+    at::autocast::set_autocast_enabled(at::kCUDA, saved.autocast_cuda);
+    if (at::get_num_threads() != saved.threads) at::set_num_threads(saved.threads);
+    if (c10::get_default_dtype() != saved.dtype) c10::set_default_dtype(saved.dtype);
+    for (const Draws& draws : saved.draws) draws.restore();
+  });
+}
+
+char* querist_ambient_restore_random(const void* ambient) {
+  return guarded([&] {
+    for (const Draws& draws : static_cast<const Ambient*>(ambient)->draws) draws.restore();
+  });
+}
+
+void querist_ambient_free(void* ambient) { delete static_cast<Ambient*>(ambient); }
+
+char* querist_marks(const void* const* tensors, size_t count, uint64_t* marks) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) {
+      const at::Tensor& tensor = *static_cast<const at::Tensor*>(tensors[i]);
+      marks[3 * i] = tensor._version();
+      marks[3 * i + 1] = reinterpret_cast<uint64_t>(tensor.data_ptr());
+      marks[3 * i + 2] = tensor.requires_grad() ? 1 : 0;
+    }
+  });
+}
+
+bool querist_set_grad(bool enabled) {
+  const bool before = at::GradMode::is_enabled();
+  at::GradMode::set_enabled(enabled);
+  return before;
 }
 }

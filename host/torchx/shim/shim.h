@@ -40,4 +40,23 @@ char* querist_adam_step(const void* const* parameters, const void* const* means,
 
 // Forgets the gradients of the parameters, so that the next backward pass writes new ones instead of adding.
 char* querist_clear_gradients(const void* const* parameters, size_t count);
+
+// What code on this thread may move: grad mode, autocast, thread count, default dtype, and the states of the random
+// generators of the CPU and, unless `cuda` is negative, of that GPU. Freed with `querist_ambient_free`.
+char* querist_ambient_save(int32_t cuda, void** ambient);
+
+// Puts everything back.
+char* querist_ambient_restore(const void* ambient);
+
+// Puts the generators' states back and nothing else.
+char* querist_ambient_restore_random(const void* ambient);
+
+void querist_ambient_free(void* ambient);
+
+// Three numbers a tensor, which differ from earlier ones once it was written to in place, given other storage, or its
+// wish for a gradient was changed.
+char* querist_marks(const void* const* tensors, size_t count, uint64_t* marks);
+
+// Switches the recording of gradients on this thread; returns how it was.
+bool querist_set_grad(bool enabled);
 }

@@ -41,6 +41,12 @@ unsafe extern "C" {
         weight_decay: f64,
     ) -> *mut c_char;
     pub(crate) fn querist_clear_gradients(parameters: *const TensorAddress, count: usize) -> *mut c_char;
+    pub(crate) fn querist_ambient_save(cuda: i32, ambient: *mut *mut c_void) -> *mut c_char;
+    pub(crate) fn querist_ambient_restore(ambient: *const c_void) -> *mut c_char;
+    pub(crate) fn querist_ambient_restore_random(ambient: *const c_void) -> *mut c_char;
+    pub(crate) fn querist_ambient_free(ambient: *mut c_void);
+    pub(crate) fn querist_marks(tensors: *const TensorAddress, count: usize, marks: *mut u64) -> *mut c_char;
+    pub(crate) fn querist_set_grad(enabled: bool) -> bool;
 }
 
 /// Takes the message of a shim function over.

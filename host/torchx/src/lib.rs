@@ -1,9 +1,11 @@
-//! What the libtorch bindings lack: where the library is, memory figures, reproducibility, and fused optimiser steps.
+//! What the libtorch bindings lack: where the library is, memory figures, reproducibility, fused optimiser steps, and
+//! guards around code that is not ours.
 //!
 //! A small C++ shim over the same libtorch, and safe functions around it. [`runtime::init`] comes before anything else
 //! that touches libtorch.
 #![deny(missing_docs)]
 
+pub mod ambient;
 mod ffi;
 pub mod memory;
 pub mod optimiser;

@@ -36,6 +36,10 @@ pub mod names {
     pub const LABELLED_LABELS: &str = "labelled.labels";
     /// Hidden labels of the whole pool, `u32 [rows]`; only for strategies that declare the capability `oracle-labels`.
     pub const ORACLE_LABELS: &str = "oracle.labels";
+    /// A model that hands out the outputs of its stages. No array: only asked for before training.
+    pub const STAGE_MAPS: &str = "stage_maps";
+    /// Images, at least `min_side` pixels high and wide. No array: only asked for before training.
+    pub const IMAGES: &str = "images";
     /// Prefix of every array over the labelled set.
     pub const LABELLED: &str = "labelled.";
 
@@ -57,9 +61,16 @@ pub mod names {
         ORACLE_LABELS,
     ];
 
-    /// Whether `name` is one of the arrays of the contract, labelled or not.
+    /// Whether `name` asks for a property of model or images instead of an array.
+    pub fn is_condition(name: &str) -> bool {
+        matches!(name, STAGE_MAPS | IMAGES)
+    }
+
+    /// Whether `name` is one of the arrays of the contract, labelled or not, or a condition.
     pub fn is_known(name: &str) -> bool {
-        ALL.contains(&name) || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
+        ALL.contains(&name)
+            || is_condition(name)
+            || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
     }
 
     /// Number of dimensions of an array that has one row a sample; `None` for the others.
@@ -205,12 +216,23 @@ mod tests {
             assert_eq!(need.to_string().parse::<Need>().as_ref(), Ok(&need));
         }
         let mc: Need = "mc_log_probs(T=10, coherent)".parse().unwrap();
+        let images: Need = "images(min_side=16)".parse().unwrap();
+        assert_eq!((images.name(), images.arg("min_side")), (names::IMAGES, Some("16")));
         assert_eq!((mc.arg("T"), mc.has_flag("coherent"), mc.has_flag("T")), (Some("10"), true, false));
     }
 
     #[test]
     fn what_is_no_need_is_refused() {
-        for text in ["", "logit", "logits(", "logits(T=1", "logits(T=1,T=2)", "logits(T=a b)", "labelled.head.w"] {
+        for text in [
+            "",
+            "logit",
+            "logits(",
+            "logits(T=1",
+            "logits(T=1,T=2)",
+            "logits(T=a b)",
+            "labelled.head.w",
+            "labelled.images",
+        ] {
             assert!(text.parse::<Need>().is_err(), "{text}");
         }
     }

@@ -57,7 +57,15 @@ impl Native {
     /// # Errors
     /// What the strategy says where it gives no answer.
     pub fn ask(&mut self, arrays: &Arrays, batch: usize, seed: u64) -> Result<Selection, String> {
-        let query = Query { arrays, batch, round: Round(0), seeds: Seeds::new(seed), state: None, progress: &Silent };
+        let query = Query {
+            arrays,
+            batch,
+            round: Round(0),
+            seeds: Seeds::new(seed),
+            state: None,
+            services: None,
+            progress: &Silent,
+        };
         self.query(&query).map(|answer| answer.selection).map_err(|error| error.message)
     }
 

@@ -56,7 +56,7 @@ impl<'a> Question<'a> {
         let mut strategy = Native::new(self.package, self.id, &self.params, self.threads).map_err(|e| e.to_string())?;
         let (round, seeds) = (Round(self.round), Seeds::new(self.seed));
         let state = self.state.as_deref();
-        let query = Query { arrays, batch: self.batch, round, seeds, state, progress: &Silent };
+        let query = Query { arrays, batch: self.batch, round, seeds, state, services: None, progress: &Silent };
         let selection = strategy.query(&query).map_err(|error| error.to_string())?.selection;
         if let Err(broken) = Acquisition::check(&selection, arrays.ids(), self.batch) {
             panic!("`{}` {} broke its contract: {broken}", self.id, self.params);

@@ -2,14 +2,17 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
-use crate::layer::{Conv, ConvShape, Linear, halve};
+use super::{Body, ImageShape, Taps};
+use crate::layer::{Conv, ConvShape, Linear, Mode, halve};
 use crate::parameters::Parameters;
 
 /// Two halvings must leave a pixel.
 pub(super) const SMALLEST_SIDE: i64 = 4;
 
-const WIDTH: i64 = 128;
+/// Channels of the output of each block of convolution and halving.
+pub(super) const STAGES: [i64; 3] = [32, 64, 64];
+
+pub(super) const WIDTH: i64 = 128;
 
 /// Side to which the last feature map is halved, so that images of 8 to 32 pixels make embeddings of like cost.
 const LAST_SIDE: i64 = 4;
@@ -22,32 +25,33 @@ pub(super) struct Cnn {
 }
 
 impl Cnn {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<(Self, i64), TchError> {
+    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
         let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 3, stride: 1, padding: 1 };
         let convs = [
-            Conv::new(parameters, "conv1", shape(images.channels, 32))?,
-            Conv::new(parameters, "conv2", shape(32, 64))?,
-            Conv::new(parameters, "conv3", shape(64, 64))?,
+            Conv::new(parameters, "conv1", shape(images.channels, STAGES[0]))?,
+            Conv::new(parameters, "conv2", shape(STAGES[0], STAGES[1]))?,
+            Conv::new(parameters, "conv3", shape(STAGES[1], STAGES[2]))?,
         ];
         let (mut height, mut width) = (images.height / 4, images.width / 4);
         let mut halvings = 0;
         while height.min(width) > LAST_SIDE {
             (height, width, halvings) = (height / 2, width / 2, halvings + 1);
         }
-        let embedding = Linear::new(parameters, "embedding", 64 * height * width, WIDTH)?;
-        Ok((Self { convs, halvings, embedding }, WIDTH))
+        let embedding = Linear::new(parameters, "embedding", STAGES[2] * height * width, WIDTH)?;
+        Ok(Self { convs, halvings, embedding })
     }
 }
 
 impl Body for Cnn {
-    fn embed(&self, images: &Tensor, _training: bool) -> Result<Tensor, TchError> {
+    fn embed(&self, images: &Tensor, _mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
         let [first, second, third] = &self.convs;
-        let x = halve(&first.forward(images)?.f_relu_()?)?;
-        let x = halve(&second.forward(&x)?.f_relu_()?)?;
+        let x = taps.tap(halve(&first.forward(images)?.f_relu_()?)?);
+        let x = taps.tap(halve(&second.forward(&x)?.f_relu_()?)?);
         let mut x = third.forward(&x)?.f_relu_()?;
         for _ in 0..self.halvings {
             x = halve(&x)?;
         }
+        let x = taps.tap(x);
         self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
     }
 }

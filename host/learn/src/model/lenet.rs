@@ -2,8 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
-use crate::layer::{Conv, ConvShape, Linear, halve};
+use super::{Body, ImageShape, Taps};
+use crate::layer::{Conv, ConvShape, Linear, Mode, halve};
 use crate::parameters::Parameters;
 
 /// 16 pixels become 12, 6, 2 and 1.
@@ -12,7 +12,10 @@ pub(super) const SMALLEST_SIDE: i64 = 16;
 /// Probability that a whole channel of the second convolution is dropped.
 const CHANNEL_DROPOUT: f64 = 0.5;
 
-const WIDTH: i64 = 50;
+/// Channels of the output of each block of convolution and halving.
+pub(super) const STAGES: [i64; 2] = [10, 20];
+
+pub(super) const WIDTH: i64 = 50;
 
 /// 10 and 20 channels, each halved before its ReLU, and a linear layer to 50.
 pub(super) struct Lenet {
@@ -22,21 +25,21 @@ pub(super) struct Lenet {
 }
 
 impl Lenet {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<(Self, i64), TchError> {
+    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
         let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 5, stride: 1, padding: 0 };
         let conv1 = Conv::new(parameters, "conv1", shape(images.channels, 10))?;
         let conv2 = Conv::new(parameters, "conv2", shape(10, 20))?;
         let side = |pixels: i64| ((pixels - 4) / 2 - 4) / 2;
         let embedding = Linear::new(parameters, "embedding", 20 * side(images.height) * side(images.width), WIDTH)?;
-        Ok((Self { conv1, conv2, embedding }, WIDTH))
+        Ok(Self { conv1, conv2, embedding })
     }
 }
 
 impl Body for Lenet {
-    fn embed(&self, images: &Tensor, training: bool) -> Result<Tensor, TchError> {
-        let x = halve(&self.conv1.forward(images)?)?.f_relu_()?;
-        let x = self.conv2.forward(&x)?.f_feature_dropout(CHANNEL_DROPOUT, training)?;
-        let x = halve(&x)?.f_relu_()?;
+    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
+        let x = taps.tap(halve(&self.conv1.forward(images)?)?.f_relu_()?);
+        let x = self.conv2.forward(&x)?.f_feature_dropout(CHANNEL_DROPOUT, mode.is_training())?;
+        let x = taps.tap(halve(&x)?.f_relu_()?);
         self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
     }
 }

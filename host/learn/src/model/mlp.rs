@@ -2,12 +2,12 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
-use crate::layer::Linear;
+use super::{Body, ImageShape, Taps};
+use crate::layer::{Linear, Mode};
 use crate::parameters::Parameters;
 
 const HIDDEN: i64 = 256;
-const WIDTH: i64 = 128;
+pub(super) const WIDTH: i64 = 128;
 
 /// 256 and 128 units; the second layer is the embedding.
 pub(super) struct Mlp {
@@ -16,16 +16,16 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<(Self, i64), TchError> {
+    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
         let pixels = images.channels * images.height * images.width;
         let hidden = Linear::new(parameters, "hidden", pixels, HIDDEN)?;
         let embedding = Linear::new(parameters, "embedding", HIDDEN, WIDTH)?;
-        Ok((Self { hidden, embedding }, WIDTH))
+        Ok(Self { hidden, embedding })
     }
 }
 
 impl Body for Mlp {
-    fn embed(&self, images: &Tensor, _training: bool) -> Result<Tensor, TchError> {
+    fn embed(&self, images: &Tensor, _mode: Mode, _taps: &mut Taps) -> Result<Tensor, TchError> {
         let x = self.hidden.forward(&images.f_flatten(1, -1)?)?.f_relu_()?;
         self.embedding.forward(&x)?.f_relu_()
     }

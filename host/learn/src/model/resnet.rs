@@ -5,11 +5,15 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
-use crate::layer::{BatchNorm, Conv, ConvShape};
+use super::{Body, ImageShape, Taps};
+use crate::layer::{BatchNorm, Conv, ConvShape, Mode};
 use crate::parameters::Parameters;
 
-const WIDTHS: [i64; 4] = [64, 128, 256, 512];
+/// Channels of each stage.
+pub(super) const WIDTHS: [i64; 4] = [64, 128, 256, 512];
+
+/// Blocks of a stage.
+const BLOCKS: usize = 2;
 
 /// Stem, four stages of two blocks each, mean over pixels.
 pub(super) struct Resnet18 {
@@ -19,28 +23,31 @@ pub(super) struct Resnet18 {
 }
 
 impl Resnet18 {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<(Self, i64), TchError> {
+    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
         let stem = Conv::without_bias(parameters, "conv1", three_by_three(images.channels, WIDTHS[0], 1))?;
         let stem_norm = BatchNorm::new(parameters, "bn1", WIDTHS[0])?;
-        let mut blocks = Vec::with_capacity(8);
+        let mut blocks = Vec::with_capacity(WIDTHS.len() * BLOCKS);
         let mut inputs = WIDTHS[0];
         for (stage, outputs) in WIDTHS.into_iter().enumerate() {
-            for block in 0..2 {
+            for block in 0..BLOCKS {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 let name = format!("layer{}.{block}", stage + 1);
                 blocks.push(Block::new(parameters, &name, inputs, outputs, stride)?);
                 inputs = outputs;
             }
         }
-        Ok((Self { stem, stem_norm, blocks }, inputs))
+        Ok(Self { stem, stem_norm, blocks })
     }
 }
 
 impl Body for Resnet18 {
-    fn embed(&self, images: &Tensor, training: bool) -> Result<Tensor, TchError> {
-        let mut x = self.stem_norm.forward(&self.stem.forward(images)?, training)?.f_relu_()?;
-        for block in &self.blocks {
-            x = block.forward(&x, training)?;
+    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
+        let mut x = self.stem_norm.forward(&self.stem.forward(images)?, mode)?.f_relu_()?;
+        for stage in self.blocks.chunks(BLOCKS) {
+            for block in stage {
+                x = block.forward(&x, mode)?;
+            }
+            x = taps.tap(x);
         }
         x.f_mean_dim([2, 3].as_slice(), false, None)
     }
@@ -71,12 +78,12 @@ impl Block {
         Ok(Self { conv1, norm1, conv2, norm2, shortcut })
     }
 
-    fn forward(&self, x: &Tensor, training: bool) -> Result<Tensor, TchError> {
-        let y = self.norm1.forward(&self.conv1.forward(x)?, training)?.f_relu_()?;
-        let mut y = self.norm2.forward(&self.conv2.forward(&y)?, training)?;
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        let y = self.norm1.forward(&self.conv1.forward(x)?, mode)?.f_relu_()?;
+        let mut y = self.norm2.forward(&self.conv2.forward(&y)?, mode)?;
         let mut sum = match &self.shortcut {
             None => y.f_add_(x)?,
-            Some((conv, norm)) => y.f_add_(&norm.forward(&conv.forward(x)?, training)?)?,
+            Some((conv, norm)) => y.f_add_(&norm.forward(&conv.forward(x)?, mode)?)?,
         };
         sum.f_relu_()
     }
