@@ -1,0 +1,71 @@
+//! Discriminative active learning: a linear classifier on the task model's embeddings learns to tell labelled from
+//! unlabelled samples, and the samples that it is surest are unlabelled are asked.
+
+use querist_sdk_torch::prelude::*;
+
+/// Parameters of discriminative active learning.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiscriminativeParams {
+    /// Steps of gradient descent over the whole set.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub steps: u32,
+    /// Learning rate.
+    #[schemars(range(min = 0.0))]
+    pub lr: f64,
+}
+
+impl Default for DiscriminativeParams {
+    fn default() -> Self {
+        Self { steps: 200, lr: 0.5 }
+    }
+}
+
+impl Strategy for DiscriminativeParams {
+    const ID: &'static str = "discriminative";
+    const SUMMARY: &'static str = "Samples that a classifier tells from the labelled ones most surely";
+    const PAPER: &'static str = "Gissin and Shalev-Shwartz, Discriminative Active Learning, 2019";
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::IMAGES)]
+    }
+}
+
+/// The strategy in one round: nothing lives but its parameters.
+pub struct Discriminative(DiscriminativeParams);
+
+/// Embeddings of every image of a stream, one a row, each of norm 1.
+fn embed(round: &Round, of: Of<'_>) -> Result<Tensor> {
+    let (stream, mut parts) = (round.images(of).batch(512).open()?, Vec::new());
+    while let Some(batch) = stream.next(round)? {
+        parts.push(round.forward(&batch.images).run()?.embeddings);
+    }
+    let all = Tensor::f_cat(&parts, 0)?;
+    Ok(all.f_div(&all.f_norm_scalaropt_dim(2, [1], true)?.f_clamp_min(1e-12)?)?)
+}
+
+impl TorchStrategy for Discriminative {
+    type Params = DiscriminativeParams;
+
+    fn new(params: DiscriminativeParams, _: &Round, _: Option<&[u8]>) -> Result<Self> {
+        Ok(Self(params))
+    }
+
+    fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
+        let (labelled, pool) = (embed(round, Of::Labelled)?, embed(round, Of::Pool)?);
+        let mut weight = Tensor::f_zeros([labelled.size()[1]], (Kind::Float, labelled.device()))?.set_requires_grad(true);
+        for step in 0..self.0.steps {
+            // Logistic loss, each side counting a half.
+            let surely = |side: &Tensor, sign: f64| side.f_mv(&weight)?.f_mul_scalar(sign)?.f_softplus()?.f_mean(Kind::Float);
+            let loss = surely(&labelled, 1.0)?.f_add(&surely(&pool, -1.0)?)?;
+            let slope = grad(&loss, std::slice::from_ref(&weight), false)?;
+            let _no_grad = tch::no_grad_guard();
+            let _ = weight.f_sub_(&slope[0].f_mul_scalar(self.0.lr)?)?;
+            round.progress(u64::from(step) + 1, u64::from(self.0.steps))?;
+        }
+        let rows: Vec<u32> = (0..query.rows()).collect();
+        largest(&rows, &floats(&pool.f_mv(&weight)?)?, query.wanted())
+    }
+}
+
+torch_package!(Discriminative);
