@@ -26,7 +26,9 @@ impl Host {
         Self {}
     }
 
-    pub(crate) fn calls(&self) -> &dyn HostCalls {
+    /// The calls.
+    #[doc(hidden)]
+    pub fn calls(&self) -> &dyn HostCalls {
         #[cfg(not(target_family = "wasm"))]
         return &*self.calls;
         #[cfg(target_family = "wasm")]

@@ -46,9 +46,9 @@ pub mod wasm;
 
 pub use host::Host;
 pub use objects::{Clustering, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
-#[doc(hidden)]
-pub use package::package_name;
 pub use package::{Entry, Package};
+#[doc(hidden)]
+pub use package::{describe, package_name, parse};
 pub use query::{Query, Scores};
 pub use strategy::{Result, Scorer, Selector, Strategy};
 

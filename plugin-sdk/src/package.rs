@@ -100,7 +100,9 @@ impl Package {
     }
 }
 
-fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
+/// What a strategy says of itself.
+#[doc(hidden)]
+pub fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
     StrategyDescription {
         id: S::ID.to_owned(),
         summary: S::SUMMARY.to_owned(),
@@ -113,7 +115,9 @@ fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
     }
 }
 
-fn parse<S: Strategy>(params: &str) -> Result<S> {
+/// Reads and checks parameters, a JSON object.
+#[doc(hidden)]
+pub fn parse<S: Strategy>(params: &str) -> Result<S> {
     let strategy: S =
         serde_json::from_str(params).map_err(|error| StrategyError::InvalidParams(format!("{}: {error}", S::ID)))?;
     strategy.check().map_err(StrategyError::InvalidParams)?;

@@ -28,7 +28,9 @@ pub struct Query {
 }
 
 impl Query {
-    pub(crate) fn new(host: Host, state: Option<Vec<u8>>) -> Self {
+    /// A query that `host` answers.
+    #[doc(hidden)]
+    pub fn new(host: Host, state: Option<Vec<u8>>) -> Self {
         let info = host.calls().info();
         Self { host, info, state }
     }

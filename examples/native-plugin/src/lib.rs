@@ -46,6 +46,7 @@ fn embed(round: &Round, of: Of<'_>) -> Result<Tensor> {
 
 impl TorchStrategy for Discriminative {
     type Params = DiscriminativeParams;
+    const HOOKS: Hooks = Hooks::NONE;
 
     fn new(params: DiscriminativeParams, _: &Round, _: Option<&[u8]>) -> Result<Self> {
         Ok(Self(params))
@@ -53,10 +54,12 @@ impl TorchStrategy for Discriminative {
 
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
         let (labelled, pool) = (embed(round, Of::Labelled)?, embed(round, Of::Pool)?);
-        let mut weight = Tensor::f_zeros([labelled.size()[1]], (Kind::Float, labelled.device()))?.set_requires_grad(true);
+        let mut weight =
+            Tensor::f_zeros([labelled.size()[1]], (Kind::Float, labelled.device()))?.set_requires_grad(true);
         for step in 0..self.0.steps {
             // Logistic loss, each side counting a half.
-            let surely = |side: &Tensor, sign: f64| side.f_mv(&weight)?.f_mul_scalar(sign)?.f_softplus()?.f_mean(Kind::Float);
+            let surely =
+                |side: &Tensor, sign: f64| side.f_mv(&weight)?.f_mul_scalar(sign)?.f_softplus()?.f_mean(Kind::Float);
             let loss = surely(&labelled, 1.0)?.f_add(&surely(&pool, -1.0)?)?;
             let slope = grad(&loss, std::slice::from_ref(&weight), false)?;
             let _no_grad = tch::no_grad_guard();

@@ -47,6 +47,9 @@ pub trait HostServices {
     /// If the task's model was changed, or the library failed. `call` has run all the same.
     fn guarded(&self, call: &mut dyn FnMut()) -> Result<(), ServiceError>;
 
+    /// The round with its samples.
+    fn scope(&self) -> ServiceScope<'_>;
+
     /// Facts about the task.
     fn task(&self) -> abi::Task;
 

@@ -296,6 +296,10 @@ impl HostServices for Services<'_> {
         ))
     }
 
+    fn scope(&self) -> ServiceScope<'_> {
+        self.base.scope
+    }
+
     fn task(&self) -> abi::Task {
         let Base { images, architecture, recipe, scope } = self.base;
         let shape = images.shape();

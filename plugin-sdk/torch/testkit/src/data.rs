@@ -1,0 +1,136 @@
+//! Small data and learners.
+
+use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::dataset::DatasetParts;
+use querist_core::observer::{Progress, Silent};
+use querist_core::strategy::QueryError;
+use querist_core::{
+    Array, Arrays, Buffer, Dataset, FitTask, Fitted, Images, Label, LearnError, Learner, Query, Round, SampleId, Seeds,
+    ServiceScope, Strategy, TrainingHooks,
+};
+use querist_learn::{Settings, TorchLearner};
+use querist_protocol::Selection;
+use querist_protocol::philox::Stream;
+
+/// Noise with one bright bar: upright in class 0, level in class 1. Labels alternate.
+///
+/// # Panics
+/// If the sizes make no dataset.
+pub fn bars(count: usize, side: usize, channels: usize) -> Dataset {
+    let mut stream = Stream::new(11, 0);
+    let mut bytes = Vec::with_capacity(count * side * side * channels);
+    for image in 0..count {
+        let bar = stream.next_below(side as u64) as usize;
+        for y in 0..side {
+            for x in 0..side {
+                let lit = if image % 2 == 0 { x == bar } else { y == bar };
+                for _ in 0..channels {
+                    bytes.push(stream.next_below(100) as u8 + if lit { 100 } else { 0 });
+                }
+            }
+        }
+    }
+    Dataset::new(DatasetParts {
+        name: "bars".to_owned(),
+        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
+        labels: (0..count as u32).map(|i| i % 2).collect(),
+        official_test: 0,
+        class_names: vec!["upright".to_owned(), "level".to_owned()],
+        normalisation: None,
+        files: vec![],
+    })
+    .expect("the sizes fit each other")
+}
+
+/// A learner with a labelled set and a pool: the first samples are labelled, the others are not.
+pub struct Bench {
+    /// The learner.
+    pub learner: TorchLearner,
+    /// The labelled set.
+    pub labelled: Vec<(SampleId, Label)>,
+    /// The pool.
+    pub pool: Vec<SampleId>,
+    /// Samples to ask for.
+    pub batch: usize,
+    /// Seeds of the strategy.
+    pub seeds: Seeds,
+    /// The round.
+    pub round: u32,
+}
+
+impl Bench {
+    /// Over these images, of which the first `labelled` have labels; on one thread of the CPU.
+    ///
+    /// # Panics
+    /// If data, model and recipe do not fit each other.
+    pub fn new(data: &Dataset, labelled: usize, batch: usize, model: ModelName, recipe: &RecipeConfig) -> Self {
+        let all: Vec<SampleId> = (0..data.len() as u64).map(SampleId).collect();
+        let model = ModelConfig { name: model, dropout: None };
+        let recipe = recipe.resolve();
+        let settings = Settings { model: &model, recipe: &recipe, seeds: Seeds::new(3), device: "cpu", threads: 1 };
+        let learner = TorchLearner::new(data, &all, &settings).expect("the settings fit");
+        let label = |&id: &SampleId| (id, Label((id.0 % data.classes() as u64) as u32));
+        Self {
+            learner,
+            labelled: all[..labelled].iter().map(label).collect(),
+            pool: all[labelled..].to_vec(),
+            batch,
+            seeds: Seeds::new(3),
+            round: 0,
+        }
+    }
+
+    /// Trains, with a strategy's part where one is given.
+    ///
+    /// # Errors
+    /// As the learner's.
+    pub fn fit<'a>(&'a mut self, strategy: Option<&'a mut dyn TrainingHooks>) -> Result<Fitted, LearnError> {
+        let Self { learner, labelled, pool, batch, seeds, round } = self;
+        let scope = scope(pool, labelled, *batch, *seeds, *round);
+        learner.fit(FitTask { scope, hooks: strategy.map(|hooks| (hooks, None)) }, &Silent)
+    }
+
+    /// Asks a strategy for the batch.
+    ///
+    /// # Errors
+    /// As the strategy's.
+    ///
+    /// # Panics
+    /// If the arrays do not fit each other.
+    pub fn query(&self, strategy: &mut dyn Strategy, progress: &dyn Progress) -> Result<Selection, QueryError> {
+        let ids = |ids: &mut dyn Iterator<Item = SampleId>| Buffer::from(ids.map(|id| id.0).collect::<Vec<_>>());
+        let named = std::collections::BTreeMap::<String, Array>::new();
+        let labelled = ids(&mut self.labelled.iter().map(|(id, _)| *id));
+        let arrays = Arrays::new(ids(&mut self.pool.iter().copied()), labelled, 2, named).expect("ids ascend");
+        let services = self.learner.services(scope(&self.pool, &self.labelled, self.batch, self.seeds, self.round));
+        let query = Query {
+            arrays: &arrays,
+            batch: self.batch,
+            round: Round(self.round),
+            seeds: self.seeds,
+            state: None,
+            services: services.as_deref(),
+            progress,
+        };
+        Ok(strategy.query(&query)?.selection)
+    }
+
+    /// The fitted model's tensors, as bytes.
+    ///
+    /// # Panics
+    /// If nothing was fitted.
+    pub fn model(&self) -> Vec<u8> {
+        self.learner.model().expect("a model was fitted")
+    }
+}
+
+fn scope<'a>(
+    pool: &'a [SampleId],
+    labelled: &'a [(SampleId, Label)],
+    batch: usize,
+    seeds: Seeds,
+    round: u32,
+) -> ServiceScope<'a> {
+    let initial = labelled.len();
+    ServiceScope { round: Round(round), pool, labelled, initial, batch, strategy: "in-process", seeds }
+}

@@ -1,0 +1,202 @@
+//! A module beside the task's model learns to predict the loss of each sample; the largest predictions are asked.
+//!
+//! The module looks at the model's stage maps: each is averaged over its pixels, passes a linear layer of `interm_dim`
+//! units and a ReLU, and one linear layer over all of them gives the predicted loss r. Predictions are trained by pairs
+//! of a minibatch, i with b - 1 - i: with l the task's loss of each sample, held fixed, and s = 1 where l_i > l_j, else
+//! -1, a pair costs `max(0, margin - s (r_i - r_j))`. The mean over pairs times `weight` is added to the task's loss.
+//! From epoch `epoch_loss` on the module trains on, but the model no longer feels it.
+//!
+//! Yoo and Kweon, "Learning Loss for Active Learning", CVPR 2019 (arXiv 1905.03677).
+#![deny(missing_docs)]
+
+mod module;
+
+pub use module::{LossModule, pair_loss};
+use querist_sdk_torch::prelude::*;
+
+/// Where paper and the authors' released code differ, whose values are the defaults.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// The paper's, with what it leaves open repaired.
+    #[default]
+    Paper,
+    /// The released code's.
+    Peer,
+}
+
+/// What a pair of equal losses counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ties {
+    /// Nothing.
+    Skip,
+    /// As if the first loss were the smaller one.
+    Smaller,
+}
+
+/// Parameters of learning loss.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearningLossParams {
+    /// Sets the defaults of `epoch_loss` and `ties`.
+    pub profile: Profile,
+    /// How far apart the predictions of a pair should be.
+    #[schemars(range(min = 0.0))]
+    pub margin: f64,
+    /// Weight of the module's loss beside the task's.
+    #[schemars(range(min = 0.0))]
+    pub weight: f64,
+    /// First epoch in which the model no longer feels the module's loss. Null: 60 % of the epochs; one more in profile
+    /// `peer`, whose comparison is strict.
+    #[schemars(range(max = 100_000))]
+    pub epoch_loss: Option<u32>,
+    /// What a pair of equal losses counts as. Null: `skip`; `smaller` in profile `peer`.
+    pub ties: Option<Ties>,
+    /// Units of the linear layer after each stage.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub interm_dim: u32,
+    /// How many rows of the pool are looked at, drawn at random; null for all.
+    #[schemars(range(min = 1))]
+    pub subset_size: Option<u32>,
+    /// Learning rate of the module's SGD.
+    #[schemars(range(min = 0.0))]
+    pub lr: f64,
+    /// Momentum of the module's SGD, below 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub momentum: f64,
+    /// Weight decay of the module's SGD.
+    #[schemars(range(min = 0.0))]
+    pub weight_decay: f64,
+    /// Epoch from which on the module's learning rate is a tenth. Null: 80 % of the epochs.
+    #[schemars(range(max = 100_000))]
+    pub milestone: Option<u32>,
+}
+
+impl Default for LearningLossParams {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Paper,
+            margin: 1.0,
+            weight: 1.0,
+            epoch_loss: None,
+            ties: None,
+            interm_dim: 128,
+            subset_size: Some(10_000),
+            lr: 0.1,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            milestone: None,
+        }
+    }
+}
+
+impl LearningLossParams {
+    /// First epoch without the module's gradient in the model, of `epochs`: 120 of 200.
+    pub fn cut(&self, epochs: u32) -> u32 {
+        let paper = share(epochs, 6);
+        self.epoch_loss.unwrap_or(match self.profile {
+            Profile::Paper => paper,
+            Profile::Peer => paper + 1,
+        })
+    }
+
+    /// What a pair of equal losses counts as.
+    pub fn ties(&self) -> Ties {
+        self.ties.unwrap_or(match self.profile {
+            Profile::Paper => Ties::Skip,
+            Profile::Peer => Ties::Smaller,
+        })
+    }
+
+    /// The module's learning rate in an epoch, of `epochs`.
+    pub fn rate(&self, epoch: u32, epochs: u32) -> f64 {
+        let milestone = self.milestone.unwrap_or(share(epochs, 8));
+        if epoch < milestone { self.lr } else { 0.1 * self.lr }
+    }
+}
+
+/// So many tenths, rounded down.
+fn share(epochs: u32, tenths: u64) -> u32 {
+    (u64::from(epochs) * tenths / 10) as u32
+}
+
+impl Strategy for LearningLossParams {
+    const ID: &'static str = "learning-loss";
+    const SUMMARY: &'static str = "Samples with the largest loss, as predicted by a module that learns beside the task";
+    const PAPER: &'static str = "Yoo and Kweon, Learning Loss for Active Learning, CVPR 2019";
+    const ALIASES: &'static [&'static str] = &["learningloss", "lloss", "ll4al"];
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::STAGE_MAPS)]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self.momentum < 1.0 {
+            true => Ok(()),
+            false => Err(format!("momentum is {}, expected 0 or more and below 1", self.momentum)),
+        }
+    }
+}
+
+/// Learning loss in one round.
+pub struct LearningLoss {
+    params: LearningLossParams,
+    module: LossModule,
+    trained: bool,
+}
+
+impl TorchStrategy for LearningLoss {
+    type Params = LearningLossParams;
+    const HOOKS: Hooks = Hooks { plan_round: true, batch_loss: true, batch_step: true, train_end: true, ..Hooks::NONE };
+
+    fn new(params: LearningLossParams, round: &Round, _: Option<&[u8]>) -> Result<Self> {
+        let module = LossModule::new(&params, &round.task().stage_channels, round.task().device)?;
+        Ok(Self { params, module, trained: false })
+    }
+
+    fn plan_round(&mut self, _: &Round) -> Result<TrainOverrides> {
+        Ok(TrainOverrides { stage_maps: true, sample_losses: true, ..TrainOverrides::default() })
+    }
+
+    fn batch_loss(&mut self, round: &Round, minibatch: &Minibatch) -> Result<Loss> {
+        let cut = minibatch.epoch >= self.params.cut(round.task().epochs);
+        let losses = minibatch.losses.as_ref().ok_or_else(|| Error::failed("the minibatch has no sample losses"))?;
+        let predicted = self.module.predict(&minibatch.stages, cut)?;
+        let Some(loss) = pair_loss(&predicted, losses, self.params.margin, self.params.ties())? else {
+            return Ok(Loss::none());
+        };
+        Ok(Loss::extra(loss.f_mul_scalar(self.params.weight)?))
+    }
+
+    fn batch_step(&mut self, round: &Round, epoch: u32, _: u32) -> Result<()> {
+        // Its gradients came with the backward pass that the task's came with.
+        self.module.step(self.params.rate(epoch, round.task().epochs));
+        Ok(())
+    }
+
+    fn train_end(&mut self, _: &Round) -> Result<()> {
+        self.trained = true;
+        Ok(())
+    }
+
+    fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
+        if !self.trained {
+            return Err(Error::failed(
+                "the loss module was not trained: ask for a batch after training in the same round",
+            ));
+        }
+        let _no_grad = tch::no_grad_guard();
+        let rows = round.subset(self.params.subset_size)?;
+        let mut predicted = Vec::with_capacity(rows.len());
+        let stream = round.images(Of::Rows(&rows)).batch(256).open()?;
+        while let Some(batch) = stream.next(round)? {
+            let stages = round.forward(&batch.images).stages().run()?.stages;
+            predicted.extend(floats(&self.module.predict(&stages, true)?)?);
+            round.progress(predicted.len() as u64, rows.len() as u64)?;
+        }
+        largest(&rows, &predicted, query.wanted())
+    }
+}
+
+torch_package!(LearningLoss);
