@@ -15,6 +15,8 @@ pub(crate) struct ImageStore {
     scale: Tensor,
     /// `f32 [1, channels, 1, 1]`: -mean / std.
     shift: Tensor,
+    /// What bytes 0 and 255 become in each channel, as the host may read it without asking the device.
+    range: Vec<[f32; 2]>,
     shape: ImageShape,
     count: usize,
 }
@@ -45,6 +47,7 @@ impl ImageStore {
         Ok(Self {
             bytes,
             scale: per_channel(std.iter().map(|s| 1.0 / (255.0 * s)).collect())?,
+            range: mean.iter().zip(std).map(|(m, s)| [-m / s, (1.0 - m) / s]).collect(),
             shift: per_channel(mean.iter().zip(std).map(|(m, s)| -m / s).collect())?,
             shape: ImageShape { channels, height, width },
             count: images.count,
@@ -54,6 +57,11 @@ impl ImageStore {
     /// Sizes of one image.
     pub(crate) fn shape(&self) -> ImageShape {
         self.shape
+    }
+
+    /// What bytes 0 and 255 become by normalisation, channel by channel.
+    pub(crate) fn range(&self) -> &[[f32; 2]] {
+        &self.range
     }
 
     /// Where the images are.

@@ -307,6 +307,10 @@ impl HostServices for Services<'_> {
         for (to, &from) in stage_channels.iter_mut().zip(architecture.stages()) {
             *to = number(from);
         }
+        let (mut black, mut white) = ([0.0; abi::MAX_CHANNELS], [0.0; abi::MAX_CHANNELS]);
+        for ((black, white), &[low, high]) in black.iter_mut().zip(&mut white).zip(images.range()) {
+            (*black, *white) = (low, high);
+        }
         abi::Task {
             round: scope.round.0,
             labelled: number(scope.labelled.len()),
@@ -324,6 +328,8 @@ impl HostServices for Services<'_> {
             device: self.cuda().map_or(-1, |index| i32::try_from(index).unwrap_or(i32::MAX)),
             stages: number(architecture.stages().len()),
             stage_channels,
+            black,
+            white,
         }
     }
 

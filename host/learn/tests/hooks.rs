@@ -466,6 +466,13 @@ fn streams_and_passes_agree_with_the_learner() {
     let task = services.task();
     assert_eq!((task.pool, task.labelled, task.classes, task.embedding), (32, 20, 2, 512));
     assert_eq!((task.stages, task.stage_channels[3], task.device), (4, 512, -1));
+    // Noise below 100 with bars of up to 200 lies between black and white.
+    let batch = services.next_batch(services.open_stream(&STREAM, "range", &[]).unwrap()).unwrap();
+    drop(take(batch.rows));
+    let (least, most) = take(batch.images).aminmax(None, false);
+    let (least, most) = (least.double_value(&[]) as f32, most.double_value(&[]) as f32);
+    assert!(task.black[0] <= least && least < task.black[0] + 0.1, "{least} {:?}", task.black);
+    assert!(most < task.white[0], "{most} {:?}", task.white);
 
     for (spec, rows, part) in [
         (abi::StreamSpec { of: 2, ..STREAM }, &[32][..], "row 32 of a pool of 32"),

@@ -27,6 +27,9 @@ pub const NO_ROW: u32 = u32::MAX;
 /// Stage maps that a model hands out at most.
 pub const MAX_STAGES: usize = 8;
 
+/// Channels of an image at most for which the values of black and white are told.
+pub const MAX_CHANNELS: usize = 4;
+
 /// How a call ended: 0 for well, anything else is an error. Functions of the host return 1 + the number of the fault's
 /// kind, in the order of [`crate::FaultCode`]; `fault_text` tells its sentence. Functions of a plugin return
 /// [`FAILED`] or [`PANICKED`] after they called `fail`.
@@ -194,6 +197,10 @@ pub struct Task {
     pub stages: u32,
     /// Channels of each.
     pub stage_channels: [u32; MAX_STAGES],
+    /// What byte 0 becomes by normalisation, in each of the first channels.
+    pub black: [f32; MAX_CHANNELS],
+    /// What byte 255 becomes.
+    pub white: [f32; MAX_CHANNELS],
 }
 
 /// One training minibatch, as `batch_loss` sees it. All tensors are lent.

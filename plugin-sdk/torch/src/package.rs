@@ -26,8 +26,11 @@ pub struct Entry {
     hooks: Hooks,
     describe: fn() -> StrategyDescription,
     needs: fn(&str) -> Result<Vec<Need>, StrategyError>,
-    create: fn(&str, &Round, Option<&[u8]>) -> Result<Box<dyn Living>>,
+    create: CreateFn,
 }
+
+/// Makes a strategy from parameters as JSON, the round and the state of the round before.
+type CreateFn = fn(&str, &Round, Option<&[u8]>) -> Result<Box<dyn Living>>;
 
 impl Entry {
     /// The entry of a strategy.

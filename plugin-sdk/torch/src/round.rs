@@ -42,10 +42,15 @@ pub struct Task {
     pub device: Device,
     /// Channels of each stage map of the model; none where it has no stages.
     pub stage_channels: Vec<i64>,
+    /// What a black pixel becomes by normalisation, channel by channel; of the first four channels.
+    pub black: Vec<f32>,
+    /// What a white pixel becomes.
+    pub white: Vec<f32>,
 }
 
 impl Task {
     fn of(task: &abi::Task) -> Self {
+        let channels = (task.channels as usize).min(abi::MAX_CHANNELS);
         let stages = (task.stages as usize).min(abi::MAX_STAGES);
         Self {
             round: task.round,
@@ -63,6 +68,8 @@ impl Task {
             weight_decay: task.weight_decay,
             device: usize::try_from(task.device).map_or(Device::Cpu, Device::Cuda),
             stage_channels: task.stage_channels[..stages].iter().map(|&channels| i64::from(channels)).collect(),
+            black: task.black[..channels].to_vec(),
+            white: task.white[..channels].to_vec(),
         }
     }
 }

@@ -1,0 +1,219 @@
+//! What the method promises, on its networks alone and over real images.
+
+use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::observer::{Cancelled, Phase, Progress, Silent};
+use querist_core::strategy::QueryErrorKind;
+use querist_sdk_torch::floats;
+use querist_sdk_torch::prelude::*;
+use querist_torch_testkit::{Bench, InProcess, bars};
+use querist_torchx::{random, runtime};
+use serde_json::json;
+use strategy_vaal::{Game, KlReduction, PACKAGE, Profile, Shape, VaalParams, kl, reconstruction};
+
+const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+fn seeded(seed: u64) {
+    runtime::set_threads(1).unwrap();
+    random::seed(seed).unwrap();
+}
+
+fn shape(channels: i64, side: i64) -> Shape {
+    Shape { channels, height: side, width: side, black: vec![-0.5; channels as usize] }
+}
+
+fn go_on() -> Result<()> {
+    Ok(())
+}
+
+#[test]
+fn the_networks_have_the_published_sizes() {
+    seeded(1);
+    let game = Game::new(&VaalParams::default(), shape(3, 32), Device::Cpu).unwrap();
+    assert_eq!(game.parameters(), [22_835_139, 280_065]);
+}
+
+#[test]
+fn a_standard_normal_posterior_has_no_divergence() {
+    seeded(1);
+    let zeros = Tensor::zeros([4, 3], FLOAT);
+    let value =
+        |mean: &Tensor, log_variance: &Tensor, reduction| kl(mean, log_variance, reduction).unwrap().double_value(&[]);
+    for reduction in [KlReduction::Sum, KlReduction::Mean, KlReduction::SumDim] {
+        assert_eq!(value(&zeros, &zeros, reduction), 0.0);
+    }
+    // Mean 2 and variance 1 diverge by 2 in each of 12 places.
+    let twos = Tensor::full([4, 3], 2.0, FLOAT);
+    let by = |reduction| value(&twos, &zeros, reduction);
+    assert_eq!([by(KlReduction::Sum), by(KlReduction::Mean), by(KlReduction::SumDim)], [24.0, 2.0, 6.0]);
+    // Variance e: (e - 2) / 2.
+    let ones = Tensor::ones([4, 3], FLOAT);
+    assert!((value(&zeros, &ones, KlReduction::Mean) - (1f64.exp() - 2.0) / 2.0).abs() < 1e-6);
+}
+
+/// Share of pairs of which the unlabelled one scores higher.
+fn auc(labelled: &[f64], unlabelled: &[f64]) -> f64 {
+    let won = labelled.iter().flat_map(|l| unlabelled.iter().map(move |u| f64::from(u8::from(u > l))));
+    won.sum::<f64>() / (labelled.len() * unlabelled.len()) as f64
+}
+
+#[test]
+fn the_discriminator_alone_tells_blobs_apart_and_the_query_follows_it() {
+    seeded(2);
+    let mut game = Game::new(&VaalParams::default(), shape(1, 16), Device::Cpu).unwrap();
+    let blob = |centre: f64, n: i64| Tensor::randn([n, 32], FLOAT) * 0.5 + centre;
+    for _ in 0..100 {
+        drop(game.step_discriminator_on(&blob(-1.0, 32), &blob(1.0, 32)).unwrap());
+    }
+    let (labelled, unlabelled) = (blob(-1.0, 100), blob(1.0, 100));
+    let scores = |codes: &Tensor| game.score_codes(codes).unwrap();
+    let area = auc(&scores(&labelled), &scores(&unlabelled));
+    assert!(area > 0.999, "{area}");
+    // A pool of which rows 100 to 199 are unlike the labelled samples.
+    let pool = scores(&Tensor::cat(&[labelled, unlabelled], 0));
+    let rows: Vec<u32> = (0..200).collect();
+    assert!(largest(&rows, &pool, 50).unwrap().rows.iter().all(|&row| row >= 100));
+}
+
+#[test]
+fn a_score_does_not_depend_on_its_batch() {
+    seeded(3);
+    let mut game = Game::new(&VaalParams::default(), shape(1, 16), Device::Cpu).unwrap();
+    let images = Tensor::randn([12, 1, 16, 16], FLOAT);
+    // Running statistics that differ from those of any batch.
+    drop(game.step_autoencoder(&[images.shallow_clone(), &images * 2.0], &go_on).unwrap());
+    let whole = game.score(&images).unwrap();
+    let split: Vec<f64> =
+        [(0, 5), (5, 7)].iter().flat_map(|&(at, n)| game.score(&images.narrow(0, at, n)).unwrap()).collect();
+    let mut turned = game.score(&images.flip([0])).unwrap();
+    turned.reverse();
+    for ((a, b), c) in whole.iter().zip(&split).zip(&turned) {
+        assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()) && (a - c).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b} {c}");
+    }
+    assert!(whole.windows(2).any(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn without_an_adversary_the_autoencoder_learns_its_images() {
+    seeded(4);
+    let params = VaalParams { adversary_weight: 0.0, ..VaalParams::default() };
+    let mut game = Game::new(&params, shape(1, 16), Device::Cpu).unwrap();
+    let images = Tensor::randn([64, 1, 16, 16], FLOAT);
+    let batches = [images.narrow(0, 0, 32), images.narrow(0, 32, 32)];
+    let losses: Vec<f64> =
+        (0..10).map(|_| game.step_autoencoder(&batches, &go_on).unwrap().double_value(&[])).collect();
+    let means: Vec<f64> = losses.windows(4).map(|four| four.iter().sum::<f64>() / 4.0).collect();
+    assert!(means.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+}
+
+#[test]
+fn the_discriminator_learns_from_its_own_loss_alone() {
+    seeded(5);
+    let params = VaalParams::default();
+    let images = [Tensor::randn([4, 1, 16, 16], FLOAT), Tensor::randn([4, 1, 16, 16], FLOAT)];
+    let codes = [Tensor::randn([4, 32], FLOAT), Tensor::randn([4, 32], FLOAT)];
+    let after = |through_autoencoder: bool| {
+        seeded(6);
+        let mut game = Game::new(&params, shape(1, 16), Device::Cpu).unwrap();
+        if through_autoencoder {
+            drop(game.step_autoencoder(&images, &go_on).unwrap());
+        }
+        drop(game.step_discriminator_on(&codes[0], &codes[1]).unwrap());
+        game.score_codes(&codes[0]).unwrap()
+    };
+    assert_eq!(after(false), after(true));
+}
+
+#[test]
+fn sizes_are_padded_with_black_and_the_padding_counts_nothing() {
+    seeded(7);
+    let shape = shape(2, 28);
+    assert_eq!(shape.padded(), (32, 32));
+    let images = Tensor::ones([3, 2, 28, 28], FLOAT);
+    let padded = shape.fit(&images).unwrap();
+    assert_eq!(padded.size(), [3, 2, 32, 32]);
+    assert_eq!((padded.double_value(&[0, 0, 1, 16]), padded.double_value(&[0, 0, 2, 2])), (-0.5, 1.0));
+    assert_eq!(padded.double_value(&[2, 1, 30, 30]), -0.5);
+    assert_eq!(shape.inner(&padded).unwrap(), images);
+    // Only the border differs.
+    let rebuilt = shape.fit(&images).unwrap().constant_pad_nd([-2, -2, -2, -2]).constant_pad_nd([2, 2, 2, 2]);
+    assert_eq!(reconstruction(&shape, &rebuilt, &padded).unwrap().double_value(&[]), 0.0);
+    assert_eq!(reconstruction(&shape, &(&rebuilt + 2.0), &padded).unwrap().double_value(&[]), 4.0);
+    // Larger images are scaled, each side for itself.
+    let small = Shape { height: 16, width: 24, ..shape };
+    let large = Tensor::randn([1, 2, 32, 48], FLOAT);
+    let fitted = small.fit(&large).unwrap();
+    assert_eq!(fitted.size(), [1, 2, 16, 32]);
+    let corner = large.narrow(2, 0, 2).narrow(3, 0, 2).mean_dim([2, 3].as_slice(), false, Kind::Float);
+    assert!((fitted.double_value(&[0, 0, 0, 4]) - corner.double_value(&[0, 0])).abs() < 1e-6);
+    let mut game = Game::new(&VaalParams::default(), small, Device::Cpu).unwrap();
+    drop(game.step_autoencoder(&[large.shallow_clone(), large.shallow_clone()], &go_on).unwrap());
+    assert!(floats(&Tensor::from_slice(&game.score(&large).unwrap())).unwrap()[0].is_finite());
+}
+
+#[test]
+fn iterations_count_the_whole_pool() {
+    let params = VaalParams::default();
+    assert_eq!((params.batch(), params.iterations(50_000), params.longest_side()), (128, 39_062, 64));
+    let paper = VaalParams { profile: Profile::Paper, ..params.clone() };
+    assert_eq!((paper.batch(), paper.iterations(1)), (64, 1));
+    assert_eq!(VaalParams { iterations: Some(7), ..params }.iterations(50_000), 7);
+}
+
+fn bench() -> Bench {
+    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+    let mut bench = Bench::new(&bars(40, 16, 1), 10, 4, ModelName::Mlp, &recipe);
+    bench.fit(None).unwrap();
+    bench
+}
+
+fn strategy(params: &serde_json::Value) -> InProcess {
+    InProcess::new(&PACKAGE, "vaal", params).unwrap()
+}
+
+#[test]
+fn a_query_repeats_and_leaves_the_model_alone() {
+    let mut bench = bench();
+    let params = json!({ "iterations": 2, "batch_size": 8, "vae_steps": 1 });
+    let before = bench.model();
+    let first = bench.query(&mut strategy(&params), &Silent).unwrap();
+    assert_eq!(first.rows.len(), 4);
+    assert!(first.scores.windows(2).all(|pair| pair[0] >= pair[1]), "{:?}", first.scores);
+    assert_eq!(first, bench.query(&mut strategy(&params), &Silent).unwrap());
+    assert!(before == bench.model());
+    bench.round = 1;
+    assert_ne!(first, bench.query(&mut strategy(&params), &Silent).unwrap());
+    // The whole pool needs no training.
+    bench.batch = 30;
+    let all = bench.query(&mut strategy(&json!({})), &Silent).unwrap();
+    assert_eq!(all.rows, (0..30).collect::<Vec<_>>());
+}
+
+/// A user who has pressed the key already.
+struct Stop;
+
+impl Progress for Stop {
+    fn report(&self, _: Phase, _: u64, _: u64) -> Result<(), Cancelled> {
+        Err(Cancelled)
+    }
+}
+
+#[test]
+fn training_stops_when_the_user_wants() {
+    // Without a look at the user this would go on for hours.
+    let error = bench().query(&mut strategy(&json!({ "iterations": 1_000_000 })), &Stop).unwrap_err();
+    assert_eq!(error.kind, QueryErrorKind::Cancelled, "{error}");
+}
+
+#[test]
+fn the_user_is_asked_between_passes() {
+    seeded(8);
+    let mut game = Game::new(&VaalParams::default(), shape(1, 16), Device::Cpu).unwrap();
+    let images = || Tensor::randn([2, 1, 16, 16], FLOAT);
+    let asked = std::cell::Cell::new(0);
+    let count = || -> Result<()> {
+        asked.set(asked.get() + 1);
+        if asked.get() == 3 { Err(Error::failed("stop")) } else { Ok(()) }
+    };
+    assert!(game.step_autoencoder(&[images(), images()], &count).is_err());
+    assert_eq!(asked.get(), 3);
+}
