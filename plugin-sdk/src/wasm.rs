@@ -427,4 +427,9 @@ impl HostCalls for Imports {
     fn clustering_representatives(&self, clustering: Handle, excluded: Option<Handle>) -> Call<Vec<Option<u32>>> {
         plain(lend::<host::Clustering>(clustering).representatives(lend_if::<host::Mask>(excluded).as_deref()))
     }
+
+    fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Call<Handle> {
+        let (weights, shares) = (lend::<host::Vector>(weights), lend::<host::Vector>(shares));
+        object(lend::<host::Matrix>(log_probs).mixture_entropy(&weights, &shares))
+    }
 }

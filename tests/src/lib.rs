@@ -19,7 +19,9 @@ use serde_json::Value;
 pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
+        &strategy_batchbald::PACKAGE,
         &strategy_bayesian::PACKAGE,
+        &strategy_epig::PACKAGE,
         &strategy_fixed::PACKAGE,
         &strategy_gradnorm::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,

@@ -286,6 +286,15 @@ impl HostMatrix for CallState {
         object(self.session.kmeans(this.rep(), rep(weights), options, numbers.rep()))
     }
 
+    fn mixture_entropy(
+        &mut self,
+        this: Resource<Matrix>,
+        weights: Resource<Vector>,
+        shares: Resource<Vector>,
+    ) -> Call<Resource<Vector>> {
+        object(self.session.mixture_entropy(this.rep(), weights.rep(), shares.rep()))
+    }
+
     released!(Matrix);
 }
 
