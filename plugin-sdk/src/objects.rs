@@ -333,6 +333,13 @@ impl Matrix {
         let weights = weights.map(|w| w.handle);
         let handle = self.host.calls().facility(self.handle, references.handle, weights, similarity)?;
         Ok(Facility::adopt(&self.host, handle))
+    /// Expected entropy of each row's class under mixtures of its draws, where the columns are log-probabilities
+    /// `[draws * classes]`: `sum_m shares_m H(sum_t weights_mt p_t)`.
+    ///
+    /// # Errors
+    /// If the sizes do not fit or the columns are no log-probabilities.
+    pub fn mixture_entropy(&self, weights: &Vector, shares: &Vector) -> Result<Vector> {
+        Ok(self.vector(self.host.calls().mixture_entropy(self.handle, weights.handle, shares.handle)?))
     }
 
     /// Points that are the rows.

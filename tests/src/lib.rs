@@ -19,11 +19,13 @@ use serde_json::Value;
 pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
+        &strategy_batchbald::PACKAGE,
         &strategy_bayesian::PACKAGE,
         &strategy_cdal::PACKAGE,
         &strategy_clue::PACKAGE,
         &strategy_covering::PACKAGE,
         &strategy_diverse_mini_batch::PACKAGE,
+        &strategy_epig::PACKAGE,
         &strategy_falcun::PACKAGE,
         &strategy_fixed::PACKAGE,
         &strategy_gradnorm::PACKAGE,

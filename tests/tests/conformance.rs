@@ -37,6 +37,11 @@ fn variants(id: &str) -> Vec<Value> {
             json!({"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0}),
         ],
         "fixed" => vec![json!({"order": [22, 7, 3000, 10], "fallback": "random"})],
+        "epig" => vec![json!({}), json!({"target": "provided", "stochastic": "power"})],
+        "batchbald" => {
+            let joint = json!({"estimator": "joint", "lazy": false, "num_samples": 50});
+            vec![json!({"num_samples": 200}), joint]
+        }
         "gradnorm-entropy" | "gradnorm-egl" => {
             vec![json!({}), json!({"norm": "global"}), json!({"preset": "s0"})]
         }

@@ -19,6 +19,7 @@ mod graph;
 mod kmeans;
 mod matrix;
 mod memory;
+mod mixture;
 mod nearest;
 mod points;
 mod rank;

@@ -19,6 +19,7 @@ use crate::graph::{self, Graph};
 use crate::kmeans::{self, Clustering};
 use crate::matrix::Matrix;
 use crate::memory::{Charge, Charged};
+use crate::mixture;
 use crate::nearest::Nearest;
 use crate::points::Points;
 use crate::rank;
@@ -767,6 +768,10 @@ impl HostCalls for Session {
             let excluded = self.get_excluded(excluded, engine.len())?;
             engine.best(self.workers(), excluded.as_ref().map(|mask| &***mask))
         })
+    fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault> {
+        let log_probs = self.get_matrix(log_probs)?;
+        let (weights, shares) = (self.get_vector(weights)?, self.get_vector(shares)?);
+        self.new_vector(mixture::entropy(self.workers(), &log_probs, &weights, &shares)?)
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) use for_each_cpu;
 
 /// Joins the lanes: halves are added until one is left.
 #[inline(always)]
-fn join(lanes: [f64; LANES]) -> f64 {
+pub(crate) fn join(lanes: [f64; LANES]) -> f64 {
     let eight: [f64; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
     let four: [f64; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
     (four[0] + four[2]) + (four[1] + four[3])

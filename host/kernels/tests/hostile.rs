@@ -54,6 +54,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.neighbours_within(h, 1.0, Metric::Euclidean).map(drop));
     note(s.graph_degrees(h).map(drop));
     note(s.graph_neighbours(h, 0).map(drop));
+    note(s.mixture_entropy(h, h, h).map(drop));
     note(s.points(h).map(drop));
     note(s.points_factored(h, h).map(drop));
     note(s.points_sq_norms(h).map(drop));
@@ -79,6 +80,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
 
 /// Number of calls in [`call_all`].
 const CALLS: usize = 43;
+const CALLS: usize = 39;
 
 #[test]
 fn dead_handles_and_handles_of_another_kind_are_refused() {

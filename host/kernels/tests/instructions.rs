@@ -26,6 +26,10 @@ fn everything(threads: usize) -> Vec<u64> {
         keep(s.neighbour_distance(x, 4, metric).unwrap());
     }
     keep(s.matrix_sq_norms(x).unwrap());
+    let draws = s.matrix(700, 6, &log_probs(700, 3, 2, 5)).unwrap();
+    let weights = s.vector(&(0..3 * 70).map(|i| f64::from(i % 7) / 9.0).collect::<Vec<_>>()).unwrap();
+    let shares = s.vector(&[0.3; 70]).unwrap();
+    keep(s.mixture_entropy(draws, weights, shares).unwrap());
     let points = s.points_factored(x, s.softmax(x).unwrap()).unwrap();
     let engine = s.nearest(points, Metric::SqEuclidean).unwrap();
     s.nearest_add(engine, &[0]).unwrap();

@@ -315,4 +315,11 @@ pub trait HostCalls {
     fn facility_add_others(&self, facility: Handle, others: Handle) -> Result<(), Fault>;
     /// The row with the largest gain, and the gain; `None` where every row is excluded.
     fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Result<Option<(u32, f64)>, Fault>;
+    /// Expected entropy of each row's class under mixtures of its draws, in nats: a vector.
+    ///
+    /// `log_probs` is `[rows, draws * classes]`, `weights` holds `draws` weights for each mixture and `shares` one number
+    /// a mixture; none is negative. A row's value is `sum_m shares_m H(sum_t weights_mt p_t)`, where p_t are the
+    /// exponentials of draw t over their sum, which must be 1 to within 0.001. Sums over draws and classes run in order,
+    /// those over mixtures in sixteen lanes.
+    fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault>;
 }

@@ -167,6 +167,17 @@ pub fn uncertainty(logits: &[f32], measure: Uncertainty) -> (f64, f64) {
     }
 }
 
+/// Log-probabilities of random draws, `[rows, draws * classes]`.
+pub fn log_probs(rows: usize, draws: usize, classes: usize, seed: u64) -> Vec<f32> {
+    let logits = data(Kind::Random, rows * draws, classes, seed);
+    let normalised = |row: usize| {
+        let row = logits.row(row);
+        let lse = row.iter().map(|&logit| (5.0 * f64::from(logit)).exp()).sum::<f64>().ln();
+        row.iter().map(move |&logit| (5.0 * f64::from(logit) - lse) as f32).collect::<Vec<_>>()
+    };
+    (0..rows * draws).flat_map(normalised).collect()
+}
+
 /// The row that u draws: cumulative sums in row order by blocks of 1024.
 pub fn draw(weights: &[f64], u: f64) -> Option<u32> {
     let sums: Vec<f64> = weights.chunks(1024).map(|block| block.iter().fold(0.0, |a, b| a + b)).collect();

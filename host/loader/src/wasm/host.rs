@@ -294,6 +294,13 @@ impl HostMatrix for CallState {
 
     fn stack(&mut self, this: Resource<Matrix>, bottom: Resource<Matrix>) -> Call<Resource<Matrix>> {
         object(self.session.matrix_stack(this.rep(), bottom.rep()))
+    fn mixture_entropy(
+        &mut self,
+        this: Resource<Matrix>,
+        weights: Resource<Vector>,
+        shares: Resource<Vector>,
+    ) -> Call<Resource<Vector>> {
+        object(self.session.mixture_entropy(this.rep(), weights.rep(), shares.rep()))
     }
 
     released!(Matrix);

@@ -1,0 +1,251 @@
+//! Batches whose labels together would tell most about the model.
+//!
+//! Greedily, each pick has the largest `I(labels of the picks and its own; draw)`: near copies of a pick add nothing.
+//! Draws must be coherent: draw t is the same network for every sample. In the form used here the gain of a sample is
+//!
+//! `sum_m share_m H(sum_t w_mt p_t) - mean_t H(p_t)`,
+//!
+//! where m runs over labels of the picks so far and w_m weighs the draws by how likely they make those labels. While all
+//! of them fit into `num_samples` they are enumerated; afterwards `num_samples` of them are followed as particles, each
+//! drawn from one draw of the model, as many from each. Particles are followed from the first pick on, so all candidates
+//! of all steps share their noise.
+//!
+//! Published code estimates the joint entropy itself, from configurations drawn afresh at every step
+//! (`estimator = "joint"`). For one set of configurations both forms differ by a constant of the step, so they rank
+//! samples alike; the conditional form has the smaller variance as an estimate of the information.
+//!
+//! A gain is at most that of an earlier step (always where labels are enumerated, nearly so with particles), so with
+//! `lazy` only samples whose last known gain is large enough are looked at again.
+//!
+//! The information of a batch is at most ln T: with 10 draws it is spent after a few picks. Once no gain reaches 1e-6
+//! the rest is filled by mutual information (BALD), and `saturated_at` says how many picks came before. Batches of more
+//! than 20 are better drawn by `power-bald`.
+//!
+//! Kirsch, van Amersfoort and Gal, "BatchBALD: Efficient and Diverse Batch Acquisition for Deep Bayesian Active
+//! Learning", NeurIPS 2019 (arXiv 1906.08158).
+
+mod labels;
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use querist_sdk::draws::Draws;
+use querist_sdk::prelude::*;
+
+use labels::Labels;
+
+/// A gain below this is noise.
+const SATURATED: f64 = 1e-6;
+/// Weights that the particles may hold, so that they fit a plugin's memory: 2^24 are 128 MiB.
+const MOST_WEIGHTS: u64 = 1 << 24;
+/// Stale gains that are renewed at once.
+const RENEWED: usize = 64;
+/// Rows that are gathered at once.
+const MOST_AT_ONCE: usize = 1024;
+
+/// How the information of a batch is estimated where labels are too many to enumerate.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Estimator {
+    /// By gains given the labels so far; particles are kept from pick to pick.
+    #[default]
+    Conditional,
+    /// By the joint entropy of all labels, drawn afresh for every pick, as in published code. Scores are then the
+    /// information of the batch up to and with each pick.
+    Joint,
+}
+
+/// Parameters of BatchBALD.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(example = BatchBald { num_samples: 500, ..BatchBald::default() })]
+pub struct BatchBald {
+    /// Passes with dropout on.
+    #[serde(rename = "T")]
+    #[schemars(range(min = 2, max = 1000))]
+    pub draws: u32,
+    /// Configurations of labels that are followed, at least `T`.
+    #[schemars(range(min = 2, max = 1_000_000))]
+    pub num_samples: u32,
+    /// How the information is estimated where labels are too many to enumerate.
+    pub estimator: Estimator,
+    /// Whether only samples with a large enough gain at an earlier pick are looked at again.
+    pub lazy: bool,
+}
+
+impl Default for BatchBald {
+    fn default() -> Self {
+        Self { draws: 10, num_samples: 10_000, estimator: Estimator::Conditional, lazy: true }
+    }
+}
+
+impl Strategy for BatchBald {
+    const ID: &'static str = "batchbald";
+    const SUMMARY: &'static str = "Batches whose labels together would tell most about the model";
+    const PAPER: &'static str =
+        "Kirsch, van Amersfoort and Gal, BatchBALD: Efficient and Diverse Batch Acquisition, NeurIPS 2019";
+    const ALIASES: &'static [&'static str] = &["BatchBALD"];
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::MC_LOG_PROBS).with("T", self.draws).with_flag("coherent")]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (draws, samples) = (self.draws, self.num_samples);
+        if samples < draws {
+            return Err(format!("`num_samples` is {samples}, but must be at least `T`, which is {draws}"));
+        }
+        if u64::from(samples) * u64::from(draws) > MOST_WEIGHTS {
+            return Err(format!(
+                "`num_samples` times `T` is {samples} x {draws}, but at most {MOST_WEIGHTS} weights fit; lower one of them"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Selector for BatchBald {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let mut selection = Selection::default();
+        if query.wanted() == 0 {
+            return Ok(selection);
+        }
+        let draws = Draws::of(query, names::MC_LOG_PROBS, self.draws)?;
+        let mut pool = Candidates::new(query, &draws)?;
+        let ids = query.ids()?;
+        let mut labels = Labels::new(&draws, self.num_samples as usize, self.estimator);
+        let mut saturated = false;
+        // Where all are wanted, there is nothing to weigh against each other.
+        let weighed = if query.wanted() < query.rows() { query.wanted() } else { 0 };
+        while (selection.rows.len() as u32) < weighed {
+            let (row, gain) = pool.best(query, &labels, self.lazy)?;
+            if gain < SATURATED {
+                saturated = true;
+                break;
+            }
+            selection.rows.push(row);
+            selection.scores.push(labels.score(gain));
+            if (selection.rows.len() as u32) < weighed {
+                labels.add(query, ids[row as usize], draws.probs(row)?, gain, pool.mean_entropies[row as usize])?;
+            }
+            query.progress(selection.rows.len() as u64, u64::from(query.wanted()))?;
+        }
+        let picked = selection.rows.len();
+        pool.fill(query, &mut selection)?;
+        let mut note = |name: &str, value: f64| selection.diagnostics.push((name.to_owned(), value));
+        note("fallback_count", f64::from(weighed.max(picked as u32)) - picked as f64);
+        note("gains_computed", pool.computed as f64);
+        if saturated {
+            note("saturated_at", picked as f64);
+        }
+        Ok(selection)
+    }
+}
+
+/// The samples of the pool with what is known of their gains.
+struct Candidates<'a> {
+    draws: &'a Draws,
+    /// Mutual information with the draw, and its tie-breaker.
+    bald: Vec<f64>,
+    second: Vec<f64>,
+    mean_entropies: Vec<f64>,
+    /// Last known gains; the largest on top.
+    known: BinaryHeap<Known>,
+    step: u32,
+    /// Gains computed after the first step.
+    computed: u64,
+}
+
+/// A gain and the step it was computed in.
+#[derive(PartialEq)]
+struct Known {
+    gain: f64,
+    row: u32,
+    step: u32,
+}
+
+impl Eq for Known {}
+
+impl Ord for Known {
+    /// By gain; the lower row is the greater among equals.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.gain.total_cmp(&other.gain).then(other.row.cmp(&self.row))
+    }
+}
+
+impl PartialOrd for Known {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<'a> Candidates<'a> {
+    fn new(query: &Query, draws: &'a Draws) -> Result<Self> {
+        let rows = query.rows() as usize;
+        let mut pool = Self {
+            draws,
+            bald: Vec::with_capacity(rows),
+            second: Vec::with_capacity(rows),
+            mean_entropies: Vec::with_capacity(rows),
+            known: BinaryHeap::with_capacity(rows),
+            step: 0,
+            computed: 0,
+        };
+        draws.for_each(|_, row| {
+            let (score, second) = row.mutual_information();
+            pool.bald.push(score);
+            pool.second.push(second);
+            pool.mean_entropies.push(row.mean_entropy());
+            Ok(())
+        })?;
+        // The first gain is the mutual information of one sample, and no later one is larger.
+        pool.known = (0u32..).zip(&pool.bald).map(|(row, &gain)| Known { gain, row, step: 0 }).collect();
+        Ok(pool)
+    }
+
+    /// The sample that gains most with its gain, the lowest row among equals. There is one that is not taken.
+    fn best(&mut self, query: &Query, labels: &Labels, lazy: bool) -> Result<(u32, f64)> {
+        let step = self.step;
+        self.step += 1;
+        let mut mixtures = None;
+        let at_once = if lazy { RENEWED } else { usize::MAX };
+        loop {
+            let mut stale = Vec::new();
+            while stale.len() < at_once && self.known.peek().is_some_and(|top| top.step < step) {
+                stale.extend(self.known.pop().map(|known| known.row));
+            }
+            if stale.is_empty() {
+                let best = self.known.pop();
+                let best = best.ok_or_else(|| StrategyError::Failed("no sample is left to pick from".to_owned()))?;
+                return Ok((best.row, best.gain));
+            }
+            let (weights, shares) = match &mixtures {
+                Some(mixtures) => mixtures,
+                None => mixtures.insert(labels.mixtures(query)?),
+            };
+            for rows in stale.chunks(MOST_AT_ONCE) {
+                let entropies = self.draws.log_probs().gather(rows)?.mixture_entropy(weights, shares)?.to_vec()?;
+                for (&row, entropy) in rows.iter().zip(entropies) {
+                    let gain = (entropy - self.mean_entropies[row as usize]).max(0.0);
+                    self.known.push(Known { gain, row, step });
+                }
+            }
+            self.computed += stale.len() as u64;
+        }
+    }
+
+    /// Fills the selection by mutual information; those scores are 0, since nothing is gained.
+    fn fill(&self, query: &Query, selection: &mut Selection) -> Result<()> {
+        let missing = query.wanted() - selection.rows.len() as u32;
+        if missing > 0 {
+            let taken = query.mask(query.rows())?;
+            taken.exclude(&selection.rows)?;
+            let second = query.vector(&self.second)?;
+            selection.rows.extend(query.vector(&self.bald)?.top(Some(&second), missing, Some(&taken))?);
+            selection.scores.resize(selection.rows.len(), 0.0);
+        }
+        Ok(())
+    }
+}
+
+package!(scorers: [], selectors: [BatchBald]);

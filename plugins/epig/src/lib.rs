@@ -1,0 +1,168 @@
+//! Expected predictive information gain: what a label would tell about the labels of a target set.
+//!
+//! With p_t the class distribution of a sample in draw t of the model and p*_t that of a target, their joint
+//! distribution is the mean over draws of the outer product of the two. The score is the mean over targets of the
+//! mutual information of the two labels, in nats. Draws must be coherent: draw t is the same network for every sample.
+//!
+//! The chain rule makes it one kernel call: given that target j has class c, the draws have the weights
+//! `p*_jt(c) / sum_t p*_jt(c)`, so the score is `H(mean_t p_t) - sum_jc P(j, c) H(sum_t weight_jct p_t)`.
+//!
+//! Bickford Smith, Kirsch, Farquhar, Gal, Foster and Rainforth, "Prediction-Oriented Bayesian Active Learning", AISTATS
+//! 2023 (arXiv 2304.08151).
+
+use querist_sdk::draws::Draws;
+use querist_sdk::prelude::*;
+
+/// Where the targets come from.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Random samples of the pool, others in every round.
+    #[default]
+    Pool,
+    /// A target set of the host, such as unlabelled samples of the place of use.
+    Provided,
+}
+
+/// How a batch is made of the scores.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stochastic {
+    /// The largest scores.
+    #[default]
+    None,
+    /// A draw without replacement in proportion to the scores; scores of 0 come last, in order of their rows.
+    Power,
+}
+
+/// Parameters of EPIG.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Epig {
+    /// Passes with dropout on.
+    #[serde(rename = "T")]
+    #[schemars(range(min = 2, max = 1000))]
+    pub draws: u32,
+    /// Targets; the whole pool where it is smaller.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub n_target: u32,
+    /// Where the targets come from.
+    pub target: Target,
+    /// How a batch is made of the scores.
+    pub stochastic: Stochastic,
+}
+
+impl Default for Epig {
+    fn default() -> Self {
+        Self { draws: 10, n_target: 100, target: Target::Pool, stochastic: Stochastic::None }
+    }
+}
+
+impl Strategy for Epig {
+    const ID: &'static str = "epig";
+    const SUMMARY: &'static str = "Samples whose label would tell most about predictions on a target set";
+    const PAPER: &'static str = "Bickford Smith et al., Prediction-Oriented Bayesian Active Learning, AISTATS 2023";
+    const ALIASES: &'static [&'static str] = &["EPIG"];
+
+    fn needs(&self) -> Vec<Need> {
+        let coherent = |name| Need::new(name).with("T", self.draws).with_flag("coherent");
+        match self.target {
+            Target::Pool => vec![coherent(names::MC_LOG_PROBS)],
+            Target::Provided => {
+                vec![coherent(names::MC_LOG_PROBS), coherent(names::TARGET_MC_LOG_PROBS).with("n", self.n_target)]
+            }
+        }
+    }
+}
+
+impl Selector for Epig {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        if query.wanted() == 0 {
+            return Ok(Selection::default());
+        }
+        let pool = Draws::of(query, names::MC_LOG_PROBS, self.draws)?;
+        let mut targets = Targets::new(&pool);
+        match self.target {
+            Target::Pool => {
+                let keys = query.stream("targets", StreamScope::Round)?.by_row(0)?;
+                for row in keys.top(None, self.n_target.min(query.rows()), None)? {
+                    targets.add(&pool.probs(row)?);
+                }
+            }
+            Target::Provided => {
+                let provided = Draws::of(query, names::TARGET_MC_LOG_PROBS, self.draws)?;
+                provided.for_each(|_, row| {
+                    targets.add(&row.probs);
+                    Ok(())
+                })?;
+            }
+        }
+        let scores = targets.information(query, &pool)?;
+        self.batch(query, &scores)
+    }
+}
+
+impl Epig {
+    fn batch(&self, query: &Query, scores: &[f64]) -> Result<Selection> {
+        let rows = match self.stochastic {
+            Stochastic::None => query.vector(scores)?.top(None, query.wanted(), None)?,
+            Stochastic::Power => {
+                let mut keys = query.stream("gumbel", StreamScope::Round)?.by_row(0)?.to_vec()?;
+                for (key, &score) in keys.iter_mut().zip(scores) {
+                    let gumbel = -math::ln(-math::ln(*key));
+                    *key = if score > 0.0 { math::ln(score) + gumbel } else { f64::MIN };
+                }
+                query.vector(&keys)?.top(None, query.wanted(), None)?
+            }
+        };
+        let scores = rows.iter().map(|&row| scores[row as usize]).collect();
+        Ok(Selection { rows, scores, ..Selection::default() })
+    }
+}
+
+/// Draws weighted by what each class of each target says of them.
+struct Targets {
+    draws: usize,
+    classes: usize,
+    count: u32,
+    /// `draws` weights for each class of each target that is possible.
+    weights: Vec<f64>,
+    /// Probability of each such class.
+    shares: Vec<f64>,
+}
+
+impl Targets {
+    fn new(pool: &Draws) -> Self {
+        Self { draws: pool.draws(), classes: pool.classes(), count: 0, weights: Vec::new(), shares: Vec::new() }
+    }
+
+    /// Adds a target by its class distributions, `[draws * classes]`.
+    fn add(&mut self, probs: &[f64]) {
+        self.count += 1;
+        for class in 0..self.classes {
+            let of_class = || probs[class..].iter().step_by(self.classes);
+            let total: f64 = of_class().sum();
+            if total > 0.0 {
+                self.weights.extend(of_class().map(|p| p / total));
+                self.shares.push(total / self.draws as f64);
+            }
+        }
+    }
+
+    /// Mean information of each pool row about the targets.
+    fn information(&mut self, query: &Query, pool: &Draws) -> Result<Vec<f64>> {
+        if self.count == 0 {
+            return Err(StrategyError::Failed("the target set is empty".to_owned()));
+        }
+        for share in &mut self.shares {
+            *share /= f64::from(self.count);
+        }
+        let fair = vec![1.0 / self.draws as f64; self.draws];
+        let apart = pool.log_probs().mixture_entropy(&query.vector(&fair)?, &query.vector(&[1.0])?)?.to_vec()?;
+        let (weights, shares) = (query.vector(&self.weights)?, query.vector(&self.shares)?);
+        let given = pool.log_probs().mixture_entropy(&weights, &shares)?.to_vec()?;
+        Ok(apart.iter().zip(given).map(|(apart, given)| (apart - given).max(0.0)).collect())
+    }
+}
+
+package!(scorers: [], selectors: [Epig]);
