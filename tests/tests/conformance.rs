@@ -39,6 +39,14 @@ fn variants(id: &str) -> Vec<Value> {
         "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "s2", "n_init": 2})],
         "clue" => vec![json!({"n_init": 2}), json!({"n_init": 1, "temperature": 0.1})],
         "dcom" => vec![json!({}), json!({"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0})],
+        "max-herding" => ["rbf", "laplace", "student", "cauchy", "tophat"]
+            .into_iter()
+            .flat_map(|kernel| [300, 35_000].map(|rows| json!({"kernel": kernel, "max_rows": rows})))
+            .collect(),
+        "uherding" => ["margin", "entropy", "conf"]
+            .into_iter()
+            .flat_map(|u| [true, false].map(|adaptive| json!({"uncertainty": u, "adaptive": adaptive, "tau": 2.0})))
+            .collect(),
         "probcover" => vec![json!({}), json!({"alpha": 0.5}), json!({"delta": 0.7})],
         "diverse-mini-batch" => vec![json!({}), json!({"beta": 2.5})],
         "falcun" => ["unc-norm", "distance", "unc"]
