@@ -20,6 +20,7 @@ pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
         &strategy_cdal::PACKAGE,
+        &strategy_cluster_margin::PACKAGE,
         &strategy_clue::PACKAGE,
         &strategy_covering::PACKAGE,
         &strategy_diverse_mini_batch::PACKAGE,

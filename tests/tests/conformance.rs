@@ -38,6 +38,11 @@ fn variants(id: &str) -> Vec<Value> {
         ],
         "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "s2", "n_init": 2})],
         "clue" => vec![json!({"n_init": 2}), json!({"n_init": 1, "temperature": 0.1})],
+        "cluster-margin" => vec![
+            json!({}),
+            json!({"preset": "s1", "recluster": "every-round"}),
+            json!({"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}}),
+        ],
         "dcom" => vec![json!({}), json!({"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0})],
         "max-herding" => ["rbf", "laplace", "student", "cauchy", "tophat"]
             .into_iter()

@@ -13,7 +13,7 @@ pub mod philox;
 mod selection;
 
 pub use calls::{
-    Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity, SimilarityKind,
+    Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Similarity, SimilarityKind,
     StreamScope, Uncertainty,
 };
 pub use describe::{Capability, Description, StrategyDescription};
