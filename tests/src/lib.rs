@@ -18,6 +18,7 @@ use serde_json::Value;
 /// Every package of the first strategies.
 pub fn packages() -> Vec<&'static Package> {
     vec![
+        &strategy_alfa_mix::PACKAGE,
         &strategy_badge::PACKAGE,
         &strategy_cdal::PACKAGE,
         &strategy_cluster_margin::PACKAGE,

@@ -36,6 +36,11 @@ fn variants(id: &str) -> Vec<Value> {
             json!({"preset": "s2"}),
             json!({"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0}),
         ],
+        "alfa-mix" => vec![
+            json!({"n_init": 1}),
+            json!({"n_init": 1, "preset": "s0", "max_cap": 0.1, "anchors_missing": "skip"}),
+            json!({"n_init": 1, "variant": "optimised", "max_cap": 0.1}),
+        ],
         "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "s2", "n_init": 2})],
         "clue" => vec![json!({"n_init": 2}), json!({"n_init": 1, "temperature": 0.1})],
         "cluster-margin" => vec![
