@@ -1,6 +1,6 @@
 //! Objects of the host. Each is a handle that is released when it goes out of scope.
 
-use querist_protocol::{Handle, KmeansOptions, Metric, Reduction, Similarity, TILE_BYTES, Uncertainty};
+use querist_protocol::{Handle, KmeansOptions, Merge, Metric, Reduction, Similarity, TILE_BYTES, Uncertainty};
 
 use crate::host::Host;
 use crate::query::Scores;
@@ -323,6 +323,14 @@ impl Matrix {
         let weights = weights.map(|w| w.handle);
         let handle = self.host.calls().kmeans(self.handle, weights, options, stream.handle)?;
         Ok(Clustering::adopt(&self.host, handle))
+    }
+
+    /// Average linkage of the rows: all merges, one fewer than rows, each after those of its parts.
+    ///
+    /// # Errors
+    /// Under the cosine metric, or if a limit is passed: the Euclidean metric keeps rows² / 2 distances.
+    pub fn average_linkage(&self, metric: Metric) -> Result<Vec<Merge>> {
+        Ok(self.host.calls().average_linkage(self.handle, metric)?)
     }
 
     /// An engine that finds which of these rows covers most of `references` that a growing set does not.

@@ -4,8 +4,8 @@ use std::mem::ManuallyDrop;
 use std::sync::Once;
 
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity,
-    SimilarityKind, StrategyError, StreamScope, Uncertainty,
+    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction,
+    Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
 };
 
 use crate::host::Host;
@@ -454,6 +454,12 @@ impl HostCalls for Imports {
         let weights = lend_if::<host::Vector>(weights);
         let (rows, references) = (lend::<host::Matrix>(rows), lend::<host::Matrix>(references));
         object(host::Facility::over(&rows, &references, weights.as_deref(), similarity))
+    }
+
+    fn average_linkage(&self, rows: Handle, by: Metric) -> Call<Vec<Merge>> {
+        let merges = plain(lend::<host::Matrix>(rows).average_linkage(metric(by)))?;
+        let merge = |merge: types::Merge| Merge { left: merge.left, right: merge.right, height: merge.height };
+        Ok(merges.into_iter().map(merge).collect())
     }
 
     fn facility_add(&self, facility: Handle, rows: &[u32]) -> Call<()> {

@@ -18,10 +18,12 @@ use serde_json::Value;
 /// Every package of the first strategies.
 pub fn packages() -> Vec<&'static Package> {
     vec![
+        &strategy_alfa_mix::PACKAGE,
         &strategy_badge::PACKAGE,
         &strategy_batchbald::PACKAGE,
         &strategy_bayesian::PACKAGE,
         &strategy_cdal::PACKAGE,
+        &strategy_cluster_margin::PACKAGE,
         &strategy_clue::PACKAGE,
         &strategy_covering::PACKAGE,
         &strategy_diverse_mini_batch::PACKAGE,
@@ -29,6 +31,7 @@ pub fn packages() -> Vec<&'static Package> {
         &strategy_falcun::PACKAGE,
         &strategy_fixed::PACKAGE,
         &strategy_gradnorm::PACKAGE,
+        &strategy_herding::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,
         &strategy_random::PACKAGE,

@@ -46,9 +46,27 @@ fn variants(id: &str) -> Vec<Value> {
             vec![json!({}), json!({"norm": "global"}), json!({"preset": "s0"})]
         }
         "uniform" => vec![json!({}), json!({"preset": "s2"}), json!({"per_class": 9})],
+        "alfa-mix" => vec![
+            json!({"n_init": 1}),
+            json!({"n_init": 1, "preset": "s0", "max_cap": 0.1, "anchors_missing": "skip"}),
+            json!({"n_init": 1, "variant": "optimised", "max_cap": 0.1}),
+        ],
         "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "s2", "n_init": 2})],
         "clue" => vec![json!({"n_init": 2}), json!({"n_init": 1, "temperature": 0.1})],
+        "cluster-margin" => vec![
+            json!({}),
+            json!({"preset": "s1", "recluster": "every-round"}),
+            json!({"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}}),
+        ],
         "dcom" => vec![json!({}), json!({"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0})],
+        "max-herding" => ["rbf", "laplace", "student", "cauchy", "tophat"]
+            .into_iter()
+            .flat_map(|kernel| [300, 35_000].map(|rows| json!({"kernel": kernel, "max_rows": rows})))
+            .collect(),
+        "uherding" => ["margin", "entropy", "conf"]
+            .into_iter()
+            .flat_map(|u| [true, false].map(|adaptive| json!({"uncertainty": u, "adaptive": adaptive, "tau": 2.0})))
+            .collect(),
         "probcover" => vec![json!({}), json!({"alpha": 0.5}), json!({"delta": 0.7})],
         "diverse-mini-batch" => vec![json!({}), json!({"beta": 2.5})],
         "falcun" => ["unc-norm", "distance", "unc"]

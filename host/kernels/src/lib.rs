@@ -17,6 +17,7 @@ mod facility;
 mod filter;
 mod graph;
 mod kmeans;
+mod linkage;
 mod matrix;
 mod memory;
 mod mixture;

@@ -57,6 +57,12 @@ impl Matrix {
         &all[self.start..self.start + self.rows * self.columns]
     }
 
+    /// All values, unless they are an input's or shared.
+    pub(crate) fn values_mut(&mut self) -> Option<&mut [f32]> {
+        let Store::Owned(values) = &mut self.store else { return None };
+        Some(&mut Arc::get_mut(values)?[self.start..self.start + self.rows * self.columns])
+    }
+
     /// One row.
     #[inline]
     pub(crate) fn row(&self, row: usize) -> &[f32] {

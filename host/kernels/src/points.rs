@@ -49,6 +49,20 @@ impl Points {
         Ok(Self { geometry: Geometry::Factored(Factors { left, right, left_sq_norms, right_sq_norms }), sq_norms })
     }
 
+    /// Moves a plain point by a share of the way towards another one.
+    pub(crate) fn move_towards(&mut self, row: usize, other: usize, share: f64) -> Result<(), Fault> {
+        let shared = || Fault::new(FaultCode::BadHandle, "points that move are not shared");
+        let Geometry::Plain(matrix) = &mut self.geometry else { return Err(shared()) };
+        let columns = matrix.columns();
+        let values = matrix.values_mut().ok_or_else(shared)?;
+        for column in 0..columns {
+            let (from, to) = (f64::from(values[row * columns + column]), f64::from(values[other * columns + column]));
+            values[row * columns + column] = (from + share * (to - from)) as f32;
+        }
+        self.sq_norms[row] = simd::dot(matrix.row(row), matrix.row(row));
+        Ok(())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.sq_norms.len()
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use querist_core::{Array, Arrays, Round, Seeds};
 use querist_protocol::philox::{ANY_ROUND, Stream};
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Metric, Need, QueryInfo, Reduction, Similarity,
-    StreamScope, Uncertainty, names,
+    Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Merge, Metric, Need, QueryInfo, Reduction,
+    Similarity, StreamScope, Uncertainty, names,
 };
 
 use crate::check;
@@ -17,6 +17,7 @@ use crate::distance;
 use crate::facility::Facility;
 use crate::graph::{self, Graph};
 use crate::kmeans::{self, Clustering};
+use crate::linkage;
 use crate::matrix::Matrix;
 use crate::memory::{Charge, Charged};
 use crate::mixture;
@@ -752,6 +753,13 @@ impl HostCalls for Session {
         let weights = weights.map(|weights| self.get_vector(weights)).transpose()?;
         let engine = Facility::new(self.workers(), rows, references, weights, similarity)?;
         self.insert(Object::Facility(Some(Box::new(engine))))
+    }
+
+    fn average_linkage(&self, rows: Handle, metric: Metric) -> Result<Vec<Merge>, Fault> {
+        let rows = self.get_matrix(rows)?;
+        // The merges, and what is remembered of each cluster.
+        let _room = Charge::of::<[u64; 8]>(self.control(), rows.rows())?;
+        linkage::average(self.workers(), &rows, metric)
     }
 
     fn facility_add(&self, facility: Handle, rows: &[u32]) -> Result<(), Fault> {

@@ -71,6 +71,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.clustering_inertia(h).map(drop));
     note(s.clustering_representatives(h, Some(h)).map(drop));
     note(s.matrix_stack(h, h).map(drop));
+    note(s.average_linkage(h, Metric::SqEuclidean).map(drop));
     note(s.facility(h, h, Some(h), SIMILARITY).map(drop));
     note(s.facility_add(h, &[0]));
     note(s.facility_add_others(h, h));
@@ -81,6 +82,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
 /// Number of calls in [`call_all`].
 const CALLS: usize = 43;
 const CALLS: usize = 39;
+const CALLS: usize = 44;
 
 #[test]
 fn dead_handles_and_handles_of_another_kind_are_refused() {
@@ -188,6 +190,7 @@ fn arguments_without_meaning_are_refused() {
     let ended = s.kmeans(matrix, None, KmeansOptions { max_iterations: u32::MAX, ..OPTIONS }, stream).unwrap();
     refused(s.clustering_read(ended, 1, 3), BadIndex);
     refused(s.clustering_representatives(ended, Some(mask)), BadShape);
+    refused(s.average_linkage(matrix, Metric::Cosine), BadArgument);
     refused(s.facility(matrix, narrow, None, SIMILARITY), BadShape);
     refused(s.facility(matrix, empty, None, SIMILARITY), BadArgument);
     refused(s.facility(matrix, matrix, Some(negative), SIMILARITY), BadArgument);
@@ -280,6 +283,8 @@ fn everything_given_back_leaves_an_empty_account() {
     s.facility_add(facility, &[1]).unwrap();
     s.facility_add_others(facility, x).unwrap();
     s.facility_best(facility, None).unwrap();
+    s.average_linkage(x, Metric::SqEuclidean).unwrap();
+    s.average_linkage(x, Metric::Euclidean).unwrap();
     s.uncertainty(x, Uncertainty::Entropy).unwrap();
     s.residual(x).unwrap();
     s.matrix_product(x, x, true).unwrap();
@@ -314,6 +319,8 @@ fn kernels_stop_when_told_or_when_time_is_up() {
         refused(s.neighbours_within(matrix, 1.0, Metric::Euclidean), code);
         refused(s.kmeans(matrix, None, OPTIONS, stream), code);
         refused(s.facility(matrix, matrix, None, SIMILARITY), code);
+        refused(s.average_linkage(matrix, Metric::SqEuclidean), code);
+        refused(s.average_linkage(matrix, Metric::Euclidean), code);
         refused(s.uncertainty(matrix, Uncertainty::Margin), code);
         refused(s.progress(1, 2), code);
     }

@@ -45,6 +45,10 @@ fn everything(threads: usize) -> Vec<u64> {
         s.facility_add(facility, &[row]).unwrap();
         all.extend([u64::from(row), gain.to_bits()]);
     }
+    for metric in [Metric::SqEuclidean, Metric::Euclidean] {
+        let merges = s.average_linkage(x, metric).unwrap();
+        all.extend(merges.iter().flat_map(|m| [u64::from(m.left), u64::from(m.right), m.height.to_bits()]));
+    }
     let options =
         KmeansOptions { clusters: 20, restarts: 1, max_iterations: 5, tolerance: 0.0, init: Init::KmeansPlusPlus };
     let clustering = s.kmeans(x, None, options, stream).unwrap();

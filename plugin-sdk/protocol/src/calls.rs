@@ -128,6 +128,17 @@ pub struct Similarity {
     pub width: f64,
 }
 
+/// One step of a hierarchical clustering. A cluster is named by the lowest of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The cluster that the merged one is named after.
+    pub left: u32,
+    /// The other one, a larger number.
+    pub right: u32,
+    /// Their distance.
+    pub height: f64,
+}
+
 /// Importance of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -322,4 +333,12 @@ pub trait HostCalls {
     /// exponentials of draw t over their sum, which must be 1 to within 0.001. Sums over draws and classes run in order,
     /// those over mixtures in sixteen lanes.
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault>;
+
+    /// Average linkage (UPGMA) of the rows by the chain of nearest neighbours: all merges, one fewer than rows, each after
+    /// those of its parts.
+    ///
+    /// A chain starts at the lowest cluster and goes on to the nearest neighbour, the lowest among equals, until two are
+    /// each other's. Under [`Metric::SqEuclidean`] clusters are means in `f32` with a variance; [`Metric::Euclidean`]
+    /// keeps rows² / 2 distances; the cosine distance of normalised rows is half their squared Euclidean one.
+    fn average_linkage(&self, rows: Handle, metric: Metric) -> Result<Vec<Merge>, Fault>;
 }

@@ -15,7 +15,7 @@ mod selection;
 mod training;
 
 pub use calls::{
-    Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity, SimilarityKind,
+    Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Similarity, SimilarityKind,
     StreamScope, Uncertainty,
 };
 pub use describe::{Capability, Description, StrategyDescription};

@@ -1,7 +1,7 @@
 //! The host's calls, from WIT to the session.
 
 use querist_protocol::{
-    Fault, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Reduction, Similarity, SimilarityKind,
+    Fault, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, Reduction, Similarity, SimilarityKind,
     StreamScope, Uncertainty,
 };
 use wasmtime::component::Resource;
@@ -290,6 +290,12 @@ impl HostMatrix for CallState {
             },
         };
         object(self.session.kmeans(this.rep(), rep(weights), options, numbers.rep()))
+    }
+
+    fn average_linkage(&mut self, this: Resource<Matrix>, by: types::Metric) -> Call<Vec<types::Merge>> {
+        let merges = plain(self.session.average_linkage(this.rep(), metric(by)))?;
+        let merge = |merge: Merge| types::Merge { left: merge.left, right: merge.right, height: merge.height };
+        Ok(merges.into_iter().map(merge).collect())
     }
 
     fn stack(&mut self, this: Resource<Matrix>, bottom: Resource<Matrix>) -> Call<Resource<Matrix>> {

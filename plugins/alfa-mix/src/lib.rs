@@ -1,0 +1,250 @@
+//! Samples whose prediction flips when their embedding moves a little towards a labelled one.
+//!
+//! Each class has an anchor, the mean embedding of its labelled samples. A sample is a candidate if mixing some anchor
+//! into its embedding, by at most `alpha_cap` a coordinate, changes the class that the last layer predicts. The cap grows
+//! in steps until there are more candidates than samples are wanted; these are clustered, and the one nearest to each
+//! centre is asked for.
+//!
+//! Parvaneh, Abbasnejad, Teney, Haffari, van den Hengel and Shi, "Active Learning by Feature Mixing", CVPR 2022 (arXiv
+//! 2203.07034).
+
+mod mixing;
+
+use querist_sdk::prelude::*;
+
+use mixing::{Anchors, Head, Learning, Noise, Sample};
+
+/// How much of an anchor is mixed in, coordinate by coordinate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Along the gradient of the predicted class's loss, solved for the least cap that flips the prediction.
+    ClosedForm,
+    /// From a random start, a few steps that raise the predicted class's loss.
+    Optimised,
+    /// At random.
+    Random,
+}
+
+/// The anchor of a class without labelled samples.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorsMissing {
+    /// The mean of all labelled samples.
+    #[default]
+    GlobalMean,
+    /// None.
+    Skip,
+}
+
+/// Settings of published systems; a preset only sets defaults of the other parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// The random variant in steps of 0.03125.
+    S0,
+}
+
+/// Parameters of ALFA-Mix.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlfaMix {
+    /// Published settings that replace the defaults below.
+    pub preset: Option<Preset>,
+    /// How much of an anchor is mixed in; `closed-form` by default.
+    pub variant: Option<Variant>,
+    /// First cap and step of caps, above 0; 0.2 for the closed form and 0.03125 for the others by default.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub alpha_cap: Option<f64>,
+    /// Caps grow while they are below this.
+    #[schemars(range(min = 0.0, max = 1e6))]
+    pub max_cap: f64,
+    /// The anchor of a class without labelled samples.
+    pub anchors_missing: AnchorsMissing,
+    /// Steps of the optimised variant.
+    #[schemars(range(min = 1, max = 1000))]
+    pub iters: u32,
+    /// Their length, a tenth of it in the last third.
+    #[schemars(range(min = 0.0, max = 1e6))]
+    pub lr: f64,
+    /// Weight of the loss in the optimised variant.
+    #[schemars(range(min = 0.0, max = 1e6))]
+    pub clf_coef: f64,
+    /// Weight of the norm of what is mixed in.
+    #[schemars(range(min = 0.0, max = 1e6))]
+    pub l2_coef: f64,
+    /// Restarts of k-means, of which the best is kept.
+    #[schemars(range(min = 1, max = 100))]
+    pub n_init: u32,
+    /// Iterations of one restart at most.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_iter: u32,
+}
+
+impl Default for AlfaMix {
+    fn default() -> Self {
+        Self {
+            preset: None,
+            variant: None,
+            alpha_cap: None,
+            max_cap: 1.0,
+            anchors_missing: AnchorsMissing::GlobalMean,
+            iters: 5,
+            lr: 0.1,
+            clf_coef: 1.0,
+            l2_coef: 0.01,
+            n_init: 10,
+            max_iter: 300,
+        }
+    }
+}
+
+impl Strategy for AlfaMix {
+    const ID: &'static str = "alfa-mix";
+    const SUMMARY: &'static str = "Diverse samples whose prediction flips when mixed with a labelled one";
+    const PAPER: &'static str = "Parvaneh et al., Active Learning by Feature Mixing, CVPR 2022";
+    const ALIASES: &'static [&'static str] = &["alfamix", "AlphaMixSampling"];
+
+    fn needs(&self) -> Vec<Need> {
+        [names::LOGITS, names::EMBEDDINGS, "labelled.embeddings", names::LABELLED_LABELS, names::HEAD_W]
+            .map(Need::new)
+            .to_vec()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let step = self.step();
+        if !(step > 0.0 && step <= 1.0) {
+            return Err(format!("alpha_cap is {step}, but it must be above 0 and at most 1"));
+        }
+        if !(self.max_cap.is_finite() && self.max_cap >= step) {
+            return Err(format!("max_cap is {}, but it must be a number of at least alpha_cap, {step}", self.max_cap));
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) || self.iters == 0 {
+            return Err(format!("lr is {} and iters {}, but both must be above 0", self.lr, self.iters));
+        }
+        for (name, value) in [("clf_coef", self.clf_coef), ("l2_coef", self.l2_coef)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(format!("{name} is {value}, but it must be a number of at least 0"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Selector for AlfaMix {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        let mut selection = Selection::default();
+        if wanted == 0 {
+            return Ok(selection);
+        }
+        let head = Head::new(&query.matrix(names::HEAD_W)?)?;
+        let anchors = Anchors::of(query, self.anchors_missing == AnchorsMissing::Skip)?;
+        let (candidates, cap) = match self.variant() {
+            Variant::ClosedForm => self.by_threshold(query, &head, &anchors)?,
+            Variant::Optimised | Variant::Random => self.by_trial(query, &head, &anchors)?,
+        };
+        if !candidates.is_empty() {
+            let rows = query.matrix(names::EMBEDDINGS)?.gather(&candidates)?.normalise()?;
+            let options = KmeansOptions {
+                clusters: wanted.min(candidates.len() as u32),
+                restarts: self.n_init,
+                max_iterations: self.max_iter,
+                tolerance: 1e-4,
+                init: Init::KmeansPlusPlus,
+            };
+            let clusters = rows.kmeans(None, options, &query.stream("kmeans", StreamScope::Round)?)?;
+            let nearest = clusters.representatives(None)?.into_iter().flatten();
+            selection.rows = nearest.map(|at| candidates[at as usize]).collect();
+        }
+        let figures = [("candidates", candidates.len() as f64), ("cap", cap)];
+        selection.diagnostics.extend(figures.map(|(name, value)| (name.to_owned(), value)));
+        query.refill_at_random(&mut selection)?;
+        Ok(selection)
+    }
+}
+
+impl AlfaMix {
+    fn variant(&self) -> Variant {
+        let preset = if self.preset == Some(Preset::S0) { Variant::Random } else { Variant::ClosedForm };
+        self.variant.unwrap_or(preset)
+    }
+
+    fn step(&self) -> f64 {
+        self.alpha_cap.unwrap_or(if self.variant() == Variant::ClosedForm { 0.2 } else { 0.03125 })
+    }
+
+    /// The caps to try, in order.
+    fn caps(&self) -> impl Iterator<Item = f64> {
+        let (step, most) = (self.step(), self.max_cap);
+        // The last one is the first that is not below the largest.
+        (1u32..).map(move |i| f64::from(i) * step).scan(false, move |is_last, cap| {
+            let goes_on = !std::mem::replace(is_last, cap >= most);
+            goes_on.then_some(cap)
+        })
+    }
+
+    /// Rows whose least flipping cap is below the first cap that has more than enough of them, and that cap.
+    fn by_threshold(&self, query: &Query, head: &Head, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
+        let mut thresholds = Vec::with_capacity(query.rows() as usize);
+        for_each_sample(query, |_, sample| {
+            thresholds.push(head.threshold(&sample, anchors));
+            Ok(())
+        })?;
+        let below =
+            |cap: f64| -> Vec<u32> { (0..query.rows()).filter(|&row| thresholds[row as usize] < cap).collect() };
+        let mut found = (Vec::new(), 0.0);
+        for cap in self.caps() {
+            found = (below(cap), cap);
+            if found.0.len() > query.wanted() as usize {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rows that flip in a trial with one of the anchors, at any cap up to the first that has more than enough of them.
+    fn by_trial(&self, query: &Query, head: &Head, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
+        let keys = query.stream("alpha", StreamScope::Round)?.by_row(0)?.to_vec()?;
+        let learning = match self.variant() {
+            Variant::Optimised => {
+                Learning { steps: self.iters, length: self.lr, loss_weight: self.clf_coef, norm_weight: self.l2_coef }
+            }
+            _ => Learning::NONE,
+        };
+        let mut flips = vec![false; query.rows() as usize];
+        let mut last = 0.0;
+        for (round, cap) in self.caps().enumerate() {
+            last = cap;
+            for_each_sample(query, |row, sample| {
+                let flip = &mut flips[row as usize];
+                if !*flip {
+                    let noise = |anchor| Noise::new(keys[row as usize], anchor as u32, round as u32);
+                    *flip = (0..anchors.len())
+                        .any(|anchor| head.flips(&sample, anchors.get(anchor), cap, noise(anchor), &learning));
+                }
+                Ok(())
+            })?;
+            if flips.iter().filter(|&&flip| flip).count() > query.wanted() as usize {
+                break;
+            }
+        }
+        Ok(((0..query.rows()).filter(|&row| flips[row as usize]).collect(), last))
+    }
+}
+
+/// Calls `visit(row, sample)` for each sample of the pool, in order.
+fn for_each_sample(query: &Query, mut visit: impl FnMut(u32, Sample<'_>) -> Result<()>) -> Result<()> {
+    let (logits, embeddings) = (query.matrix(names::LOGITS)?, query.matrix(names::EMBEDDINGS)?);
+    let (classes, width) = (logits.shape()?.1 as usize, embeddings.shape()?.1.max(1) as usize);
+    embeddings.for_each_block(|start, block| {
+        let count = block.len() / width;
+        let logits = logits.read(start, count as u32)?;
+        for (i, (logits, embedding)) in logits.chunks_exact(classes).zip(block.chunks_exact(width)).enumerate() {
+            visit(start + i as u32, Sample::new(logits, embedding))?;
+        }
+        query.progress(u64::from(start) + count as u64, u64::from(query.rows()))
+    })
+}
+
+package!(scorers: [], selectors: [AlfaMix]);
