@@ -8,7 +8,7 @@ use std::sync::{Once, OnceLock};
 
 use querist_protocol::abi::{self, Bytes, Call, HostApi, NO_HANDLE, NO_ROW, PluginApi, Status};
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Selection,
+    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Selection,
     Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
 };
 
@@ -747,5 +747,22 @@ impl HostCalls for Table {
         // SAFETY: there is room for both numbers.
         self.check(unsafe { (self.api.facility_best)(self.call, facility, excluded, &raw mut row, &raw mut gain) })?;
         Ok(row_or_none(row).map(|row| (row, gain)))
+    }
+
+    fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault> {
+        Ok(fetch!(self.mixture_entropy(log_probs, weights, shares)))
+    }
+
+    fn average_linkage(&self, rows: Handle, distance: Metric) -> Result<Vec<Merge>, Fault> {
+        // Asking for the length would cluster once for nothing, and it is known.
+        let (count, _) = self.matrix_shape(rows)?;
+        let mut merges = vec![abi::Merge::default(); count as usize];
+        let mut written = 0;
+        // SAFETY: there is room for as many merges as rows, and there is one fewer.
+        self.check(unsafe {
+            (self.api.average_linkage)(self.call, rows, metric(distance), merges.as_mut_ptr(), count, &raw mut written)
+        })?;
+        merges.truncate(written as usize);
+        Ok(merges.into_iter().map(|abi::Merge { left, right, height }| Merge { left, right, height }).collect())
     }
 }

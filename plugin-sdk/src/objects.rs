@@ -341,6 +341,8 @@ impl Matrix {
         let weights = weights.map(|w| w.handle);
         let handle = self.host.calls().facility(self.handle, references.handle, weights, similarity)?;
         Ok(Facility::adopt(&self.host, handle))
+    }
+
     /// Expected entropy of each row's class under mixtures of its draws, where the columns are log-probabilities
     /// `[draws * classes]`: `sum_m shares_m H(sum_t weights_mt p_t)`.
     ///

@@ -472,6 +472,8 @@ impl HostCalls for Imports {
 
     fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Call<Option<(u32, f64)>> {
         plain(lend::<host::Facility>(facility).best(lend_if::<host::Mask>(excluded).as_deref()))
+    }
+
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Call<Handle> {
         let (weights, shares) = (lend::<host::Vector>(weights), lend::<host::Vector>(shares));
         object(lend::<host::Matrix>(log_probs).mixture_entropy(&weights, &shares))

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::Duration;
 
 use querist_protocol::philox::Stream;
 use querist_tests::cli::{Place, assert_same, json, lasting, records};
@@ -176,7 +175,8 @@ fn a_library_for_another_libtorch_is_not_loaded() {
         assert!(said.err.contains(word), "expected `{word}` in: {}", said.err);
     }
     // Neither do arrays alone feed it.
-    let said = place.call(&["select", "--strategy", "well", "--plugin-dir", "packed", "--budget", "1", "--allow-native"]);
+    let said =
+        place.call(&["select", "--strategy", "well", "--plugin-dir", "packed", "--budget", "1", "--allow-native"]);
     assert!(said.code.is_some_and(|code| code != 0), "{}", said.err);
 }
 

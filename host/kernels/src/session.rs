@@ -776,6 +776,8 @@ impl HostCalls for Session {
             let excluded = self.get_excluded(excluded, engine.len())?;
             engine.best(self.workers(), excluded.as_ref().map(|mask| &***mask))
         })
+    }
+
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault> {
         let log_probs = self.get_matrix(log_probs)?;
         let (weights, shares) = (self.get_vector(weights)?, self.get_vector(shares)?);

@@ -158,6 +158,18 @@ pub struct Kmeans {
     pub tolerance: f64,
 }
 
+/// One step of a hierarchical clustering; see [`crate::Merge`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Merge {
+    /// The cluster that the merged one is named after.
+    pub left: u32,
+    /// The other one.
+    pub right: u32,
+    /// Their distance.
+    pub height: f64,
+}
+
 /// A tensor of libtorch: the address of an `at::Tensor`. Null stands for "none".
 pub type Tensor = *mut c_void;
 
@@ -519,6 +531,16 @@ pub struct HostApi {
     /// The row is `NO_ROW` where every row is excluded.
     pub facility_best:
         unsafe extern "C" fn(call: *mut Call, facility: u32, excluded: u32, row: *mut u32, gain: *mut f64) -> Status,
+    pub mixture_entropy:
+        unsafe extern "C" fn(call: *mut Call, log_probs: u32, weights: u32, shares: u32, vector: *mut u32) -> Status,
+    pub average_linkage: unsafe extern "C" fn(
+        call: *mut Call,
+        rows: u32,
+        metric: u32,
+        out: *mut Merge,
+        capacity: u32,
+        count: *mut u32,
+    ) -> Status,
 }
 
 // SAFETY: tables hold functions and numbers, and never change once they are handed over.

@@ -196,10 +196,10 @@ impl Vaal {
                 if step > 0 {
                     batches = pair()?;
                 }
-                game.step_autoencoder(&batches, &go_on)?;
+                let _ = game.step_autoencoder(&batches, &go_on)?;
             }
             for _ in 0..self.0.adv_steps {
-                game.step_discriminator(&batches, &go_on)?;
+                let _ = game.step_discriminator(&batches, &go_on)?;
             }
             if iteration == 0 {
                 tell_estimate(round, iterations, clock.elapsed().as_secs_f64())?;

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use querist_core::HostServices;
 use querist_kernels::{Control, Session};
 use querist_protocol::abi::{
-    self, Bytes, Call, FailKind, HostApi, ImageBatch, Info, Kmeans, NO_HANDLE, NO_ROW, Outputs, Status, StreamSpec,
-    Task, Tensor, TorchApi,
+    self, Bytes, Call, FailKind, HostApi, ImageBatch, Info, Kmeans, Merge, NO_HANDLE, NO_ROW, Outputs, Status,
+    StreamSpec, Task, Tensor, TorchApi,
 };
 use querist_protocol::{
     Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity,
@@ -367,6 +367,11 @@ actions! {
         put(out, row(found.map(|found| found.0)))?;
         put(gain, found.map_or(0.0, |found| found.1))
     }
+    fn average_linkage(c, rows: u32, distance: u32, out: *mut Merge, capacity: u32, count: *mut u32) {
+        let merges = c.session.average_linkage(rows, metric(distance)?)?;
+        let merges: Vec<Merge> = merges.iter().map(|m| Merge { left: m.left, right: m.right, height: m.height }).collect();
+        put_measured(out, capacity, count, &merges)
+    }
     fn clustering_sizes(c, clustering: u32, out: *mut u32, capacity: u32, count: *mut u32) {
         put_measured(out, capacity, count, &c.session.clustering_sizes(clustering)?)
     }
@@ -463,6 +468,9 @@ functions! {
         };
         c.session.facility(rows, references, handle(weights), Similarity { kind, width })?
     }
+    fn mixture_entropy(c, log_probs: u32, weights: u32, shares: u32) -> u32 {
+        c.session.mixture_entropy(log_probs, weights, shares)?
+    }
     fn clustering_centres(c, clustering: u32) -> u32 { c.session.clustering_centres(clustering)? }
     fn clustering_inertia(c, clustering: u32) -> f64 { c.session.clustering_inertia(clustering)? }
     fn array_dlpack(c, name: Bytes) -> *mut c_void { dlpack::lend(c.session.declared_array(text(name)?)?)? }
@@ -536,6 +544,8 @@ const fn api(torch: *const TorchApi) -> HostApi {
         facility_add,
         facility_add_others,
         facility_best,
+        mixture_entropy,
+        average_linkage,
     }
 }
 

@@ -300,6 +300,8 @@ impl HostMatrix for CallState {
 
     fn stack(&mut self, this: Resource<Matrix>, bottom: Resource<Matrix>) -> Call<Resource<Matrix>> {
         object(self.session.matrix_stack(this.rep(), bottom.rep()))
+    }
+
     fn mixture_entropy(
         &mut self,
         this: Resource<Matrix>,
