@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use querist_protocol::names;
+use querist_protocol::{Need, names};
 
 use crate::acquisition::{Acquisition, ContractError};
 use crate::array::{Array, ArrayError, Arrays, Buffer};
@@ -60,6 +60,7 @@ pub struct Position {
 /// The first failure; rounds that the observer took stay done.
 pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError> {
     parts.learner.check_needs(parts.strategy.needs())?;
+    check_calibration(parts.strategy.needs(), parts.split)?;
     while position.round.index() <= parts.plan.rounds() {
         let labelled = position.partition.labelled();
         let pool = position.partition.pool();
@@ -139,26 +140,45 @@ fn features(parts: &mut Parts<'_>, position: &Position, record: &mut RoundRecord
     let pool = position.partition.pool();
     let labelled = position.partition.labelled();
     let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
-    // Labels are the partition's and the oracle's to give; a learner never sees a need for them.
-    let (label_needs, needs): (Vec<_>, Vec<_>) = parts
-        .strategy
-        .needs()
-        .iter()
-        .cloned()
-        .partition(|need| matches!(need.name(), names::LABELLED_LABELS | names::ORACLE_LABELS));
+    let (own, needs): (Vec<_>, Vec<_>) = parts.strategy.needs().iter().cloned().partition(is_of_the_loop);
     let mut named = parts.learner.features(&needs, &pool, &labelled_ids, parts.observer.progress())?;
-    for need in label_needs {
-        let labels: Vec<u32> = match need.name() {
-            names::ORACLE_LABELS => parts.oracle.reveal(&pool)?.iter().map(|label| label.0).collect(),
-            _ => labelled.iter().map(|&(_, label)| label.0).collect(),
+    let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
+    for need in own {
+        let array = match need.name() {
+            names::ORACLE_LABELS => numbers_of(&parts.oracle.reveal(&pool)?),
+            names::CALIBRATION_LABELS => numbers_of(&parts.split.validation_labels(parts.dataset)),
+            names::CALIBRATION_LOGITS => {
+                let samples = &parts.split.validation;
+                let logits = parts.learner.logits(samples, parts.observer.progress())?;
+                Array::f32(vec![samples.len(), parts.dataset.classes()], logits)?
+            }
+            _ => numbers_of(&labelled.iter().map(|&(_, label)| label).collect::<Vec<_>>()),
         };
-        named.insert(need.name().to_owned(), Array::labels(labels));
+        named.insert(need.name().to_owned(), array);
     }
     let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
     let arrays = Arrays::new(numbers(&pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
     record.seconds.features = clock.elapsed().as_secs_f64();
     record.peak_memory.features = parts.learner.take_peak_memory();
     Ok(arrays)
+}
+
+/// Whether an array is the loop's to give: labels, and what belongs to held-out samples. A learner never sees them.
+fn is_of_the_loop(need: &Need) -> bool {
+    let own = [names::LABELLED_LABELS, names::ORACLE_LABELS, names::CALIBRATION_LABELS, names::CALIBRATION_LOGITS];
+    own.contains(&need.name())
+}
+
+/// Calibration takes held-out samples: the validation set.
+fn check_calibration(needs: &[Need], split: &Split) -> Result<(), LearnError> {
+    let asks = |need: &&Need| matches!(need.name(), names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS);
+    match needs.iter().find(asks) {
+        Some(need) if split.validation.is_empty() => Err(LearnError::Need {
+            need: need.to_string(),
+            reason: "no samples are held out to calibrate on; set `dataset.validation`".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn finish(

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use querist_core::config::{ModelConfig, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
 use querist_core::{
-    Array, Buffer, Dataset, FitTask, Fitted, HostServices, LearnError, Learner, SampleId, Seeds, ServiceScope,
+    Array, Buffer, Dataset, FitTask, Fitted, HostServices, LearnError, Learner, Round, SampleId, Seeds, ServiceScope,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
 use tch::{Device, Tensor};
 
 use crate::device;
+use crate::draws::log_probs;
 use crate::fault::{Doing, config};
 use crate::hooks::Live;
 use crate::images::ImageStore;
@@ -48,6 +49,8 @@ pub struct TorchLearner {
     seeds: Seeds,
     classes: usize,
     threads: usize,
+    /// The round of the fitted model.
+    round: Round,
     fitted: Option<Model>,
     /// Whether the strategy wants `fitted` to be there in the next round.
     keep: bool,
@@ -79,6 +82,7 @@ impl TorchLearner {
             seeds: settings.seeds,
             classes: dataset.classes(),
             threads: settings.threads,
+            round: Round(0),
             fitted: None,
             keep: false,
             previous: None,
@@ -182,6 +186,7 @@ impl Learner for TorchLearner {
     /// Weights and batch-norm statistics start afresh each time unless the strategy's plan says otherwise. A labelled set
     /// of one sample is an error for a model with batch-norm.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError> {
+        self.round = task.scope.round;
         // The old model goes first: a failed fit must not leave one that looks fresh.
         let before = self.fitted.take();
         self.previous = None;
@@ -221,7 +226,12 @@ impl Learner for TorchLearner {
             .collect::<Result<Vec<_>, LearnError>>()?;
         let sides = [wanted(&resolved, false), wanted(&resolved, true)];
         let count = |side: Wanted, samples: &[SampleId]| if side == Wanted::default() { 0 } else { samples.len() };
-        let mut report = reporter(progress, Phase::Features, count(sides[0], pool) + count(sides[1], labelled));
+        let drawn: usize = resolved
+            .iter()
+            .filter(|(_, feature)| matches!(feature, Feature::Draws(_)))
+            .map(|(need, _)| if need.split_labelled().1 { labelled.len() } else { pool.len() })
+            .sum();
+        let mut report = reporter(progress, Phase::Features, count(sides[0], pool) + count(sides[1], labelled) + drawn);
         let mut rows = |side: Wanted, samples: &[SampleId]| {
             let samples = &samples[..count(side, samples)];
             predict(model, &self.images, samples, side, &mut report)
@@ -236,7 +246,13 @@ impl Learner for TorchLearner {
                 Feature::Embeddings => rows_array(side.samples, model.width(), &side.embeddings),
                 Feature::HeadWeights => tensor_array(&model.head().weight),
                 Feature::HeadBiases => tensor_array(&model.head().bias),
-                Feature::Labels | Feature::Condition => continue,
+                Feature::Draws(draws) => {
+                    let samples = if need.split_labelled().1 { labelled } else { pool };
+                    let stream = self.seeds.model_stream(if draws.coherent { "coherent" } else { "draws" }, self.round);
+                    let rows = log_probs(model, &self.images, samples, draws, stream, &mut report)?;
+                    Array::f32(vec![samples.len(), draws.count, self.classes], rows).doing("shaping an array")
+                }
+                Feature::OfTheLoop | Feature::Condition => continue,
             };
             arrays.insert(need.name().to_owned(), array?);
         }

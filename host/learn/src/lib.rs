@@ -6,6 +6,7 @@
 
 mod augment;
 mod device;
+mod draws;
 mod fault;
 mod gradient;
 mod hooks;

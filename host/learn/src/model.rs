@@ -25,6 +25,16 @@ pub(crate) struct ImageShape {
 pub(crate) trait Body: Send {
     /// `[n, channels, height, width]` to `[n, width]`. Every stage's output goes through `taps`.
     fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError>;
+
+    /// Channels that dropout inside the body drops whole, with its share; `None` where there is none.
+    fn channel_dropout(&self) -> Option<(i64, f64)> {
+        None
+    }
+
+    /// [`Body::embed`] in eval mode, but with those channels multiplied by `mask`, `[n or 1, channels, 1, 1]`.
+    fn embed_masked(&self, images: &Tensor, _mask: &Tensor) -> Result<Tensor, TchError> {
+        self.embed(images, Mode::Eval, &mut Taps::none())
+    }
 }
 
 /// Collects stage maps: the outputs, after their ReLU, of the stages of a body, `[n, channels, height, width]` each.
@@ -126,6 +136,11 @@ impl Architecture {
         }
     }
 
+    /// Whether anything is dropped in training, so that draws differ.
+    pub(crate) fn has_dropout(&self) -> bool {
+        self.dropout > 0.0 || self.name == ModelName::Lenet
+    }
+
     /// Sizes of the images.
     pub(crate) fn images(&self) -> ImageShape {
         self.images
@@ -199,6 +214,29 @@ impl Model {
             return self.head.forward(embeddings);
         }
         self.head.forward(&embeddings.f_dropout(self.dropout, true)?)
+    }
+
+    /// Channels that the body drops whole, with their share.
+    pub(crate) fn channel_dropout(&self) -> Option<(i64, f64)> {
+        self.body.channel_dropout()
+    }
+
+    /// Embeddings in eval mode, with the body's channels masked.
+    pub(crate) fn embed_masked(&self, images: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
+        self.body.embed_masked(images, mask)
+    }
+
+    /// Share of embedding values that are dropped in training.
+    pub(crate) fn dropout(&self) -> f64 {
+        self.dropout
+    }
+
+    /// Logits of embeddings multiplied by a mask, `[n or 1, width]`.
+    pub(crate) fn classify_dropped(&self, embeddings: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TchError> {
+        match mask {
+            Some(mask) => self.head.forward(&embeddings.f_mul(mask)?),
+            None => self.head.forward(embeddings),
+        }
     }
 
     /// Width of an embedding.

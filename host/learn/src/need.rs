@@ -5,6 +5,7 @@ use std::fmt;
 use querist_core::LearnError;
 use querist_protocol::{Need, names};
 
+use crate::draws::{Draws, MOST_DRAWS};
 use crate::model::{Architecture, ImageShape};
 
 /// How a need is met.
@@ -18,10 +19,12 @@ pub(crate) enum Feature {
     HeadWeights,
     /// Biases of the head.
     HeadBiases,
-    /// Labels, which the loop adds itself.
-    Labels,
+    /// Labels, and what belongs to held-out samples, which the loop adds itself.
+    OfTheLoop,
     /// A property of model or images, which needs no array.
     Condition,
+    /// Log-probabilities with dropout on.
+    Draws(Draws),
 }
 
 /// How to meet `need`.
@@ -31,11 +34,14 @@ pub(crate) enum Feature {
 pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
     let (bare, _) = need.split_labelled();
     let feature = match (need.name(), bare) {
-        (names::LABELLED_LABELS | names::ORACLE_LABELS, _) => Feature::Labels,
+        (names::LABELLED_LABELS | names::ORACLE_LABELS | names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS, _) => {
+            Feature::OfTheLoop
+        }
         (names::HEAD_W, _) => Feature::HeadWeights,
         (names::HEAD_B, _) => Feature::HeadBiases,
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
+        (_, names::MC_LOG_PROBS) => return draws(need, model),
         (_, names::LOGITS) => Feature::Logits,
         // No frozen backbone is configured, so the trained model's embeddings stand in, as the contract allows.
         (_, names::EMBEDDINGS | names::FIXED_EMBEDDINGS) => Feature::Embeddings,
@@ -45,6 +51,32 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         return refuse(need, format_args!("`{}` takes no arguments", need.name()));
     }
     Ok(feature)
+}
+
+/// Draws with dropout: `mc_log_probs(T=10)`, `mc_log_probs(T=10, coherent)`.
+fn draws(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
+    if !model.has_dropout() {
+        return refuse(
+            need,
+            format_args!(
+                "model.name = {} drops nothing, so all draws would be equal; set `model.dropout` above 0, or choose \
+                 `lenet`",
+                model.label()
+            ),
+        );
+    }
+    let Some(count) = need.arg("T").and_then(|text| text.parse().ok()) else {
+        return refuse(need, "it does not say how many draws: `mc_log_probs(T=10)`");
+    };
+    if !(1..=MOST_DRAWS).contains(&count) {
+        return refuse(need, format_args!("T = {count}, expected 1 to {MOST_DRAWS} draws"));
+    }
+    let plain = Need::new(need.name()).with("T", count);
+    match need {
+        _ if *need == plain => Ok(Feature::Draws(Draws { count, coherent: false })),
+        _ if *need == plain.with_flag("coherent") => Ok(Feature::Draws(Draws { count, coherent: true })),
+        _ => refuse(need, "its arguments are `T` and `coherent`"),
+    }
 }
 
 /// A model that hands out the outputs of its stages.
@@ -82,16 +114,11 @@ fn images(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
 
 fn reason(name: &str) -> &'static str {
     match name {
-        names::MC_LOG_PROBS | names::TARGET_MC_LOG_PROBS => {
-            "this learner makes no stochastic passes yet; they will ask for a model with `model.dropout` above 0"
-        }
+        names::TARGET_MC_LOG_PROBS => "a run has no target set of its own; let the pool be the target",
         names::MEMBER_LOG_PROBS => "this learner trains one model, not an ensemble",
         names::GRAD_NORM | names::GRAD_EMBEDDINGS => {
             "this learner computes no gradients of samples; `logits`, `embeddings` and `head.w` determine those of the \
              head"
-        }
-        names::CALIBRATION_LOGITS | names::CALIBRATION_LABELS => {
-            "this learner keeps no calibration set; `dataset.validation` holds samples out, but only for evaluation"
         }
         _ => "no array of this learner has this name",
     }
@@ -132,6 +159,22 @@ mod tests {
     }
 
     #[test]
+    fn draws_ask_for_a_model_that_drops_something() {
+        let need = |text: &str| resolve(&text.parse().unwrap(), &model(ModelName::Lenet));
+        let draws = |count, coherent| Feature::Draws(Draws { count, coherent });
+        assert_eq!(need("mc_log_probs(T=10)").unwrap(), draws(10, false));
+        assert_eq!(need("labelled.mc_log_probs(T=3, coherent)").unwrap(), draws(3, true));
+        for (text, part) in [
+            ("mc_log_probs", "how many"),
+            ("mc_log_probs(T=0)", "1 to 1000"),
+            ("mc_log_probs(T=2, x)", "`T` and `coherent`"),
+        ] {
+            let error = need(text).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
     fn needs_are_met_or_refused_with_a_reason() {
         for (text, feature) in [
             ("logits", Feature::Logits),
@@ -141,7 +184,8 @@ mod tests {
             ("labelled.fixed_embeddings", Feature::Embeddings),
             ("head.w", Feature::HeadWeights),
             ("head.b", Feature::HeadBiases),
-            ("labelled.labels", Feature::Labels),
+            ("labelled.labels", Feature::OfTheLoop),
+            ("calibration.logits", Feature::OfTheLoop),
         ] {
             assert_eq!(resolve(&text.parse().unwrap(), &model(ModelName::Cnn)).unwrap(), feature, "{text}");
         }
@@ -150,7 +194,7 @@ mod tests {
             ("labelled.mc_log_probs(T=10)", "model.dropout"),
             ("member_log_probs(M=5)", "ensemble"),
             ("grad_norm", "gradients"),
-            ("calibration.logits", "calibration"),
+            ("target.mc_log_probs(T=10)", "pool"),
             ("logits(T=3)", "no arguments"),
         ] {
             let error = resolve(&text.parse().unwrap(), &model(ModelName::Cnn)).unwrap_err().to_string();

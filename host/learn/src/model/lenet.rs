@@ -36,6 +36,17 @@ impl Lenet {
 }
 
 impl Body for Lenet {
+    fn channel_dropout(&self) -> Option<(i64, f64)> {
+        Some((STAGES[1], CHANNEL_DROPOUT))
+    }
+
+    fn embed_masked(&self, images: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
+        let x = halve(&self.conv1.forward(images)?)?.f_relu_()?;
+        let x = self.conv2.forward(&x)?.f_mul(mask)?;
+        let x = halve(&x)?.f_relu_()?;
+        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
+    }
+
     fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
         let x = taps.tap(halve(&self.conv1.forward(images)?)?.f_relu_()?);
         let x = self.conv2.forward(&x)?.f_feature_dropout(CHANNEL_DROPOUT, mode.is_training())?;

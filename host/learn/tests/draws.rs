@@ -1,0 +1,96 @@
+//! Predictions with dropout on.
+
+mod common;
+
+use common::{bars, ids, labelled, quick, settings};
+use querist_core::config::{ModelConfig, ModelName};
+use querist_core::dataset::DatasetParts;
+use querist_core::observer::Silent;
+use querist_core::{Array, Dataset, FitTask, Images, Learner, Round, SampleId};
+use querist_learn::TorchLearner;
+
+const DRAWS: usize = 8;
+
+/// The last picture is the first one again, in another block.
+fn pictures() -> Dataset {
+    let bars = bars(700, 16, 1);
+    let mut bytes = bars.images().bytes.to_vec();
+    bytes.copy_within(0..256, 699 * 256);
+    Dataset::new(DatasetParts {
+        name: "bars".to_owned(),
+        images: Images { bytes: bytes.into(), ..bars.images().clone() },
+        labels: (0..700).map(|i| i % 2).collect(),
+        official_test: 0,
+        class_names: vec!["upright".to_owned(), "level".to_owned()],
+        normalisation: None,
+        files: vec![],
+    })
+    .unwrap()
+}
+
+fn fitted(name: ModelName) -> TorchLearner {
+    let (model, recipe) = (ModelConfig { name, dropout: Some(0.3) }, quick().resolve());
+    let mut learner = TorchLearner::new(&pictures(), &ids(0..700), &settings(&model, &recipe)).unwrap();
+    learner.fit(FitTask::plain(Round(2), &labelled(0..40)), &Silent).unwrap();
+    learner
+}
+
+fn draw(learner: &mut TorchLearner, need: &str, samples: &[SampleId]) -> Array {
+    let needs = [need.parse().unwrap()];
+    let mut named = learner.features(&needs, samples, &[], &Silent).unwrap();
+    named.remove("mc_log_probs").unwrap()
+}
+
+fn rows(array: &Array) -> Vec<&[f32]> {
+    array.as_f32().unwrap().chunks(DRAWS * 2).collect()
+}
+
+#[test]
+fn draws_are_distributions_of_each_sample_that_differ_and_repeat() {
+    for name in [ModelName::Lenet, ModelName::Resnet18] {
+        let mut learner = fitted(name);
+        let before = learner.model().unwrap();
+        let samples = ids(0..600);
+        let all = draw(&mut learner, "mc_log_probs(T=8)", &samples);
+        assert_eq!(all.shape(), [600, DRAWS, 2]);
+        for row in rows(&all) {
+            for draw in row.chunks(2) {
+                let sum: f64 = draw.iter().map(|&l| f64::from(l).exp()).sum();
+                assert!((sum - 1.0).abs() < 1e-5, "{name:?}: {sum}");
+            }
+        }
+        let varied = rows(&all).iter().filter(|row| row.chunks(2).any(|draw| draw != &row[..2])).count();
+        assert!(varied > 590, "{name:?}: only {varied} of 600 rows vary over draws");
+        // Weights and batch-norm statistics stay as they were, and a row does not depend on the others.
+        assert!(learner.model().unwrap() == before, "{name:?}: drawing changed the model");
+        let some: Vec<SampleId> = samples[..512].to_vec();
+        assert_eq!(rows(&draw(&mut learner, "mc_log_probs(T=8)", &some))[..512], rows(&all)[..512], "{name:?}");
+    }
+}
+
+#[test]
+fn coherent_draws_are_the_same_networks_for_every_sample() {
+    let mut learner = fitted(ModelName::Lenet);
+    let samples = ids(0..700);
+    let coherent = draw(&mut learner, "mc_log_probs(T=8, coherent)", &samples);
+    let apart = draw(&mut learner, "mc_log_probs(T=8)", &samples);
+    let (first, second) = (0, 699);
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-5);
+    assert!(close(rows(&coherent)[first], rows(&coherent)[second]), "equal images have the same draws");
+    assert!(!close(rows(&apart)[first], rows(&apart)[second]), "independent masks differ by sample");
+}
+
+/// With one linear layer after the mask, the mean of the dropped logits is the logits; here seen through many draws.
+#[test]
+fn many_draws_average_to_the_prediction_without_dropout() {
+    let mut learner = fitted(ModelName::Lenet);
+    let samples = ids(0..64);
+    let array = draw(&mut learner, "mc_log_probs(T=400)", &samples);
+    let logits = learner.logits(&samples, &Silent).unwrap();
+    let mut agree = 0;
+    for (row, exact) in array.as_f32().unwrap().chunks(400 * 2).zip(logits.chunks(2)) {
+        let mean: f64 = row.chunks(2).map(|draw| f64::from(draw[1] - draw[0])).sum::<f64>() / 400.0;
+        agree += usize::from((mean > 0.0) == (exact[1] > exact[0]));
+    }
+    assert!(agree >= 58, "{agree} of 64 samples agree with the prediction without dropout");
+}
