@@ -24,6 +24,9 @@
 // Stage maps that a model hands out at most.
 #define QueristMAX_STAGES 8
 
+// Channels of an image at most for which the values of black and white are told.
+#define QueristMAX_CHANNELS 4
+
 // The plugin's code unwinds on a panic.
 #define QueristPANIC_UNWIND 1
 
@@ -99,6 +102,10 @@ typedef struct QueristTask {
   uint32_t stages;
   // Channels of each.
   uint32_t stage_channels[QueristMAX_STAGES];
+  // What byte 0 becomes by normalisation, in each of the first channels.
+  float black[QueristMAX_CHANNELS];
+  // What byte 255 becomes.
+  float white[QueristMAX_CHANNELS];
 } QueristTask;
 
 // Bytes of UTF-8, or of a blob; not ended by a 0.
@@ -220,6 +227,16 @@ typedef struct QueristKmeans {
   // Least relative fall of inertia.
   double tolerance;
 } QueristKmeans;
+
+// One step of a hierarchical clustering; see [`crate::Merge`].
+typedef struct QueristMerge {
+  // The cluster that the merged one is named after.
+  uint32_t left;
+  // The other one.
+  uint32_t right;
+  // Their distance.
+  double height;
+} QueristMerge;
 
 // What the host does for every plugin. A function's meaning is that of the method of [`crate::HostCalls`] of the same
 // name. Lists are written to room that the caller provides; where their length is not known beforehand, `capacity` says
@@ -391,6 +408,35 @@ typedef struct QueristHostApi {
   // An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
   // it lies. Its `deleter` must be called before the call that lent it returns.
   QueristStatus (*array_dlpack)(struct QueristCall *call, struct QueristBytes name, void **tensor);
+  QueristStatus (*labelled_ids)(struct QueristCall *call, uint32_t start, uint32_t count, uint64_t *out);
+  QueristStatus (*matrix_stack)(struct QueristCall *call, uint32_t top, uint32_t bottom, uint32_t *stacked);
+  // Similarities: 0 rbf, 1 Laplace, 2 Student, 3 Cauchy, 4 top hat. `weights` may be `NO_HANDLE`.
+  QueristStatus (*facility)(struct QueristCall *call,
+                            uint32_t rows,
+                            uint32_t references,
+                            uint32_t weights,
+                            uint32_t similarity,
+                            double width,
+                            uint32_t *facility);
+  QueristStatus (*facility_add)(struct QueristCall *call, uint32_t facility, const uint32_t *rows, uintptr_t count);
+  QueristStatus (*facility_add_others)(struct QueristCall *call, uint32_t facility, uint32_t others);
+  // The row is `NO_ROW` where every row is excluded.
+  QueristStatus (*facility_best)(struct QueristCall *call,
+                                 uint32_t facility,
+                                 uint32_t excluded,
+                                 uint32_t *row,
+                                 double *gain);
+  QueristStatus (*mixture_entropy)(struct QueristCall *call,
+                                   uint32_t log_probs,
+                                   uint32_t weights,
+                                   uint32_t shares,
+                                   uint32_t *vector);
+  QueristStatus (*average_linkage)(struct QueristCall *call,
+                                   uint32_t rows,
+                                   uint32_t metric,
+                                   struct QueristMerge *out,
+                                   uint32_t capacity,
+                                   uint32_t *count);
 } QueristHostApi;
 
 // A living strategy of a plugin.

@@ -13,7 +13,7 @@ use querist_tests::{target, workspace};
 fn run_of(strategy: &str, epochs: usize) -> String {
     format!(
         r#"version = 1
-dataset = {{ name = "digits", test = 397 }}
+dataset = {{ name = "digits", test = 397, size = 16 }}
 model = {{ name = "cnn" }}
 recipe = {{ optimiser = "adam", lr = 0.002, epochs = {epochs}, minibatch = 32 }}
 budget = {{ initial = 20, per_class = true, batch = 15, rounds = 2 }}
@@ -110,8 +110,8 @@ fn broken_rules_end_in_errors_that_name_the_strategy_and_leave_a_run_to_go_on_wi
         ("steps", &["changed"][..]),
         ("panics", &["the plugin panicked", "on purpose, in step 0"]),
         ("panics-without-grad", &["the plugin panicked", "on purpose, without gradients"]),
-        ("torch-error", &["mat"]),
-        ("torch-panic", &["the plugin panicked", "mat"]),
+        ("torch-error", &["libtorch", "mat1 and mat2"]),
+        ("torch-panic", &["libtorch", "mat1 and mat2"]),
         ("nan-loss", &["NaN"]),
         ("off-graph", &["graph"]),
         ("shape", &["scalar"]),
