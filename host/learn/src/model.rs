@@ -10,7 +10,7 @@ use querist_core::config::{ModelConfig, ModelName};
 use tch::{Device, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::layer::{Linear, Mode};
+use crate::layer::{Linear, Mode, Pass, Seen};
 use crate::parameters::Parameters;
 
 /// Sizes of the images that a model takes.
@@ -23,30 +23,8 @@ pub(crate) struct ImageShape {
 
 /// What turns images into embeddings.
 pub(crate) trait Body: Send {
-    /// `[n, channels, height, width]` to `[n, width]`. Every stage's output goes through `taps`.
-    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError>;
-}
-
-/// Collects stage maps: the outputs, after their ReLU, of the stages of a body, `[n, channels, height, width]` each.
-///
-/// A map that was handed out must not be written to by a later operation of the body.
-#[derive(Default)]
-pub(crate) struct Taps {
-    maps: Option<Vec<Tensor>>,
-}
-
-impl Taps {
-    /// Collects nothing, at no cost.
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    fn tap(&mut self, map: Tensor) -> Tensor {
-        if let Some(maps) = &mut self.maps {
-            maps.push(map.shallow_clone());
-        }
-        map
-    }
+    /// `[n, channels, height, width]` to `[n, width]`. Every stage's output goes through [`Pass::tap`].
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError>;
 }
 
 /// What a forward pass gives; all on the graph where gradients are recorded.
@@ -182,23 +160,35 @@ pub(crate) struct Model {
 impl Model {
     /// A forward pass, with the stage maps where they are wanted.
     pub(crate) fn forward(&self, images: &Tensor, mode: Mode, stages: bool) -> Result<Forward, TchError> {
-        let mut taps = Taps { maps: stages.then(Vec::new) };
-        let embeddings = self.body.embed(images, mode, &mut taps)?;
-        let logits = self.classify(&embeddings, mode)?;
-        Ok(Forward { logits, embeddings, stages: taps.maps.unwrap_or_default() })
+        let mut pass = if stages { Pass::tapped(mode) } else { Pass::new(mode) };
+        let embeddings = self.body.embed(images, &mut pass)?;
+        let logits = self.head_of(&embeddings, &mut pass)?;
+        Ok(Forward { logits, embeddings, stages: pass.into_maps() })
+    }
+
+    /// Logits `[n, classes]` in eval mode, and what went through each layer.
+    pub(crate) fn recorded(&self, images: &Tensor) -> Result<(Tensor, Vec<Seen>), TchError> {
+        let mut pass = Pass::recorded(Mode::Eval);
+        let embeddings = self.body.embed(images, &mut pass)?;
+        let logits = self.head_of(&embeddings, &mut pass)?;
+        Ok((logits, pass.into_layers()))
     }
 
     /// Embeddings `[n, width]` in eval mode: what the head sees, without dropout.
     pub(crate) fn embed(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        self.body.embed(images, Mode::Eval, &mut Taps::none())
+        self.body.embed(images, &mut Pass::new(Mode::Eval))
     }
 
     /// Logits `[n, classes]` of embeddings.
     pub(crate) fn classify(&self, embeddings: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
-        if self.dropout == 0.0 || !mode.is_training() {
-            return self.head.forward(embeddings);
+        self.head_of(embeddings, &mut Pass::new(mode))
+    }
+
+    fn head_of(&self, embeddings: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        if self.dropout == 0.0 || !pass.is_training() {
+            return self.head.forward(embeddings, pass);
         }
-        self.head.forward(&embeddings.f_dropout(self.dropout, true)?)
+        self.head.forward(&embeddings.f_dropout(self.dropout, true)?, pass)
     }
 
     /// Width of an embedding.

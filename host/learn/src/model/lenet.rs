@@ -2,8 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape, Taps};
-use crate::layer::{Conv, ConvShape, Linear, Mode, halve};
+use super::{Body, ImageShape};
+use crate::layer::{Conv, ConvShape, Linear, Pass, halve};
 use crate::parameters::Parameters;
 
 /// 16 pixels become 12, 6, 2 and 1.
@@ -36,10 +36,11 @@ impl Lenet {
 }
 
 impl Body for Lenet {
-    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
-        let x = taps.tap(halve(&self.conv1.forward(images)?)?.f_relu_()?);
-        let x = self.conv2.forward(&x)?.f_feature_dropout(CHANNEL_DROPOUT, mode.is_training())?;
-        let x = taps.tap(halve(&x)?.f_relu_()?);
-        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let x = halve(&self.conv1.forward(images, pass)?)?.f_relu_()?;
+        let x = pass.tap(x);
+        let x = self.conv2.forward(&x, pass)?.f_feature_dropout(CHANNEL_DROPOUT, pass.is_training())?;
+        let x = pass.tap(halve(&x)?.f_relu_()?);
+        self.embedding.forward(&x.f_flatten(1, -1)?, pass)?.f_relu_()
     }
 }
