@@ -64,7 +64,7 @@ fn draw_block(model: &Model, images: &ImageStore, ids: &Tensor, masks: &Masks<'_
             (None, inner) => {
                 let (channels, share) = inner.unwrap_or_default();
                 let mask = masks.of(draw, 1, channels, share)?.f_view([-1, channels, 1, 1])?;
-                model.embed_masked(&pictures, &mask)?
+                model.embed_masked(&pictures, mask)?
             }
         };
         let logits = match model.dropout() {

@@ -25,6 +25,107 @@ impl Mode {
     }
 }
 
+/// One pass through a model: how layers run, and what is kept of them.
+pub(crate) struct Pass {
+    mode: Mode,
+    maps: Option<Vec<Tensor>>,
+    layers: Option<Vec<Seen>>,
+    channel_mask: Option<Tensor>,
+}
+
+/// What went through a layer with weights. Its output is a tensor of its own on the graph, which no later operation
+/// writes into.
+pub(crate) struct Seen {
+    pub(crate) layer: Layer,
+    pub(crate) input: Tensor,
+    pub(crate) output: Tensor,
+}
+
+/// What a layer's gradients depend on, beside input and output.
+pub(crate) enum Layer {
+    /// A square convolution.
+    Conv { kernel: i64, stride: i64, padding: i64, bias: bool },
+    /// A linear layer with a bias.
+    Linear,
+    /// Batch-norm in eval mode, with its running statistics.
+    Norm { mean: Tensor, variance: Tensor },
+}
+
+impl Layer {
+    /// How many tensors of weights it has.
+    pub(crate) fn weights(&self) -> usize {
+        match self {
+            Self::Conv { bias: false, .. } => 1,
+            Self::Conv { .. } | Self::Linear | Self::Norm { .. } => 2,
+        }
+    }
+}
+
+impl Pass {
+    /// A pass that keeps nothing.
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self { mode, maps: None, layers: None, channel_mask: None }
+    }
+
+    /// A pass in eval mode whose dropped channels are those of `mask`, `[n or 1, channels, 1, 1]`.
+    pub(crate) fn masked(mask: Tensor) -> Self {
+        Self { channel_mask: Some(mask), ..Self::new(Mode::Eval) }
+    }
+
+    /// Dropout of whole channels: by the pass's mask if it has one, else at random while training.
+    pub(crate) fn drop_channels(&self, x: &Tensor, share: f64) -> Result<Tensor, TchError> {
+        match &self.channel_mask {
+            Some(mask) => x.f_mul(mask),
+            None => x.f_feature_dropout(share, self.is_training()),
+        }
+    }
+
+    /// A pass that keeps stage maps.
+    pub(crate) fn tapped(mode: Mode) -> Self {
+        Self { maps: Some(Vec::new()), ..Self::new(mode) }
+    }
+
+    /// A pass that keeps what goes through its layers.
+    pub(crate) fn recorded(mode: Mode) -> Self {
+        Self { layers: Some(Vec::new()), ..Self::new(mode) }
+    }
+
+    /// Whether dropout and minibatch statistics are on.
+    pub(crate) fn is_training(&self) -> bool {
+        self.mode.is_training()
+    }
+
+    /// Keeps a stage map: the output of a stage after its ReLU, `[n, channels, height, width]`. No later operation of the
+    /// body may write into it.
+    pub(crate) fn tap(&mut self, map: Tensor) -> Tensor {
+        if let Some(maps) = &mut self.maps {
+            maps.push(map.shallow_clone());
+        }
+        map
+    }
+
+    /// The stage maps.
+    pub(crate) fn into_maps(self) -> Vec<Tensor> {
+        self.maps.unwrap_or_default()
+    }
+
+    /// The layers, in the order in which they ran.
+    pub(crate) fn into_layers(self) -> Vec<Seen> {
+        self.layers.unwrap_or_default()
+    }
+
+    fn see(&mut self, layer: impl FnOnce() -> Layer, input: &Tensor, output: Tensor) -> Result<Tensor, TchError> {
+        let Some(layers) = &mut self.layers else { return Ok(output) };
+        // What follows may rectify in place, and the gradient is wanted before that.
+        let copy = output.f_mul_scalar(1.0)?;
+        layers.push(Seen { layer: layer(), input: input.shallow_clone(), output });
+        Ok(copy)
+    }
+}
+
+/// Added to variances before their root.
+pub(crate) const NORM_EPS: f64 = 1e-5;
+
 /// Shape of a square convolution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvShape {
@@ -39,6 +140,7 @@ pub(crate) struct ConvShape {
 pub(crate) struct Conv {
     weight: Tensor,
     bias: Option<Tensor>,
+    kernel: i64,
     stride: i64,
     padding: i64,
 }
@@ -57,13 +159,14 @@ impl Conv {
         let ConvShape { inputs, outputs, kernel, stride, padding } = shape;
         let bound = bound(inputs * kernel * kernel);
         let weight = parameters.uniform(format!("{name}.weight"), &[outputs, inputs, kernel, kernel], bound)?;
-        Ok(Self { weight, bias: None, stride, padding })
+        Ok(Self { weight, bias: None, kernel, stride, padding })
     }
 
     /// `[n, inputs, height, width]` to `[n, outputs, height', width']`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        let (stride, padding) = (self.stride, self.padding);
-        x.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], 1)
+    pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let Self { kernel, stride, padding, .. } = *self;
+        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], 1)?;
+        pass.see(|| Layer::Conv { kernel, stride, padding, bias: self.bias.is_some() }, x, y)
     }
 }
 
@@ -81,8 +184,8 @@ impl Linear {
     }
 
     /// `[n, inputs]` to `[n, outputs]`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        x.f_linear(&self.weight, Some(&self.bias))
+    pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        pass.see(|| Layer::Linear, x, x.f_linear(&self.weight, Some(&self.bias))?)
     }
 }
 
@@ -104,16 +207,18 @@ impl BatchNorm {
         })
     }
 
-    /// Normalises by the statistics that `mode` asks for.
-    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+    /// Normalises by the statistics that the pass's mode asks for.
+    pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         const MOMENTUM: f64 = 0.1;
-        const EPS: f64 = 1e-5;
+        let mode = pass.mode;
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let (mean, variance) = match mode {
             Mode::TrainStill => (None, None),
             Mode::Train | Mode::Eval => (Some(&self.mean), Some(&self.variance)),
         };
-        x.f_batch_norm(weight, bias, mean, variance, mode.is_training(), MOMENTUM, EPS, true)
+        let y = x.f_batch_norm(weight, bias, mean, variance, mode.is_training(), MOMENTUM, NORM_EPS, true)?;
+        let layer = || Layer::Norm { mean: self.mean.shallow_clone(), variance: self.variance.shallow_clone() };
+        pass.see(layer, x, y)
     }
 }
 

@@ -89,6 +89,18 @@ impl TorchLearner {
         })
     }
 
+    /// Takes over the model of the round before from its file, as [`Learner::model`] wrote it: a run that goes on in
+    /// another process trains and predicts as if it had gone on in one.
+    ///
+    /// # Errors
+    /// If the file holds no model of this architecture.
+    pub fn restore(&mut self, model: &[u8]) -> Result<(), LearnError> {
+        let fitted = self.architecture.build(self.images.device())?;
+        fitted.parameters().read_safetensors(model)?;
+        (self.fitted, self.keep, self.previous) = (Some(fitted), true, None);
+        Ok(())
+    }
+
     fn base<'a>(&'a self, scope: ServiceScope<'a>) -> Base<'a> {
         Base { images: &self.images, architecture: &self.architecture, recipe: &self.recipe, scope }
     }
@@ -108,7 +120,7 @@ impl TorchLearner {
             return config(format!("sample {sample} has label {label}, but there are {} classes", self.classes));
         }
         let base = self.base(scope);
-        let services = Services::new(base, "training").with_previous(before.filter(|_| kept));
+        let services = Services::of_training(base).with_previous(before.filter(|_| kept));
         let (overrides, plan) = match &mut hooks {
             None => (TrainOverrides::default(), self.plan(&TrainOverrides::default(), false).or_else(config)?),
             Some((hooks, state)) => {
@@ -194,12 +206,13 @@ impl Learner for TorchLearner {
         let (model, fitted) = self.train(task, before.as_ref(), kept, progress)?;
         self.fitted = Some(model);
         self.keep = fitted.overrides.keep_previous_model;
+        // Kept through the query too, which may look at it as training did.
         self.previous = before.filter(|_| kept);
         Ok(fitted)
     }
 
     fn services<'a>(&'a self, scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {
-        let services = Services::new(self.base(scope), "query").with_previous(self.previous.as_ref());
+        let services = Services::of_query(self.base(scope)).with_previous(self.previous.as_ref());
         Some(match &self.fitted {
             Some(model) => Box::new(services.with_model(model)),
             None => Box::new(services),

@@ -10,7 +10,7 @@ use querist_core::config::{ModelConfig, ModelName};
 use tch::{Device, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::layer::{Linear, Mode};
+use crate::layer::{Linear, Mode, Pass, Seen};
 use crate::parameters::Parameters;
 
 /// Sizes of the images that a model takes.
@@ -23,39 +23,12 @@ pub(crate) struct ImageShape {
 
 /// What turns images into embeddings.
 pub(crate) trait Body: Send {
-    /// `[n, channels, height, width]` to `[n, width]`. Every stage's output goes through `taps`.
-    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError>;
+    /// `[n, channels, height, width]` to `[n, width]`. Every stage's output goes through [`Pass::tap`].
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError>;
 
     /// Channels that dropout inside the body drops whole, with its share; `None` where there is none.
     fn channel_dropout(&self) -> Option<(i64, f64)> {
         None
-    }
-
-    /// [`Body::embed`] in eval mode, but with those channels multiplied by `mask`, `[n or 1, channels, 1, 1]`.
-    fn embed_masked(&self, images: &Tensor, _mask: &Tensor) -> Result<Tensor, TchError> {
-        self.embed(images, Mode::Eval, &mut Taps::none())
-    }
-}
-
-/// Collects stage maps: the outputs, after their ReLU, of the stages of a body, `[n, channels, height, width]` each.
-///
-/// A map that was handed out must not be written to by a later operation of the body.
-#[derive(Default)]
-pub(crate) struct Taps {
-    maps: Option<Vec<Tensor>>,
-}
-
-impl Taps {
-    /// Collects nothing, at no cost.
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    fn tap(&mut self, map: Tensor) -> Tensor {
-        if let Some(maps) = &mut self.maps {
-            maps.push(map.shallow_clone());
-        }
-        map
     }
 }
 
@@ -197,23 +170,35 @@ pub(crate) struct Model {
 impl Model {
     /// A forward pass, with the stage maps where they are wanted.
     pub(crate) fn forward(&self, images: &Tensor, mode: Mode, stages: bool) -> Result<Forward, TchError> {
-        let mut taps = Taps { maps: stages.then(Vec::new) };
-        let embeddings = self.body.embed(images, mode, &mut taps)?;
-        let logits = self.classify(&embeddings, mode)?;
-        Ok(Forward { logits, embeddings, stages: taps.maps.unwrap_or_default() })
+        let mut pass = if stages { Pass::tapped(mode) } else { Pass::new(mode) };
+        let embeddings = self.body.embed(images, &mut pass)?;
+        let logits = self.head_of(&embeddings, &mut pass)?;
+        Ok(Forward { logits, embeddings, stages: pass.into_maps() })
+    }
+
+    /// Logits `[n, classes]` in eval mode, and what went through each layer.
+    pub(crate) fn recorded(&self, images: &Tensor) -> Result<(Tensor, Vec<Seen>), TchError> {
+        let mut pass = Pass::recorded(Mode::Eval);
+        let embeddings = self.body.embed(images, &mut pass)?;
+        let logits = self.head_of(&embeddings, &mut pass)?;
+        Ok((logits, pass.into_layers()))
     }
 
     /// Embeddings `[n, width]` in eval mode: what the head sees, without dropout.
     pub(crate) fn embed(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        self.body.embed(images, Mode::Eval, &mut Taps::none())
+        self.body.embed(images, &mut Pass::new(Mode::Eval))
     }
 
     /// Logits `[n, classes]` of embeddings.
     pub(crate) fn classify(&self, embeddings: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
-        if self.dropout == 0.0 || !mode.is_training() {
-            return self.head.forward(embeddings);
+        self.head_of(embeddings, &mut Pass::new(mode))
+    }
+
+    fn head_of(&self, embeddings: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        if self.dropout == 0.0 || !pass.is_training() {
+            return self.head.forward(embeddings, pass);
         }
-        self.head.forward(&embeddings.f_dropout(self.dropout, true)?)
+        self.head.forward(&embeddings.f_dropout(self.dropout, true)?, pass)
     }
 
     /// Channels that the body drops whole, with their share.
@@ -222,8 +207,8 @@ impl Model {
     }
 
     /// Embeddings in eval mode, with the body's channels masked.
-    pub(crate) fn embed_masked(&self, images: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
-        self.body.embed_masked(images, mask)
+    pub(crate) fn embed_masked(&self, images: &Tensor, mask: Tensor) -> Result<Tensor, TchError> {
+        self.body.embed(images, &mut Pass::masked(mask))
     }
 
     /// Share of embedding values that are dropped in training.
@@ -231,11 +216,12 @@ impl Model {
         self.dropout
     }
 
-    /// Logits of embeddings multiplied by a mask, `[n or 1, width]`.
+    /// Logits in eval mode of embeddings multiplied by a mask, `[n or 1, width]`.
     pub(crate) fn classify_dropped(&self, embeddings: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let mut pass = Pass::new(Mode::Eval);
         match mask {
-            Some(mask) => self.head.forward(&embeddings.f_mul(mask)?),
-            None => self.head.forward(embeddings),
+            Some(mask) => self.head.forward(&embeddings.f_mul(mask)?, &mut pass),
+            None => self.head.forward(embeddings, &mut pass),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use querist_core::LearnError;
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::fault::Doing;
+use crate::fault::{Doing, config};
 
 /// Weights that training changes, and buffers that only follow it (batch-norm statistics). All are `f32`.
 pub(crate) struct Parameters {
@@ -64,6 +64,32 @@ impl Parameters {
         let _no_grad = tch::no_grad_guard();
         for ((_, to), (_, from)) in self.named().zip(other.named()) {
             to.shallow_clone().f_copy_(from)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all tensors from a safetensors file.
+    pub(crate) fn read_safetensors(&self, bytes: &[u8]) -> Result<(), LearnError> {
+        let file = SafeTensors::deserialize(bytes).doing("reading a model")?;
+        let _no_grad = tch::no_grad_guard();
+        let expected = self.named().count();
+        if file.len() != expected {
+            return config(format!("a model file of {} tensors, expected {expected}", file.len()));
+        }
+        for (name, tensor) in self.named() {
+            let view = file.tensor(name).doing("reading a model")?;
+            if view.dtype() != Dtype::F32 || view.shape() != shape(tensor) {
+                let (kind, found) = (view.dtype(), view.shape());
+                return config(format!(
+                    "a model file whose `{name}` is {kind:?} {found:?}, expected F32 {:?}: it is of another model",
+                    shape(tensor)
+                ));
+            }
+            let values =
+                view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            let values = Tensor::f_from_slice(&values.collect::<Vec<f32>>());
+            let values = values.and_then(|values| values.f_view(tensor.size().as_slice()));
+            values.and_then(|values| tensor.shallow_clone().f_copy_(&values)).doing("reading a model")?;
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub(crate) struct Services<'a> {
     previous: Option<&'a Model>,
     /// Every tensor of the model, in the order of its names.
     watched: Vec<Tensor>,
-    /// Names the plugin's random numbers of libtorch.
+    /// Training or query, which names the plugin's random numbers of libtorch.
     part: &'static str,
     /// Whether a training pass of the model moves its running statistics: only where training itself goes on.
     statistics_move: Cell<bool>,
@@ -54,7 +54,6 @@ pub(crate) struct Base<'a> {
     pub(crate) scope: ServiceScope<'a>,
 }
 
-#[derive(Default)]
 struct Streams {
     open: BTreeMap<u32, ImageStream>,
     next: u32,
@@ -75,8 +74,18 @@ struct ImageStream {
 }
 
 impl<'a> Services<'a> {
-    /// Services before there is a model. `part` of the round names the plugin's random numbers of libtorch.
-    pub(crate) fn new(base: Base<'a>, part: &'static str) -> Self {
+    /// Services of a training, before there is a model.
+    pub(crate) fn of_training(base: Base<'a>) -> Self {
+        Self::new(base, "training", 0)
+    }
+
+    /// Services of a query.
+    pub(crate) fn of_query(base: Base<'a>) -> Self {
+        // A stream that a plugin kept from training must not pass for one of the query.
+        Self::new(base, "query", 1 << 31)
+    }
+
+    fn new(base: Base<'a>, part: &'static str, first_stream: u32) -> Self {
         Self {
             base,
             model: None,
@@ -84,7 +93,7 @@ impl<'a> Services<'a> {
             watched: Vec::new(),
             part,
             statistics_move: Cell::new(false),
-            streams: RefCell::default(),
+            streams: RefCell::new(Streams { open: BTreeMap::new(), next: first_stream }),
             metrics: RefCell::default(),
             random: RefCell::default(),
         }

@@ -531,3 +531,40 @@ fn the_model_of_the_round_before_is_at_hand_if_it_was_kept() {
     let services = learner.services(scope(&pool, &labelled, 1)).unwrap();
     assert_eq!(logits(&*services, &images), Some(now), "at the query too");
 }
+
+#[test]
+fn a_restored_model_goes_on_as_in_one_process() {
+    let plan = || {
+        let plan =
+            TrainOverrides { init: Some(InitPolicy::Warm), keep_previous_model: true, ..TrainOverrides::default() };
+        Part::new(plan)
+    };
+    let data = bars(60, 16, 1);
+    let mut one = learner(&data, ModelName::Resnet18, &quick());
+    fit(&mut one, 0, Some(&mut plan())).unwrap();
+    let first = one.model().unwrap();
+    fit(&mut one, 1, Some(&mut plan())).unwrap();
+    let mut other = learner(&data, ModelName::Resnet18, &quick());
+    other.restore(&first).unwrap();
+    assert!(other.model().unwrap() == first);
+    fit(&mut other, 1, Some(&mut plan())).unwrap();
+    assert!(other.model().unwrap() == one.model().unwrap());
+    for (bytes, part) in [(&first[..100], "reading a model"), (&one.model().unwrap(), "102 tensors, expected")] {
+        let error = learner(&data, ModelName::Cnn, &quick()).restore(bytes).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_stream_of_the_training_is_none_of_the_query() {
+    let mut learner = learner(&bars(60, 16, 1), ModelName::Cnn, &quick());
+    let kept = Rc::new(Cell::new(0));
+    let number = kept.clone();
+    let mut part = Part::new(TrainOverrides::default())
+        .on_begin(move |services| number.set(services.open_stream(&STREAM, "x", &[]).unwrap()));
+    fit(&mut learner, 0, Some(&mut part)).unwrap();
+    let (pool, labelled) = (ids(20..52), labelled(0..20));
+    let services = learner.services(scope(&pool, &labelled, 0)).unwrap();
+    services.open_stream(&STREAM, "y", &[]).unwrap();
+    assert!(services.next_batch(kept.get()).is_err());
+}

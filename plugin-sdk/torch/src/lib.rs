@@ -1,7 +1,9 @@
 //! Write strategies for Querist that train networks of their own or take part in the training of the task's model.
 //!
 //! Such a strategy is a native library that shares libtorch with the host: tensors, and the graphs they are on, cross
-//! as they are. It implements [`TorchStrategy`]; [`torch_package!`] exports any number of them.
+//! as they are. It implements [`TorchStrategy`]; [`torch_package!`] exports any number of them. Its crate has the
+//! crate type `cdylib` and depends on this one, `schemars`, `serde`, and on the `torch-sys` of this one's version, which
+//! tells its build where libtorch lies.
 //!
 //! ```no_run
 //! use querist_sdk_torch::prelude::*;

@@ -192,14 +192,21 @@ impl Vaal {
             // Asked between passes, the longest stretches of work, so that the user need not wait for an iteration.
             let go_on = || round.progress(iteration, iterations);
             let mut batches = pair()?;
+            let mut losses = [None, None];
             for step in 0..self.0.vae_steps {
                 if step > 0 {
                     batches = pair()?;
                 }
-                let _ = game.step_autoencoder(&batches, &go_on)?;
+                losses[0] = Some(game.step_autoencoder(&batches, &go_on)?);
             }
             for _ in 0..self.0.adv_steps {
-                let _ = game.step_discriminator(&batches, &go_on)?;
+                losses[1] = Some(game.step_discriminator(&batches, &go_on)?);
+            }
+            if iteration + 1 == iterations {
+                // Networks that diverged end here: a figure must be finite.
+                for (loss, name) in losses.iter().flatten().zip(["autoencoder_loss", "discriminator_loss"]) {
+                    round.log_metric(name, loss.f_double_value(&[])?)?;
+                }
             }
             if iteration == 0 {
                 tell_estimate(round, iterations, clock.elapsed().as_secs_f64())?;

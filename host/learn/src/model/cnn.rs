@@ -2,8 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape, Taps};
-use crate::layer::{Conv, ConvShape, Linear, Mode, halve};
+use super::{Body, ImageShape};
+use crate::layer::{Conv, ConvShape, Linear, Pass, halve};
 use crate::parameters::Parameters;
 
 /// Two halvings must leave a pixel.
@@ -43,15 +43,17 @@ impl Cnn {
 }
 
 impl Body for Cnn {
-    fn embed(&self, images: &Tensor, _mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let [first, second, third] = &self.convs;
-        let x = taps.tap(halve(&first.forward(images)?.f_relu_()?)?);
-        let x = taps.tap(halve(&second.forward(&x)?.f_relu_()?)?);
-        let mut x = third.forward(&x)?.f_relu_()?;
+        let x = halve(&first.forward(images, pass)?.f_relu_()?)?;
+        let x = pass.tap(x);
+        let x = halve(&second.forward(&x, pass)?.f_relu_()?)?;
+        let x = pass.tap(x);
+        let mut x = third.forward(&x, pass)?.f_relu_()?;
         for _ in 0..self.halvings {
             x = halve(&x)?;
         }
-        let x = taps.tap(x);
-        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
+        let x = pass.tap(x);
+        self.embedding.forward(&x.f_flatten(1, -1)?, pass)?.f_relu_()
     }
 }

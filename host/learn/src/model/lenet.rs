@@ -2,8 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape, Taps};
-use crate::layer::{Conv, ConvShape, Linear, Mode, halve};
+use super::{Body, ImageShape};
+use crate::layer::{Conv, ConvShape, Linear, Pass, halve};
 use crate::parameters::Parameters;
 
 /// 16 pixels become 12, 6, 2 and 1.
@@ -40,17 +40,11 @@ impl Body for Lenet {
         Some((STAGES[1], CHANNEL_DROPOUT))
     }
 
-    fn embed_masked(&self, images: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
-        let x = halve(&self.conv1.forward(images)?)?.f_relu_()?;
-        let x = self.conv2.forward(&x)?.f_mul(mask)?;
-        let x = halve(&x)?.f_relu_()?;
-        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
-    }
-
-    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
-        let x = taps.tap(halve(&self.conv1.forward(images)?)?.f_relu_()?);
-        let x = self.conv2.forward(&x)?.f_feature_dropout(CHANNEL_DROPOUT, mode.is_training())?;
-        let x = taps.tap(halve(&x)?.f_relu_()?);
-        self.embedding.forward(&x.f_flatten(1, -1)?)?.f_relu_()
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let x = halve(&self.conv1.forward(images, pass)?)?.f_relu_()?;
+        let x = pass.tap(x);
+        let x = pass.drop_channels(&self.conv2.forward(&x, pass)?, CHANNEL_DROPOUT)?;
+        let x = pass.tap(halve(&x)?.f_relu_()?);
+        self.embedding.forward(&x.f_flatten(1, -1)?, pass)?.f_relu_()
     }
 }

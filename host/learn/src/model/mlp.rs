@@ -2,8 +2,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape, Taps};
-use crate::layer::{Linear, Mode};
+use super::{Body, ImageShape};
+use crate::layer::{Linear, Pass};
 use crate::parameters::Parameters;
 
 const HIDDEN: i64 = 256;
@@ -25,8 +25,8 @@ impl Mlp {
 }
 
 impl Body for Mlp {
-    fn embed(&self, images: &Tensor, _mode: Mode, _taps: &mut Taps) -> Result<Tensor, TchError> {
-        let x = self.hidden.forward(&images.f_flatten(1, -1)?)?.f_relu_()?;
-        self.embedding.forward(&x)?.f_relu_()
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let x = self.hidden.forward(&images.f_flatten(1, -1)?, pass)?.f_relu_()?;
+        self.embedding.forward(&x, pass)?.f_relu_()
     }
 }

@@ -5,8 +5,8 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape, Taps};
-use crate::layer::{BatchNorm, Conv, ConvShape, Mode};
+use super::{Body, ImageShape};
+use crate::layer::{BatchNorm, Conv, ConvShape, Pass};
 use crate::parameters::Parameters;
 
 /// Channels of each stage.
@@ -41,13 +41,13 @@ impl Resnet18 {
 }
 
 impl Body for Resnet18 {
-    fn embed(&self, images: &Tensor, mode: Mode, taps: &mut Taps) -> Result<Tensor, TchError> {
-        let mut x = self.stem_norm.forward(&self.stem.forward(images)?, mode)?.f_relu_()?;
+    fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let mut x = self.stem_norm.forward(&self.stem.forward(images, pass)?, pass)?.f_relu_()?;
         for stage in self.blocks.chunks(BLOCKS) {
             for block in stage {
-                x = block.forward(&x, mode)?;
+                x = block.forward(&x, pass)?;
             }
-            x = taps.tap(x);
+            x = pass.tap(x);
         }
         x.f_mean_dim([2, 3].as_slice(), false, None)
     }
@@ -78,12 +78,12 @@ impl Block {
         Ok(Self { conv1, norm1, conv2, norm2, shortcut })
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
-        let y = self.norm1.forward(&self.conv1.forward(x)?, mode)?.f_relu_()?;
-        let mut y = self.norm2.forward(&self.conv2.forward(&y)?, mode)?;
+    fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let y = self.norm1.forward(&self.conv1.forward(x, pass)?, pass)?.f_relu_()?;
+        let mut y = self.norm2.forward(&self.conv2.forward(&y, pass)?, pass)?;
         let mut sum = match &self.shortcut {
             None => y.f_add_(x)?,
-            Some((conv, norm)) => y.f_add_(&norm.forward(&conv.forward(x)?, mode)?)?,
+            Some((conv, norm)) => y.f_add_(&norm.forward(&conv.forward(x, pass)?, pass)?)?,
         };
         sum.f_relu_()
     }

@@ -1,0 +1,107 @@
+//! Norms of single images' gradients, by the learner's service and by a backward pass for each image.
+//!
+//! Run with `cargo bench -p querist-learn --profile dev --bench gradients`. The best of the repeats is the figure.
+
+use std::time::Instant;
+
+use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::dataset::DatasetParts;
+use querist_core::observer::Silent;
+use querist_core::{
+    Dataset, FitTask, HostServices, Images, Label, Learner, Round, SampleId, Seeds, ServiceError, ServiceScope,
+};
+use querist_learn::{Settings, TorchLearner};
+use querist_protocol::abi;
+use querist_protocol::philox::Stream;
+use tch::{Device, Kind, Tensor};
+
+const THREADS: usize = 2;
+const REPEATS: usize = 4;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for (name, side, channels, count) in [(ModelName::Cnn, 28, 1, 256), (ModelName::Resnet18, 32, 3, 32)] {
+        let dataset = noise(64, side, channels)?;
+        let samples: Vec<SampleId> = (0..64).map(SampleId).collect();
+        let model = ModelConfig { name, dropout: None };
+        let recipe = RecipeConfig { epochs: Some(1), ..RecipeConfig::default() }.resolve();
+        let settings =
+            Settings { model: &model, recipe: &recipe, seeds: Seeds::new(0), device: "cpu", threads: THREADS };
+        let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
+        let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();
+        learner.fit(FitTask::plain(Round(0), &labelled), &Silent)?;
+        let scope = ServiceScope {
+            round: Round(0),
+            pool: &[],
+            labelled: &[],
+            initial: 0,
+            batch: 0,
+            strategy: "none",
+            seeds: Seeds::new(0),
+        };
+        let services = learner.services(scope).ok_or("a learner with services")?;
+        let (side, channels) = (side as i64, channels as i64);
+        let images = Tensor::randn([count, channels, side, side], (Kind::Float, Device::Cpu));
+        let targets = Tensor::randn([count, 10], (Kind::Float, Device::Cpu)).softmax(1, Kind::Float);
+        let (mut batched, mut single) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..REPEATS {
+            let clock = Instant::now();
+            // SAFETY: both tensors live, and the result is given.
+            let _norms = unsafe { taken(services.gradient_norms(lent(&images), lent(&targets))?) };
+            batched = batched.min(clock.elapsed().as_secs_f64());
+            let clock = Instant::now();
+            one_by_one(&*services, &images, &targets)?;
+            single = single.min(clock.elapsed().as_secs_f64());
+        }
+        let rate = |seconds: f64| count as f64 / seconds;
+        println!(
+            "{name:?}: {:.0} images/s, one by one {:.0} images/s, {:.1} times as fast",
+            rate(batched),
+            rate(single),
+            single / batched
+        );
+    }
+    Ok(())
+}
+
+fn one_by_one(services: &dyn HostServices, images: &Tensor, targets: &Tensor) -> Result<Vec<Tensor>, ServiceError> {
+    // SAFETY: tensors of a result are given.
+    let weights: Vec<Tensor> = services.parameters()?.into_iter().map(|weight| unsafe { taken(weight) }).collect();
+    let norm = |at: i64| {
+        let image = images.narrow(0, at, 1);
+        // SAFETY: the image lives, and tensors of the result are given.
+        let (logits, _embeddings) = unsafe {
+            let out = services.forward(lent(&image), abi::FORWARD_GRAD)?;
+            (taken(out.logits), taken(out.embeddings))
+        };
+        let loss = -(logits.log_softmax(1, Kind::Float) * targets.narrow(0, at, 1)).sum(Kind::Float);
+        let gradients = Tensor::run_backward(&[loss], &weights, false, false);
+        let squares: Vec<Tensor> = gradients.iter().map(|gradient| gradient.square().sum(Kind::Float)).collect();
+        Ok(Tensor::stack(&squares, 0).sum(Kind::Float).sqrt())
+    };
+    (0..images.size()[0]).map(norm).collect()
+}
+
+fn lent(tensor: &Tensor) -> abi::Tensor {
+    tensor.as_ptr().cast_mut().cast()
+}
+
+/// # Safety
+/// The tensor was given.
+unsafe fn taken(tensor: abi::Tensor) -> Tensor {
+    // SAFETY: promised by the caller.
+    unsafe { Tensor::from_ptr(tensor.cast()) }
+}
+
+fn noise(count: usize, side: usize, channels: usize) -> Result<Dataset, Box<dyn std::error::Error>> {
+    let mut stream = Stream::new(0, 0);
+    let bytes: Vec<u8> = (0..count * side * side * channels).map(|_| stream.next_bits() as u8).collect();
+    Ok(Dataset::new(DatasetParts {
+        name: "noise".to_owned(),
+        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
+        labels: (0..count as u32).map(|i| i % 10).collect(),
+        official_test: 0,
+        class_names: (0..10).map(|class| class.to_string()).collect(),
+        normalisation: None,
+        files: vec![],
+    })?)
+}
