@@ -43,7 +43,7 @@ mod strategy;
 pub mod wasm;
 
 pub use host::Host;
-pub use objects::{Clustering, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
+pub use objects::{Clustering, Design, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
 #[doc(hidden)]
 pub use package::package_name;
 pub use package::{Entry, Package};
@@ -56,15 +56,15 @@ pub use querist_protocol as protocol;
 pub mod prelude {
     pub use querist_protocol::math;
     pub use querist_protocol::{
-        Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Selection, StrategyError, StreamScope, Uncertainty,
-        names,
+        DesignOptions, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Selection, StrategyError, StreamScope,
+        Uncertainty, names,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Clustering, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector, Strategy, Stream,
-        Vector, package,
+        Clustering, Design, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector, Strategy,
+        Stream, Vector, package,
     };
 }
 

@@ -13,7 +13,8 @@ pub mod philox;
 mod selection;
 
 pub use calls::{
-    Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StreamScope, Uncertainty,
+    DesignOptions, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, StreamScope,
+    Uncertainty,
 };
 pub use describe::{Capability, Description, StrategyDescription};
 pub use fault::{Fault, FaultCode, StrategyError};
