@@ -19,8 +19,10 @@ use serde_json::Value;
 pub fn packages() -> Vec<&'static Package> {
     vec![
         &strategy_badge::PACKAGE,
+        &strategy_bait::PACKAGE,
         &strategy_batchbald::PACKAGE,
         &strategy_bayesian::PACKAGE,
+        &strategy_drop_query::PACKAGE,
         &strategy_epig::PACKAGE,
         &strategy_fixed::PACKAGE,
         &strategy_gradnorm::PACKAGE,
