@@ -28,6 +28,7 @@ pub fn packages() -> Vec<&'static Package> {
         &strategy_gradnorm::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,
+        &strategy_ldm_s::PACKAGE,
         &strategy_random::PACKAGE,
         &strategy_stochastic_batch::PACKAGE,
         &strategy_uncertainty::PACKAGE,

@@ -42,6 +42,7 @@ fn variants(id: &str) -> Vec<Value> {
             vec![json!({"pca_dim": 8}), reduced, json!({"fisher": "binary", "preset": "s0"})]
         }
         "drop-query" => vec![json!({}), json!({"T": 7, "p_drop": 0.4, "oversample": 2})],
+        "ldm-s" => vec![json!({"max_draws": 200}), json!({"max_draws": 300, "patience": 3, "n_ref": 50})],
         "epig" => vec![json!({}), json!({"target": "provided", "stochastic": "power"})],
         "batchbald" => {
             let joint = json!({"estimator": "joint", "lazy": false, "num_samples": 50});
