@@ -334,14 +334,17 @@ impl Design {
     fn move_rows(&mut self, workers: &Workers, (u, w): (&[f64], &[f64]), k: &[f64], ktk: &[f64]) -> Result<(), Fault> {
         let Rows { rank, width, blocks, .. } = self.pool;
         let sq = rank * rank;
-        // U and W as `[width, 2 * blocks * rank]`: one product with an embedding gives all that a row needs.
+        // U and W as `[width, 2 * blocks * rank]`: one product with an embedding gives all that a row needs. Where they
+        // are narrow, their columns lie one after the other instead.
         let across = 2 * blocks * rank;
+        let narrow = across < LANES;
         let mut both = Charged::filled(workers.control(), width * across, 0.0)?;
         for (which, side) in [u, w].into_iter().enumerate() {
-            for block in 0..blocks {
-                for d in 0..width {
-                    let to = d * across + (which * blocks + block) * rank;
-                    both[to..to + rank].copy_from_slice(&side[(block * width + d) * rank..][..rank]);
+            for (line, values) in side.chunks_exact(rank).enumerate() {
+                let (block, d) = (line / width, line % width);
+                for (b, &value) in values.iter().enumerate() {
+                    let column = (which * blocks + block) * rank + b;
+                    both[if narrow { column * width + d } else { d * across + column }] = value;
                 }
             }
         }
@@ -359,9 +362,17 @@ impl Design {
             let mut y = vec![0.0; SIDE * across];
             for rows in rows.chunks(SIDE) {
                 pacer.spend(SIDE * width * across / 4)?;
-                let left = side_by_side(rows.iter().map(|&row| pool.embeddings.row(row)), width);
-                y.fill(0.0);
-                add_products((&mut y, across, 0, rows.len()), &left, (&both, across), across);
+                if narrow {
+                    for (&row, y) in rows.iter().zip(y.chunks_exact_mut(across)) {
+                        for (y, column) in y.iter_mut().zip(both.chunks_exact(width)) {
+                            *y = dot_with(pool.embeddings.row(row), column);
+                        }
+                    }
+                } else {
+                    let left = side_by_side(rows.iter().map(|&row| pool.embeddings.row(row)), width);
+                    y.fill(0.0);
+                    add_products((&mut y, across, 0, rows.len()), &left, (&both, across), across);
+                }
                 for (&row, y) in rows.iter().zip(y.chunks_exact(across)) {
                     let (yu, yw) = y.split_at(blocks * rank);
                     let r = pool.factors.row(row);
@@ -624,6 +635,24 @@ for_each_cpu! {
         }
         for (lane, (a, b)) in x_rest.iter().zip(y_rest).enumerate() {
             lanes[lane] += a * b;
+        }
+        crate::simd::join(lanes)
+    }
+}
+
+for_each_cpu! {
+    /// Σ x y in sixteen lanes, of an embedding and a column.
+    fn dot_with(x: &[f32], y: &[f64]) -> f64 {
+        let mut lanes = [0.0; LANES];
+        let (x_blocks, x_rest) = x.as_chunks::<LANES>();
+        let (y_blocks, y_rest) = y.as_chunks::<LANES>();
+        for (a, b) in x_blocks.iter().zip(y_blocks) {
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(a[lane]) * b[lane];
+            }
+        }
+        for (lane, (&a, b)) in x_rest.iter().zip(y_rest).enumerate() {
+            lanes[lane] += f64::from(a) * b;
         }
         crate::simd::join(lanes)
     }

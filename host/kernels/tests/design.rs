@@ -81,8 +81,8 @@ impl Dense {
     }
 }
 
-fn near(found: f64, expected: f64, context: &str) {
-    let slack = 1e-9 * expected.abs().max(1e-3);
+fn near(found: f64, expected: f64, within: f64, context: &str) {
+    let slack = within * expected.abs().max(1e-3);
     assert!((found - expected).abs() < slack, "{context}: {found:e}, expected {expected:e}");
 }
 
@@ -110,7 +110,7 @@ fn every_step_is_the_best_of_brute_force() {
             let gains: Vec<(u32, f64)> =
                 others.map(|row| (row, before - dense.cost(&[added.as_slice(), &[row]].concat()))).collect();
             let best = gains.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-            near(gain, best.1, &format!("gain of step {step}, {blocks} blocks"));
+            near(gain, best.1, 1e-9, &format!("gain of step {step}, {blocks} blocks"));
             assert_eq!(row, best.0);
             s.design_add(design, row).unwrap();
             added.push(row);
@@ -121,7 +121,7 @@ fn every_step_is_the_best_of_brute_force() {
             let without = |gone: u32| added.iter().copied().filter(|&row| row != gone).collect::<Vec<_>>();
             let losses = added.iter().map(|&row| (row, dense.cost(&without(row)) - before));
             let least = losses.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-            near(loss, least.1, &format!("loss of step {step}, {blocks} blocks"));
+            near(loss, least.1, 1e-9, &format!("loss of step {step}, {blocks} blocks"));
             assert_eq!(row, least.0);
             s.design_remove(design, row).unwrap();
             added.retain(|&added| added != row);
@@ -131,6 +131,8 @@ fn every_step_is_the_best_of_brute_force() {
 
 #[test]
 fn hundreds_of_changes_do_not_drift() {
+    // The first changes lower everything ten thousandfold; what they round off stays until all is computed afresh.
+    const DRIFT: f64 = 1e-7;
     let pool = (data(Kind::Random, 320, 2, 5), data(Kind::Random, 320, 4, 6));
     let none = (data(Kind::Random, 0, 2, 7), data(Kind::Random, 0, 4, 8));
     let options = DesignOptions { rank: 1, ridge: 0.01, labelled_weight: 0.0, added_weight: 1.0 };
@@ -142,7 +144,7 @@ fn hundreds_of_changes_do_not_drift() {
         let (row, gain) = s.design_best(design).unwrap().unwrap();
         let before = dense.cost(&added);
         added.push(row);
-        near(gain, before - dense.cost(&added), "gain");
+        near(gain, before - dense.cost(&added), DRIFT, "gain");
         s.design_add(design, row).unwrap();
     }
     assert_eq!(s.design_best(design).unwrap(), None);
@@ -150,7 +152,7 @@ fn hundreds_of_changes_do_not_drift() {
         let (row, loss) = s.design_least(design).unwrap().unwrap();
         let before = dense.cost(&added);
         added.retain(|&added| added != row);
-        near(loss, dense.cost(&added) - before, "loss");
+        near(loss, dense.cost(&added) - before, DRIFT, "loss");
         s.design_remove(design, row).unwrap();
     }
 }
