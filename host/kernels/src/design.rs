@@ -21,10 +21,13 @@ use crate::workers::Workers;
 const SIDE: usize = 4;
 /// Columns of a product that are computed side by side.
 const LANES: usize = 16;
-/// Rows of the data that are added to a Gram matrix at once.
+/// Rows of the data that are added to a Gram matrix at once, and values of their middle matrices at most.
 const CHUNK: usize = 512;
+const CHUNK_VALUES: usize = 1 << 20;
 /// Rows of a matrix that one task multiplies, and terms that it sums before it turns to the next rows.
 const PANEL: usize = 64;
+/// Columns of a factor at most: a row's own small matrices are inverted in one go.
+const MOST_RANK: usize = 1024;
 /// Changes after which everything is computed afresh, so that rounding does not add up.
 const REFRESH: usize = 256;
 /// A pivot of I - S below this makes a removal inexact: everything is computed afresh first.
@@ -88,7 +91,7 @@ impl Rows {
         weight: f64,
     ) -> Result<(), Fault> {
         let (order, rank, width, blocks) = (self.order(), self.rank, self.width, self.blocks);
-        for rows in rows.chunks(CHUNK) {
+        for rows in rows.chunks((CHUNK_VALUES / (blocks * blocks)).clamp(1, CHUNK)) {
             let mut h = Charged::filled(workers.control(), rows.len() * width, 0.0)?;
             let mut inner = Charged::filled(workers.control(), rows.len() * blocks * blocks, 0.0)?;
             for (i, &row) in rows.iter().enumerate() {
@@ -129,8 +132,9 @@ impl Rows {
         workers.fill(out, PANEL * sq, |start, out| {
             let mut pacer = Pacer::new(workers.control());
             let (first, count) = (start / sq, out.len() / sq);
-            let mut middle = vec![0.0; count * blocks * blocks];
             let mut z = Charged::filled(workers.control(), count.next_multiple_of(SIDE) * order, 0.0)?;
+            let mut middle = vec![0.0; blocks];
+            out.fill(0.0);
             for block in 0..blocks {
                 z.fill(0.0);
                 let panel = &matrix[block * width * order..][..width * order];
@@ -141,23 +145,17 @@ impl Rows {
                     let left = side_by_side(rows, width);
                     add_products((&mut z[from * order..], order, 0, lines), &left, (panel, order), order);
                 }
-                for i in 0..count {
-                    let h: Vec<f64> = self.data.embeddings.row(first + i).iter().map(|&h| f64::from(h)).collect();
-                    for other in 0..blocks {
-                        middle[(i * blocks + block) * blocks + other] =
-                            dot(&z[i * order + other * width..][..width], &h);
+                for (i, out) in out.chunks_exact_mut(sq).enumerate() {
+                    let h = self.data.embeddings.row(first + i);
+                    for (middle, z) in middle.iter_mut().zip(z[i * order..].chunks_exact(width)) {
+                        *middle = self.weight * dot_with(h, z);
                     }
-                }
-            }
-            for (i, out) in out.chunks_exact_mut(sq).enumerate() {
-                let r = self.data.factors.row(first + i);
-                let middle = &middle[i * blocks * blocks..][..blocks * blocks];
-                for (a, b) in (0..rank).flat_map(|a| (0..rank).map(move |b| (a, b))) {
-                    let terms = (0..blocks).flat_map(|c| (0..blocks).map(move |d| (c, d)));
-                    let sum: f64 = terms
-                        .map(|(c, d)| f64::from(r[c * rank + a]) * middle[c * blocks + d] * f64::from(r[d * rank + b]))
-                        .sum();
-                    out[a * rank + b] = self.weight * sum;
+                    let r = self.data.factors.row(first + i);
+                    // The row's line of the middle matrix, times R: then the block's part of the outer sum.
+                    let line = weighted_sum(r, &middle, rank);
+                    for (out, &r) in out.chunks_exact_mut(rank).zip(&r[block * rank..][..rank]) {
+                        out.iter_mut().zip(&line).for_each(|(out, line)| *out += f64::from(r) * line);
+                    }
                 }
             }
             Ok(())
@@ -194,6 +192,8 @@ impl Design {
         check::argument(rank > 0 && columns > 0 && columns.is_multiple_of(rank), || {
             format!("factors of {columns} values are no blocks of rank {rank}")
         })?;
+        check::argument(data.embeddings.columns() > 0, || "the embeddings have no columns".to_owned())?;
+        check::argument(rank <= MOST_RANK, || format!("the rank is {rank}, at most {MOST_RANK} is possible"))?;
         check::argument(options.ridge > 0.0 && options.ridge.is_finite(), || {
             format!("the ridge is {}, it must be finite and above 0", options.ridge)
         })?;
@@ -482,6 +482,15 @@ fn reduced(r: &[f32], y: &[f64], rank: usize, scale: f64) -> Vec<f64> {
         }
     }
     out
+}
+
+/// Σ `weights[block]` times the block's line of R, `[rank]`.
+fn weighted_sum(r: &[f32], weights: &[f64], rank: usize) -> Vec<f64> {
+    let mut sum = vec![0.0; rank];
+    for (r, weight) in r.chunks_exact(rank).zip(weights) {
+        sum.iter_mut().zip(r).for_each(|(sum, &r)| *sum += weight * f64::from(r));
+    }
+    sum
 }
 
 /// S -= G K Gᵀ and T -= G K Vᵀ + V K Gᵀ - G K T_x K Gᵀ for one row.

@@ -179,8 +179,11 @@ fn equal_rows_give_the_lowest_and_wrong_calls_are_refused() {
     let refused = |options| s.design((a, b), (a, b), options).unwrap_err().code;
     assert_eq!(refused(DesignOptions { rank: 3, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { rank: 0, ..options }), FaultCode::BadArgument);
+    assert_eq!(refused(DesignOptions { rank: 5000, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { ridge: 0.0, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { added_weight: f64::NAN, ..options }), FaultCode::NonFinite);
+    let empty = s.matrix(9, 0, &[]).unwrap();
+    assert_eq!(s.design((a, empty), (a, empty), options).unwrap_err().code, FaultCode::BadArgument);
     let short = data(Kind::Random, 8, 3, 1).handle(&s);
     assert_eq!(s.design((a, short), (a, b), options).unwrap_err().code, FaultCode::BadShape);
     let huge = data(Kind::Huge, 9, 3, 1).handle(&s);
