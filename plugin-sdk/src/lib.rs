@@ -45,7 +45,7 @@ mod strategy;
 pub mod wasm;
 
 pub use host::Host;
-pub use objects::{Clustering, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
+pub use objects::{Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
 pub use package::{Entry, Package};
 #[doc(hidden)]
 pub use package::{describe, package_name, parse};
@@ -58,15 +58,15 @@ pub use querist_protocol as protocol;
 pub mod prelude {
     pub use querist_protocol::math;
     pub use querist_protocol::{
-        Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection, Similarity, SimilarityKind,
-        StrategyError, StreamScope, Uncertainty, names,
+        DesignOptions, Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection, Similarity,
+        SimilarityKind, StrategyError, StreamScope, Uncertainty, names,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Clustering, Facility, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector, Strategy,
-        Stream, Vector, package,
+        Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector,
+        Strategy, Stream, Vector, package,
     };
 }
 

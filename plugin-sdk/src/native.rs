@@ -8,8 +8,8 @@ use std::sync::{Once, OnceLock};
 
 use querist_protocol::abi::{self, Bytes, Call, HostApi, NO_HANDLE, NO_ROW, PluginApi, Status};
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Selection,
-    Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
+    DesignOptions, Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo,
+    Reduction, Selection, Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
 };
 
 use crate::host::Host;
@@ -764,5 +764,40 @@ impl HostCalls for Table {
         })?;
         merges.truncate(written as usize);
         Ok(merges.into_iter().map(|abi::Merge { left, right, height }| Merge { left, right, height }).collect())
+    }
+
+    fn design(
+        &self,
+        pool: (Handle, Handle),
+        labelled: (Handle, Handle),
+        options: DesignOptions,
+    ) -> Result<Handle, Fault> {
+        let DesignOptions { rank, ridge, labelled_weight, added_weight } = options;
+        let options = abi::Design { rank, ridge, labelled_weight, added_weight };
+        Ok(fetch!(self.design(pool.0, pool.1, labelled.0, labelled.1, &raw const options)))
+    }
+
+    fn design_best(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault> {
+        let (mut row, mut fall) = (0, 0.0);
+        // SAFETY: there is room for both numbers.
+        self.check(unsafe { (self.api.design_best)(self.call, design, &raw mut row, &raw mut fall) })?;
+        Ok(row_or_none(row).map(|row| (row, fall)))
+    }
+
+    fn design_least(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault> {
+        let (mut row, mut rise) = (0, 0.0);
+        // SAFETY: there is room for both numbers.
+        self.check(unsafe { (self.api.design_least)(self.call, design, &raw mut row, &raw mut rise) })?;
+        Ok(row_or_none(row).map(|row| (row, rise)))
+    }
+
+    fn design_add(&self, design: Handle, row: u32) -> Result<(), Fault> {
+        // SAFETY: numbers only.
+        self.check(unsafe { (self.api.design_add)(self.call, design, row) })
+    }
+
+    fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault> {
+        // SAFETY: numbers only.
+        self.check(unsafe { (self.api.design_remove)(self.call, design, row) })
     }
 }

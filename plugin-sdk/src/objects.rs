@@ -1,6 +1,8 @@
 //! Objects of the host. Each is a handle that is released when it goes out of scope.
 
-use querist_protocol::{Handle, KmeansOptions, Merge, Metric, Reduction, Similarity, TILE_BYTES, Uncertainty};
+use querist_protocol::{
+    DesignOptions, Handle, KmeansOptions, Merge, Metric, Reduction, Similarity, TILE_BYTES, Uncertainty,
+};
 
 use crate::host::Host;
 use crate::query::Scores;
@@ -366,6 +368,55 @@ impl Matrix {
     /// If the numbers of rows disagree.
     pub fn outer_products(&self, right: &Matrix) -> Result<Points> {
         Ok(Points::adopt(&self.host, self.host.calls().points_factored(self.handle, right.handle)?))
+    }
+}
+
+object! {
+    /// Greedy experimental design for a linear head.
+    Design
+}
+
+impl Design {
+    /// A design over the pool's factors and embeddings, given the labelled set's.
+    ///
+    /// # Errors
+    /// If sizes do not fit, an option has no meaning, or a limit is passed.
+    pub fn over(pool: (&Matrix, &Matrix), labelled: (&Matrix, &Matrix), options: DesignOptions) -> Result<Self> {
+        let host = &pool.0.host;
+        let handles = |pair: (&Matrix, &Matrix)| (pair.0.handle, pair.1.handle);
+        Ok(Self::adopt(host, host.calls().design(handles(pool), handles(labelled), options)?))
+    }
+
+    /// The row not yet added that lowers the cost most, with the fall; `None` where all are added.
+    ///
+    /// # Errors
+    /// If a row was removed already, or numbers overflow.
+    pub fn best(&self) -> Result<Option<(u32, f64)>> {
+        Ok(self.host.calls().design_best(self.handle)?)
+    }
+
+    /// The added row whose removal raises the cost least, with the rise; `None` where none is added.
+    ///
+    /// # Errors
+    /// If numbers overflow.
+    pub fn least(&self) -> Result<Option<(u32, f64)>> {
+        Ok(self.host.calls().design_least(self.handle)?)
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// If it was added before, or a row was removed already.
+    pub fn add(&self, row: u32) -> Result<()> {
+        Ok(self.host.calls().design_add(self.handle, row)?)
+    }
+
+    /// Removes an added row.
+    ///
+    /// # Errors
+    /// If it was not added.
+    pub fn remove(&self, row: u32) -> Result<()> {
+        Ok(self.host.calls().design_remove(self.handle, row)?)
     }
 }
 

@@ -4,8 +4,8 @@ use std::mem::ManuallyDrop;
 use std::sync::Once;
 
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction,
-    Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
+    DesignOptions, Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo,
+    Reduction, Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
 };
 
 use crate::host::Host;
@@ -137,7 +137,7 @@ macro_rules! objects {
     };
 }
 
-objects!(Stream 1, Vector 2, Mask 3, Matrix 4, Graph 5, Points 6, Nearest 7, Clustering 8, Facility 9);
+objects!(Stream 1, Vector 2, Mask 3, Matrix 4, Graph 5, Points 6, Nearest 7, Clustering 8, Facility 9, Design 10);
 
 fn give<T: Object>(object: T) -> Handle {
     object.into_raw() | T::KIND << KIND_SHIFT
@@ -477,5 +477,33 @@ impl HostCalls for Imports {
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Call<Handle> {
         let (weights, shares) = (lend::<host::Vector>(weights), lend::<host::Vector>(shares));
         object(lend::<host::Matrix>(log_probs).mixture_entropy(&weights, &shares))
+    }
+
+    fn design(&self, pool: (Handle, Handle), labelled: (Handle, Handle), options: DesignOptions) -> Call<Handle> {
+        let matrix = lend::<host::Matrix>;
+        let (pool, labelled) = ((matrix(pool.0), matrix(pool.1)), (matrix(labelled.0), matrix(labelled.1)));
+        let options = types::DesignOptions {
+            rank: options.rank,
+            ridge: options.ridge,
+            labelled_weight: options.labelled_weight,
+            added_weight: options.added_weight,
+        };
+        object(host::Design::over(&pool.0, &pool.1, &labelled.0, &labelled.1, options))
+    }
+
+    fn design_best(&self, design: Handle) -> Call<Option<(u32, f64)>> {
+        plain(lend::<host::Design>(design).best())
+    }
+
+    fn design_least(&self, design: Handle) -> Call<Option<(u32, f64)>> {
+        plain(lend::<host::Design>(design).least())
+    }
+
+    fn design_add(&self, design: Handle, row: u32) -> Call<()> {
+        plain(lend::<host::Design>(design).add(row))
+    }
+
+    fn design_remove(&self, design: Handle, row: u32) -> Call<()> {
+        plain(lend::<host::Design>(design).remove(row))
     }
 }

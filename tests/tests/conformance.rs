@@ -37,6 +37,12 @@ fn variants(id: &str) -> Vec<Value> {
             json!({"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0}),
         ],
         "fixed" => vec![json!({"order": [22, 7, 3000, 10], "fallback": "random"})],
+        "bait" => {
+            let reduced = json!({"fisher": "topk", "pca_dim": 5, "include_bias": true, "weighting": "average"});
+            vec![json!({"pca_dim": 8}), reduced, json!({"fisher": "binary", "preset": "s0"})]
+        }
+        "drop-query" => vec![json!({}), json!({"T": 7, "p_drop": 0.4, "oversample": 2})],
+        "ldm-s" => vec![json!({"max_draws": 200}), json!({"max_draws": 300, "patience": 3, "n_ref": 50})],
         "epig" => vec![json!({}), json!({"target": "provided", "stochastic": "power"})],
         "batchbald" => {
             let joint = json!({"estimator": "joint", "lazy": false, "num_samples": 50});

@@ -12,6 +12,7 @@
 
 mod check;
 mod control;
+mod design;
 mod distance;
 mod facility;
 mod filter;

@@ -60,16 +60,22 @@ pub(crate) fn entropy(
         let message = format!("rows of {columns} values do not hold {draws} draws of one number of classes");
         return Err(Fault::new(FaultCode::BadShape, message));
     }
-    let work = mixtures.shares.len() * LANES * columns;
+    let work = mixtures.shares.len().saturating_mul(LANES * columns);
+    // Blocks of mixtures between two looks at the clock.
+    let span = ((1 << 22) / (LANES * columns)).max(1);
     let mut entropies = Charged::filled(workers.control(), log_probs.rows(), 0.0)?;
     workers.fill(&mut entropies, ((1 << 19) / work).clamp(1, 1024), |start, out| {
         let mut pacer = Pacer::new(workers.control());
         let mut probs = Charged::filled(workers.control(), columns, 0.0)?;
         for (i, out) in out.iter_mut().enumerate() {
-            pacer.spend(work)?;
             probabilities(log_probs.row(start + i), columns / draws, &mut probs)
                 .map_err(|(draw, sum)| no_log_probs(start + i, draw, sum))?;
-            *out = mean_entropy(&probs, columns / draws, &mixtures.weights, &mixtures.shares);
+            let mut means = [0.0; LANES];
+            for (weights, shares) in mixtures.weights.chunks(span * draws).zip(mixtures.shares.chunks(span)) {
+                pacer.spend(shares.len() * LANES * columns)?;
+                add_entropies(&mut means, &probs, columns / draws, weights, shares);
+            }
+            *out = join(means);
         }
         Ok(())
     })?;
@@ -102,9 +108,15 @@ fn probabilities(log_probs: &[f32], classes: usize, probs: &mut [f64]) -> Result
 }
 
 for_each_cpu! {
-    fn mean_entropy(probs: &[f64], classes: usize, weights: &[[f64; LANES]], shares: &[[f64; LANES]]) -> f64 {
+    /// Adds to each lane the entropies of its mixtures times their shares.
+    fn add_entropies(
+        means: &mut [f64; LANES],
+        probs: &[f64],
+        classes: usize,
+        weights: &[[f64; LANES]],
+        shares: &[[f64; LANES]],
+    ) {
         let draws = probs.len() / classes;
-        let mut means = [0.0; LANES];
         for (weights, shares) in weights.chunks_exact(draws).zip(shares) {
             let mut entropies = [0.0; LANES];
             for class in 0..classes {
@@ -124,6 +136,5 @@ for_each_cpu! {
                 means[lane] += shares[lane] * entropies[lane];
             }
         }
-        join(means)
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use querist_core::{Array, Arrays, Round, Seeds};
 use querist_protocol::philox::{ANY_ROUND, Stream};
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Merge, Metric, Need, QueryInfo, Reduction,
-    Similarity, StreamScope, Uncertainty, names,
+    DesignOptions, Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Merge, Metric, Need, QueryInfo,
+    Reduction, Similarity, StreamScope, Uncertainty, names,
 };
 
 use crate::check;
 use crate::control::{Control, Pacer};
+use crate::design::{Blocks, Design};
 use crate::distance;
 use crate::facility::Facility;
 use crate::graph::{self, Graph};
@@ -128,6 +129,8 @@ enum Object {
     Points(Arc<Points>),
     /// `None` while the engine works.
     Nearest(Option<Box<Nearest>>),
+    /// `None` while the engine works.
+    Design(Option<Box<Design>>),
     Clustering(Arc<Clustering>),
     Graph(Arc<Graph>),
     /// `None` while the engine works.
@@ -143,6 +146,7 @@ impl Object {
             Self::Mask(_) => "a mask",
             Self::Points(_) => "points",
             Self::Nearest(_) => "a nearest engine",
+            Self::Design(_) => "a design",
             Self::Clustering(_) => "a clustering",
             Self::Graph(_) => "a graph",
             Self::Facility(_) => "a facility engine",
@@ -356,6 +360,27 @@ impl Session {
             _ => None,
         })?;
         result
+    }
+
+    /// Applies `f` to a design while the other objects stay reachable.
+    fn with_design<R>(&self, handle: Handle, f: impl FnOnce(&mut Design) -> Result<R, Fault>) -> Result<R, Fault> {
+        let mut design = self.with(handle, "a design", |object| match object {
+            Object::Design(design) => design.take(),
+            _ => None,
+        })?;
+        let result = f(&mut design);
+        self.with(handle, "a design", |object| match object {
+            Object::Design(place) => {
+                *place = Some(design);
+                Some(())
+            }
+            _ => None,
+        })?;
+        result
+    }
+
+    fn get_blocks(&self, (factors, embeddings): (Handle, Handle)) -> Result<Blocks, Fault> {
+        Ok(Blocks { factors: self.get_matrix(factors)?, embeddings: self.get_matrix(embeddings)? })
     }
 
     fn new_vector(&self, values: Charged<f64>) -> Result<Handle, Fault> {
@@ -782,6 +807,33 @@ impl HostCalls for Session {
         let log_probs = self.get_matrix(log_probs)?;
         let (weights, shares) = (self.get_vector(weights)?, self.get_vector(shares)?);
         self.new_vector(mixture::entropy(self.workers(), &log_probs, &weights, &shares)?)
+    }
+
+    fn design(
+        &self,
+        pool: (Handle, Handle),
+        labelled: (Handle, Handle),
+        options: DesignOptions,
+    ) -> Result<Handle, Fault> {
+        let (pool, labelled) = (self.get_blocks(pool)?, self.get_blocks(labelled)?);
+        let design = Design::new(self.workers(), pool, labelled, options)?;
+        self.insert(Object::Design(Some(Box::new(design))))
+    }
+
+    fn design_best(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault> {
+        self.with_design(design, |design| design.best(self.workers()))
+    }
+
+    fn design_least(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault> {
+        self.with_design(design, |design| design.least())
+    }
+
+    fn design_add(&self, design: Handle, row: u32) -> Result<(), Fault> {
+        self.with_design(design, |design| design.add(self.workers(), row))
+    }
+
+    fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault> {
+        self.with_design(design, |design| design.remove(self.workers(), row))
     }
 }
 

@@ -10,8 +10,8 @@ use common::*;
 use querist_core::{Array, Arrays, Round, Seeds};
 use querist_kernels::{Control, Limits, Session, Setup, Shared};
 use querist_protocol::{
-    FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity, SimilarityKind,
-    StreamScope, Uncertainty,
+    DesignOptions, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity,
+    SimilarityKind, StreamScope, Uncertainty,
 };
 
 #[track_caller]
@@ -55,6 +55,12 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.graph_degrees(h).map(drop));
     note(s.graph_neighbours(h, 0).map(drop));
     note(s.mixture_entropy(h, h, h).map(drop));
+    let options = DesignOptions { rank: 1, ridge: 1.0, labelled_weight: 1.0, added_weight: 1.0 };
+    note(s.design((h, h), (h, h), options).map(drop));
+    note(s.design_best(h).map(drop));
+    note(s.design_least(h).map(drop));
+    note(s.design_add(h, 0));
+    note(s.design_remove(h, 0));
     note(s.points(h).map(drop));
     note(s.points_factored(h, h).map(drop));
     note(s.points_sq_norms(h).map(drop));
@@ -80,7 +86,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
 }
 
 /// Number of calls in [`call_all`].
-const CALLS: usize = 45;
+const CALLS: usize = 50;
 
 #[test]
 fn dead_handles_and_handles_of_another_kind_are_refused() {

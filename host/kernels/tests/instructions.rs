@@ -5,7 +5,8 @@ mod common;
 use common::*;
 use querist_kernels::limit_instructions;
 use querist_protocol::{
-    HostCalls, Init, KmeansOptions, Metric, Reduction, Similarity, SimilarityKind, StreamScope, Uncertainty,
+    DesignOptions, HostCalls, Init, KmeansOptions, Metric, Reduction, Similarity, SimilarityKind, StreamScope,
+    Uncertainty,
 };
 
 /// Bits of something from every kernel.
@@ -30,6 +31,20 @@ fn everything(threads: usize) -> Vec<u64> {
     let weights = s.vector(&(0..3 * 70).map(|i| f64::from(i % 7) / 9.0).collect::<Vec<_>>()).unwrap();
     let shares = s.vector(&[0.3; 70]).unwrap();
     keep(s.mixture_entropy(draws, weights, shares).unwrap());
+    let (factors, wide) = (data(Kind::Random, 90, 6, 6).handle(&s), data(Kind::Random, 90, 23, 7).handle(&s));
+    let options = DesignOptions { rank: 2, ridge: 0.5, labelled_weight: 0.1, added_weight: 0.3 };
+    let design = s.design((factors, wide), (factors, wide), options).unwrap();
+    for _ in 0..8 {
+        let (row, gain) = s.design_best(design).unwrap().unwrap();
+        s.design_add(design, row).unwrap();
+        all.push(gain.to_bits());
+    }
+    for _ in 0..4 {
+        let (row, loss) = s.design_least(design).unwrap().unwrap();
+        s.design_remove(design, row).unwrap();
+        all.push(loss.to_bits());
+    }
+    let mut keep = |vector| all.extend(bits(&read(&s, vector)));
     let points = s.points_factored(x, s.softmax(x).unwrap()).unwrap();
     let engine = s.nearest(points, Metric::SqEuclidean).unwrap();
     s.nearest_add(engine, &[0]).unwrap();

@@ -31,6 +31,7 @@ mod bindings {
             "querist:strategy/host.graph": super::objects::Graph,
             "querist:strategy/host.points": super::objects::Points,
             "querist:strategy/host.nearest": super::objects::Nearest,
+            "querist:strategy/host.design": super::objects::Design,
             "querist:strategy/host.clustering": super::objects::Clustering,
             "querist:strategy/host.facility": super::objects::Facility,
         },
@@ -46,6 +47,7 @@ pub(crate) mod objects {
     pub struct Graph;
     pub struct Points;
     pub struct Nearest;
+    pub struct Design;
     pub struct Clustering;
     pub struct Facility;
 }

@@ -170,6 +170,20 @@ pub struct Merge {
     pub height: f64,
 }
 
+/// How a design weighs information; see [`crate::DesignOptions`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Design {
+    /// Columns of a row's factor.
+    pub rank: u32,
+    /// Multiple of the identity that the information starts from.
+    pub ridge: f64,
+    /// Weight of a labelled row's information.
+    pub labelled_weight: f64,
+    /// Weight of an added row's information.
+    pub added_weight: f64,
+}
+
 /// A tensor of libtorch: the address of an `at::Tensor`. Null stands for "none".
 pub type Tensor = *mut c_void;
 
@@ -541,6 +555,21 @@ pub struct HostApi {
         capacity: u32,
         count: *mut u32,
     ) -> Status,
+    pub design: unsafe extern "C" fn(
+        call: *mut Call,
+        pool_factors: u32,
+        pool_embeddings: u32,
+        labelled_factors: u32,
+        labelled_embeddings: u32,
+        options: *const Design,
+        design: *mut u32,
+    ) -> Status,
+    /// The row is `NO_ROW` where all are added.
+    pub design_best: unsafe extern "C" fn(call: *mut Call, design: u32, row: *mut u32, fall: *mut f64) -> Status,
+    /// The row is `NO_ROW` where none is added.
+    pub design_least: unsafe extern "C" fn(call: *mut Call, design: u32, row: *mut u32, rise: *mut f64) -> Status,
+    pub design_add: unsafe extern "C" fn(call: *mut Call, design: u32, row: u32) -> Status,
+    pub design_remove: unsafe extern "C" fn(call: *mut Call, design: u32, row: u32) -> Status,
 }
 
 // SAFETY: tables hold functions and numbers, and never change once they are handed over.

@@ -139,6 +139,19 @@ pub struct Merge {
     pub height: f64,
 }
 
+/// How a design weighs information.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DesignOptions {
+    /// Columns of a row's factor; the factor's values are `[blocks, rank]`.
+    pub rank: u32,
+    /// Multiple of the identity that the information starts from; above 0.
+    pub ridge: f64,
+    /// Weight of a labelled row's information.
+    pub labelled_weight: f64,
+    /// Weight of an added row's information.
+    pub added_weight: f64,
+}
+
 /// Importance of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -341,4 +354,23 @@ pub trait HostCalls {
     /// each other's. Under [`Metric::SqEuclidean`] clusters are means in `f32` with a variance; [`Metric::Euclidean`]
     /// keeps rows² / 2 distances; the cosine distance of normalised rows is half their squared Euclidean one.
     fn average_linkage(&self, rows: Handle, metric: Metric) -> Result<Vec<Merge>, Fault>;
+    /// An engine for greedy experimental design over the pool's rows.
+    ///
+    /// A row of factors R `[blocks, rank]` (given as `[rows, blocks * rank]`) and of embeddings h `[width]` stands for the
+    /// information `(R (x) h) (R (x) h)^T`. With M the ridge plus the weighted information of labelled and added rows, and
+    /// F the mean information of all rows of both sets, the cost of the rows added so far is `tr(M^-1 F)`.
+    fn design(
+        &self,
+        pool: (Handle, Handle),
+        labelled: (Handle, Handle),
+        options: DesignOptions,
+    ) -> Result<Handle, Fault>;
+    /// The row not yet added that lowers the cost most, with the fall; `None` where all are added.
+    fn design_best(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault>;
+    /// The added row whose removal raises the cost least, with the rise; `None` where none is added.
+    fn design_least(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault>;
+    /// Adds a row; refused once one was removed.
+    fn design_add(&self, design: Handle, row: u32) -> Result<(), Fault>;
+    /// Removes an added row.
+    fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault>;
 }

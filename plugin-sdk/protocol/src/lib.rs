@@ -15,8 +15,8 @@ mod selection;
 mod training;
 
 pub use calls::{
-    Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Similarity, SimilarityKind,
-    StreamScope, Uncertainty,
+    DesignOptions, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Similarity,
+    SimilarityKind, StreamScope, Uncertainty,
 };
 pub use describe::{Capability, Description, StrategyDescription};
 pub use fault::{Fault, FaultCode, StrategyError};

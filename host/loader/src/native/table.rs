@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use querist_core::HostServices;
 use querist_kernels::{Control, Session};
 use querist_protocol::abi::{
-    self, Bytes, Call, FailKind, HostApi, ImageBatch, Info, Kmeans, Merge, NO_HANDLE, NO_ROW, Outputs, Status,
+    self, Bytes, Call, Design, FailKind, HostApi, ImageBatch, Info, Kmeans, Merge, NO_HANDLE, NO_ROW, Outputs, Status,
     StreamSpec, Task, Tensor, TorchApi,
 };
 use querist_protocol::{
-    Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction, Similarity,
-    SimilarityKind, StreamScope, Uncertainty,
+    DesignOptions, Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction,
+    Similarity, SimilarityKind, StreamScope, Uncertainty,
 };
 
 use super::dlpack;
@@ -372,6 +372,22 @@ actions! {
         let merges: Vec<Merge> = merges.iter().map(|m| Merge { left: m.left, right: m.right, height: m.height }).collect();
         put_measured(out, capacity, count, &merges)
     }
+    fn design_best(c, design: u32, out: *mut u32, fall: *mut f64) {
+        let found = c.session.design_best(design)?;
+        put(out, row(found.map(|found| found.0)))?;
+        put(fall, found.map_or(0.0, |found| found.1))
+    }
+    fn design_least(c, design: u32, out: *mut u32, rise: *mut f64) {
+        let found = c.session.design_least(design)?;
+        put(out, row(found.map(|found| found.0)))?;
+        put(rise, found.map_or(0.0, |found| found.1))
+    }
+    fn design_add(c, design: u32, row: u32) {
+        c.session.design_add(design, row)
+    }
+    fn design_remove(c, design: u32, row: u32) {
+        c.session.design_remove(design, row)
+    }
     fn clustering_sizes(c, clustering: u32, out: *mut u32, capacity: u32, count: *mut u32) {
         put_measured(out, capacity, count, &c.session.clustering_sizes(clustering)?)
     }
@@ -471,6 +487,20 @@ functions! {
     fn mixture_entropy(c, log_probs: u32, weights: u32, shares: u32) -> u32 {
         c.session.mixture_entropy(log_probs, weights, shares)?
     }
+    fn design(
+        c,
+        pool_factors: u32,
+        pool_embeddings: u32,
+        labelled_factors: u32,
+        labelled_embeddings: u32,
+        options: *const Design
+    ) -> u32 {
+        let &[Design { rank, ridge, labelled_weight, added_weight }] = slice(options, 1)? else {
+            return Err(bad("no settings of the design"));
+        };
+        let options = DesignOptions { rank, ridge, labelled_weight, added_weight };
+        c.session.design((pool_factors, pool_embeddings), (labelled_factors, labelled_embeddings), options)?
+    }
     fn clustering_centres(c, clustering: u32) -> u32 { c.session.clustering_centres(clustering)? }
     fn clustering_inertia(c, clustering: u32) -> f64 { c.session.clustering_inertia(clustering)? }
     fn array_dlpack(c, name: Bytes) -> *mut c_void { dlpack::lend(c.session.declared_array(text(name)?)?)? }
@@ -546,6 +576,11 @@ const fn api(torch: *const TorchApi) -> HostApi {
         facility_best,
         mixture_entropy,
         average_linkage,
+        design,
+        design_best,
+        design_least,
+        design_add,
+        design_remove,
     }
 }
 

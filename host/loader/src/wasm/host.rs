@@ -1,18 +1,18 @@
 //! The host's calls, from WIT to the session.
 
 use querist_protocol::{
-    Fault, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, Reduction, Similarity, SimilarityKind,
-    StreamScope, Uncertainty,
+    DesignOptions, Fault, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, Reduction, Similarity,
+    SimilarityKind, StreamScope, Uncertainty,
 };
 use wasmtime::component::Resource;
 
 use super::CallState;
 use super::bindings::querist::strategy::host::{
-    self, HostClustering, HostFacility, HostGraph, HostMask, HostMatrix, HostNearest, HostPoints, HostStream,
-    HostVector,
+    self, HostClustering, HostDesign, HostFacility, HostGraph, HostMask, HostMatrix, HostNearest, HostPoints,
+    HostStream, HostVector,
 };
 use super::bindings::querist::strategy::types;
-use super::objects::{Clustering, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
+use super::objects::{Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
 
 type Call<T> = Result<T, types::Fault>;
 
@@ -373,6 +373,44 @@ impl HostNearest for CallState {
     }
 
     released!(Nearest);
+}
+
+impl HostDesign for CallState {
+    fn over(
+        &mut self,
+        factors: Resource<Matrix>,
+        embeddings: Resource<Matrix>,
+        labelled_factors: Resource<Matrix>,
+        labelled_embeddings: Resource<Matrix>,
+        options: types::DesignOptions,
+    ) -> Call<Resource<Design>> {
+        let options = DesignOptions {
+            rank: options.rank,
+            ridge: options.ridge,
+            labelled_weight: options.labelled_weight,
+            added_weight: options.added_weight,
+        };
+        let labelled = (labelled_factors.rep(), labelled_embeddings.rep());
+        object(self.session.design((factors.rep(), embeddings.rep()), labelled, options))
+    }
+
+    fn best(&mut self, this: Resource<Design>) -> Call<Option<(u32, f64)>> {
+        plain(self.session.design_best(this.rep()))
+    }
+
+    fn least(&mut self, this: Resource<Design>) -> Call<Option<(u32, f64)>> {
+        plain(self.session.design_least(this.rep()))
+    }
+
+    fn add(&mut self, this: Resource<Design>, row: u32) -> Call<()> {
+        plain(self.session.design_add(this.rep(), row))
+    }
+
+    fn remove(&mut self, this: Resource<Design>, row: u32) -> Call<()> {
+        plain(self.session.design_remove(this.rep(), row))
+    }
+
+    released!(Design);
 }
 
 impl HostClustering for CallState {

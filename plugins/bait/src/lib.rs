@@ -1,0 +1,237 @@
+//! Batches that lower the variance of predictions: Bayesian experimental design with the Fisher information of the head.
+//!
+//! With p the class probabilities and h the embedding, a sample's information about the last layer is
+//! `I = (diag p - p pᵀ) (x) h hᵀ`. With M the information of labelled and picked samples plus `lambda` times the identity,
+//! and F the mean information of all samples, the batch makes `tr(M⁻¹ F)` small: `oversample` times as many as wanted
+//! are added one by one, each the one that lowers it most, and then those are removed whose loss raises it least.
+//!
+//! The middle matrix is split as `R Rᵀ` with R of `[classes, rank]`, so that every change is one of low rank, which the
+//! host's design engine makes in place of products of `(C D)²` matrices:
+//!
+//! | `fisher` | what is kept | rank |
+//! | --- | --- | --- |
+//! | `exact` | all of it | C - 1 |
+//! | `topk` | the gradients of the `topk` most probable classes, in proportion to their probabilities | `topk` |
+//! | `binary` | `p (1 - p) h hᵀ` of the most probable class | 1, of D by D |
+//!
+//! Labelled samples weigh `1 / (L + b)`. The authors' code weighs picked ones `b / (L + b)` (`weighting = "authors"`),
+//! the plain mean weighs them like the others (`"average"`).
+//!
+//! Ash, Goel, Krishnamurthy and Kakade, "Gone Fishing: Neural Active Learning with Fisher Embeddings", NeurIPS 2021
+//! (arXiv 2106.09675); `topk` and `binary`: Huseljic, Hahn, Herde, Rauch and Sick, "Fast Fishing: Approximating BAIT for
+//! Efficient and Scalable Deep Active Image Classification", ECML-PKDD 2024 (arXiv 2404.08981).
+
+mod factors;
+mod principal;
+
+use querist_sdk::prelude::*;
+use querist_sdk::protocol::{Fault, FaultCode};
+
+/// Side of the exact matrices up to which they are the default.
+const EXACT_UP_TO: u64 = 8192;
+
+/// How the Fisher information is represented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fisher {
+    /// In full.
+    Exact,
+    /// By the most probable classes.
+    Topk,
+    /// As that of the most probable class against all others.
+    Binary,
+}
+
+/// Weight of a picked sample.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weighting {
+    /// `b` times that of a labelled one, as in the authors' code.
+    #[default]
+    Authors,
+    /// That of a labelled one.
+    Average,
+}
+
+/// Published settings; a preset only sets defaults of the other parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// `lambda = 0.01`, `fisher = "exact"`.
+    S0,
+    /// `lambda = 1`, `fisher = "exact"`.
+    Authors,
+    /// `lambda = 0.01`, `fisher = "exact"`: what the authors' script does for CIFAR.
+    Cifar,
+}
+
+/// Parameters of BAIT.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bait {
+    /// Published settings that replace the defaults below.
+    pub preset: Option<Preset>,
+    /// Multiple of the identity that the information starts from; 1 by default.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub lambda: Option<f64>,
+    /// How many times the batch is added before the surplus is removed.
+    #[schemars(range(min = 1.0))]
+    pub oversample: f64,
+    /// How the Fisher information is represented; by default `exact` while classes times width are at most 8192, and
+    /// `binary` beyond.
+    pub fisher: Option<Fisher>,
+    /// Classes that `fisher = "topk"` keeps, at most all.
+    #[schemars(range(min = 1))]
+    pub topk: u32,
+    /// Weight of a picked sample.
+    pub weighting: Weighting,
+    /// Principal components that the embeddings are reduced to; none by default.
+    #[schemars(range(min = 1))]
+    pub pca_dim: Option<u32>,
+    /// Whether the last layer's bias counts too.
+    pub include_bias: bool,
+}
+
+impl Default for Bait {
+    fn default() -> Self {
+        Self {
+            preset: None,
+            lambda: None,
+            oversample: 2.0,
+            fisher: None,
+            topk: 2,
+            weighting: Weighting::Authors,
+            pca_dim: None,
+            include_bias: false,
+        }
+    }
+}
+
+impl Strategy for Bait {
+    const ID: &'static str = "bait";
+    const SUMMARY: &'static str = "Batches that lower the variance of predictions most, by Fisher information";
+    const PAPER: &'static str = "Ash et al., Gone Fishing: Neural Active Learning with Fisher Embeddings, NeurIPS 2021";
+    const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
+
+    fn needs(&self) -> Vec<Need> {
+        let names = [names::LOGITS, names::EMBEDDINGS, "labelled.logits", "labelled.embeddings"];
+        names.into_iter().map(Need::new).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let lambda = self.lambda();
+        if !(lambda > 0.0 && lambda.is_finite()) {
+            return Err(format!("`lambda` is {lambda}, expected a number above 0"));
+        }
+        if !(self.oversample >= 1.0 && self.oversample.is_finite()) {
+            return Err(format!("`oversample` is {}, expected 1 or more", self.oversample));
+        }
+        if self.topk == 0 || self.pca_dim == Some(0) {
+            return Err("`topk` and `pca_dim` are 1 or more".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Selector for Bait {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        if wanted == query.rows() {
+            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
+        }
+        if wanted == 0 {
+            return Ok(Selection::default());
+        }
+        let (pool, labelled) = self.embeddings(query)?;
+        let fisher = self.fisher(query.classes(), pool.shape()?.1);
+        let shape = factors::Shape::of(fisher, query.classes(), self.topk);
+        let of_pool = factors::factors(query, names::LOGITS, shape)?;
+        let of_labelled = factors::factors(query, "labelled.logits", shape)?;
+        let together = f64::from(query.labelled_rows()) + f64::from(wanted);
+        let options = DesignOptions {
+            rank: shape.rank,
+            ridge: self.lambda(),
+            labelled_weight: 1.0 / together,
+            added_weight: match self.weighting {
+                Weighting::Authors => f64::from(wanted) / together,
+                Weighting::Average => 1.0 / together,
+            },
+        };
+        let design = Design::over((&of_pool, &pool), (&of_labelled, &labelled), options).map_err(advise)?;
+        let mut selection = self.forward_and_back(query, &design)?;
+        selection.diagnostics.push(("rank".to_owned(), f64::from(shape.rank)));
+        Ok(selection)
+    }
+}
+
+impl Bait {
+    fn lambda(&self) -> f64 {
+        let preset = if matches!(self.preset, Some(Preset::S0 | Preset::Cifar)) { 0.01 } else { 1.0 };
+        self.lambda.unwrap_or(preset)
+    }
+
+    fn fisher(&self, classes: u32, width: u32) -> Fisher {
+        let fits = self.preset.is_some() || u64::from(classes) * u64::from(width) <= EXACT_UP_TO;
+        self.fisher.unwrap_or(if fits { Fisher::Exact } else { Fisher::Binary })
+    }
+
+    /// Embeddings of the pool and of the labelled set, reduced and with a bias where that is wanted.
+    fn embeddings(&self, query: &Query) -> Result<(Matrix, Matrix)> {
+        let (mut pool, mut labelled) = (query.matrix(names::EMBEDDINGS)?, query.matrix("labelled.embeddings")?);
+        if let Some(components) = self.pca_dim {
+            (pool, labelled) = principal::reduced(query, &pool, &labelled, components)?;
+        }
+        if self.include_bias {
+            (pool, labelled) = (with_bias(query, &pool)?, with_bias(query, &labelled)?);
+        }
+        Ok((pool, labelled))
+    }
+
+    fn forward_and_back(&self, query: &Query, design: &Design) -> Result<Selection> {
+        let wanted = query.wanted() as usize;
+        let most = (self.oversample * wanted as f64).ceil().min(f64::from(query.rows())) as usize;
+        let steps = (2 * most - wanted) as u64;
+        let mut picked: Vec<(u32, f64)> = Vec::with_capacity(most);
+        while picked.len() < most {
+            let Some((row, gain)) = design.best()? else { break };
+            design.add(row)?;
+            picked.push((row, gain));
+            query.progress(picked.len() as u64, steps)?;
+        }
+        while picked.len() > wanted {
+            let Some((row, _)) = design.least()? else { break };
+            design.remove(row)?;
+            picked.retain(|&(kept, _)| kept != row);
+            query.progress((2 * most - picked.len()) as u64, steps)?;
+        }
+        let (rows, scores) = picked.into_iter().unzip();
+        Ok(Selection { rows, scores, ..Selection::default() })
+    }
+}
+
+/// The embeddings with a constant 1 as last column, so that information about the bias counts.
+fn with_bias(query: &Query, embeddings: &Matrix) -> Result<Matrix> {
+    let (rows, columns) = embeddings.shape()?;
+    let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
+    embeddings.for_each_block(|_, block| {
+        for row in block.chunks_exact(columns as usize) {
+            values.extend_from_slice(row);
+            values.push(1.0);
+        }
+        Ok(())
+    })?;
+    query.new_matrix(rows, columns + 1, &values)
+}
+
+/// Says what helps where memory does not suffice.
+fn advise(error: StrategyError) -> StrategyError {
+    match error {
+        StrategyError::Fault(Fault { code: FaultCode::Quota, message }) => StrategyError::Fault(Fault::new(
+            FaultCode::Quota,
+            format!("{message}; choose `fisher = \"binary\"` or `\"topk\"`, set `pca_dim`, or raise the memory limit"),
+        )),
+        other => other,
+    }
+}
+
+package!(scorers: [], selectors: [Bait]);

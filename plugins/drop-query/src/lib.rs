@@ -1,0 +1,191 @@
+//! Diverse samples among those whose prediction does not survive dropout of the head's inputs.
+//!
+//! The prediction from the whole embedding is compared with those from `T` copies of it that dropout has thinned, each
+//! coordinate dropped with probability `p_drop` and the kept ones scaled by `1 / (1 - p_drop)`. Candidates are the samples
+//! with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less is asked
+//! for. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member nearest to
+//! the centre is asked for. With fewer candidates than wanted all of them are taken and the rest drawn at random.
+//!
+//! Whether a coordinate is dropped depends on the sample's id, the round, the copy and the coordinate alone.
+//!
+//! Gupte, Aklilu, Nirschl and Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR 2024
+//! (arXiv 2401.14555).
+
+use querist_sdk::prelude::*;
+use querist_sdk::protocol::philox::philox4x32;
+
+/// Parameters of DropQuery.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DropQuery {
+    /// Thinned copies of each embedding; odd.
+    #[serde(rename = "T")]
+    #[schemars(range(min = 1, max = 101))]
+    pub copies: u32,
+    /// Probability that a coordinate is dropped.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+    pub p_drop: f64,
+    /// How many times the batch the candidates should be.
+    #[schemars(range(min = 1))]
+    pub oversample: u32,
+}
+
+impl Default for DropQuery {
+    fn default() -> Self {
+        Self { copies: 3, p_drop: 0.75, oversample: 25 }
+    }
+}
+
+impl Strategy for DropQuery {
+    const ID: &'static str = "drop-query";
+    const SUMMARY: &'static str = "Diverse samples whose prediction changes when inputs of the head are dropped";
+    const PAPER: &'static str =
+        "Gupte et al., Revisiting Active Learning in the Era of Vision Foundation Models, TMLR 2024";
+    const ALIASES: &'static [&'static str] = &["DropQuery", "dropout"];
+
+    fn needs(&self) -> Vec<Need> {
+        [names::LOGITS, names::EMBEDDINGS, names::HEAD_W, names::HEAD_B].into_iter().map(Need::new).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !(self.p_drop > 0.0 && self.p_drop < 1.0) {
+            return Err(format!("`p_drop` is {}, expected a number between 0 and 1", self.p_drop));
+        }
+        if self.copies.is_multiple_of(2) {
+            return Err(format!("`T` is {}, but must be odd, so that a majority exists", self.copies));
+        }
+        Ok(())
+    }
+}
+
+impl Selector for DropQuery {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        if wanted == query.rows() {
+            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
+        }
+        if wanted == 0 {
+            return Ok(Selection::default());
+        }
+        let embeddings = query.matrix(names::EMBEDDINGS)?;
+        let mismatches = self.mismatches(query, &embeddings)?;
+        let enough = u64::from(wanted) * u64::from(self.oversample);
+        let above = |least: u32| mismatches.iter().filter(|&&count| count > least).count() as u64;
+        let mut least = self.copies / 2;
+        while least > 0 && above(least) < enough {
+            least -= 1;
+        }
+        let candidates: Vec<u32> =
+            (0u32..).zip(&mismatches).filter(|&(_, &count)| count > least).map(|(row, _)| row).collect();
+        let mut selection = Selection::default();
+        if candidates.len() as u32 >= wanted {
+            selection.rows = representatives(query, &embeddings, &candidates)?;
+        } else {
+            selection.rows.clone_from(&candidates);
+        }
+        query.refill_at_random(&mut selection)?;
+        selection.diagnostics.push(("candidates".to_owned(), candidates.len() as f64));
+        selection.diagnostics.push(("mismatches_above".to_owned(), f64::from(least)));
+        Ok(selection)
+    }
+}
+
+impl DropQuery {
+    /// How many copies of each sample are predicted to be of another class than the whole.
+    fn mismatches(&self, query: &Query, embeddings: &Matrix) -> Result<Vec<u32>> {
+        let predicted = predictions(query)?;
+        let head = Head::read(query, embeddings.shape()?.1)?;
+        let mut mismatches = vec![0u32; query.rows() as usize];
+        let stream = query.stream("masks", StreamScope::Round)?;
+        for copy in 0..self.copies {
+            let keys = stream.by_row(copy)?.to_vec()?;
+            embeddings.for_each_block(|start, block| {
+                for (i, h) in block.chunks_exact(head.width).enumerate() {
+                    let row = start as usize + i;
+                    let class = head.predict(h, 1.0 / (1.0 - self.p_drop), |d| self.keeps(keys[row].to_bits(), d));
+                    mismatches[row] += u32::from(class != predicted[row]);
+                }
+                Ok(())
+            })?;
+            query.progress(u64::from(copy) + 1, u64::from(self.copies))?;
+        }
+        Ok(mismatches)
+    }
+
+    /// Whether four coordinates from `first` on survive, for a copy whose key is this.
+    fn keeps(&self, key: u64, first: usize) -> [bool; 4] {
+        let bits = philox4x32(key, [first as u32, 0, 0, 0]);
+        bits.map(|bits| (f64::from(bits) + 0.5) / 4_294_967_296.0 >= self.p_drop)
+    }
+}
+
+/// Class of each row by its logits.
+fn predictions(query: &Query) -> Result<Vec<usize>> {
+    let classes = query.classes() as usize;
+    let mut predicted = Vec::with_capacity(query.rows() as usize);
+    query.matrix(names::LOGITS)?.for_each_block(|_, block| {
+        predicted.extend(block.chunks_exact(classes).map(math::argmax));
+        Ok(())
+    })?;
+    Ok(predicted)
+}
+
+/// A linear head, one column of weights after the other.
+struct Head {
+    width: usize,
+    classes: usize,
+    /// `[width, classes]`.
+    weights: Vec<f32>,
+    biases: Vec<f64>,
+}
+
+impl Head {
+    fn read(query: &Query, width: u32) -> Result<Self> {
+        let (width, classes) = (width as usize, query.classes());
+        let rows = query.matrix(names::HEAD_W)?.read(0, classes)?;
+        let biases = query.matrix(names::HEAD_B)?.read(0, classes)?;
+        let classes = classes as usize;
+        let mut weights = vec![0.0; width * classes];
+        for (class, row) in rows.chunks_exact(width).enumerate() {
+            for (d, &weight) in row.iter().enumerate() {
+                weights[d * classes + class] = weight;
+            }
+        }
+        Ok(Self { width, classes, weights, biases: biases.into_iter().map(f64::from).collect() })
+    }
+
+    /// Class of an embedding of which only some coordinates survive, scaled up; `keeps(d)` says which of d to d + 3 do.
+    /// The lowest class wins among equals.
+    fn predict(&self, h: &[f32], scale: f64, keeps: impl Fn(usize) -> [bool; 4]) -> usize {
+        let mut logits = self.biases.clone();
+        for (quad, h) in h.chunks(4).enumerate() {
+            let kept = keeps(4 * quad);
+            for (at, &h) in h.iter().enumerate().filter(|(at, _)| kept[*at]) {
+                let weights = &self.weights[(4 * quad + at) * self.classes..][..self.classes];
+                for (logit, &weight) in logits.iter_mut().zip(weights) {
+                    *logit += scale * f64::from(h) * f64::from(weight);
+                }
+            }
+        }
+        let mut best = 0;
+        for (class, &logit) in logits.iter().enumerate() {
+            best = if logit > logits[best] { class } else { best };
+        }
+        best
+    }
+}
+
+fn representatives(query: &Query, embeddings: &Matrix, candidates: &[u32]) -> Result<Vec<u32>> {
+    let options = KmeansOptions {
+        clusters: query.wanted(),
+        restarts: 1,
+        max_iterations: 100,
+        tolerance: 1e-4,
+        init: Init::KmeansPlusPlus,
+    };
+    let points = embeddings.gather(candidates)?.normalise()?;
+    let clusters = points.kmeans(None, options, &query.stream("kmeans", StreamScope::Round)?)?;
+    Ok(clusters.representatives(None)?.into_iter().flatten().map(|at| candidates[at as usize]).collect())
+}
+
+package!(scorers: [], selectors: [DropQuery]);

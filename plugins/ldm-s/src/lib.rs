@@ -1,0 +1,146 @@
+//! Samples whose prediction flips under the smallest change of the model, spread out by seeding.
+//!
+//! The least disagreement metric (LDM) of a sample is the smallest share of a reference set that changes class under a
+//! head that makes the sample change class. It is estimated by drawing heads: for standard deviations from 1e-5 to 1 in 51
+//! steps, Gaussian noise is added to weights and biases until `patience` draws in a row improve no estimate. The reference
+//! is a random part of the pool.
+//!
+//! With q the (b + 1)-th smallest LDM, a sample weighs `exp(-max(LDM - q, 0) / q)`; those beyond the b smallest are scaled
+//! so that they sum to b, and no weight passes 1. The first pick has the smallest LDM; each next one is drawn in proportion
+//! to the square of weight times cosine distance to the nearest pick. Among equal LDM the smaller margin comes first.
+//!
+//! Cho, Park and Kim, "Querying Easily Flip-flopped Samples for Deep Active Learning", ICLR 2024 (arXiv 2401.09787).
+
+mod metric;
+
+use querist_sdk::prelude::*;
+
+/// Values of distance below this count as 0.
+const NO_DISTANCE: f64 = 1e-5;
+
+/// Parameters of LDM-S.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(example = LdmS { max_draws: 300, ..LdmS::default() })]
+pub struct LdmS {
+    /// Draws in a row without an improvement after which the next standard deviation is tried.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub patience: u32,
+    /// Samples of the pool that disagreement is measured on; the whole pool where it is smaller.
+    #[schemars(range(min = 1))]
+    pub n_ref: u32,
+    /// Draws over all standard deviations at most.
+    #[schemars(range(min = 1))]
+    pub max_draws: u32,
+}
+
+impl Default for LdmS {
+    fn default() -> Self {
+        Self { patience: 10, n_ref: 4000, max_draws: 100_000 }
+    }
+}
+
+impl Strategy for LdmS {
+    const ID: &'static str = "ldm-s";
+    const SUMMARY: &'static str = "Diverse samples whose prediction flips under the smallest change of the head";
+    const PAPER: &'static str =
+        "Cho, Park and Kim, Querying Easily Flip-flopped Samples for Deep Active Learning, ICLR 2024";
+    const ALIASES: &'static [&'static str] = &["LDM-S"];
+
+    fn needs(&self) -> Vec<Need> {
+        // Noise alone moves the logits, so the head's own weights are not needed.
+        vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match [self.patience, self.n_ref, self.max_draws].contains(&0) {
+            true => Err("`patience`, `n_ref` and `max_draws` are 1 or more".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Selector for LdmS {
+    fn select(&self, query: &Query) -> Result<Selection> {
+        let wanted = query.wanted();
+        if wanted == query.rows() {
+            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
+        }
+        if wanted == 0 {
+            return Ok(Selection::default());
+        }
+        let estimate = metric::estimate(query, self)?;
+        let margins = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
+        let order = in_order(query, &estimate.ldm, &margins)?;
+        let mut selection = Selection::default();
+        match scale(&estimate.ldm, &order, wanted as usize) {
+            Some(q) => {
+                let weights = weights(&estimate.ldm, &order, wanted as usize, q);
+                selection.rows = seed(query, &weights, order[0])?;
+            }
+            // No sample was seen to need more than any other: the smallest margins.
+            None => selection.rows = margins.primary.top(margins.second.as_ref(), wanted, None)?,
+        }
+        query.refill_at_random(&mut selection)?;
+        selection.scores = selection.rows.iter().map(|&row| -estimate.ldm[row as usize]).collect();
+        selection.diagnostics.push(("draws".to_owned(), f64::from(estimate.draws)));
+        selection.diagnostics.push(("draws_capped".to_owned(), f64::from(u8::from(estimate.capped))));
+        Ok(selection)
+    }
+}
+
+/// Rows by LDM, the smallest first; the smaller margin and then the lower row first among equals.
+fn in_order(query: &Query, ldm: &[f64], margins: &Scores) -> Result<Vec<u32>> {
+    // Ranks by margin break ties, as their own tie-breaker does among equal margins.
+    let by_margin = margins.primary.top(margins.second.as_ref(), query.rows(), None)?;
+    let mut rank = vec![0.0; ldm.len()];
+    for (at, &row) in by_margin.iter().enumerate() {
+        rank[row as usize] = -(at as f64);
+    }
+    let negated: Vec<f64> = ldm.iter().map(|ldm| -ldm).collect();
+    query.vector(&negated)?.top(Some(&query.vector(&rank)?), query.rows(), None)
+}
+
+/// The (b + 1)-th smallest LDM, or the smallest above 0 where that is 0; `None` where all are 0.
+fn scale(ldm: &[f64], order: &[u32], wanted: usize) -> Option<f64> {
+    order[wanted..].iter().map(|&row| ldm[row as usize]).find(|&ldm| ldm > 0.0)
+}
+
+/// Weight of each row.
+fn weights(ldm: &[f64], order: &[u32], wanted: usize, q: f64) -> Vec<f64> {
+    let mut weights: Vec<f64> = ldm.iter().map(|&ldm| math::exp(-(ldm - q).max(0.0) / q)).collect();
+    let outside: f64 = order[wanted..].iter().map(|&row| weights[row as usize]).sum();
+    for &row in &order[wanted..] {
+        let weight = &mut weights[row as usize];
+        *weight = (*weight * wanted as f64 / outside).min(1.0);
+    }
+    weights
+}
+
+/// Seeding from `first` on; ends early where nothing is left at a distance.
+fn seed(query: &Query, weights: &[f64], first: u32) -> Result<Vec<u32>> {
+    let wanted = query.wanted() as usize;
+    let numbers = query.stream("seeding", StreamScope::Round)?;
+    let picked = query.mask(query.rows())?;
+    let nearest = query.matrix(names::EMBEDDINGS)?.points()?.nearest(Metric::Cosine)?;
+    let mut rows = Vec::with_capacity(wanted);
+    let mut next = Some(first);
+    while let Some(row) = next {
+        rows.push(row);
+        picked.exclude(&[row])?;
+        if rows.len() == wanted {
+            break;
+        }
+        nearest.add(&[row])?;
+        let mut chances = nearest.values()?.to_vec()?;
+        for (chance, weight) in chances.iter_mut().zip(weights) {
+            let distance = if *chance < NO_DISTANCE { 0.0 } else { *chance };
+            *chance = (weight * distance) * (weight * distance);
+        }
+        next = query.vector(&chances)?.draw(&numbers, Some(&picked))?;
+        query.progress(rows.len() as u64, wanted as u64)?;
+    }
+    Ok(rows)
+}
+
+package!(scorers: [], selectors: [LdmS]);
