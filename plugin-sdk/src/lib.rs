@@ -55,8 +55,8 @@ pub use querist_protocol as protocol;
 pub mod prelude {
     pub use querist_protocol::math;
     pub use querist_protocol::{
-        Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection, Similarity, SimilarityKind,
-        StrategyError, StreamScope, Uncertainty, names,
+        Capability, Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection, Similarity,
+        SimilarityKind, StrategyError, StreamScope, Uncertainty, names,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -26,6 +26,7 @@ pub fn packages() -> Vec<&'static Package> {
         &strategy_covering::PACKAGE,
         &strategy_diverse_mini_batch::PACKAGE,
         &strategy_falcun::PACKAGE,
+        &strategy_galaxy::PACKAGE,
         &strategy_herding::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,
         &strategy_kmeans::PACKAGE,

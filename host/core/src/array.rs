@@ -226,6 +226,10 @@ impl Arrays {
                 array.as_u32().is_some() && array.shape == [rows],
                 format!("u32 [{rows}], one label a labelled sample"),
             ),
+            (names::ORACLE_LABELS, _) => (
+                array.as_u32().is_some() && array.shape == [rows],
+                format!("u32 [{rows}], one hidden label a pool sample"),
+            ),
             (names::CALIBRATION_LABELS, _) => (
                 array.as_u32().is_some() && array.shape.len() == 1,
                 "u32 [calibration], one label a calibration sample".to_owned(),

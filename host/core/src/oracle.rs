@@ -14,6 +14,19 @@ pub trait Oracle {
     /// # Errors
     /// If a label cannot be had.
     fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError>;
+
+    /// Labels of pool samples, in their order, for strategies that declare the capability `oracle-labels`; the samples
+    /// stay in the pool.
+    ///
+    /// # Errors
+    /// If the oracle does not know the labels beforehand, as people do not.
+    fn reveal(&self, pool: &[SampleId]) -> Result<Vec<Label>, OracleError> {
+        let samples = pool.len();
+        Err(OracleError(format!(
+            "the strategy wants the hidden labels of all {samples} pool samples, which this oracle learns one batch at a \
+             time; use a dataset with labels, or another strategy"
+        )))
+    }
 }
 
 /// An oracle that cannot answer.
@@ -84,5 +97,9 @@ impl<'a> DatasetOracle<'a> {
 impl Oracle for DatasetOracle<'_> {
     fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError> {
         Ok(acquired.ids().iter().map(|&sample| (sample, self.dataset.hidden_label(sample))).collect())
+    }
+
+    fn reveal(&self, pool: &[SampleId]) -> Result<Vec<Label>, OracleError> {
+        Ok(pool.iter().map(|&sample| self.dataset.hidden_label(sample)).collect())
     }
 }

@@ -121,13 +121,20 @@ fn features(parts: &mut Parts<'_>, position: &Position, record: &mut RoundRecord
     let pool = position.partition.pool();
     let labelled = position.partition.labelled();
     let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
-    // Labels of the labelled set are the partition's to give; a learner never sees a need for them.
-    let (label_needs, needs): (Vec<_>, Vec<_>) =
-        parts.strategy.needs().iter().cloned().partition(|need| need.name() == names::LABELLED_LABELS);
+    // Labels are the partition's and the oracle's to give; a learner never sees a need for them.
+    let (label_needs, needs): (Vec<_>, Vec<_>) = parts
+        .strategy
+        .needs()
+        .iter()
+        .cloned()
+        .partition(|need| matches!(need.name(), names::LABELLED_LABELS | names::ORACLE_LABELS));
     let mut named = parts.learner.features(&needs, &pool, &labelled_ids, parts.observer.progress())?;
-    if !label_needs.is_empty() {
-        let labels: Vec<u32> = labelled.iter().map(|&(_, label)| label.0).collect();
-        named.insert(names::LABELLED_LABELS.to_owned(), Array::labels(labels));
+    for need in label_needs {
+        let labels: Vec<u32> = match need.name() {
+            names::ORACLE_LABELS => parts.oracle.reveal(&pool)?.iter().map(|label| label.0).collect(),
+            _ => labelled.iter().map(|&(_, label)| label.0).collect(),
+        };
+        named.insert(need.name().to_owned(), Array::labels(labels));
     }
     let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
     let arrays = Arrays::new(numbers(&pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;

@@ -16,7 +16,7 @@ pub(crate) enum Feature {
     HeadWeights,
     /// Biases of the head.
     HeadBiases,
-    /// Labels of the labelled set, which the loop adds itself.
+    /// Labels, which the loop adds itself.
     Labels,
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Feature {
 pub(crate) fn resolve(need: &Need) -> Result<Feature, LearnError> {
     let (bare, _) = need.split_labelled();
     let feature = match (need.name(), bare) {
-        (names::LABELLED_LABELS, _) => Feature::Labels,
+        (names::LABELLED_LABELS | names::ORACLE_LABELS, _) => Feature::Labels,
         (names::HEAD_W, _) => Feature::HeadWeights,
         (names::HEAD_B, _) => Feature::HeadBiases,
         (_, names::LOGITS) => Feature::Logits,

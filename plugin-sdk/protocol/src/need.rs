@@ -34,11 +34,13 @@ pub mod names {
     pub const HEAD_B: &str = "head.b";
     /// Labels of the labelled set, `u32 [labelled]`.
     pub const LABELLED_LABELS: &str = "labelled.labels";
+    /// Hidden labels of the whole pool, `u32 [rows]`; only for strategies that declare the capability `oracle-labels`.
+    pub const ORACLE_LABELS: &str = "oracle.labels";
     /// Prefix of every array over the labelled set.
     pub const LABELLED: &str = "labelled.";
 
     /// Every array name without the labelled prefix, for messages.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         LOGITS,
         EMBEDDINGS,
         FIXED_EMBEDDINGS,
@@ -52,6 +54,7 @@ pub mod names {
         HEAD_W,
         HEAD_B,
         LABELLED_LABELS,
+        ORACLE_LABELS,
     ];
 
     /// Whether `name` is one of the arrays of the contract, labelled or not.

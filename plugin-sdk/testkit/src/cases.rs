@@ -6,6 +6,17 @@ use querist_core::{Array, Arrays};
 use querist_protocol::philox::Stream;
 use querist_protocol::{Need, names};
 
+/// The arrays of a query written out by hand: pool ids `0..rows`, labelled ids from 1000 on.
+///
+/// # Panics
+/// If they do not fit each other.
+pub fn arrays<const K: usize>(rows: usize, labelled: usize, classes: usize, named: [(&str, Array); K]) -> Arrays {
+    let ids: Vec<u64> = (0..rows as u64).collect();
+    let labelled_ids: Vec<u64> = (0..labelled as u64).map(|row| row + 1000).collect();
+    let named: BTreeMap<String, Array> = named.into_iter().map(|(name, array)| (name.to_owned(), array)).collect();
+    Arrays::new(ids, labelled_ids, classes, named).expect("the arrays of a test fit the contract")
+}
+
 /// Sizes and shape of a made-up pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
@@ -54,17 +65,26 @@ impl Pool {
         let ids: Vec<u64> = (0..self.rows as u64).map(|row| 3 * row + 7).collect();
         let labelled_ids: Vec<u64> = (0..self.labelled as u64).map(|row| 3 * row + 8).collect();
         let named: BTreeMap<String, Array> =
-            needs.iter().map(|need| (need.name().to_owned(), self.array(need.name()))).collect();
+            needs.iter().map(|need| (need.name().to_owned(), self.array(need))).collect();
         Arrays::new(ids, labelled_ids, self.classes, named).expect("the testkit's arrays fit the contract")
     }
 
-    fn array(&self, name: &str) -> Array {
-        let labelled = name.starts_with(names::LABELLED);
-        let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
+    fn array(&self, need: &Need) -> Array {
+        let (bare, labelled) = need.split_labelled();
         let rows = if labelled { self.labelled } else { self.rows };
         let salt = u32::from(labelled);
         match bare {
-            "labels" => Array::labels((0..rows).map(|row| (row % self.classes) as u32).collect::<Vec<_>>()),
+            "labels" | names::ORACLE_LABELS => {
+                Array::labels((0..rows).map(|row| (row % self.classes) as u32).collect::<Vec<_>>())
+            }
+            names::MC_LOG_PROBS => self.log_probs(rows, argument(need, "T", 10), 50 + salt),
+            names::TARGET_MC_LOG_PROBS => self.log_probs(argument(need, "n", 40), argument(need, "T", 10), 60),
+            names::MEMBER_LOG_PROBS => self.log_probs(rows, argument(need, "M", 5), 70 + salt),
+            names::GRAD_NORM => {
+                let norms = self.floats(rows, 1, 80 + salt, false);
+                let values: Vec<f32> = norms.as_f32().expect("floats").iter().map(|value| value.abs()).collect();
+                Array::f32(vec![rows], values).expect("sizes fit")
+            }
             names::LOGITS => self.floats(rows, self.classes, 10 + salt, self.values == Shape::Extreme),
             names::EMBEDDINGS | names::FIXED_EMBEDDINGS => self.floats(rows, self.width, 20 + salt, false),
             names::HEAD_W => self.floats(self.classes, self.width, 30, false),
@@ -75,6 +95,19 @@ impl Pool {
             }
             other => panic!("the testkit has no made-up array `{other}`"),
         }
+    }
+
+    /// Log-softmax of made-up logits of several draws, `[rows, draws, classes]`.
+    fn log_probs(&self, rows: usize, draws: usize, salt: u32) -> Array {
+        let logits = self.floats(rows, draws * self.classes, salt, self.values == Shape::Extreme);
+        let logits = logits.as_f32().expect("floats");
+        let mut values = Vec::with_capacity(logits.len());
+        for draw in logits.chunks_exact(self.classes) {
+            let top = draw.iter().fold(f64::NEG_INFINITY, |top, &logit| top.max(f64::from(logit)));
+            let sum: f64 = draw.iter().map(|&logit| (f64::from(logit) - top).exp()).sum();
+            values.extend(draw.iter().map(|&logit| (f64::from(logit) - top - sum.ln()) as f32));
+        }
+        Array::f32(vec![rows, draws, self.classes], values).expect("sizes fit")
     }
 
     fn floats(&self, rows: usize, columns: usize, salt: u32, extreme: bool) -> Array {
@@ -98,4 +131,9 @@ impl Pool {
             (0..rows).flat_map(|row| (0..columns).map(move |c| (row, c))).map(|(r, c)| value(r, c)).collect();
         Array::f32(vec![rows, columns], values).expect("sizes fit")
     }
+}
+
+/// The whole number that a need gives as an argument.
+fn argument(need: &Need, key: &str, default: usize) -> usize {
+    need.arg(key).map_or(default, |value| value.parse().expect("a whole number"))
 }
