@@ -58,8 +58,8 @@ pub use querist_protocol as protocol;
 pub mod prelude {
     pub use querist_protocol::math;
     pub use querist_protocol::{
-        DesignOptions, Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection, Similarity,
-        SimilarityKind, StrategyError, StreamScope, Uncertainty, names,
+        Capability, DesignOptions, Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection,
+        Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty, names,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -131,6 +131,16 @@ impl Query {
         Ok(Stream::adopt(&self.host, self.host.calls().stream(tag, scope)?))
     }
 
+    /// The label of one visible row, which the oracle gives as soon as it is asked; declare `oracle.labels` and the
+    /// capability `oracle-stream` for it, and ask only for rows that the selection will hold.
+    ///
+    /// # Errors
+    /// If the labels were not declared, or there is no such row.
+    pub fn reveal(&self, row: u32) -> Result<u32> {
+        let row = self.info.first_row.saturating_add(row);
+        Ok(self.host.calls().labels(names::ORACLE_LABELS, row, 1)?[0])
+    }
+
     /// Makes a vector of the host from values.
     ///
     /// # Errors

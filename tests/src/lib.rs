@@ -32,6 +32,7 @@ pub fn packages() -> Vec<&'static Package> {
         &strategy_epig::PACKAGE,
         &strategy_falcun::PACKAGE,
         &strategy_fixed::PACKAGE,
+        &strategy_galaxy::PACKAGE,
         &strategy_gradnorm::PACKAGE,
         &strategy_herding::PACKAGE,
         &strategy_k_center_greedy::PACKAGE,

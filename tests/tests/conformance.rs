@@ -65,6 +65,7 @@ fn variants(id: &str) -> Vec<Value> {
             json!({"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}}),
         ],
         "dcom" => vec![json!({}), json!({"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0})],
+        "galaxy" => vec![json!({}), json!({"feedback": "pseudo"})],
         "max-herding" => ["rbf", "laplace", "student", "cauchy", "tophat"]
             .into_iter()
             .flat_map(|kernel| [300, 35_000].map(|rows| json!({"kernel": kernel, "max_rows": rows})))

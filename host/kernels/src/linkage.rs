@@ -1,10 +1,11 @@
-//! Average linkage by the chain of nearest neighbours.
+//! Average linkage by nearest neighbours of each other.
 //!
 //! For squared Euclidean distance the average over all pairs of two clusters is the squared distance of their means plus
 //! the variance of each, so clusters are kept as means and no distances are stored. A cluster's nearest neighbour stays
-//! the nearest until one of the two merges, because a merged cluster is no nearer than the nearer of its parts; so
-//! neighbours are remembered, and looked for again, for many clusters at once where that pays, from single-precision
-//! products. Plain Euclidean distance does not come apart like that and needs every distance.
+//! the nearest until one of the two merges, because a merged cluster is no nearer than the nearer of its parts. So
+//! neighbours are remembered, all clusters that are each other's nearest merge in one round, and new neighbours are looked
+//! for many at a time, from single-precision products. Where rounds merge too little, as with many equal distances, a
+//! chain of nearest neighbours goes on. Plain Euclidean distance does not come apart like that and needs every distance.
 
 use std::ops::Range;
 
@@ -22,16 +23,27 @@ const METRIC: Metric = Metric::SqEuclidean;
 /// Centres that one task looks at where single precision gives no bounds.
 const BLOCK: usize = 512;
 
-/// Every merge, in the order of the chain.
+/// Every merge, after those of its parts.
 pub(crate) fn average(workers: &Workers, rows: &Matrix, metric: Metric) -> Result<Vec<Merge>, Fault> {
+    let equals = equals(rows);
     match metric {
-        Metric::SqEuclidean => Chain::new(Means::new(workers, rows)?, rows.rows()).merges(workers),
-        Metric::Euclidean => Chain::new(Distances::new(workers, rows)?, rows.rows()).merges(workers),
+        Metric::SqEuclidean => Chain::new(Means::new(workers, rows)?, rows.rows()).merges(workers, &equals),
+        Metric::Euclidean => Chain::new(Distances::new(workers, rows)?, rows.rows()).merges(workers, &equals),
         Metric::Cosine => Err(Fault::new(
             FaultCode::BadArgument,
             "average linkage has no cosine metric; of normalised rows it is half that of `sq-euclidean`",
         )),
     }
+}
+
+/// Rows that equal a lower one, with the lowest of these. They merge first, at height 0: as everyone's nearest neighbour
+/// their lowest row would otherwise have to be looked for again after each merge.
+fn equals(rows: &Matrix) -> Vec<(u32, u32)> {
+    let bits = |row: u32| rows.row(row as usize).iter().map(|value| value.to_bits());
+    let mut order: Vec<u32> = (0..rows.rows() as u32).collect();
+    order.sort_unstable_by(|&a, &b| bits(a).cmp(bits(b)).then(a.cmp(&b)));
+    let groups = order.chunk_by(|&a, &b| bits(a).eq(bits(b)));
+    groups.flat_map(|group| group[1..].iter().map(|&row| (group[0], row))).collect()
 }
 
 /// Clusters by the lowest of their rows, and the distances between them.
@@ -45,6 +57,9 @@ trait Clusters {
     /// Clusters that are looked at together where that pays.
     const TOGETHER: usize;
 }
+
+/// A round is worth its looks if it takes no more than this many for a merge.
+const WORTHWHILE: usize = 24;
 
 /// What is remembered of a cluster.
 #[derive(Debug, Clone, Copy)]
@@ -64,27 +79,48 @@ struct Chain<C> {
     chain: Vec<u32>,
     /// Where the next stale cluster is looked for.
     cursor: usize,
-    /// The clusters that were last looked at together.
-    last: Vec<u32>,
-    /// How often to look at one cluster only, because looking at many was in vain.
-    singly: usize,
+    /// Neighbours that were looked for and asked for, and those that were lost before.
+    useful: u64,
+    wasted: u64,
+    looks: u64,
 }
 
 impl<C: Clusters> Chain<C> {
     fn new(clusters: C, count: usize) -> Self {
         let fresh = Known { is_alive: true, is_in_chain: false, nearest: None, was_used: false };
-        Self { clusters, known: vec![fresh; count], chain: Vec::new(), cursor: 0, last: Vec::new(), singly: 0 }
+        Self { clusters, known: vec![fresh; count], chain: Vec::new(), cursor: 0, useful: 0, wasted: 0, looks: 0 }
     }
 
-    fn merges(mut self, workers: &Workers) -> Result<Vec<Merge>, Fault> {
+    fn merges(mut self, workers: &Workers, equals: &[(u32, u32)]) -> Result<Vec<Merge>, Fault> {
         let count = self.known.len();
         let mut merges = Vec::with_capacity(count.saturating_sub(1));
         if count < 2 {
             return Ok(merges);
         }
-        let all: Vec<u32> = (0..count as u32).collect();
-        for part in all.chunks(C::TOGETHER) {
-            self.look(workers, part)?;
+        for &(left, right) in equals {
+            self.clusters.merge(workers, left, right)?;
+            self.known[right as usize].is_alive = false;
+            merges.push(Merge { left, right, height: 0.0 });
+        }
+        let mut stale: Vec<u32> = (0..count as u32).filter(|&row| self.known[row as usize].is_alive).collect();
+        if merges.len() + 1 == count {
+            return Ok(merges);
+        }
+        loop {
+            for part in stale.chunks(C::TOGETHER) {
+                self.look(workers, part)?;
+            }
+            let before = merges.len();
+            self.merge_pairs(workers, &mut merges)?;
+            let merged = merges.len() - before;
+            let is_stale = |&cluster: &u32| {
+                let known = &self.known[cluster as usize];
+                known.is_alive && known.nearest.is_none()
+            };
+            stale = (0..count as u32).filter(is_stale).collect();
+            if merged * WORTHWHILE < stale.len() || merges.len() + 1 == count {
+                break;
+            }
         }
         let mut lowest = 0;
         while merges.len() + 1 < count {
@@ -112,6 +148,30 @@ impl<C: Clusters> Chain<C> {
         Ok(merges)
     }
 
+    /// Merges all clusters that are each other's nearest.
+    fn merge_pairs(&mut self, workers: &Workers, merges: &mut Vec<Merge>) -> Result<(), Fault> {
+        let nearest =
+            |cluster: u32| self.known[cluster as usize].nearest.filter(|_| self.known[cluster as usize].is_alive);
+        let is_mutual = |a: u32, b: u32| a < b && nearest(b).is_some_and(|(_, back)| back == a);
+        let of =
+            |left: u32| nearest(left).filter(|&(_, right)| is_mutual(left, right)).map(|(d, right)| (left, right, d));
+        let pairs: Vec<(u32, u32, f64)> = (0..self.known.len() as u32).filter_map(of).collect();
+        let mut has_merged = vec![false; self.known.len()];
+        for &(left, right, height) in &pairs {
+            self.clusters.merge(workers, left, right)?;
+            merges.push(Merge { left, right, height });
+            self.known[right as usize].is_alive = false;
+            self.known[left as usize].nearest = None;
+            (has_merged[left as usize], has_merged[right as usize]) = (true, true);
+        }
+        for known in &mut self.known {
+            if known.nearest.is_some_and(|(_, nearest)| has_merged[nearest as usize]) {
+                known.nearest = None;
+            }
+        }
+        Ok(())
+    }
+
     fn push(&mut self, cluster: u32) {
         self.known[cluster as usize].is_in_chain = true;
         self.chain.push(cluster);
@@ -127,7 +187,7 @@ impl<C: Clusters> Chain<C> {
         loop {
             let known = &mut self.known[cluster as usize];
             if let Some(nearest) = known.nearest {
-                known.was_used = true;
+                self.useful += u64::from(!std::mem::replace(&mut known.was_used, true));
                 return Ok(nearest);
             }
             let batch = self.stale_from(cluster);
@@ -135,17 +195,12 @@ impl<C: Clusters> Chain<C> {
         }
     }
 
-    /// A stale cluster, with others that are stale where the last ones looked at together were of use.
+    /// A stale cluster, with others that are stale where looking ahead is mostly of use.
     fn stale_from(&mut self, cluster: u32) -> Vec<u32> {
         let mut batch = vec![cluster];
-        if self.singly > 0 {
-            self.singly -= 1;
-            return batch;
-        }
-        let used = self.last.iter().filter(|&&other| self.known[other as usize].was_used).count();
-        if self.last.len() > 8 && used * 8 < self.last.len() {
-            self.singly = 64;
-            self.last.clear();
+        self.looks += 1;
+        // Looking ahead costs a small part of looking alone. Now and then it is tried again.
+        if self.wasted > 8 * (self.useful + 64) && !self.looks.is_multiple_of(64) {
             return batch;
         }
         for _ in 0..self.known.len() {
@@ -158,7 +213,6 @@ impl<C: Clusters> Chain<C> {
                 batch.push(self.cursor as u32);
             }
         }
-        self.last.clone_from(&batch);
         batch
     }
 
@@ -181,7 +235,8 @@ impl<C: Clusters> Chain<C> {
         self.known[high as usize].is_alive = false;
         self.known[low as usize].nearest = None;
         for known in &mut self.known {
-            if known.nearest.is_some_and(|(_, nearest)| nearest == low || nearest == high) {
+            if known.is_alive && known.nearest.is_some_and(|(_, nearest)| nearest == low || nearest == high) {
+                self.wasted += u64::from(!known.was_used);
                 known.nearest = None;
             }
         }
@@ -189,32 +244,61 @@ impl<C: Clusters> Chain<C> {
     }
 }
 
-/// Clusters as means in `f32`, with the variance around them.
+/// Clusters as means in `f32`, with the variance around them, in places that are closed up as clusters merge.
 struct Means {
     means: Points,
     /// Mean squared distance of the rows of each cluster to its mean; infinite where the cluster is merged away.
     variances: Charged<f64>,
     sizes: Charged<f64>,
+    /// The cluster in each place, ascending.
+    names: Vec<u32>,
+    /// The place of each cluster.
+    places: Vec<u32>,
+    alive: usize,
 }
 
 impl Means {
     fn new(workers: &Workers, rows: &Matrix) -> Result<Self, Fault> {
         let control = workers.control();
         let own = Matrix::of_values(Charged::copied(control, rows.values())?, rows.rows(), rows.columns());
+        let names: Vec<u32> = (0..rows.rows() as u32).collect();
         Ok(Self {
             means: Points::plain(workers, own)?,
             variances: Charged::filled(control, rows.rows(), 0.0)?,
             sizes: Charged::filled(control, rows.rows(), 1.0)?,
+            places: names.clone(),
+            alive: names.len(),
+            names,
         })
     }
 
+    /// Closes up the places of clusters that are merged away.
+    fn close_up(&mut self, workers: &Workers) -> Result<(), Fault> {
+        let kept: Vec<u32> =
+            (0..self.names.len() as u32).filter(|&place| self.variances[place as usize] < f64::INFINITY).collect();
+        let Some(means) = self.means.as_plain() else { return Ok(()) };
+        let control = workers.control();
+        let of = |values: &[f64]| kept.iter().map(|&place| values[place as usize]).collect::<Vec<f64>>();
+        let (variances, sizes) = (of(&self.variances), of(&self.sizes));
+        let names: Vec<u32> = kept.iter().map(|&place| self.names[place as usize]).collect();
+        self.means = Points::plain(workers, means.gather(workers, &kept)?)?;
+        self.variances = Charged::copied(control, &variances)?;
+        self.sizes = Charged::copied(control, &sizes)?;
+        for (place, &name) in names.iter().enumerate() {
+            self.places[name as usize] = place as u32;
+        }
+        self.names = names;
+        Ok(())
+    }
+
+    /// Distance of the clusters in two places.
     fn distance(&self, a: u32, b: u32) -> f64 {
         let raw = self.means.raw_distance(METRIC, a as usize, &self.means, b as usize);
         // The sum of variances first, so that both clusters see the same distance.
         raw + (self.variances[a as usize] + self.variances[b as usize])
     }
 
-    /// The nearest of a block of clusters, by lower bounds of squared distances of the means.
+    /// The nearest of a block of places, by lower bounds of squared distances of the means.
     fn nearest_of(
         &self,
         own: u32,
@@ -256,7 +340,8 @@ impl Clusters for Means {
 
     fn nearest(&self, workers: &Workers, of: &[u32]) -> Result<Vec<(f64, u32)>, Fault> {
         let Some(means) = self.means.as_plain() else { return Ok(Vec::new()) };
-        let points = Points::plain(workers, means.gather(workers, of)?)?;
+        let of: Vec<u32> = of.iter().map(|&cluster| self.places[cluster as usize]).collect();
+        let points = Points::plain(workers, means.gather(workers, &of)?)?;
         let filter = Filter::new(workers, &points, &self.means, METRIC)?;
         let blocks: Vec<Range<usize>> = match &filter {
             Some(filter) => filter.centre_blocks().collect(),
@@ -286,11 +371,16 @@ impl Clusters for Means {
         })?;
         let nearer = |a: (f64, u32), b: (f64, u32)| if b.0 < a.0 { b } else { a };
         let best = |i: usize| parts.iter().map(|part| part[i]).fold((f64::INFINITY, u32::MAX), nearer);
-        (0..of.len()).map(|i| settled(of[i], best(i))).collect()
+        let named = |i: usize| {
+            let (distance, place) = best(i);
+            let own = self.names[of[i] as usize];
+            settled(own, (distance, self.names.get(place as usize).copied().unwrap_or(u32::MAX)))
+        };
+        (0..of.len()).map(named).collect()
     }
 
-    fn merge(&mut self, _: &Workers, low: u32, high: u32) -> Result<(), Fault> {
-        let (a, b) = (low as usize, high as usize);
+    fn merge(&mut self, workers: &Workers, low: u32, high: u32) -> Result<(), Fault> {
+        let (a, b) = (self.places[low as usize] as usize, self.places[high as usize] as usize);
         let (n, m) = (self.sizes[a], self.sizes[b]);
         let total = n + m;
         let apart = self.means.raw_distance(METRIC, a, &self.means, b);
@@ -298,7 +388,9 @@ impl Clusters for Means {
         self.variances[a] = within + (n / total) * (m / total) * apart;
         self.variances[b] = f64::INFINITY;
         self.sizes[a] = total;
-        self.means.move_towards(a, b, m / total)
+        self.means.move_towards(a, b, m / total)?;
+        self.alive -= 1;
+        if 2 * self.alive < self.names.len() { self.close_up(workers) } else { Ok(()) }
     }
 }
 

@@ -347,12 +347,11 @@ pub trait HostCalls {
     /// those over mixtures in sixteen lanes.
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault>;
 
-    /// Average linkage (UPGMA) of the rows by the chain of nearest neighbours: all merges, one fewer than rows, each after
-    /// those of its parts.
+    /// Average linkage (UPGMA) of the rows: all merges, one fewer than rows, each after those of its parts.
     ///
-    /// A chain starts at the lowest cluster and goes on to the nearest neighbour, the lowest among equals, until two are
-    /// each other's. Under [`Metric::SqEuclidean`] clusters are means in `f32` with a variance; [`Metric::Euclidean`]
-    /// keeps rows² / 2 distances; the cosine distance of normalised rows is half their squared Euclidean one.
+    /// Two clusters merge when each is the other's nearest, the lowest among equals. Under [`Metric::SqEuclidean`] clusters
+    /// are means in `f32` with a variance; [`Metric::Euclidean`] keeps rows² / 2 distances; the cosine distance of
+    /// normalised rows is half their squared Euclidean one.
     fn average_linkage(&self, rows: Handle, metric: Metric) -> Result<Vec<Merge>, Fault>;
     /// An engine for greedy experimental design over the pool's rows.
     ///

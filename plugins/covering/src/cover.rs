@@ -34,7 +34,8 @@ impl<'a> Cover<'a> {
         let ball = self.near(&[row])?;
         let joins = |row: &u32| ball[*row as usize] > 0.0 && !self.covered[*row as usize];
         let new: Vec<u32> = (0..ball.len() as u32).filter(joins).collect();
-        let falls = self.near(&new)?;
+        // A row that joins alone has just been looked at.
+        let falls = if new == [row] { ball } else { self.near(&new)? };
         for (degree, fall) in self.degrees.iter_mut().zip(falls) {
             *degree -= fall;
         }

@@ -34,6 +34,7 @@ fn the_worked_example() {
     let pool = [0.0, 0.05, 0.1, 0.3, 0.34].map(at).to_vec();
     let found = ask(&pool, &[], 2, json!({"delta": 0.06}));
     assert_eq!((found.rows, found.scores), (vec![1, 3], vec![3.0, 2.0]));
+    assert_eq!(figure(&ask(&pool, &[], 1, json!({"delta": 1})), "delta"), 1.0, "a whole number is a number");
     let found = ask(&pool, &[at(0.31)], 3, json!({"delta": 0.06}));
     assert_eq!(found.rows[0], 1, "what a label covers counts no more");
     assert_eq!((figure(&found, "coverage"), figure(&found, "fallback_count")), (1.0, 2.0));

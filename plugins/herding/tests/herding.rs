@@ -138,6 +138,19 @@ fn greedy_coverage_is_within_its_bound_of_the_best() {
 }
 
 #[test]
+fn a_top_hat_makes_it_probcover() {
+    for (seed, radius) in [(1, 0.2), (2, 0.5), (3, 1.2)] {
+        let data = Data { pool: noise(150, 3, 1.0, seed), ..Data::new(150, 3) };
+        let herding = data.ask("max-herding", 30, json!({"kernel": "tophat", "h": radius}));
+        let covering = Question::new(&strategy_covering::PACKAGE, "probcover", 30).with(json!({"delta": radius}));
+        let covering = covering.ask(&data.arrays());
+        let chosen = 30 - figure(&covering, "fallback_count") as usize;
+        assert_eq!(figure(&herding, "fallback_count"), figure(&covering, "fallback_count"));
+        assert_eq!(herding.rows[..chosen], covering.rows[..chosen], "radius {radius}");
+    }
+}
+
+#[test]
 fn fewer_references_are_an_unbiased_part() {
     let data = Data::new(400, 20);
     let whole = data.ask("max-herding", 1, json!({}));

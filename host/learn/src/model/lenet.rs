@@ -43,7 +43,8 @@ impl Body for Lenet {
     fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let x = halve(&self.conv1.forward(images, pass)?)?.f_relu_()?;
         let x = pass.tap(x);
-        let x = pass.drop_channels(&self.conv2.forward(&x, pass)?, CHANNEL_DROPOUT)?;
+        let x = self.conv2.forward(&x, pass)?;
+        let x = pass.drop_channels(&x, CHANNEL_DROPOUT)?;
         let x = pass.tap(halve(&x)?.f_relu_()?);
         self.embedding.forward(&x.f_flatten(1, -1)?, pass)?.f_relu_()
     }

@@ -1,4 +1,5 @@
 //! Images made here, and learners over them.
+#![allow(dead_code, reason = "not every test file uses all of it")]
 
 use querist_core::config::{ModelConfig, ModelName, Recipe, RecipeConfig};
 use querist_core::dataset::DatasetParts;
