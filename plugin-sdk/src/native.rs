@@ -177,6 +177,7 @@ fn report_panics() {
 }
 
 /// Runs the body of an exported function: errors and panics become a status, and the host is told.
+#[expect(clippy::not_unsafe_ptr_arg_deref, reason = "the pointer goes back to the host; nothing here looks behind it")]
 pub fn guarded(call: *mut Call, body: impl FnOnce(Table) -> Result<()>) -> Status {
     // What a caught panic may leave half done belongs to the strategy, which the host then no longer calls.
     match catch_unwind(AssertUnwindSafe(|| {
