@@ -180,6 +180,8 @@ fn a_query_repeats_and_leaves_the_model_alone() {
     assert!(first.scores.windows(2).all(|pair| pair[0] >= pair[1]), "{:?}", first.scores);
     assert_eq!(first, bench.query(&mut strategy(&params), &Silent).unwrap());
     assert!(before == bench.model());
+    let figures: Vec<&str> = first.diagnostics.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(figures, ["autoencoder_loss", "discriminator_loss"]);
     bench.round = 1;
     assert_ne!(first, bench.query(&mut strategy(&params), &Silent).unwrap());
     // The whole pool needs no training.

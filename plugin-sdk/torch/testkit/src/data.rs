@@ -112,7 +112,10 @@ impl Bench {
             services: services.as_deref(),
             progress,
         };
-        Ok(strategy.query(&query)?.selection)
+        let mut selection = strategy.query(&query)?.selection;
+        // As the loop joins them in a round's record.
+        selection.diagnostics.extend(services.map(|services| services.metrics()).unwrap_or_default());
+        Ok(selection)
     }
 
     /// The fitted model's tensors, as bytes.
