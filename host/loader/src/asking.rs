@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Arrays, Query, Round, Seeds, StrategyIdentity, tile_rows};
+use querist_core::{Arrays, Query, Round, Seeds, ServiceScope, StrategyIdentity, tile_rows};
 use querist_kernels::{Control, Session, Setup, SetupError, Shared};
-use querist_protocol::{Fault, FaultCode, Handle, HostCalls, Need, Selection, names};
+use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, names};
 
 use crate::sandbox::Limits;
 
@@ -108,6 +108,22 @@ pub(crate) fn no_query(control: Arc<Control>) -> Result<Arc<Shared>, Failure> {
         round: Round(0),
         seeds: Seeds::default(),
         strategy: String::new(),
+        threads: 1,
+    };
+    Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
+}
+
+/// What a plugin reaches while it takes part in training: named random numbers of the round, and no arrays.
+pub(crate) fn in_training(scope: ServiceScope<'_>, control: Arc<Control>) -> Result<Arc<Shared>, Failure> {
+    let arrays = Arrays::new(Vec::new(), Vec::new(), 1, BTreeMap::new())
+        .map_err(|error| Failure::new(QueryErrorKind::Failed, error.to_string()))?;
+    let setup = Setup {
+        arrays,
+        needs: Vec::new(),
+        batch: scope.batch.min(u32::MAX as usize),
+        round: scope.round,
+        seeds: scope.seeds,
+        strategy: scope.strategy.to_owned(),
         threads: 1,
     };
     Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
@@ -257,6 +273,17 @@ pub(crate) fn parse_needs(texts: &[String]) -> Result<Vec<Need>, Failure> {
         text.parse().map_err(|error| Failure::new(QueryErrorKind::Dishonest, format!("its needs: {error}")))
     };
     texts.iter().map(parse).collect()
+}
+
+/// Hidden labels are for strategies that declare so: reports must be able to say it.
+pub(crate) fn check_oracle(needs: &[Need], declared: &[Capability]) -> Result<(), Failure> {
+    let asks = needs.iter().any(|need| need.name() == names::ORACLE_LABELS);
+    let may = declared.iter().any(|c| matches!(c, Capability::OracleLabels | Capability::OracleStream));
+    if asks && !may {
+        let message = "it needs hidden labels (`oracle.labels`) without the capability `oracle-labels`";
+        return Err(Failure::new(QueryErrorKind::Dishonest, message));
+    }
+    Ok(())
 }
 
 /// Bytes of state that a strategy over arrays may keep.

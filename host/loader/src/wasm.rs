@@ -12,8 +12,8 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::asking::{
-    Asked, Cost, Failure, check_selection, control, fault_failure, no_query, open, parse_needs, read_scores,
-    score_tiles, state_limit, tile_of, under_the_clock,
+    Asked, Cost, Failure, check_oracle, check_selection, control, fault_failure, no_query, open, parse_needs,
+    read_scores, score_tiles, state_limit, tile_of, under_the_clock,
 };
 use crate::discover::Resolved;
 use crate::native::NativeError;
@@ -259,6 +259,7 @@ impl WasmStrategy {
             return Err(strategy.error(Failure::new(QueryErrorKind::Dishonest, message)).into());
         }
         strategy.needs = strategy.ask_needs().map_err(|failure| strategy.error(failure))?;
+        check_oracle(&strategy.needs, &strategy.description.capabilities).map_err(|failure| strategy.error(failure))?;
         Ok(strategy)
     }
 

@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::library::{self, Loaded, NativeError, TorchBuild};
 use super::table::{self, Context, Reply};
 use crate::asking::{
-    Asked, Cost, Failure, check_selection, control, fault_failure, no_query, open, parse_needs, read_scores,
-    score_tiles, state_limit, tile_of, under_the_clock, unhurried,
+    Asked, Cost, Failure, check_oracle, check_selection, control, fault_failure, in_training, no_query, open,
+    parse_needs, read_scores, score_tiles, state_limit, tile_of, under_the_clock, unhurried,
 };
 use crate::discover::Resolved;
 use crate::sandbox::Limits;
@@ -182,6 +182,7 @@ impl NativeStrategy {
             round: None,
         };
         strategy.needs = strategy.ask_needs()?;
+        check_oracle(&strategy.needs, &strategy.description.capabilities)?;
         strategy.hooks = strategy.ask_hooks()?;
         Ok(strategy)
     }
@@ -264,6 +265,9 @@ impl NativeStrategy {
         let threads = if self.description.scorer { 1 } else { self.threads };
         let shared = open(query, &self.needs, &self.identity.id, threads, control.clone())?;
         let round = self.round.take();
+        for line in round.iter().flat_map(|round| round.session.control().take_log()) {
+            query.progress.log(line.level, &line.message);
+        }
         under_the_clock(
             control,
             Some(query.progress),
@@ -403,7 +407,7 @@ impl TrainingHooks for NativeStrategy {
         self.round = None;
         let begin = || {
             // Training may take longer than a query may, and the learner itself stops it when the user wants that.
-            let session = Session::new(no_query(unhurried(&self.limits))?);
+            let session = Session::new(in_training(services.scope(), unhurried(&self.limits))?);
             let strategy = self.create(&session, Some(services), state)?;
             let Some(plan) = strategy.api.plan_round else {
                 return Ok((Round { session, strategy }, TrainOverrides::default()));
@@ -439,8 +443,13 @@ impl TrainingHooks for NativeStrategy {
     fn batch_loss(&mut self, services: &dyn HostServices, minibatch: &Minibatch) -> Result<Loss, QueryError> {
         let mut loss = Loss { extra: std::ptr::null_mut(), task_scale: 1.0 };
         // SAFETY: as above; the minibatch and the variable live through the call.
-        self.hook(services, self.plugin.api.batch_loss, |f, c, s| unsafe { f(c, s, minibatch, &raw mut loss) })?;
-        Ok(loss)
+        let called =
+            self.hook(services, self.plugin.api.batch_loss, |f, c, s| unsafe { f(c, s, minibatch, &raw mut loss) });
+        if called.is_err() && !loss.extra.is_null() {
+            // SAFETY: given away by the plugin, and nobody else has seen it.
+            unsafe { services.release(loss.extra) };
+        }
+        called.map(|()| loss)
     }
 
     fn batch_step(&mut self, services: &dyn HostServices, epoch: u32, step: u32) -> Result<(), QueryError> {
