@@ -238,6 +238,18 @@ typedef struct QueristMerge {
   double height;
 } QueristMerge;
 
+// How a design weighs information; see [`crate::DesignOptions`].
+typedef struct QueristDesign {
+  // Columns of a row's factor.
+  uint32_t rank;
+  // Multiple of the identity that the information starts from.
+  double ridge;
+  // Weight of a labelled row's information.
+  double labelled_weight;
+  // Weight of an added row's information.
+  double added_weight;
+} QueristDesign;
+
 // What the host does for every plugin. A function's meaning is that of the method of [`crate::HostCalls`] of the same
 // name. Lists are written to room that the caller provides; where their length is not known beforehand, `capacity` says
 // how much room there is, `count` how many there are, and nothing is written if that is more.
@@ -437,6 +449,19 @@ typedef struct QueristHostApi {
                                    struct QueristMerge *out,
                                    uint32_t capacity,
                                    uint32_t *count);
+  QueristStatus (*design)(struct QueristCall *call,
+                          uint32_t pool_factors,
+                          uint32_t pool_embeddings,
+                          uint32_t labelled_factors,
+                          uint32_t labelled_embeddings,
+                          const struct QueristDesign *options,
+                          uint32_t *design);
+  // The row is `NO_ROW` where all are added.
+  QueristStatus (*design_best)(struct QueristCall *call, uint32_t design, uint32_t *row, double *fall);
+  // The row is `NO_ROW` where none is added.
+  QueristStatus (*design_least)(struct QueristCall *call, uint32_t design, uint32_t *row, double *rise);
+  QueristStatus (*design_add)(struct QueristCall *call, uint32_t design, uint32_t row);
+  QueristStatus (*design_remove)(struct QueristCall *call, uint32_t design, uint32_t row);
 } QueristHostApi;
 
 // A living strategy of a plugin.

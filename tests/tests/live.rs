@@ -24,7 +24,7 @@ compute = {{ threads = 1 }}
 }
 
 const LEARNING_LOSS: &str = r#"{ id = "learning-loss", params = { lr = 0.01 } }"#;
-const VAAL: &str = r#"{ id = "vaal", params = { latent_dim = 4, iterations = 3, batch_size = 8 } }"#;
+const VAAL: &str = r#"{ id = "vaal", params = { latent_dim = 4, iterations = 2, batch_size = 8, subset_size = 64 } }"#;
 
 fn library(name: &str) -> PathBuf {
     let path = target().join(format!("lib{name}.so"));
@@ -70,7 +70,7 @@ fn a_killed_run_with_learning_loss_ends_like_one_never_killed() {
 
 #[test]
 fn a_killed_run_with_vaal_ends_like_one_never_killed() {
-    kill_and_resume(VAAL, 3);
+    kill_and_resume(VAAL, 2);
 }
 
 #[test]

@@ -86,3 +86,43 @@ fn resnet18_learns_cifar10() {
         assert!(accuracy > 0.12, "{accuracy}");
     }
 }
+
+/// Strategies that train networks of their own finish their rounds on real pictures, with small caps.
+fn train_beside(dataset: &str, model: &str) {
+    let place = Place::with_run(&format!(
+        r#"version = 1
+dataset = {dataset}
+model = {{ name = "{model}" }}
+recipe = {{ optimiser = "adam", lr = 0.001, epochs = 4, minibatch = 32 }}
+budget = {{ initial = 100, batch = 20, rounds = 2 }}
+strategy = {{ id = "random" }}
+compute = {{ threads = 2 }}
+"#
+    ));
+    for (id, params) in [
+        ("learning-loss", "{ subset_size = 500, lr = 0.01 }"),
+        ("vaal", "{ subset_size = 300, iterations = 2, batch_size = 16, latent_dim = 8 }"),
+    ] {
+        let (id_set, params_set) = (format!("strategy.id={id}"), format!("strategy.params={params}"));
+        place.good(&["run", "run.toml", "--out", id, "--set", &id_set, "--set", &params_set]);
+        let lines = records(&place.at(id));
+        assert_eq!(lines.len(), 3, "{id}");
+        for line in &lines[..2] {
+            assert_eq!(line["acquired"].as_array().map(Vec::len), Some(20), "{id}");
+        }
+        let accuracies: Vec<f64> = lines.iter().map(|l| l["metrics"]["accuracy"].as_f64().expect("a number")).collect();
+        eprintln!("{dataset} {id}: {accuracies:.3?}");
+    }
+}
+
+#[test]
+fn strategies_that_train_run_on_mnist() {
+    let Some(path) = real("mnist") else { return };
+    train_beside(&format!("{{ name = \"mnist\", path = {path:?} }}"), "lenet");
+}
+
+#[test]
+fn strategies_that_train_run_on_cifar10() {
+    let Some(path) = real("cifar10-jpeg") else { return };
+    train_beside(&format!("{{ name = \"cifar10\", path = {path:?} }}"), "cnn");
+}
