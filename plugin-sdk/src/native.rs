@@ -87,7 +87,7 @@ impl Table {
             unsafe { (self.api.fault_text)(self.call, text.as_mut_ptr(), text.len()) };
         }
         text.truncate(len);
-        Fault::new(fault_code(status), String::from_utf8_lossy(&text))
+        Fault::new(FaultCode::of_status(status).unwrap_or(FaultCode::BadArgument), String::from_utf8_lossy(&text))
     }
 
     /// Tells the host why there is no answer.
@@ -95,7 +95,7 @@ impl Table {
         let (kind, fault) = match error {
             StrategyError::InvalidParams(_) => (abi::FAIL_INVALID_PARAMS, abi::OK),
             StrategyError::Unknown(_) => (abi::FAIL_UNKNOWN, abi::OK),
-            StrategyError::Fault(fault) => (abi::FAIL_FAULT, status_of(fault.code)),
+            StrategyError::Fault(fault) => (abi::FAIL_FAULT, fault.code.status()),
             _ => (abi::FAIL_FAILED, abi::OK),
         };
         let message = match error {
@@ -138,26 +138,6 @@ impl Table {
         }
         Ok(())
     }
-}
-
-const CODES: [FaultCode; 9] = [
-    FaultCode::BadHandle,
-    FaultCode::BadIndex,
-    FaultCode::BadShape,
-    FaultCode::BadArgument,
-    FaultCode::NotDeclared,
-    FaultCode::Quota,
-    FaultCode::Deadline,
-    FaultCode::Cancelled,
-    FaultCode::NonFinite,
-];
-
-fn fault_code(status: Status) -> FaultCode {
-    CODES.get((status as usize).wrapping_sub(1)).copied().unwrap_or(FaultCode::BadArgument)
-}
-
-fn status_of(code: FaultCode) -> Status {
-    CODES.iter().position(|&other| other == code).map_or(abi::FAILED, |at| at as Status + 1)
 }
 
 thread_local! {

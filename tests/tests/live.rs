@@ -90,12 +90,11 @@ fn an_extra_loss_of_zero_and_random_draws_leave_the_models_as_they_are() {
     let place = with_package("rule_breaker", "rule-breaker", &run_of(r#"{ id = "well" }"#, 3));
     let model = |id: &str| {
         let set = format!("strategy.id={id}");
-        place.good(&["run", "run.toml", "--out", id, "--set", &set, "--plugin-dir", "packed", "--allow-native"]);
+        // Its dropout draws from libtorch's generator at every step, so a plugin that moved it would show.
+        let run = ["run", "run.toml", "--out", id, "--set", &set, "--set", "model.name=lenet"];
+        place.good(&[&run[..], &["--plugin-dir", "packed", "--allow-native"]].concat());
         // Before any query, so that the labelled sets are the same.
-        fs::read(place.at(&format!("{id}/rounds/0000/metrics.json")))
-            .or_else(|_| fs::read(place.at(&format!("{id}/rounds/0000/record.json"))))
-            .map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["metrics"].clone())
-            .unwrap()
+        records(&place.at(id))[0]["metrics"].clone()
     };
     let plain = model("random");
     for id in ["well", "draws", "grad-off", "threads", "dtype"] {
@@ -143,21 +142,6 @@ fn what_does_not_fit_is_refused_before_training() {
     refused(&["--set", "strategy.params.margin=-1"], &["margin", "-1"]);
     refused(&["--device", "cuda:0"], &["cuda"]);
     refused(&["--locked"], &["is not in querist.lock"]);
-
-    // A library built for another libtorch.
-    let packed = target().join("plugins/learning-loss");
-    for file in fs::read_dir(&packed).unwrap() {
-        let file = file.unwrap().path();
-        place.write(&format!("other/ll/{}", file.file_name().unwrap().to_string_lossy()), fs::read(&file).unwrap());
-    }
-    let library = place.at("other/ll/learning-loss.so");
-    let mut bytes = fs::read(&library).unwrap();
-    let identity = bytes.windows(8).position(|window| window == b"QUERIST\0").unwrap();
-    let version = bytes[identity..].windows(6).position(|window| window == b"2.11.0").unwrap();
-    bytes[identity + version + 3] = b'9';
-    fs::write(&library, bytes).unwrap();
-    let listed = place.good(&["plugin", "list", "--plugin-dir", "other"]);
-    assert!(listed.contains("a built-in package is called `learning-loss`"), "{listed}");
 }
 
 #[test]

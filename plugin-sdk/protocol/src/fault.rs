@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::abi::Status;
+
 /// Why the host refused a call of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,6 +26,32 @@ pub enum FaultCode {
     Cancelled,
     /// A value is NaN or infinite where a finite one is required.
     NonFinite,
+}
+
+impl FaultCode {
+    /// Every code, in the order of their numbers.
+    const ALL: [Self; 9] = [
+        Self::BadHandle,
+        Self::BadIndex,
+        Self::BadShape,
+        Self::BadArgument,
+        Self::NotDeclared,
+        Self::Quota,
+        Self::Deadline,
+        Self::Cancelled,
+        Self::NonFinite,
+    ];
+
+    /// The number by which the code crosses in C tables, from 1.
+    pub fn status(self) -> Status {
+        // The order of declaration, which `ALL` repeats and a test holds.
+        self as Status + 1
+    }
+
+    /// The code of a number; `None` for one that this version does not know.
+    pub fn of_status(status: Status) -> Option<Self> {
+        Self::ALL.get((status as usize).checked_sub(1)?).copied()
+    }
 }
 
 /// A refused call: what kind, and a sentence with the facts.
@@ -59,4 +87,19 @@ pub enum StrategyError {
     /// A host call was refused and the strategy passed the refusal on.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_number_of_its_own() {
+        for (at, code) in FaultCode::ALL.into_iter().enumerate() {
+            assert_eq!(code.status() as usize, at + 1);
+            assert_eq!(FaultCode::of_status(code.status()), Some(code));
+        }
+        assert_eq!(FaultCode::of_status(0), None);
+        assert_eq!(FaultCode::of_status(10), None);
+    }
 }

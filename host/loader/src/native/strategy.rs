@@ -8,11 +8,13 @@ use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, HooksPresent, HostServices, Query, Strategy, StrategyIdentity, TrainingHooks, Usage};
 use querist_kernels::{Control, Session, Shared};
 use querist_protocol::abi::{self, Bytes, Call, EpochFigures, Loss, Minibatch, PluginApi, Status};
-use querist_protocol::{Description, Fault, Need, Selection, StrategyDescription, TILE_BYTES, TrainOverrides};
+use querist_protocol::{
+    Description, Fault, FaultCode, Need, Selection, StrategyDescription, TILE_BYTES, TrainOverrides,
+};
 use serde_json::Value;
 
 use super::library::{self, Loaded, NativeError, TorchBuild};
-use super::table::{self, Context, Reply};
+use super::table::{Context, Reply};
 use crate::asking::{
     Asked, Cost, Failure, check_oracle, check_selection, control, fault_failure, in_training, no_query, open,
     parse_needs, read_scores, score_tiles, state_limit, tile_of, under_the_clock, unhurried,
@@ -104,7 +106,7 @@ fn explain(status: Status, failure: Option<(abi::FailKind, Status, String)>) -> 
             Failure::new(QueryErrorKind::Dishonest, message)
         }
         abi::FAIL_PANIC => Failure::new(QueryErrorKind::Panic, format!("the plugin panicked: {message}")),
-        abi::FAIL_FAULT => match table::code_of(fault) {
+        abi::FAIL_FAULT => match FaultCode::of_status(fault) {
             Some(code) => fault_failure(&Fault::new(code, message)),
             None => Failure::new(QueryErrorKind::Failed, message),
         },

@@ -80,38 +80,6 @@ pub(crate) fn host_api(torch: bool) -> &'static HostApi {
 static PLAIN: HostApi = api(std::ptr::null());
 static WITH_TORCH: HostApi = api(&raw const TORCH);
 
-/// Number of a fault's kind in the tables, from 1.
-pub(crate) fn status_of(code: FaultCode) -> Status {
-    match code {
-        FaultCode::BadHandle => 1,
-        FaultCode::BadIndex => 2,
-        FaultCode::BadShape => 3,
-        FaultCode::BadArgument => 4,
-        FaultCode::NotDeclared => 5,
-        FaultCode::Quota => 6,
-        FaultCode::Deadline => 7,
-        FaultCode::Cancelled => 8,
-        FaultCode::NonFinite => 9,
-    }
-}
-
-/// The kind of a fault that a plugin passed on.
-pub(crate) fn code_of(status: Status) -> Option<FaultCode> {
-    [
-        FaultCode::BadHandle,
-        FaultCode::BadIndex,
-        FaultCode::BadShape,
-        FaultCode::BadArgument,
-        FaultCode::NotDeclared,
-        FaultCode::Quota,
-        FaultCode::Deadline,
-        FaultCode::Cancelled,
-        FaultCode::NonFinite,
-    ]
-    .into_iter()
-    .find(|&code| status_of(code) == status)
-}
-
 fn bad(message: impl Into<String>) -> Fault {
     Fault::new(FaultCode::BadArgument, message)
 }
@@ -119,7 +87,7 @@ fn bad(message: impl Into<String>) -> Fault {
 /// Runs a host function: a fault becomes its number, and its sentence is kept for `fault_text`.
 fn serve(call: *mut Call, body: impl FnOnce(&Context<'_>) -> Result<(), Fault>) -> Status {
     if call.is_null() {
-        return status_of(FaultCode::BadHandle);
+        return FaultCode::BadHandle.status();
     }
     // SAFETY: a plugin hands back the pointer that it got for this call; the table's documentation says so.
     let context = unsafe { &*call.cast::<Context<'_>>() };
@@ -130,7 +98,7 @@ fn serve(call: *mut Call, body: impl FnOnce(&Context<'_>) -> Result<(), Fault>) 
         Ok(()) => abi::OK,
         Err(fault) => {
             *context.fault.borrow_mut() = fault.message;
-            status_of(fault.code)
+            fault.code.status()
         }
     }
 }
