@@ -91,7 +91,7 @@ fn resnet18_learns_cifar10() {
 const TRAINED: [(&str, &str); 10] = [
     ("learning-loss", "{ subset_size = 500, lr = 0.01 }"),
     ("vaal", "{ subset_size = 300, iterations = 2, batch_size = 16, latent_dim = 8 }"),
-    ("weight-decay-scheduling", "{ kd_alpha = 0.5, kd_temperature = 2.0 }"),
+    ("weight-decay-scheduling", "{ kd_alpha = 0.5, sampling_type = \"sampled_descending\", sampled_size = 500 }"),
     ("uncertain-gcn", "{ subset_size = 500 }"),
     ("core-gcn", "{ subset_size = 500 }"),
     ("adversarial-deepfool", "{ subset_size = 300 }"),
