@@ -9,9 +9,10 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
+    ("querist-conformance", &["querist-protocol", "querist-core"]),
     ("querist-data", &["querist-protocol", "querist-core"]),
     ("querist-kernels", &["querist-protocol", "querist-core"]),
     ("querist-torchx", &[]),
@@ -22,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         "querist",
         &[
             "querist-protocol",
+            "querist-conformance",
             "querist-core",
             "querist-data",
             "querist-kernels",

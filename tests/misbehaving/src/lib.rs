@@ -47,6 +47,10 @@ pub enum Way {
     Outside,
     /// Fails with a message.
     Fail,
+    /// Ends without a word.
+    Trap,
+    /// Logs what is no UTF-8.
+    BadText,
 }
 
 /// Parameters: the way.
@@ -125,6 +129,13 @@ impl Selector for Misbehaving {
             }
             Way::Undeclared => drop(query.matrix(names::EMBEDDINGS)?),
             Way::Outside => drop(query.matrix(names::LOGITS)?.read(u32::MAX, u32::MAX)?),
+            Way::Trap => std::process::abort(),
+            Way::BadText => {
+                let bytes = vec![b'a', 0xff, 0xfe];
+                // SAFETY: none; that the host finds out is the point.
+                let text = unsafe { String::from_utf8_unchecked(bytes) };
+                query.log(LogLevel::Info, &text)?;
+            }
             Way::Fail => return Err(StrategyError::Failed("not today".to_owned())),
         }
         Ok(selection)
