@@ -12,7 +12,7 @@
 mod game;
 mod network;
 
-use std::time::Instant;
+use std::cell::RefCell;
 
 pub use game::{Game, kl, reconstruction};
 pub use network::{Autoencoder, Discriminator, Shape};
@@ -187,10 +187,10 @@ impl Vaal {
         let unlabelled = self.stream(round, Of::Rows(rows), "unlabelled")?;
         let pair = || -> Result<[Tensor; 2]> { Ok([images(&labelled, round)?, images(&unlabelled, round)?]) };
         let iterations = self.0.iterations(u64::from(round.task().labelled) + rows.len() as u64);
-        let clock = Instant::now();
+        let pace = RefCell::new(Pace::new("iterations", "`iterations` or `epochs`", iterations));
         for iteration in 0..iterations {
             // Asked between passes, the longest stretches of work, so that the user need not wait for an iteration.
-            let go_on = || round.progress(iteration, iterations);
+            let go_on = || pace.borrow_mut().report(round, iteration);
             let mut batches = pair()?;
             let mut losses = [None, None];
             for step in 0..self.0.vae_steps {
@@ -207,9 +207,6 @@ impl Vaal {
                 for (loss, name) in losses.iter().flatten().zip(["autoencoder_loss", "discriminator_loss"]) {
                     round.log_metric(name, loss.f_double_value(&[])?)?;
                 }
-            }
-            if iteration == 0 {
-                tell_estimate(round, iterations, clock.elapsed().as_secs_f64())?;
             }
         }
         round.progress(iterations, iterations)?;
@@ -229,20 +226,6 @@ impl Vaal {
 fn images(stream: &ImageStream, round: &Round) -> Result<Tensor> {
     let batch = stream.next(round)?;
     Ok(batch.ok_or_else(|| Error::failed("an infinite stream of images ended"))?.images)
-}
-
-/// Says how long training will take where that is long.
-fn tell_estimate(round: &Round, iterations: u64, seconds: f64) -> Result<()> {
-    const LONG_SECONDS: f64 = 600.0;
-    let total = iterations as f64 * seconds;
-    if total < LONG_SECONDS {
-        return Ok(());
-    }
-    let message = format!(
-        "{iterations} iterations of {seconds:.2} s are about {:.1} hours; `iterations` or `epochs` shorten them",
-        total / 3600.0
-    );
-    round.log(LogLevel::Warning, &message)
 }
 
 /// For each row the discriminator's certainty that it is unlabelled, as log-odds; in eval mode.
