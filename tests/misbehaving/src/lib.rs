@@ -114,8 +114,9 @@ impl Selector for Misbehaving {
                 selection.rows[0] = recurse(0) as u32;
             }
             Way::Panic => panic!("on purpose, at row {}", query.rows()),
-            Way::Duplicate => selection.rows[1] = selection.rows[0],
-            Way::Labelled => selection.rows[0] = query.rows() + 3,
+            Way::Duplicate if wanted > 1 => selection.rows[1] = selection.rows[0],
+            Way::Labelled if wanted > 0 => selection.rows[0] = query.rows() + 3,
+            Way::Duplicate | Way::Labelled => {}
             Way::Short => selection.rows.truncate(1),
             Way::Long => selection.rows.push(wanted),
             Way::Nan => selection.scores = vec![f64::NAN; wanted as usize],
