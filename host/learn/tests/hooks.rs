@@ -147,7 +147,7 @@ fn scope<'a>(pool: &'a [SampleId], labelled: &'a [(SampleId, Label)], round: u32
 fn fit(learner: &mut TorchLearner, round: u32, part: Option<&mut Part>) -> Result<Fitted, LearnError> {
     let (pool, labelled) = (ids(20..52), labelled(0..20));
     let hooks = part.map(|part| (part as &mut dyn TrainingHooks, None));
-    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks }, &Silent)
+    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[] }, &Silent)
 }
 
 fn trained(name: ModelName, recipe: &RecipeConfig, part: Option<&mut Part>) -> Vec<u8> {

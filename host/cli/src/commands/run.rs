@@ -163,6 +163,7 @@ fn go(
         dataset,
         split: &split,
         plan: &plan,
+        subset: config.strategy.subset_size,
         seeds: config.seeds,
         learner: &mut *learner,
         strategy: &mut *ready.strategy,

@@ -87,7 +87,7 @@ impl Bench {
     pub fn fit<'a>(&'a mut self, strategy: Option<&'a mut dyn TrainingHooks>) -> Result<Fitted, LearnError> {
         let Self { learner, labelled, pool, batch, seeds, round } = self;
         let scope = scope(pool, labelled, *batch, *seeds, *round);
-        learner.fit(FitTask { scope, hooks: strategy.map(|hooks| (hooks, None)) }, &Silent)
+        learner.fit(FitTask { scope, hooks: strategy.map(|hooks| (hooks, None)), needs: &[] }, &Silent)
     }
 
     /// Asks a strategy for the batch.
