@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod install;
 mod libtorch;
+mod page;
 mod schemas;
 
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ enum Verb {
         #[arg(long)]
         full: bool,
     },
-    /// Write the JSON Schemas of files and strategies into `schemas/`.
+    /// Write the JSON Schemas of files and strategies into `schemas/`, and `docs/strategies.md`.
     Schemas {
         /// Only say what differs.
         #[arg(long)]
