@@ -33,7 +33,7 @@ pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
 }
 
 /// The packages installed with this program: `plugins/` beside it, or `../lib/querist/plugins`.
-fn built_in() -> Option<PathBuf> {
+pub fn built_in() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     let folder = program.parent()?;
     [folder.join("plugins"), folder.join("../lib/querist/plugins")].into_iter().find(|dir| dir.is_dir())
@@ -170,7 +170,12 @@ pub fn ready(
 pub const WORKER_VERB: &str = "plugin-worker";
 
 /// How a worker process is started.
-fn worker() -> Result<Vec<OsString>> {
+pub fn worker() -> Result<Vec<OsString>> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     Ok(vec![program.into_os_string(), WORKER_VERB.into()])
+}
+
+/// Text of a package without characters that steer a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -640,7 +640,7 @@ pub enum KeepRounds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeepConfig {
-    /// Fitted models, as safetensors.
+    /// Fitted models, as safetensors. For a strategy that takes part in training `none` means `last`: a run goes on from it.
     pub model: KeepRounds,
     /// Arrays that the strategy saw, as safetensors.
     pub features: KeepRounds,

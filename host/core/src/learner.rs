@@ -73,6 +73,13 @@ pub trait Learner {
     /// If training fails, diverges or is cancelled, or the strategy breaks a rule.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError>;
 
+    /// Takes over the model of the last finished round from its file, as [`Learner::model`] wrote it, with what the strategy
+    /// changed in its training: a run that goes on in another process trains and predicts as if it had gone on in one.
+    ///
+    /// # Errors
+    /// If the file holds no model of this architecture.
+    fn restore(&mut self, model: &[u8], overrides: &TrainOverrides) -> Result<(), LearnError>;
+
     /// What a strategy that uses images and the model may ask for, about the fitted model; `None` for a learner without
     /// such services.
     fn services<'a>(&'a self, _scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {

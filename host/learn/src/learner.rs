@@ -107,18 +107,6 @@ impl TorchLearner {
         Ok(self)
     }
 
-    /// Takes over the model of the round before from its file, as [`Learner::model`] wrote it: a run that goes on in
-    /// another process trains and predicts as if it had gone on in one.
-    ///
-    /// # Errors
-    /// If the file holds no model of this architecture.
-    pub fn restore(&mut self, model: &[u8]) -> Result<(), LearnError> {
-        let fitted = self.architecture.build(self.images.device())?;
-        fitted.parameters().read_safetensors(model)?;
-        (self.fitted, self.keep, self.previous) = (Some(fitted), true, None);
-        Ok(())
-    }
-
     fn base<'a>(&'a self, scope: ServiceScope<'a>) -> Base<'a> {
         Base { images: &self.images, architecture: &self.architecture, recipe: &self.recipe, scope }
     }
@@ -272,6 +260,13 @@ impl Learner for TorchLearner {
         // Kept through the query too, which may look at it as training did.
         self.previous = before.filter(|_| kept);
         Ok(fitted)
+    }
+
+    fn restore(&mut self, model: &[u8], overrides: &TrainOverrides) -> Result<(), LearnError> {
+        let fitted = self.architecture.build(self.images.device())?;
+        fitted.parameters().read_safetensors(model)?;
+        (self.fitted, self.keep, self.previous) = (Some(fitted), overrides.keep_previous_model, None);
+        Ok(())
     }
 
     fn services<'a>(&'a self, scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {

@@ -37,28 +37,45 @@ impl Error {
     pub fn into_strategy(self) -> StrategyError {
         match self {
             Self::Strategy(error) => error,
-            Self::Torch(error) => StrategyError::Failed(told(&error.to_string())),
+            Self::Torch(error) => StrategyError::Failed(told(&error.to_string(), "batch_size")),
+        }
+    }
+
+    /// The same, and where it is one of libtorch with what to do about it: `memory` is the parameter that most lowers
+    /// what the strategy takes of it.
+    fn told(self, memory: &str) -> Self {
+        match self {
+            Self::Torch(error) => Self::failed(told(&error.to_string(), memory)),
+            // A service of the host that found the device full.
+            Self::Strategy(StrategyError::Fault(fault)) if is_full(&fault.message) => {
+                Self::failed(told(&fault.message, memory))
+            }
+            other => other,
         }
     }
 }
 
 /// libtorch's message without its own call stack, and with what to do where that is known.
-fn told(message: &str) -> String {
+fn told(message: &str, memory: &str) -> String {
     let message = message.split("\nException raised from").next().unwrap_or_default().trim_end();
-    match message.contains("out of memory") || message.contains("not enough memory") {
-        true => format!("libtorch: {message}: lower the strategy's `batch_size`, or run on a device with more memory"),
+    match is_full(message) {
+        true => format!("libtorch: {message}: lower the strategy's `{memory}`, or run on a device with more memory"),
         false => format!("libtorch: {message}"),
     }
 }
 
+fn is_full(message: &str) -> bool {
+    message.contains("out of memory") || message.contains("not enough memory")
+}
+
 /// Runs plugin code in which methods of tch that panic where libtorch fails count as errors of libtorch; other panics go
-/// on.
-pub(crate) fn torch_panics_are_errors<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// on. `memory` is the parameter to lower where a device is full.
+pub(crate) fn torch_panics_are_errors<T>(memory: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     // A strategy whose hook failed is not called again, so what a panic left half done is seen by nobody.
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result,
+        Ok(result) => result.map_err(|error| error.told(memory)),
         Err(payload) => match torch_message(&*payload) {
-            Some(message) => Err(Error::failed(told(&message))),
+            Some(message) => Err(Error::failed(told(&message, memory))),
             None => resume_unwind(payload),
         },
     }
@@ -73,13 +90,14 @@ fn torch_message(payload: &(dyn Any + Send)) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use querist_protocol::FaultCode;
     use tch::{Device, Kind, Tensor};
 
     use super::*;
 
     #[test]
     fn a_panic_of_tch_is_an_error_of_libtorch() {
-        let error = torch_panics_are_errors(|| {
+        let error = torch_panics_are_errors("batch_size", || {
             let wide = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
             Ok(wide.matmul(&wide))
         });
@@ -90,16 +108,18 @@ mod tests {
 
     #[test]
     fn other_panics_go_on() {
-        let caught = catch_unwind(|| torch_panics_are_errors(|| -> Result<()> { panic!("on purpose") }));
+        let caught = catch_unwind(|| torch_panics_are_errors("batch_size", || -> Result<()> { panic!("on purpose") }));
         assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
     }
 
     #[test]
     fn a_full_device_is_told_with_a_remedy() {
-        let text = told("CUDA out of memory. Tried to allocate 2 GiB\nException raised from malloc at x.cpp:3");
-        assert!(
-            text.ends_with("with more memory") && text.contains("`batch_size`") && !text.contains("x.cpp"),
-            "{text}"
-        );
+        let message = "CUDA out of memory. Tried to allocate 2 GiB\nException raised from malloc at x.cpp:3";
+        let fault = Fault::new(FaultCode::BadArgument, message);
+        for error in [Error::Torch(TchError::Torch(message.to_owned())), fault.into()] {
+            let text = torch_panics_are_errors("subset_size", || Err::<(), _>(error)).unwrap_err().to_string();
+            assert!(text.ends_with("with more memory") && text.contains("`subset_size`"), "{text}");
+            assert!(text.contains("allocate 2 GiB") && !text.contains("x.cpp"), "{text}");
+        }
     }
 }

@@ -70,6 +70,7 @@
 
 mod calls;
 mod error;
+mod pace;
 mod package;
 mod pick;
 mod round;
@@ -80,10 +81,11 @@ pub mod table;
 
 pub use calls::Calls;
 pub use error::{Error, Result};
+pub use pace::Pace;
 pub use package::{Entry, Living, Package};
 pub use pick::{floats, largest};
 pub use round::{Forward, Outputs, Round, Task};
-pub use strategy::{Hooks, Loss, Minibatch, TorchStrategy, grad};
+pub use strategy::{Hooks, Loss, Minibatch, TorchStrategy, grad, linear, uniform};
 pub use stream::{ImageBatch, ImageStream, Images, Of};
 
 pub use querist_sdk;
@@ -101,7 +103,7 @@ pub mod prelude {
     pub use tch::{self, Device, Kind, Tensor};
 
     pub use crate::{
-        Error, Hooks, ImageBatch, ImageStream, Loss, Minibatch, Of, Outputs, Result, Round, TorchStrategy, floats,
-        grad, largest, torch_package,
+        Error, Hooks, ImageBatch, ImageStream, Loss, Minibatch, Of, Outputs, Pace, Result, Round, TorchStrategy,
+        floats, grad, largest, torch_package,
     };
 }

@@ -42,7 +42,7 @@ impl Entry {
             needs: |params| Ok(querist_sdk::Strategy::needs(&querist_sdk::parse::<S::Params>(params)?)),
             create: |params, round, state| {
                 let params = querist_sdk::parse::<S::Params>(params)?;
-                torch_panics_are_errors(|| Ok(Box::new(S::new(params, round, state)?) as Box<dyn Living>))
+                torch_panics_are_errors(S::MEMORY, || Ok(Box::new(S::new(params, round, state)?) as Box<dyn Living>))
             },
         }
     }
@@ -125,15 +125,15 @@ macro_rules! living {
                 if !S::HOOKS.$hook {
                     return Ok($absent);
                 }
-                torch_panics_are_errors(|| TorchStrategy::$hook(self, round, $($arg),*))
+                torch_panics_are_errors(S::MEMORY, || TorchStrategy::$hook(self, round, $($arg),*))
             })*
 
             fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
-                torch_panics_are_errors(|| TorchStrategy::query(self, round, query))
+                torch_panics_are_errors(S::MEMORY, || TorchStrategy::query(self, round, query))
             }
 
             fn save_state(&mut self, round: &Round) -> Result<Option<Vec<u8>>> {
-                torch_panics_are_errors(|| TorchStrategy::save_state(self, round))
+                torch_panics_are_errors(S::MEMORY, || TorchStrategy::save_state(self, round))
             }
         }
     };

@@ -19,6 +19,8 @@ pub trait TorchStrategy: Sized + 'static {
     type Params: querist_sdk::Strategy;
     /// Which of the hooks it has.
     const HOOKS: Hooks;
+    /// The parameter that most lowers the memory that it takes: named to the user where a device is full.
+    const MEMORY: &'static str = "batch_size";
 
     /// The strategy at the start of a round. `state` is what it saved in the round before. Networks are made here or
     /// in `train_begin`.
@@ -147,6 +149,19 @@ impl Loss {
     pub fn extra(extra: Tensor) -> Self {
         Self { extra: Some(extra), task_scale: 1.0 }
     }
+}
+
+/// What PyTorch's own linear and convolutional layers of so many `inputs` a unit start from, weights and biases alike:
+/// uniform within `1 / sqrt(inputs)`.
+pub fn uniform(inputs: i64) -> tch::nn::Init {
+    let bound = 1.0 / (inputs as f64).sqrt();
+    tch::nn::Init::Uniform { lo: -bound, up: bound }
+}
+
+/// A linear layer that starts as PyTorch's own do.
+pub fn linear(path: tch::nn::Path, inputs: i64, outputs: i64) -> tch::nn::Linear {
+    let start = uniform(inputs);
+    tch::nn::linear(path, inputs, outputs, tch::nn::LinearConfig { ws_init: start, bs_init: Some(start), bias: true })
 }
 
 /// Gradients of a scalar with respect to `inputs`, of their shapes; on the graph themselves if `create_graph`.

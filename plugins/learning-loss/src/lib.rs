@@ -9,10 +9,8 @@
 //! Yoo and Kweon, "Learning Loss for Active Learning", CVPR 2019 (arXiv 1905.03677).
 #![deny(missing_docs)]
 
-mod module;
-
-pub use module::{LossModule, pair_loss};
 use querist_sdk_torch::prelude::*;
+pub use querist_torch_parts::{LossModule, Settings, Ties, pair_loss};
 
 /// Where paper and the authors' released code differ, whose values are the defaults.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,16 +21,6 @@ pub enum Profile {
     Paper,
     /// The released code's.
     Peer,
-}
-
-/// What a pair of equal losses counts as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ties {
-    /// Nothing.
-    Skip,
-    /// As if the first loss were the smaller one.
-    Smaller,
 }
 
 /// Parameters of learning loss.
@@ -109,6 +97,11 @@ impl LearningLossParams {
         })
     }
 
+    /// Size and training of the module.
+    pub fn module(&self) -> Settings {
+        Settings { units: self.interm_dim, lr: self.lr, momentum: self.momentum, weight_decay: self.weight_decay }
+    }
+
     /// The module's learning rate in an epoch, of `epochs`.
     pub fn rate(&self, epoch: u32, epochs: u32) -> f64 {
         let milestone = self.milestone.unwrap_or(share(epochs, 8));
@@ -151,7 +144,7 @@ impl TorchStrategy for LearningLoss {
     const HOOKS: Hooks = Hooks { plan_round: true, batch_loss: true, batch_step: true, train_end: true, ..Hooks::NONE };
 
     fn new(params: LearningLossParams, round: &Round, _: Option<&[u8]>) -> Result<Self> {
-        let module = LossModule::new(&params, &round.task().stage_channels, round.task().device)?;
+        let module = LossModule::new(&params.module(), &round.task().stage_channels, round.task().device)?;
         Ok(Self { params, module, trained: false })
     }
 

@@ -67,9 +67,9 @@ fn losses_are_held_fixed() {
 #[test]
 fn the_module_has_the_published_size() {
     seeded(1);
-    let module = LossModule::new(&LearningLossParams::default(), &[64, 128, 256, 512], Device::Cpu).unwrap();
+    let module = LossModule::new(&LearningLossParams::default().module(), &[64, 128, 256, 512], Device::Cpu).unwrap();
     assert_eq!(module.parameters(), 123_905);
-    assert!(LossModule::new(&LearningLossParams::default(), &[], Device::Cpu).is_err());
+    assert!(LossModule::new(&LearningLossParams::default().module(), &[], Device::Cpu).is_err());
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn spearman(a: &[f64], b: &[f64]) -> f64 {
 fn maps_that_hold_the_loss_are_learned_from() {
     seeded(4);
     let params = LearningLossParams { lr: 0.02, ..LearningLossParams::default() };
-    let mut module = LossModule::new(&params, &[4, 3], Device::Cpu).unwrap();
+    let mut module = LossModule::new(&params.module(), &[4, 3], Device::Cpu).unwrap();
     let sample = |n: i64| {
         let losses = Tensor::rand([n], (Kind::Float, Device::Cpu));
         let noise = |c| Tensor::rand([n, c, 2, 2], (Kind::Float, Device::Cpu));

@@ -4,11 +4,60 @@ use querist_sdk_torch::prelude::*;
 use querist_sdk_torch::tch::nn::{self, OptimizerConfig};
 
 use crate::network::{Autoencoder, Discriminator, Shape};
-use crate::{KlReduction, VaalParams};
+use crate::params::KlReduction;
+
+/// What the game is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// Dimensions of the latent space.
+    pub latent: i64,
+    /// Numbers that decoder and discriminator are told of each image.
+    pub told: i64,
+    /// Weight of the divergence.
+    pub beta: f64,
+    /// How the divergences become one number.
+    pub kl_reduction: KlReduction,
+    /// Weight of the adversarial part of the autoencoder's loss.
+    pub adversary_weight: f64,
+    /// Learning rates of the Adams of autoencoder and discriminator.
+    pub rates: [f64; 2],
+}
+
+/// Images with what the networks are told of them.
+#[derive(Debug)]
+pub struct Batch {
+    /// `f32 [n, channels, height, width]`.
+    pub images: Tensor,
+    /// What decoder and discriminator are told of each, `f32 [n, told]`; nothing where `told` is 0.
+    pub told: Option<[Tensor; 2]>,
+}
+
+impl From<Tensor> for Batch {
+    fn from(images: Tensor) -> Self {
+        Self { images, told: None }
+    }
+}
+
+impl Batch {
+    fn decoder(&self, codes: Tensor) -> Result<Tensor> {
+        beside(codes, self.told.as_ref().map(|told| &told[0]))
+    }
+
+    fn discriminator(&self, codes: Tensor) -> Result<Tensor> {
+        beside(codes, self.told.as_ref().map(|told| &told[1]))
+    }
+}
+
+fn beside(codes: Tensor, told: Option<&Tensor>) -> Result<Tensor> {
+    Ok(match told {
+        Some(told) => Tensor::f_cat(&[&codes, told], 1)?,
+        None => codes,
+    })
+}
 
 /// Both networks with their optimisers.
 pub struct Game {
-    params: VaalParams,
+    rules: Rules,
     shape: Shape,
     autoencoder_store: nn::VarStore,
     discriminator_store: nn::VarStore,
@@ -23,15 +72,15 @@ impl Game {
     ///
     /// # Errors
     /// If the device has no room.
-    pub fn new(params: &VaalParams, shape: Shape, device: Device) -> Result<Self> {
+    pub fn new(rules: Rules, shape: Shape, device: Device) -> Result<Self> {
         let (autoencoder_store, discriminator_store) = (nn::VarStore::new(device), nn::VarStore::new(device));
-        let latent = i64::from(params.latent_dim);
+        let Rules { latent, told, rates, .. } = rules;
         Ok(Self {
-            autoencoder: Autoencoder::new(&autoencoder_store.root(), &shape, latent),
-            discriminator: Discriminator::new(&discriminator_store.root(), latent),
-            autoencoder_steps: nn::Adam::default().build(&autoencoder_store, params.lr_vae)?,
-            discriminator_steps: nn::Adam::default().build(&discriminator_store, params.lr_disc)?,
-            params: params.clone(),
+            autoencoder: Autoencoder::new(&autoencoder_store.root(), &shape, latent, told),
+            discriminator: Discriminator::new(&discriminator_store.root(), latent + told),
+            autoencoder_steps: nn::Adam::default().build(&autoencoder_store, rates[0])?,
+            discriminator_steps: nn::Adam::default().build(&discriminator_store, rates[1])?,
+            rules,
             shape,
             autoencoder_store,
             discriminator_store,
@@ -44,17 +93,17 @@ impl Game {
             .map(|store| store.trainable_variables().iter().map(Tensor::numel).sum())
     }
 
-    /// One update of the autoencoder on a labelled and an unlabelled batch `[n, channels, height, width]`. `go_on` is
-    /// asked between passes. Returns the loss, without reading it.
+    /// One update of the autoencoder on a labelled and an unlabelled batch. `go_on` is asked between passes. Returns the
+    /// loss, without reading it.
     ///
     /// # Errors
     /// If libtorch fails or `go_on` says so.
-    pub fn step_autoencoder(&mut self, batches: &[Tensor; 2], go_on: &dyn Fn() -> Result<()>) -> Result<Tensor> {
+    pub fn step_autoencoder(&mut self, batches: &[Batch; 2], go_on: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         self.autoencoder_steps.zero_grad();
-        let mut total = Tensor::f_zeros([], (Kind::Float, batches[0].device()))?;
-        for images in batches {
+        let mut total = Tensor::f_zeros([], (Kind::Float, batches[0].images.device()))?;
+        for batch in batches {
             go_on()?;
-            let loss = self.loss(images)?;
+            let loss = self.loss(batch)?;
             go_on()?;
             // Gradients add up, and each half frees its graph before the next one is made.
             loss.f_backward()?;
@@ -65,16 +114,17 @@ impl Game {
     }
 
     /// One batch's share of the autoencoder's loss.
-    fn loss(&self, images: &Tensor) -> Result<Tensor> {
-        let images = self.shape.fit(images)?;
+    fn loss(&self, batch: &Batch) -> Result<Tensor> {
+        let images = self.shape.fit(&batch.images)?;
         let (mean, log_variance) = self.autoencoder.encode(&images, true)?;
         let noise = mean.f_randn_like()?;
         let codes = log_variance.f_mul_scalar(0.5)?.f_exp()?.f_mul(&noise)?.f_add(&mean)?;
-        let rebuilt = self.autoencoder.decode(&codes, true)?;
+        let rebuilt = self.autoencoder.decode(&batch.decoder(codes)?, true)?;
         let loss = reconstruction(&self.shape, &rebuilt, &images)?;
-        let divergence = kl(&mean, &log_variance, self.params.kl_reduction)?.f_mul_scalar(self.params.beta)?;
+        let divergence = kl(&mean, &log_variance, self.rules.kl_reduction)?.f_mul_scalar(self.rules.beta)?;
         // To pass for labelled, whichever they are.
-        let deceit = bce(&self.discriminator.forward(&mean)?, true)?.f_mul_scalar(self.params.adversary_weight)?;
+        let odds = self.discriminator.forward(&batch.discriminator(mean)?)?;
+        let deceit = bce(&odds, true)?.f_mul_scalar(self.rules.adversary_weight)?;
         Ok(loss.f_add(&divergence)?.f_add(&deceit)?)
     }
 
@@ -82,17 +132,17 @@ impl Game {
     ///
     /// # Errors
     /// As for [`Game::step_autoencoder`].
-    pub fn step_discriminator(&mut self, batches: &[Tensor; 2], go_on: &dyn Fn() -> Result<()>) -> Result<Tensor> {
+    pub fn step_discriminator(&mut self, batches: &[Batch; 2], go_on: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         let mut codes = Vec::with_capacity(2);
-        for images in batches {
+        for batch in batches {
             go_on()?;
             let _no_grad = tch::no_grad_guard();
-            codes.push(self.autoencoder.encode(&self.shape.fit(images)?, true)?.0);
+            codes.push(batch.discriminator(self.autoencoder.encode(&self.shape.fit(&batch.images)?, true)?.0)?);
         }
         self.step_discriminator_on(&codes[0], &codes[1])
     }
 
-    /// One update of the discriminator on codes `[n, latent]` of labelled and of unlabelled images.
+    /// One update of the discriminator on codes `[n, latent + told]` of labelled and of unlabelled images.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -111,13 +161,13 @@ impl Game {
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn score(&self, images: &Tensor) -> Result<Vec<f64>> {
+    pub fn score(&self, batch: &Batch) -> Result<Vec<f64>> {
         let _no_grad = tch::no_grad_guard();
-        let (mean, _) = self.autoencoder.encode(&self.shape.fit(images)?, false)?;
-        self.score_codes(&mean)
+        let (mean, _) = self.autoencoder.encode(&self.shape.fit(&batch.images)?, false)?;
+        self.score_codes(&batch.discriminator(mean)?)
     }
 
-    /// For each code the log-odds that its image is unlabelled.
+    /// For each code `[latent + told]` the log-odds that its image is unlabelled.
     ///
     /// # Errors
     /// If libtorch fails.

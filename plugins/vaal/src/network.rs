@@ -113,8 +113,8 @@ pub struct Autoencoder {
 }
 
 impl Autoencoder {
-    /// With fresh weights.
-    pub fn new(path: &nn::Path, shape: &Shape, latent: i64) -> Self {
+    /// With fresh weights. The decoder is given `told` numbers beside each code.
+    pub fn new(path: &nn::Path, shape: &Shape, latent: i64, told: i64) -> Self {
         let (height, width) = shape.padded();
         let inputs = [shape.channels, CHANNELS[0], CHANNELS[1], CHANNELS[2]];
         let encoder = inputs.into_iter().zip(CHANNELS).enumerate().map(|(i, (from, to))| {
@@ -133,7 +133,7 @@ impl Autoencoder {
             encoder: encoder.collect(),
             mean: linear(path / "mean", flat, latent),
             log_variance: linear(path / "log_variance", flat, latent),
-            start: linear(path / "start", latent, deepest * start_size.0 * start_size.1),
+            start: linear(path / "start", latent + told, deepest * start_size.0 * start_size.1),
             decoder: decoder.collect(),
             image: nn::conv_transpose2d(path / "image", CHANNELS[0], shape.channels, 1, deconv_config(1, 0, true)),
             start_size,
@@ -153,7 +153,7 @@ impl Autoencoder {
         Ok((self.mean.forward(&x), self.log_variance.forward(&x)))
     }
 
-    /// Padded images of latent codes `[n, latent]`.
+    /// Padded images of latent codes with what is told beside them, `[n, latent + told]`.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -174,17 +174,17 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
-    /// With fresh weights.
-    pub fn new(path: &nn::Path, latent: i64) -> Self {
+    /// With fresh weights, over codes of this width.
+    pub fn new(path: &nn::Path, width: i64) -> Self {
         let layers = [
-            linear(path / "hidden0", latent, HIDDEN),
+            linear(path / "hidden0", width, HIDDEN),
             linear(path / "hidden1", HIDDEN, HIDDEN),
             linear(path / "output", HIDDEN, 1),
         ];
         Self { layers }
     }
 
-    /// Log-odds `[n]` that codes `[n, latent]` are those of labelled images.
+    /// Log-odds `[n]` that codes `[n, width]` are those of labelled images.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -192,5 +192,39 @@ impl Discriminator {
         let [first, second, output] = &self.layers;
         let x = second.forward(&first.forward(codes).f_relu_()?).f_relu_()?;
         Ok(output.forward(&x).f_squeeze_dim(1)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use querist_sdk_torch::floats;
+
+    use super::*;
+
+    /// A discriminator that is told nothing of weight is that of VAAL.
+    #[test]
+    fn a_constant_rank_is_an_inert_input() {
+        let _no_grad = tch::no_grad_guard();
+        let stores = [nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu)];
+        let plain = Discriminator::new(&stores[0].root(), 6);
+        let told = Discriminator::new(&stores[1].root(), 7);
+        let (mut from, mut to) = (stores[0].variables(), stores[1].variables());
+        for (name, weight) in &mut to {
+            let source = from.remove(name).expect("of the same layers");
+            match name.as_str() {
+                "hidden0.weight" => weight.narrow(1, 0, 6).copy_(&source),
+                _ => weight.copy_(&source),
+            }
+        }
+        let codes = Tensor::randn([5, 6], (Kind::Float, Device::Cpu));
+        let odds = |rank: f64| {
+            let beside = Tensor::full([5, 1], rank, (Kind::Float, Device::Cpu));
+            floats(&told.forward(&Tensor::cat(&[&codes, &beside], 1)).unwrap()).unwrap()
+        };
+        let expected = floats(&plain.forward(&codes).unwrap()).unwrap();
+        for (found, expected) in odds(0.0).iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+        assert_ne!(odds(1.0), odds(0.0));
     }
 }

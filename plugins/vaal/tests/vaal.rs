@@ -8,7 +8,7 @@ use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, bars};
 use querist_torchx::{random, runtime};
 use serde_json::json;
-use strategy_vaal::{Game, KlReduction, PACKAGE, Profile, Shape, VaalParams, kl, reconstruction};
+use strategy_vaal::{Batch, Game, KlReduction, PACKAGE, Profile, Shape, VaalParams, kl, reconstruction};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -28,7 +28,7 @@ fn go_on() -> Result<()> {
 #[test]
 fn the_networks_have_the_published_sizes() {
     seeded(1);
-    let game = Game::new(&VaalParams::default(), shape(3, 32), Device::Cpu).unwrap();
+    let game = Game::new(VaalParams::default().rules(), shape(3, 32), Device::Cpu).unwrap();
     assert_eq!(game.parameters(), [22_835_139, 280_065]);
 }
 
@@ -59,7 +59,7 @@ fn auc(labelled: &[f64], unlabelled: &[f64]) -> f64 {
 #[test]
 fn the_discriminator_alone_tells_blobs_apart_and_the_query_follows_it() {
     seeded(2);
-    let mut game = Game::new(&VaalParams::default(), shape(1, 16), Device::Cpu).unwrap();
+    let mut game = Game::new(VaalParams::default().rules(), shape(1, 16), Device::Cpu).unwrap();
     let blob = |centre: f64, n: i64| Tensor::randn([n, 32], FLOAT) * 0.5 + centre;
     for _ in 0..100 {
         drop(game.step_discriminator_on(&blob(-1.0, 32), &blob(1.0, 32)).unwrap());
@@ -77,14 +77,14 @@ fn the_discriminator_alone_tells_blobs_apart_and_the_query_follows_it() {
 #[test]
 fn a_score_does_not_depend_on_its_batch() {
     seeded(3);
-    let mut game = Game::new(&VaalParams::default(), shape(1, 16), Device::Cpu).unwrap();
+    let mut game = Game::new(VaalParams::default().rules(), shape(1, 16), Device::Cpu).unwrap();
     let images = Tensor::randn([12, 1, 16, 16], FLOAT);
     // Running statistics that differ from those of any batch.
-    drop(game.step_autoencoder(&[images.shallow_clone(), &images * 2.0], &go_on).unwrap());
-    let whole = game.score(&images).unwrap();
+    drop(game.step_autoencoder(&[images.shallow_clone().into(), (&images * 2.0).into()], &go_on).unwrap());
+    let whole = game.score(&images.shallow_clone().into()).unwrap();
     let split: Vec<f64> =
-        [(0, 5), (5, 7)].iter().flat_map(|&(at, n)| game.score(&images.narrow(0, at, n)).unwrap()).collect();
-    let mut turned = game.score(&images.flip([0])).unwrap();
+        [(0, 5), (5, 7)].iter().flat_map(|&(at, n)| game.score(&images.narrow(0, at, n).into()).unwrap()).collect();
+    let mut turned = game.score(&images.flip([0]).into()).unwrap();
     turned.reverse();
     for ((a, b), c) in whole.iter().zip(&split).zip(&turned) {
         assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()) && (a - c).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b} {c}");
@@ -96,9 +96,9 @@ fn a_score_does_not_depend_on_its_batch() {
 fn without_an_adversary_the_autoencoder_learns_its_images() {
     seeded(4);
     let params = VaalParams { adversary_weight: 0.0, ..VaalParams::default() };
-    let mut game = Game::new(&params, shape(1, 16), Device::Cpu).unwrap();
+    let mut game = Game::new(params.rules(), shape(1, 16), Device::Cpu).unwrap();
     let images = Tensor::randn([64, 1, 16, 16], FLOAT);
-    let batches = [images.narrow(0, 0, 32), images.narrow(0, 32, 32)];
+    let batches = [images.narrow(0, 0, 32).into(), images.narrow(0, 32, 32).into()];
     let losses: Vec<f64> =
         (0..10).map(|_| game.step_autoencoder(&batches, &go_on).unwrap().double_value(&[])).collect();
     let means: Vec<f64> = losses.windows(4).map(|four| four.iter().sum::<f64>() / 4.0).collect();
@@ -109,11 +109,11 @@ fn without_an_adversary_the_autoencoder_learns_its_images() {
 fn the_discriminator_learns_from_its_own_loss_alone() {
     seeded(5);
     let params = VaalParams::default();
-    let images = [Tensor::randn([4, 1, 16, 16], FLOAT), Tensor::randn([4, 1, 16, 16], FLOAT)];
+    let images: [Batch; 2] = [0, 0].map(|_| Tensor::randn([4, 1, 16, 16], FLOAT).into());
     let codes = [Tensor::randn([4, 32], FLOAT), Tensor::randn([4, 32], FLOAT)];
     let after = |through_autoencoder: bool| {
         seeded(6);
-        let mut game = Game::new(&params, shape(1, 16), Device::Cpu).unwrap();
+        let mut game = Game::new(params.rules(), shape(1, 16), Device::Cpu).unwrap();
         if through_autoencoder {
             drop(game.step_autoencoder(&images, &go_on).unwrap());
         }
@@ -145,9 +145,9 @@ fn sizes_are_padded_with_black_and_the_padding_counts_nothing() {
     assert_eq!(fitted.size(), [1, 2, 16, 32]);
     let corner = large.narrow(2, 0, 2).narrow(3, 0, 2).mean_dim([2, 3].as_slice(), false, Kind::Float);
     assert!((fitted.double_value(&[0, 0, 0, 4]) - corner.double_value(&[0, 0])).abs() < 1e-6);
-    let mut game = Game::new(&VaalParams::default(), small, Device::Cpu).unwrap();
-    drop(game.step_autoencoder(&[large.shallow_clone(), large.shallow_clone()], &go_on).unwrap());
-    assert!(floats(&Tensor::from_slice(&game.score(&large).unwrap())).unwrap()[0].is_finite());
+    let mut game = Game::new(VaalParams::default().rules(), small, Device::Cpu).unwrap();
+    drop(game.step_autoencoder(&[large.shallow_clone().into(), large.shallow_clone().into()], &go_on).unwrap());
+    assert!(floats(&Tensor::from_slice(&game.score(&large.into()).unwrap())).unwrap()[0].is_finite());
 }
 
 #[test]
@@ -209,8 +209,8 @@ fn training_stops_when_the_user_wants() {
 #[test]
 fn the_user_is_asked_between_passes() {
     seeded(8);
-    let mut game = Game::new(&VaalParams::default(), shape(1, 16), Device::Cpu).unwrap();
-    let images = || Tensor::randn([2, 1, 16, 16], FLOAT);
+    let mut game = Game::new(VaalParams::default().rules(), shape(1, 16), Device::Cpu).unwrap();
+    let images = || Batch::from(Tensor::randn([2, 1, 16, 16], FLOAT));
     let asked = std::cell::Cell::new(0);
     let count = || -> Result<()> {
         asked.set(asked.get() + 1);

@@ -1,4 +1,4 @@
-//! `querist plugin`: list, show and pack plugins.
+//! `querist plugin`: list, show, check, pack and lock plugins.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,16 @@ use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use querist_loader::manifest::CheckedPackage;
 use querist_loader::trust::{LOCK_FILE, Lock, Locked};
-use querist_loader::{Found, Source, TorchBuild, pack};
+use querist_loader::{Found, Source, pack};
 use serde_json::{Value, json};
 
+use crate::commands::check;
 use crate::exit::Usage;
+use crate::plugins::printable;
+use crate::trainer::Trainer;
 use crate::{output, plugins};
 
-/// Find out about plugins, and make packages.
+/// Find out about plugins, check them, and make packages.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// List every strategy that can be found, and why a package cannot be used.
@@ -37,6 +40,9 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
     },
+    /// Check whether a plugin does what every strategy must do.
+    #[command(after_help = "Example:\n  querist plugin check target/wasm32-unknown-unknown/release/mine.wasm")]
+    Check(check::CheckArgs),
     /// Make a package of what cargo built for wasm32-unknown-unknown, or of a native library.
     #[command(
         after_help = "Example:\n  querist plugin pack target/wasm32-unknown-unknown/release/mine.wasm --out plugins"
@@ -69,6 +75,7 @@ impl PluginCommand {
     pub fn needs_libtorch(&self) -> bool {
         match self {
             Self::Pack { files, .. } => files.iter().any(|file| pack::shares_torch(file)),
+            Self::Check(args) => args.needs_libtorch(),
             _ => false,
         }
     }
@@ -83,9 +90,10 @@ pub enum ListFormat {
     Json,
 }
 
-/// Runs the verb. `torch` is the libtorch of this process, where it has one.
-pub fn main(command: &PluginCommand, torch: Option<&TorchBuild>) -> Result<()> {
+/// Runs the verb.
+pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()> {
     match command {
+        PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
         PluginCommand::Pack { files, out, allow_native } => {
@@ -93,7 +101,7 @@ pub fn main(command: &PluginCommand, torch: Option<&TorchBuild>) -> Result<()> {
             for file in files {
                 let packed = match (pack::is_native(file), allow_native) {
                     (false, _) => pack::pack(file, out, &sandbox),
-                    (true, true) => pack::pack_native(file, out, torch),
+                    (true, true) => pack::pack_native(file, out, trainer.map(Trainer::torch).as_ref()),
                     (true, false) => {
                         let message = format!(
                             "{} is native code, and packing runs it: add `--allow-native` if you trust it",
@@ -268,11 +276,6 @@ fn allowed(schema: &Value) -> String {
         (None, Some(high)) => format!("{kind} up to {high}"),
         (None, None) => kind,
     })
-}
-
-/// Text of a package without characters that steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Left-aligned columns; the last is not padded.

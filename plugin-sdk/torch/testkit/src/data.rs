@@ -1,6 +1,6 @@
 //! Small data and learners.
 
-use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Optimiser, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::QueryError;
@@ -136,4 +136,58 @@ fn scope<'a>(
 ) -> ServiceScope<'a> {
     let initial = labelled.len();
     ServiceScope { round: Round(round), pool, labelled, initial, batch, strategy: "in-process", seeds }
+}
+
+/// Bars as [`bars`] draws them, of which every second pair of those that follow the first `clear` images has both bars:
+/// such an image is of neither class, and like no image before it.
+///
+/// # Panics
+/// If the sizes make no dataset.
+pub fn crossed(count: usize, clear: usize, side: usize) -> Dataset {
+    let plain = bars(count, side, 1);
+    let mut bytes = plain.images().bytes.to_vec();
+    for image in (clear..count).filter(|&image| is_crossed(image - clear)) {
+        let pixels = &mut bytes[image * side * side..][..side * side];
+        let brightest = |line: &dyn Fn(usize) -> u32| (0..side).max_by_key(|&at| line(at)).unwrap_or(0);
+        let column = brightest(&|x| (0..side).map(|y| u32::from(pixels[y * side + x])).sum());
+        let row = brightest(&|y| (0..side).map(|x| u32::from(pixels[y * side + x])).sum());
+        for at in 0..side {
+            for pixel in [at * side + column, row * side + at] {
+                pixels[pixel] = pixels[pixel] % 100 + 100;
+            }
+        }
+    }
+    let labels = (0..count as u32).map(|i| i % 2).collect();
+    Dataset::new(DatasetParts {
+        name: "crossed".to_owned(),
+        images: Images { bytes: bytes.into(), count, height: side, width: side, channels: 1 },
+        labels,
+        official_test: 0,
+        class_names: vec!["upright".to_owned(), "level".to_owned()],
+        normalisation: None,
+        files: vec![],
+    })
+    .expect("the sizes fit each other")
+}
+
+fn is_crossed(row: usize) -> bool {
+    row / 2 % 2 == 1
+}
+
+/// How many of the picks have both bars, where the labelled images are the clear ones of [`crossed`].
+pub fn crossed_picks(selection: &Selection) -> usize {
+    selection.rows.iter().filter(|&&row| is_crossed(row as usize)).count()
+}
+
+/// A task with a known answer: 80 labelled images with one bar, a pool of 80 of which every second has both, 10 to ask.
+/// The recipe trains the model well enough to tell one bar from the other.
+pub fn planted() -> Bench {
+    let recipe = RecipeConfig {
+        optimiser: Some(Optimiser::Adam),
+        lr: Some(0.003),
+        epochs: Some(30),
+        minibatch: Some(16),
+        ..RecipeConfig::default()
+    };
+    Bench::new(&crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
 }

@@ -4,5 +4,5 @@
 mod data;
 mod strategy;
 
-pub use data::{Bench, bars};
+pub use data::{Bench, bars, crossed, crossed_picks, planted};
 pub use strategy::InProcess;

@@ -1,11 +1,36 @@
-//! The module that predicts losses.
+//! A module beside the task's model that predicts a number of each sample from the model's stage maps.
 
+use querist_sdk_torch::linear;
 use querist_sdk_torch::prelude::*;
 use querist_sdk_torch::tch::nn::{self, Module, OptimizerConfig};
 
-use crate::{LearningLossParams, Ties};
+/// What a pair of equal losses counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ties {
+    /// Nothing.
+    Skip,
+    /// As if the first loss were the smaller one.
+    Smaller,
+}
 
-/// Predicts the loss of each sample from the stage maps of the task's model.
+/// Size and training of the module.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Units of the linear layer after each stage.
+    pub units: u32,
+    /// Learning rate of SGD, until [`LossModule::step`] gets another.
+    pub lr: f64,
+    /// Its momentum.
+    pub momentum: f64,
+    /// Its weight decay.
+    pub weight_decay: f64,
+}
+
+/// Predicts a number of each sample, such as its loss, from the stage maps of the task's model.
+///
+/// Each map is averaged over its pixels and passes a linear layer and a ReLU; one linear layer over all of them gives the
+/// number.
 pub struct LossModule {
     store: nn::VarStore,
     taps: Vec<nn::Linear>,
@@ -18,17 +43,17 @@ impl LossModule {
     ///
     /// # Errors
     /// If the model has no stages or the device no room.
-    pub fn new(params: &LearningLossParams, channels: &[i64], device: Device) -> Result<Self> {
+    pub fn new(settings: &Settings, channels: &[i64], device: Device) -> Result<Self> {
         if channels.is_empty() {
             return Err(Error::failed("the model hands out no stage maps; choose `cnn`, `lenet` or `resnet18`"));
         }
         let store = nn::VarStore::new(device);
-        let (root, width) = (store.root(), i64::from(params.interm_dim));
-        let linear = |name: &str, inputs: i64, outputs: i64| nn::linear(&root / name, inputs, outputs, initial(inputs));
-        let taps = channels.iter().enumerate().map(|(i, &c)| linear(&format!("tap{i}"), c, width)).collect();
-        let output = linear("output", width * channels.len() as i64, 1);
-        let sgd = nn::Sgd { momentum: params.momentum, dampening: 0.0, wd: params.weight_decay, nesterov: false };
-        let optimiser = sgd.build(&store, params.lr)?;
+        let (root, width) = (store.root(), i64::from(settings.units));
+        let tap = |(i, &channels): (usize, &i64)| linear(&root / format!("tap{i}"), channels, width);
+        let taps = channels.iter().enumerate().map(tap).collect();
+        let output = linear(&root / "output", width * channels.len() as i64, 1);
+        let sgd = nn::Sgd { momentum: settings.momentum, dampening: 0.0, wd: settings.weight_decay, nesterov: false };
+        let optimiser = sgd.build(&store, settings.lr)?;
         Ok(Self { store, taps, output, optimiser })
     }
 
@@ -37,7 +62,7 @@ impl LossModule {
         self.store.trainable_variables().iter().map(Tensor::numel).sum()
     }
 
-    /// Predicted losses `f32 [n]` of stage maps `f32 [n, channels, height, width]`; `detached` from the model's graph.
+    /// Predictions `f32 [n]` of stage maps `f32 [n, channels, height, width]`; `detached` from the model's graph.
     ///
     /// # Errors
     /// If the maps are not those that the module was made for.
@@ -61,11 +86,14 @@ impl LossModule {
     }
 }
 
-/// Weights and biases uniform within `1 / sqrt(inputs)`, as PyTorch's own linear layers start.
-fn initial(inputs: i64) -> nn::LinearConfig {
-    let bound = 1.0 / (inputs as f64).sqrt();
-    let uniform = nn::Init::Uniform { lo: -bound, up: bound };
-    nn::LinearConfig { ws_init: uniform, bs_init: Some(uniform), bias: true }
+/// For every pair (i, n - 1 - i) of values `[n]` the difference of the first and the second, `[n / 2]`. The last of an odd
+/// number of values is left out.
+///
+/// # Errors
+/// If libtorch fails.
+pub fn differences(values: &Tensor) -> Result<Tensor> {
+    let pairs = values.size().first().copied().unwrap_or(0) / 2;
+    Ok(values.f_narrow(0, 0, pairs)?.f_sub(&values.f_narrow(0, pairs, pairs)?.f_flip([0])?)?)
 }
 
 /// Mean over the pairs (i, b - 1 - i) of `max(0, margin - s (r_i - r_j))`, with s the sign of `l_i - l_j`.
@@ -76,13 +104,9 @@ fn initial(inputs: i64) -> nn::LinearConfig {
 /// # Errors
 /// If the two are not of one length.
 pub fn pair_loss(predicted: &Tensor, losses: &Tensor, margin: f64, ties: Ties) -> Result<Option<Tensor>> {
-    let pairs = predicted.size().first().copied().unwrap_or(0) / 2;
-    if pairs == 0 {
+    if predicted.numel() < 2 {
         return Ok(None);
     }
-    // r_i - r_j of every pair.
-    let differences =
-        |values: &Tensor| values.f_narrow(0, 0, pairs)?.f_sub(&values.f_narrow(0, pairs, pairs)?.f_flip([0])?);
     let order = differences(&losses.f_detach()?)?;
     let sign = match ties {
         Ties::Skip => order.f_sign()?,

@@ -1,0 +1,6 @@
+//! Networks that several strategies train.
+#![deny(missing_docs)]
+
+mod loss_module;
+
+pub use loss_module::{LossModule, Settings, Ties, differences, pair_loss};
