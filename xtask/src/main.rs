@@ -33,6 +33,10 @@ enum Verb {
         #[arg(long)]
         full: bool,
     },
+    /// Set up, build and check every rule on every plugin, with measurements.
+    Conformance,
+    /// Set up, build and run the benches.
+    Bench,
     /// Write the JSON Schemas of files and strategies into `schemas/`, and `docs/strategies.md`.
     Schemas {
         /// Only say what differs.
@@ -60,6 +64,16 @@ fn main() -> Result<()> {
         }
         Verb::Demo { out } => demo::demo(&absolute(out)),
         Verb::Test { full } => check::test(full),
+        Verb::Conformance => {
+            libtorch::setup()?;
+            build::everything()?;
+            check::conformance()
+        }
+        Verb::Bench => {
+            libtorch::setup()?;
+            build::everything()?;
+            build::run(&mut build::cargo(["bench", "--workspace", "--profile", "dev", "--benches"]))
+        }
         Verb::Schemas { check } => {
             libtorch::setup()?;
             build::everything()?;
