@@ -172,6 +172,9 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
 fn without_seconds(line: &[u8]) -> Vec<u8> {
     let mut record: Value = serde_json::from_slice(line).expect("a record");
     assert!(record.as_object_mut().expect("a record").remove("seconds").is_some(), "a record has seconds");
+    if let Some(ensemble) = record.get_mut("ensemble").and_then(Value::as_object_mut) {
+        assert!(ensemble.remove("seconds").is_some(), "an ensemble has seconds");
+    }
     serde_json::to_vec(&record).expect("JSON")
 }
 

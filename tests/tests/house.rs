@@ -12,6 +12,7 @@ use serde_json::Value;
 const ARROWS: [(&str, &[&str]); 13] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
+    ("querist-conformance", &["querist-protocol", "querist-core"]),
     ("querist-data", &["querist-protocol", "querist-core"]),
     ("querist-kernels", &["querist-protocol", "querist-core"]),
     ("querist-torchx", &[]),
@@ -22,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         "querist",
         &[
             "querist-protocol",
+            "querist-conformance",
             "querist-core",
             "querist-data",
             "querist-kernels",

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Acquisition, Answer, Query, Round, Seeds, Strategy};
+use querist_core::{Acquisition, Answer, Arrays, Query, Round, Seeds, Strategy};
 use querist_loader::{Limits, Listing, Source, WasmStrategy};
 use querist_testkit::cases::Pool;
 use querist_tests::{SANDBOX, target};
@@ -13,22 +13,22 @@ use serde_json::json;
 const LIMITS: Limits =
     Limits { memory: 64 << 20, time: Duration::from_millis(1500), fuel: None, handles: 100, log: 10_000 };
 
-fn ask(way: &str, limits: Limits) -> (Result<Answer, QueryError>, Vec<u64>) {
+fn strategy(way: &str, limits: Limits) -> WasmStrategy {
     let folder = target().join("misbehaving");
     let listing = Listing::search(&[(Source::PluginDir, folder)]).expect("run `cargo xtask build` first");
     let resolved = listing.resolve("misbehaving").unwrap();
-    let mut strategy = WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "way": way }), limits, 2).unwrap();
+    WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "way": way }), limits, 2).unwrap()
+}
+
+fn query(strategy: &mut WasmStrategy, arrays: &Arrays) -> Result<Answer, QueryError> {
+    let (round, seeds) = (Round(0), Seeds::new(0));
+    strategy.query(&Query { arrays, batch: 5, round, seeds, state: None, services: None, progress: &Silent })
+}
+
+fn ask(way: &str, limits: Limits) -> (Result<Answer, QueryError>, Vec<u64>) {
+    let mut strategy = strategy(way, limits);
     let arrays = Pool::default().arrays(strategy.needs());
-    let query = Query {
-        arrays: &arrays,
-        batch: 5,
-        round: Round(0),
-        seeds: Seeds::new(0),
-        state: None,
-        services: None,
-        progress: &Silent,
-    };
-    (strategy.query(&query), arrays.ids().to_vec())
+    (query(&mut strategy, &arrays), arrays.ids().to_vec())
 }
 
 /// Asks and expects an error of `kind` that says `part`.
@@ -45,6 +45,15 @@ fn expect(way: &str, kind: QueryErrorKind, part: &str) {
 fn a_good_one_is_answered() {
     let (answer, ids) = ask("well", LIMITS);
     Acquisition::check(&answer.unwrap().selection, &ids, 5).unwrap();
+}
+
+#[test]
+fn a_strategy_that_crashed_is_asked_again_as_if_it_had_not() {
+    let mut strategy = strategy("panic", LIMITS);
+    let arrays = Pool::default().arrays(strategy.needs());
+    let errors = [(); 3].map(|()| query(&mut strategy, &arrays).unwrap_err());
+    assert!(errors.iter().all(|error| error.kind == QueryErrorKind::Panic), "{errors:?}");
+    assert!(errors.iter().all(|error| error.message == errors[0].message), "{errors:?}");
 }
 
 #[test]
@@ -71,6 +80,8 @@ fn crashes_say_what_happened() {
     expect("panic", QueryErrorKind::Panic, "on purpose, at row 300");
     expect("panic", QueryErrorKind::Panic, "misbehaving/src/lib.rs");
     expect("recursion", QueryErrorKind::Trap, "recursion");
+    expect("trap", QueryErrorKind::Trap, "unreachable");
+    expect("bad-text", QueryErrorKind::Trap, "utf-8");
     expect("fail", QueryErrorKind::Failed, "not today");
     expect("undeclared", QueryErrorKind::Failed, "`embeddings` is not among the declared needs (logits)");
     expect("outside", QueryErrorKind::Failed, "rows");

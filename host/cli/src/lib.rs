@@ -14,6 +14,7 @@ mod progress;
 mod run_folder;
 mod thumbnails;
 mod trainer;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,7 +85,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Study(command) => study::main(command),
         Verb::Report(args) => report::main(args),
         Verb::Select(args) => select::main(args),
-        Verb::Plugin(command) => plugin::main(command, trainer.map(Trainer::torch).as_ref()),
+        Verb::Plugin(command) => plugin::main(command, trainer),
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
         Verb::Doctor => doctor::main(),

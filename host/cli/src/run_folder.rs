@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::record::{EpochRecord, FinishedRound, need_names};
-use querist_core::{Dataset, Partition, Position, RoundRecord, Split, StrategyIdentity};
+use querist_core::{Dataset, Partition, Position, RoundRecord, Split, StrategyIdentity, StrategyKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -151,6 +151,16 @@ impl StoredRun {
         Ok(Position { round: Round(self.rounds.len() as u32), partition, state })
     }
 
+    /// The model of the last finished round, where the strategy takes part in training and so may go on from it.
+    pub fn model_to_go_on_with(&self) -> Result<Option<Vec<u8>>> {
+        let Some(last) = self.rounds.last().filter(|_| takes_part_in_training(&self.header)) else { return Ok(None) };
+        let path = last.folder.join("model.safetensors");
+        let read = fs::read(&path).with_context(|| {
+            format!("{}: the strategy may train from this model, so the run cannot go on without it", path.display())
+        });
+        read.map(Some)
+    }
+
     /// The split that the run was started with.
     pub fn split(&self) -> Result<Split> {
         read_json(&self.folder.join("split.json"))
@@ -244,12 +254,11 @@ impl RunFolder {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            keep: config.keep.clone(),
-            classes: header.dataset.classes.clone(),
-            _lock: lock,
-        })
+        let mut keep = config.keep.clone();
+        if takes_part_in_training(header) && keep.model == KeepRounds::None {
+            keep.model = KeepRounds::Last;
+        }
+        Ok(Self { folder: folder.to_owned(), keep, classes: header.dataset.classes.clone(), _lock: lock })
     }
 
     /// Commits a finished round: from here on it is never lost.
@@ -364,6 +373,11 @@ impl RunFolder {
         }
         Ok(())
     }
+}
+
+/// Whether the strategy may look at the model of the round before or train from it.
+fn takes_part_in_training(header: &Header) -> bool {
+    header.strategy.kind == StrategyKind::NativeTorch
 }
 
 const DIGESTS: &str = "digests.json";

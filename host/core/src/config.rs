@@ -29,6 +29,9 @@ pub struct RunConfig {
     /// How it is trained.
     #[serde(default)]
     pub recipe: RecipeConfig,
+    /// How an ensemble is trained, where the strategy asks for one.
+    #[serde(default)]
+    pub ensemble: EnsembleConfig,
     /// How many labels are bought, and when.
     pub budget: BudgetConfig,
     /// Who chooses.
@@ -62,6 +65,9 @@ pub struct StudyConfig {
     /// How it is trained.
     #[serde(default)]
     pub recipe: RecipeConfig,
+    /// How an ensemble is trained, for the strategies that ask for one.
+    #[serde(default)]
+    pub ensemble: EnsembleConfig,
     /// How many labels are bought, and when.
     pub budget: BudgetConfig,
     /// The strategies to compare; two of one id need different labels.
@@ -89,6 +95,7 @@ impl StudyConfig {
             dataset: self.dataset.clone(),
             model: self.model.clone(),
             recipe: self.recipe.clone(),
+            ensemble: self.ensemble.clone(),
             budget: self.budget.clone(),
             strategy: strategy.clone(),
             seeds: Seeds::new(seed),
@@ -360,6 +367,68 @@ impl Preset {
     }
 }
 
+/// What the members of an ensemble learn beside the cross-entropy of their minibatch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adversarial {
+    /// Nothing.
+    #[default]
+    None,
+    /// The cross-entropy of the same images, each pixel moved by `fgsm_eps` in the direction that raises it.
+    Fgsm,
+    /// Predictions that stay the same under the worst small change of *unlabelled* images (virtual adversarial training).
+    Vat,
+}
+
+/// Whose predictions are evaluated in a run that trains an ensemble.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evaluate {
+    /// The mean of the members' class probabilities.
+    #[default]
+    Mean,
+    /// Those of the task model, which is trained without adversarial images.
+    Task,
+}
+
+/// How an ensemble is trained. How many members it has is the strategy's parameter; without one this table does nothing.
+///
+/// Every member is trained by the recipe on the same labels, from weights and in an order of its own. Without adversarial
+/// images the task model is the first of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnsembleConfig {
+    /// What members learn beside the cross-entropy of their minibatch.
+    pub adversarial: Adversarial,
+    /// Change of a pixel under `fgsm`, as a share of the range of its channel.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub fgsm_eps: f64,
+    /// Length of the change of an image under `vat`, in normalised pixels.
+    #[schemars(range(min = 0.0, max = 1000.0))]
+    pub vat_eps: f64,
+    /// Length of the trial change from which `vat` finds the worst direction.
+    #[schemars(range(min = 1e-9, max = 10.0))]
+    pub vat_xi: f64,
+    /// Trials of `vat`: steps of the power iteration.
+    #[schemars(range(min = 1, max = 100))]
+    pub vat_iters: u32,
+    /// Whose predictions are evaluated.
+    pub evaluate: Evaluate,
+}
+
+impl Default for EnsembleConfig {
+    fn default() -> Self {
+        Self {
+            adversarial: Adversarial::None,
+            fgsm_eps: 0.01,
+            vat_eps: 2.5,
+            vat_xi: 1e-6,
+            vat_iters: 1,
+            evaluate: Evaluate::Mean,
+        }
+    }
+}
+
 /// How many samples a query asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -501,6 +570,10 @@ pub struct StrategyConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
     pub label: Option<String>,
+    /// Samples of the pool that a query may choose from, drawn anew for each; the whole pool where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub subset_size: Option<usize>,
 }
 
 impl StrategyConfig {
@@ -567,7 +640,7 @@ pub enum KeepRounds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeepConfig {
-    /// Fitted models, as safetensors.
+    /// Fitted models, as safetensors. For a strategy that takes part in training `none` means `last`: a run goes on from it.
     pub model: KeepRounds,
     /// Arrays that the strategy saw, as safetensors.
     pub features: KeepRounds,

@@ -7,7 +7,7 @@ use querist_protocol::{Need, TrainOverrides};
 use crate::array::Array;
 use crate::ids::{Label, Round, SampleId};
 use crate::observer::{Cancelled, Progress};
-use crate::record::EpochRecord;
+use crate::record::{EnsembleRecord, EpochRecord};
 use crate::seed::Seeds;
 use crate::strategy::QueryError;
 use crate::training::{HostServices, ServiceScope, TrainingHooks};
@@ -18,6 +18,8 @@ pub struct FitTask<'a> {
     pub scope: ServiceScope<'a>,
     /// The strategy, where it takes part in training, with its state of the round before.
     pub hooks: Option<(&'a mut dyn TrainingHooks, Option<&'a [u8]>)>,
+    /// What the strategy wants from this training beside the model: an ensemble is trained only where one is needed.
+    pub needs: &'a [Need],
 }
 
 impl<'a> FitTask<'a> {
@@ -26,7 +28,7 @@ impl<'a> FitTask<'a> {
         let initial = labelled.len();
         let scope =
             ServiceScope { round, pool: &[], labelled, initial, batch: 0, strategy: "", seeds: Seeds::default() };
-        Self { scope, hooks: None }
+        Self { scope, hooks: None, needs: &[] }
     }
 }
 
@@ -39,6 +41,21 @@ pub struct Fitted {
     pub overrides: TrainOverrides,
     /// Named figures that the strategy recorded meanwhile.
     pub metrics: BTreeMap<String, f64>,
+    /// The ensemble, where one was trained.
+    pub ensemble: Option<EnsembleRecord>,
+}
+
+/// What the arrays of a query are computed for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FeatureTask<'a> {
+    /// The arrays.
+    pub needs: &'a [Need],
+    /// Rows of the query.
+    pub pool: &'a [SampleId],
+    /// Labelled samples.
+    pub labelled: &'a [SampleId],
+    /// Samples of the target set, where a need is about one.
+    pub target: &'a [SampleId],
 }
 
 /// Trains a task model on labelled samples and computes arrays from it.
@@ -56,6 +73,13 @@ pub trait Learner {
     /// If training fails, diverges or is cancelled, or the strategy breaks a rule.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError>;
 
+    /// Takes over the model of the last finished round from its file, as [`Learner::model`] wrote it, with what the strategy
+    /// changed in its training: a run that goes on in another process trains and predicts as if it had gone on in one.
+    ///
+    /// # Errors
+    /// If the file holds no model of this architecture.
+    fn restore(&mut self, model: &[u8], overrides: &TrainOverrides) -> Result<(), LearnError>;
+
     /// What a strategy that uses images and the model may ask for, about the fitted model; `None` for a learner without
     /// such services.
     fn services<'a>(&'a self, _scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {
@@ -68,15 +92,21 @@ pub trait Learner {
     /// If nothing was fitted, the device fails, or the user cancels.
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError>;
 
+    /// The logits that are evaluated: those of the model, unless the learner joins the predictions of several.
+    ///
+    /// # Errors
+    /// As for [`Learner::logits`].
+    fn evaluated(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
+        self.logits(samples, progress)
+    }
+
     /// The arrays of these needs, by name, in eval mode with the eval transform; rows in the order of the samples.
     ///
     /// # Errors
     /// As for [`Learner::logits`], and if a need cannot be met.
     fn features(
         &mut self,
-        needs: &[Need],
-        pool: &[SampleId],
-        labelled: &[SampleId],
+        task: FeatureTask<'_>,
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError>;
 

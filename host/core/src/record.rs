@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acquisition::Acquisition;
 use crate::array::Array;
+use crate::config::{Adversarial, Evaluate};
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::Learner;
 use crate::metric::Metrics;
@@ -28,6 +29,19 @@ pub struct EpochRecord {
     pub lr: f64,
     /// Wall-clock seconds.
     pub seconds: f64,
+}
+
+/// The ensemble of a round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnsembleRecord {
+    /// What its members learned beside the cross-entropy.
+    pub adversarial: Adversarial,
+    /// Whose predictions the figures of the round are.
+    pub evaluate: Evaluate,
+    /// Samples of the pool whose images, without labels, took part in training.
+    pub unlabelled: usize,
+    /// Wall-clock seconds of the training of each member; the first is the task model where its are 0.
+    pub seconds: Vec<f64>,
 }
 
 /// Wall-clock seconds of each part of a round.
@@ -63,6 +77,12 @@ pub struct RoundRecord {
     pub labelled: usize,
     /// Unlabelled samples when the strategy was asked.
     pub pool: usize,
+    /// Samples of the pool that the strategy could choose from, where they were not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<usize>,
+    /// Whether no more samples were left than were asked for, so that all of them were taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub short: bool,
     /// Figures on the test set.
     pub metrics: Metrics,
     /// Figures on the validation set, where there is one.
@@ -83,6 +103,9 @@ pub struct RoundRecord {
     /// What the strategy changed in the training.
     #[serde(default, skip_serializing_if = "is_default")]
     pub overrides: TrainOverrides,
+    /// The ensemble, where one was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleRecord>,
     /// Named figures that the strategy reported.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub diagnostics: BTreeMap<String, f64>,
@@ -111,6 +134,8 @@ impl RoundRecord {
             round,
             labelled,
             pool,
+            subset: None,
+            short: false,
             metrics,
             validation: None,
             acquired: Vec::new(),
@@ -120,6 +145,7 @@ impl RoundRecord {
             fuel: None,
             backend,
             overrides: TrainOverrides::default(),
+            ensemble: None,
             diagnostics: BTreeMap::new(),
         }
     }

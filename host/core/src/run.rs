@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use querist_protocol::philox::Stream;
 use querist_protocol::{Need, names};
 
 use crate::acquisition::{Acquisition, ContractError};
@@ -10,7 +11,7 @@ use crate::array::{Array, ArrayError, Arrays, Buffer};
 use crate::config::Plan;
 use crate::dataset::Dataset;
 use crate::ids::{Label, Round, SampleId};
-use crate::learner::{FitTask, LearnError, Learner};
+use crate::learner::{FeatureTask, FitTask, LearnError, Learner};
 use crate::metric::Metrics;
 use crate::observer::{Observer, Progress};
 use crate::oracle::{Oracle, OracleError};
@@ -19,6 +20,7 @@ use crate::record::{EpochRecord, FinishedRound, RoundRecord};
 use crate::seed::Seeds;
 use crate::split::Split;
 use crate::strategy::{Query, QueryError, Strategy};
+use crate::subset::subset;
 use crate::training::ServiceScope;
 
 /// Everything a run is made of.
@@ -29,6 +31,8 @@ pub struct Parts<'a> {
     pub split: &'a Split,
     /// How many samples to ask for, round by round.
     pub plan: &'a Plan,
+    /// How many samples of the pool a query may choose from; all where it is left out.
+    pub subset: Option<usize>,
     /// Sources of randomness.
     pub seeds: Seeds,
     /// Trains and computes arrays.
@@ -59,8 +63,10 @@ pub struct Position {
 /// # Errors
 /// The first failure; rounds that the observer took stay done.
 pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError> {
-    parts.learner.check_needs(parts.strategy.needs())?;
-    check_calibration(parts.strategy.needs(), parts.split)?;
+    let needs = parts.strategy.needs().to_vec();
+    parts.learner.check_needs(&needs)?;
+    check_calibration(&needs, parts.split)?;
+    check_subset(parts.subset, parts.plan)?;
     while position.round.index() <= parts.plan.rounds() {
         let labelled = position.partition.labelled();
         let pool = position.partition.pool();
@@ -77,17 +83,21 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         };
         let clock = Instant::now();
         let hooks = parts.strategy.hooks().map(|hooks| (hooks, position.state.as_deref()));
-        let fitted = parts.learner.fit(FitTask { scope, hooks }, parts.observer.progress())?;
+        let fitted = parts.learner.fit(FitTask { scope, hooks, needs: &needs }, parts.observer.progress())?;
         let cost = (clock.elapsed().as_secs_f64(), parts.learner.take_peak_memory());
         let mut record = evaluate(parts, &position, cost)?;
         record.overrides.clone_from(&fitted.overrides);
         record.diagnostics.clone_from(&fitted.metrics);
+        record.ensemble.clone_from(&fitted.ensemble);
 
         let Some(batch) = batch else {
             return finish(parts, &record, &fitted.epochs, None, None, &BTreeMap::new());
         };
-        let arrays = features(parts, &position, &mut record)?;
-        let services = parts.learner.services(scope);
+        let rows = query_rows(parts, &pool, position.round);
+        record.subset = Some(rows.len()).filter(|&rows| rows < pool.len());
+        record.short = batch >= rows.len();
+        let arrays = features(parts, &position, &rows, &mut record)?;
+        let services = parts.learner.services(ServiceScope { pool: &rows, ..scope });
         let query = Query {
             arrays: &arrays,
             batch,
@@ -117,7 +127,7 @@ fn evaluate(parts: &mut Parts<'_>, position: &Position, fit: (f64, Option<u64>))
     let clock = Instant::now();
     let classes = parts.dataset.classes();
     let mut measure = |samples: &[SampleId], labels: &[Label], progress: &dyn Progress| {
-        Ok::<_, LearnError>(Metrics::of(&parts.learner.logits(samples, progress)?, labels, classes))
+        Ok::<_, LearnError>(Metrics::of(&parts.learner.evaluated(samples, progress)?, labels, classes))
     };
     let (split, progress) = (parts.split, parts.observer.progress());
     let metrics = measure(&split.test, &split.test_labels(parts.dataset), progress)?;
@@ -135,17 +145,33 @@ fn evaluate(parts: &mut Parts<'_>, position: &Position, fit: (f64, Option<u64>))
     Ok(record)
 }
 
-fn features(parts: &mut Parts<'_>, position: &Position, record: &mut RoundRecord) -> Result<Arrays, RunError> {
+/// The samples that a query may choose from, ascending.
+fn query_rows(parts: &Parts<'_>, pool: &[SampleId], round: Round) -> Vec<SampleId> {
+    match parts.subset {
+        None => pool.to_vec(),
+        Some(size) => {
+            let key = parts.seeds.strategy_key(&parts.strategy.identity().id, "subset");
+            subset(pool, size, Stream::new(key, round.0))
+        }
+    }
+}
+
+fn features(
+    parts: &mut Parts<'_>,
+    position: &Position,
+    pool: &[SampleId],
+    record: &mut RoundRecord,
+) -> Result<Arrays, RunError> {
     let clock = Instant::now();
-    let pool = position.partition.pool();
     let labelled = position.partition.labelled();
     let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
     let (own, needs): (Vec<_>, Vec<_>) = parts.strategy.needs().iter().cloned().partition(is_of_the_loop);
-    let mut named = parts.learner.features(&needs, &pool, &labelled_ids, parts.observer.progress())?;
+    let task = FeatureTask { needs: &needs, pool, labelled: &labelled_ids, target: &[] };
+    let mut named = parts.learner.features(task, parts.observer.progress())?;
     let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
     for need in own {
         let array = match need.name() {
-            names::ORACLE_LABELS => numbers_of(&parts.oracle.reveal(&pool)?),
+            names::ORACLE_LABELS => numbers_of(&parts.oracle.reveal(pool)?),
             names::CALIBRATION_LABELS => numbers_of(&parts.split.validation_labels(parts.dataset)),
             names::CALIBRATION_LOGITS => {
                 let samples = &parts.split.validation;
@@ -157,7 +183,7 @@ fn features(parts: &mut Parts<'_>, position: &Position, record: &mut RoundRecord
         named.insert(need.name().to_owned(), array);
     }
     let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
-    let arrays = Arrays::new(numbers(&pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
+    let arrays = Arrays::new(numbers(pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
     record.seconds.features = clock.elapsed().as_secs_f64();
     record.peak_memory.features = parts.learner.take_peak_memory();
     Ok(arrays)
@@ -178,6 +204,16 @@ fn check_calibration(needs: &[Need], split: &Split) -> Result<(), LearnError> {
             reason: "no samples are held out to calibrate on; set `dataset.validation`".to_owned(),
         }),
         _ => Ok(()),
+    }
+}
+
+/// A subset must hold every batch.
+fn check_subset(subset: Option<usize>, plan: &Plan) -> Result<(), RunError> {
+    let Some(subset) = subset else { return Ok(()) };
+    let mut rounds = (0..plan.rounds()).map(|round| Round(round as u32));
+    match rounds.find_map(|round| plan.batch(round).filter(|&batch| batch > subset).map(|batch| (round, batch))) {
+        None => Ok(()),
+        Some((round, batch)) => Err(RunError::Subset { subset, round, batch }),
     }
 }
 
@@ -203,6 +239,19 @@ pub enum RunError {
     /// The learner's arrays do not fit the contract.
     #[error("features: {0}")]
     Arrays(#[from] ArrayError),
+    /// The subset that a query chooses from is smaller than a batch.
+    #[error(
+        "strategy.subset_size is {subset}, but round {round} asks for {batch} samples; set it to {batch} or more, or leave \
+         it out"
+    )]
+    Subset {
+        /// Its size.
+        subset: usize,
+        /// The first round that asks for more.
+        round: Round,
+        /// Its batch.
+        batch: usize,
+    },
     /// The strategy gave no answer.
     #[error(transparent)]
     Query(#[from] QueryError),

@@ -51,6 +51,17 @@ impl Seeds {
         Stream::new(stream_key(self.model.unwrap_or(self.root), "model", "", tag), round.0)
     }
 
+    /// The seeds of a member of an ensemble: those of the run, with weights, order, augmentation and dropout of its own.
+    /// Member 0 has those of the task model.
+    #[must_use]
+    pub fn member(&self, member: usize) -> Self {
+        let model = match member {
+            0 => self.model,
+            _ => Some(stream_key(self.model.unwrap_or(self.root), "member", "", &member.to_string())),
+        };
+        Self { model, ..*self }
+    }
+
     /// Key of a strategy's own stream.
     pub fn strategy_key(&self, strategy: &str, tag: &str) -> u64 {
         stream_key(self.root, "strategy", strategy, tag)

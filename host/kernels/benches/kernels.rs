@@ -247,6 +247,9 @@ fn distances(sizes: &Sizes, embeddings: &[f32]) {
     let rows = s.input("embeddings").expect("declared");
     let some: Vec<u32> = (0..sizes.rows as u32).step_by(10).collect();
     let centres = s.matrix_gather(rows, &some).expect("rows");
+    let operations = 2.0 * sizes.rows as f64 * some.len() as f64 * sizes.width as f64;
+    let (seconds, _) = timed(|| s.distance_reduce(rows, centres, Metric::Euclidean, Reduction::CountWithin(1e-3)));
+    println!("  {:<28} {:>33.1} Gflop/s", "products, rows / 10 centres", operations / seconds / 1e9);
     report("argmin, rows / 10 centres", || {
         s.distance_reduce(rows, centres, Metric::Euclidean, Reduction::Argmin).expect("centres");
     });

@@ -4,12 +4,16 @@
 //! gain that was computed once bounds all later ones, and rows wait in a queue by such bounds. A stale row at its top is
 //! first bounded anew, together with those behind it, from single-precision products; a row is computed by the
 //! definition only when it still stands at the top. Picks are those of computing every gain at every step.
+//!
+//! A reference matters to a row only if the row is more similar to it than the set is. Once few such pairs are left
+//! (with a large labelled set from the start, else after some additions) they are found in one pass over all rows and
+//! kept with their similarities, and from then on no distance is computed any more: see [`Pairs`].
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use querist_protocol::{Fault, Metric, Similarity, SimilarityKind, math};
+use querist_protocol::{Fault, FaultCode, Metric, Similarity, SimilarityKind, math};
 
 use crate::check;
 use crate::control::Pacer;
@@ -17,6 +21,7 @@ use crate::distance;
 use crate::filter::{Filter, TILE_ROWS};
 use crate::matrix::Matrix;
 use crate::memory::{Charge, Charged};
+use crate::pairs::{self, Pairs};
 use crate::points::Points;
 use crate::rank::{self, SUM_BLOCK};
 use crate::simd::for_each_cpu;
@@ -54,6 +59,10 @@ pub(crate) struct Facility {
     /// Every row once.
     queue: BinaryHeap<Place>,
     _queue_room: Charge,
+    /// What can still gain, once that is little.
+    pairs: Option<Pairs>,
+    /// Additions from which on it is worth asking whether that is little.
+    next_count: u32,
 }
 
 impl Facility {
@@ -89,6 +98,8 @@ impl Facility {
             states: Charged::filled(control, count, State { bound: f64::INFINITY, at: u32::MAX, is_exact: false })?,
             queue: (0..count as u32).map(|row| place(f64::INFINITY, row)).collect(),
             _queue_room: queue_room,
+            pairs: None,
+            next_count: 1,
         })
     }
 
@@ -101,6 +112,11 @@ impl Facility {
     pub(crate) fn add(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
         check::rows(rows, self.len())?;
         for &row in rows {
+            if let Some(pairs) = &self.pairs {
+                pairs.raise(row as usize, &mut self.cover);
+                self.grow();
+                continue;
+            }
             let (points, references, similarity) = (&self.points, &self.references, self.similarity);
             workers.fill(&mut self.cover, SUM_BLOCK, |start, cover| {
                 let mut pacer = Pacer::new(workers.control());
@@ -142,6 +158,9 @@ impl Facility {
         if self.queue.len() != self.len() {
             self.queue = (0..self.len() as u32).map(|row| place(self.states[row as usize].bound, row)).collect();
         }
+        if self.pairs.is_none() && self.version >= self.next_count {
+            self.find_pairs(workers)?;
+        }
         let mut aside = Vec::new();
         let found = self.search(workers, excluded, &mut aside);
         self.queue.extend(aside);
@@ -171,7 +190,7 @@ impl Facility {
                 self.queue.push(top);
                 return Ok(Some((row, state.bound)));
             }
-            if is_current || singly > 0 {
+            if is_current || singly > 0 || self.pairs.is_some() {
                 singly = singly.saturating_sub(1);
                 self.compute(workers, row)?;
                 self.queue.push(place(self.states[row as usize].bound, row));
@@ -191,8 +210,39 @@ impl Facility {
         Ok(None)
     }
 
+    /// Finds the pairs that can still gain if they fit into the memory that is left; if not, asks again later.
+    fn find_pairs(&mut self, workers: &Workers) -> Result<(), Fault> {
+        self.next_count = self.version + self.version / 2 + 1;
+        let Some(filter) = Filter::new(workers, &self.points, &self.references, METRIC)? else { return Ok(()) };
+        let limits = pairs::limits(
+            workers,
+            &self.cover,
+            self.weights.as_ref().map(|w| &***w),
+            |raw| similar(self.similarity, raw),
+            |cover| farthest(self.similarity, cover),
+        )?;
+        let control = workers.control();
+        let room = control.limits().memory.saturating_sub(control.memory()) / 4 * 3;
+        if pairs::estimate(workers, &filter, &limits)? * Pairs::BYTES > room as f64 {
+            return Ok(());
+        }
+        self.pairs = match Pairs::find(workers, &filter, &limits, &self.cover, |raw| similar(self.similarity, raw)) {
+            Ok(pairs) => Some(pairs),
+            // There were more than the estimate said: without them gains take longer and are the same.
+            Err(fault) if fault.code == FaultCode::Quota => None,
+            Err(fault) => return Err(fault),
+        };
+        Ok(())
+    }
+
     /// The gain of a row by its definition.
     fn compute(&mut self, workers: &Workers, row: u32) -> Result<(), Fault> {
+        if let Some(pairs) = &self.pairs {
+            let sum = pairs.gain(row as usize, &self.cover, self.weights.as_ref().map(|weights| &***weights));
+            let bound = sum / self.cover.len() as f64;
+            self.states[row as usize] = State { bound, at: self.version, is_exact: true };
+            return Ok(());
+        }
         let blocks = self.cover.len().div_ceil(SUM_BLOCK);
         let gain = |reference: usize| {
             let raw = self.points.raw_distance(METRIC, row as usize, &self.references, reference);
@@ -252,6 +302,24 @@ fn similar(similarity: Similarity, raw: f64) -> f64 {
         SimilarityKind::Student => student(width, raw),
         SimilarityKind::Cauchy => cauchy(width, raw),
         SimilarityKind::TopHat => top_hat(width, raw),
+    }
+}
+
+/// About the largest squared distance of rows that are more similar than this.
+fn farthest(Similarity { kind, width }: Similarity, similarity: f64) -> f64 {
+    let similarity = similarity.max(f64::from_bits(1));
+    match kind {
+        SimilarityKind::Rbf => -math::ln(similarity) * width * width,
+        SimilarityKind::Laplace => (math::ln(similarity) * width).powi(2),
+        SimilarityKind::Student => math::expm1(math::ln(similarity) / -0.75) / 2.0 * width * width,
+        SimilarityKind::Cauchy => 1.0 / similarity - 1.0,
+        SimilarityKind::TopHat => {
+            if similarity < 1.0 {
+                width * width
+            } else {
+                0.0
+            }
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use std::ops::Range;
 use querist_protocol::{Fault, Metric};
 
 use crate::control::Control;
-use crate::matrix::Matrix;
 use crate::memory::Charged;
 use crate::points::Points;
+use crate::products::Panels;
 use crate::simd::for_each_cpu;
 use crate::workers::Workers;
 
@@ -48,10 +48,11 @@ pub(crate) struct RowTerms {
     scale: f64,
 }
 
-/// Products of one block of rows with one block of centres.
+/// Products of one block of rows with one block of centres. A tile serves the filter that made it only.
 pub(crate) struct Tile {
     products: Vec<f32>,
     second: Vec<f32>,
+    panels: (Panels, Panels),
     centres: Range<usize>,
 }
 
@@ -135,7 +136,7 @@ impl<'a> Filter<'a> {
     pub(crate) fn tile(&self) -> Tile {
         let size = TILE_ROWS * self.tile_centres;
         let second = if self.rows.as_factored().is_some() { vec![0.0; size] } else { Vec::new() };
-        Tile { products: vec![0.0; size], second, centres: 0..0 }
+        Tile { products: vec![0.0; size], second, panels: Default::default(), centres: 0..0 }
     }
 
     /// Products of `rows` (at most [`TILE_ROWS`]) with `centres`.
@@ -150,15 +151,16 @@ impl<'a> Filter<'a> {
         tile.centres = centres.clone();
         match (self.rows.as_factored(), self.centres.as_factored()) {
             (Some(x), Some(y)) => {
-                multiply(&mut tile.products, &x.left, rows.clone(), &y.left, centres.clone());
-                multiply(&mut tile.second, &x.right, rows, &y.right, centres);
+                let (left, right) = &mut tile.panels;
+                left.multiply(&mut tile.products, (&x.left, rows.clone()), (&y.left, centres.clone()));
+                right.multiply(&mut tile.second, (&x.right, rows), (&y.right, centres));
                 for (product, &second) in tile.products.iter_mut().zip(&tile.second) {
                     *product *= second;
                 }
             }
             _ => {
                 if let (Some(x), Some(y)) = (self.rows.as_plain(), self.centres.as_plain()) {
-                    multiply(&mut tile.products, x, rows, y, centres);
+                    tile.panels.0.multiply(&mut tile.products, (x, rows), (y, centres));
                 }
             }
         }
@@ -256,41 +258,5 @@ for_each_cpu! {
             any |= l - row_scale * (s * f64::from(p)) <= limit;
         }
         any
-    }
-}
-
-/// `out[i, j] = x_i · y_j` in single precision, for blocks of rows.
-fn multiply(out: &mut [f32], x: &Matrix, x_rows: Range<usize>, y: &Matrix, y_rows: Range<usize>) {
-    let (m, n, k) = (x_rows.len(), y_rows.len(), x.columns());
-    if m == 0 || n == 0 {
-        return;
-    }
-    let a = &x.values()[x_rows.start * k..x_rows.end * k];
-    let b = &y.values()[y_rows.start * k..y_rows.end * k];
-    let out = &mut out[..m * n];
-    // SAFETY: `a` holds m x k values, `b` n x k and `out` m x n; strides are those of row-major matrices, of `b` read as
-    // its transpose; the three do not overlap, since `out` is borrowed mutably.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.as_ptr(),
-            1,
-            k as isize,
-            b.as_ptr(),
-            k as isize,
-            1,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use querist_core::config::{ModelConfig, Optimiser, Recipe};
+use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
+use querist_core::record::EnsembleRecord;
 use querist_core::{
-    Array, Buffer, Dataset, FitTask, Fitted, HostServices, LearnError, Learner, Round, SampleId, Seeds, ServiceScope,
+    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, HostServices, LearnError, Learner, Round, SampleId, Seeds,
+    ServiceScope,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
@@ -13,6 +15,7 @@ use tch::{Device, Tensor};
 
 use crate::device;
 use crate::draws::log_probs;
+use crate::ensemble::{Ensemble, Predicting, Training};
 use crate::fault::{Doing, config};
 use crate::hooks::Live;
 use crate::images::ImageStore;
@@ -46,12 +49,15 @@ pub struct TorchLearner {
     images: ImageStore,
     architecture: Architecture,
     recipe: Recipe,
+    ensemble: EnsembleConfig,
     seeds: Seeds,
     classes: usize,
     threads: usize,
     /// The round of the fitted model.
     round: Round,
     fitted: Option<Model>,
+    /// The ensemble around it, where one was asked for.
+    members: Option<Ensemble>,
     /// Whether the strategy wants `fitted` to be there in the next round.
     keep: bool,
     /// The model of the round before, where the strategy wanted it kept.
@@ -79,26 +85,26 @@ impl TorchLearner {
             images,
             architecture,
             recipe: settings.recipe.clone(),
+            ensemble: EnsembleConfig::default(),
             seeds: settings.seeds,
             classes: dataset.classes(),
             threads: settings.threads,
             round: Round(0),
             fitted: None,
+            members: None,
             keep: false,
             previous: None,
         })
     }
 
-    /// Takes over the model of the round before from its file, as [`Learner::model`] wrote it: a run that goes on in
-    /// another process trains and predicts as if it had gone on in one.
+    /// The same learner, training ensembles as `ensemble` says.
     ///
     /// # Errors
-    /// If the file holds no model of this architecture.
-    pub fn restore(&mut self, model: &[u8]) -> Result<(), LearnError> {
-        let fitted = self.architecture.build(self.images.device())?;
-        fitted.parameters().read_safetensors(model)?;
-        (self.fitted, self.keep, self.previous) = (Some(fitted), true, None);
-        Ok(())
+    /// [`LearnError::Config`] with the setting that is out of range.
+    pub fn with_ensemble(mut self, ensemble: &EnsembleConfig) -> Result<Self, LearnError> {
+        check_ensemble(ensemble)?;
+        self.ensemble = ensemble.clone();
+        Ok(self)
     }
 
     fn base<'a>(&'a self, scope: ServiceScope<'a>) -> Base<'a> {
@@ -114,7 +120,7 @@ impl TorchLearner {
         kept: bool,
         progress: &dyn Progress,
     ) -> Result<(Model, Fitted), LearnError> {
-        let FitTask { scope, mut hooks } = task;
+        let FitTask { scope, mut hooks, needs: _ } = task;
         let ServiceScope { round, labelled, pool, .. } = scope;
         if let Some((sample, label)) = labelled.iter().find(|(_, label)| label.index() >= self.classes) {
             return config(format!("sample {sample} has label {label}, but there are {} classes", self.classes));
@@ -130,7 +136,7 @@ impl TorchLearner {
             }
         };
         let trainer =
-            Trainer { images: &self.images, plan: &plan, seeds: &self.seeds, round, labelled, pool: pool.len() };
+            Trainer { images: &self.images, plan: &plan, seeds: &self.seeds, round, labelled, pool, ensemble: None };
         let model = trainer.build(before)?;
         let (epochs, metrics) = {
             let services = services.with_model(&model);
@@ -140,11 +146,36 @@ impl TorchLearner {
             };
             (trainer.train(&model, live, progress)?, services.metrics())
         };
-        Ok((model, Fitted { epochs, overrides, metrics }))
+        Ok((model, Fitted { epochs, overrides, metrics, ensemble: None }))
     }
 
     fn plan(&self, overrides: &TrainOverrides, has_batch_loss: bool) -> Result<Plan, String> {
         Plan::merge(overrides, &self.recipe, &self.architecture, has_batch_loss)
+    }
+
+    /// The ensemble that the needs ask for, trained after the task model; none where nobody looks at its predictions.
+    fn train_members(
+        &self,
+        needs: &[Need],
+        scope: ServiceScope<'_>,
+        task_is_plain: bool,
+        progress: &dyn Progress,
+    ) -> Result<Option<(Ensemble, EnsembleRecord)>, LearnError> {
+        let counts = needs.iter().map(|need| match resolve(need, &self.architecture)? {
+            Feature::Members(count) => Ok(Some(count)),
+            _ => Ok(None),
+        });
+        let most = counts.collect::<Result<Vec<_>, LearnError>>()?.into_iter().flatten().max();
+        let is_seen = scope.batch > 0 || self.ensemble.evaluate == Evaluate::Mean;
+        let Some(count) = most.filter(|_| is_seen) else { return Ok(None) };
+        let plan = self.plan(&TrainOverrides::default(), false).or_else(config)?;
+        let (images, config, seeds) = (&self.images, &self.ensemble, self.seeds);
+        let training = Training { images, plan: &plan, config, scope, seeds, task_is_plain };
+        training.train(count, progress).map(Some)
+    }
+
+    fn predicting<'a>(&'a self, task: &'a Model) -> Predicting<'a> {
+        Predicting { architecture: &self.architecture, images: &self.images, task, classes: self.classes }
     }
 
     fn model_or_error(&self) -> Result<&Model, LearnError> {
@@ -190,6 +221,21 @@ fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), Lear
     Ok(())
 }
 
+fn check_ensemble(ensemble: &EnsembleConfig) -> Result<(), LearnError> {
+    let EnsembleConfig { fgsm_eps, vat_eps, vat_xi, vat_iters, .. } = *ensemble;
+    for (name, value, least, most) in [
+        ("fgsm_eps", fgsm_eps, 0.0, 1.0),
+        ("vat_eps", vat_eps, 0.0, 1000.0),
+        ("vat_xi", vat_xi, 1e-9, 10.0),
+        ("vat_iters", f64::from(vat_iters), 1.0, 100.0),
+    ] {
+        if !(least..=most).contains(&value) {
+            return config(format!("ensemble.{name} is {value}, expected {least} to {most}"));
+        }
+    }
+    Ok(())
+}
+
 impl Learner for TorchLearner {
     fn check_needs(&self, needs: &[Need]) -> Result<(), LearnError> {
         needs.iter().try_for_each(|need| resolve(need, &self.architecture).map(|_| ()))
@@ -202,13 +248,25 @@ impl Learner for TorchLearner {
         // The old model goes first: a failed fit must not leave one that looks fresh.
         let before = self.fitted.take();
         self.previous = None;
+        self.members = None;
         let kept = std::mem::take(&mut self.keep);
-        let (model, fitted) = self.train(task, before.as_ref(), kept, progress)?;
+        let (needs, scope, is_plain) = (task.needs, task.scope, task.hooks.is_none());
+        let (model, mut fitted) = self.train(task, before.as_ref(), kept, progress)?;
+        if let Some((members, record)) = self.train_members(needs, scope, is_plain, progress)? {
+            (self.members, fitted.ensemble) = (Some(members), Some(record));
+        }
         self.fitted = Some(model);
         self.keep = fitted.overrides.keep_previous_model;
         // Kept through the query too, which may look at it as training did.
         self.previous = before.filter(|_| kept);
         Ok(fitted)
+    }
+
+    fn restore(&mut self, model: &[u8], overrides: &TrainOverrides) -> Result<(), LearnError> {
+        let fitted = self.architecture.build(self.images.device())?;
+        fitted.parameters().read_safetensors(model)?;
+        (self.fitted, self.keep, self.previous) = (Some(fitted), overrides.keep_previous_model, None);
+        Ok(())
     }
 
     fn services<'a>(&'a self, scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {
@@ -225,13 +283,22 @@ impl Learner for TorchLearner {
         Ok(predict(self.model_or_error()?, &self.images, samples, wanted, report)?.logits)
     }
 
+    fn evaluated(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
+        match &self.members {
+            Some(members) if self.ensemble.evaluate == Evaluate::Mean => {
+                let report = reporter(progress, Phase::Evaluate, samples.len() * members.len());
+                members.mean_log_probs(self.predicting(self.model_or_error()?), samples, report)
+            }
+            _ => self.logits(samples, progress),
+        }
+    }
+
     fn features(
         &mut self,
-        needs: &[Need],
-        pool: &[SampleId],
-        labelled: &[SampleId],
+        task: FeatureTask<'_>,
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError> {
+        let FeatureTask { needs, pool, labelled, target: _ } = task;
         let model = self.model_or_error()?;
         let resolved = needs
             .iter()
@@ -239,12 +306,16 @@ impl Learner for TorchLearner {
             .collect::<Result<Vec<_>, LearnError>>()?;
         let sides = [wanted(&resolved, false), wanted(&resolved, true)];
         let count = |side: Wanted, samples: &[SampleId]| if side == Wanted::default() { 0 } else { samples.len() };
-        let drawn: usize = resolved
-            .iter()
-            .filter(|(_, feature)| matches!(feature, Feature::Draws(_)))
-            .map(|(need, _)| if need.split_labelled().1 { labelled.len() } else { pool.len() })
-            .sum();
-        let mut report = reporter(progress, Phase::Features, count(sides[0], pool) + count(sides[1], labelled) + drawn);
+        let passes = resolved.iter().map(|(need, feature)| {
+            let samples = if need.split_labelled().1 { labelled.len() } else { pool.len() };
+            match feature {
+                Feature::Draws(_) => samples,
+                Feature::Members(count) => samples * count,
+                _ => 0,
+            }
+        });
+        let total = count(sides[0], pool) + count(sides[1], labelled) + passes.sum::<usize>();
+        let mut report = reporter(progress, Phase::Features, total);
         let mut rows = |side: Wanted, samples: &[SampleId]| {
             let samples = &samples[..count(side, samples)];
             predict(model, &self.images, samples, side, &mut report)
@@ -264,6 +335,14 @@ impl Learner for TorchLearner {
                     let stream = self.seeds.model_stream(if draws.coherent { "coherent" } else { "draws" }, self.round);
                     let rows = log_probs(model, &self.images, samples, draws, stream, &mut report)?;
                     Array::f32(vec![samples.len(), draws.count, self.classes], rows).doing("shaping an array")
+                }
+                Feature::Members(count) => {
+                    let samples = if need.split_labelled().1 { labelled } else { pool };
+                    let Some(members) = self.members.as_ref().filter(|members| members.len() >= count) else {
+                        return config(format!("no ensemble of {count} members was trained in this round"));
+                    };
+                    let rows = members.log_probs(self.predicting(model), samples, count, &mut report)?;
+                    Array::f32(vec![samples.len(), count, self.classes], rows).doing("shaping an array")
                 }
                 Feature::OfTheLoop | Feature::Condition => continue,
             };

@@ -4,9 +4,11 @@
 //! Every weight, minibatch order, augmentation and dropout mask comes from a named stream of the run's seeds.
 #![deny(missing_docs)]
 
+mod adversary;
 mod augment;
 mod device;
 mod draws;
+mod ensemble;
 mod fault;
 mod gradient;
 mod hooks;

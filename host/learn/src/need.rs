@@ -6,6 +6,7 @@ use querist_core::LearnError;
 use querist_protocol::{Need, names};
 
 use crate::draws::{Draws, MOST_DRAWS};
+use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
 use crate::model::{Architecture, ImageShape};
 
 /// How a need is met.
@@ -25,6 +26,8 @@ pub(crate) enum Feature {
     Condition,
     /// Log-probabilities with dropout on.
     Draws(Draws),
+    /// Log-probabilities of so many members of an ensemble.
+    Members(usize),
 }
 
 /// How to meet `need`.
@@ -42,6 +45,7 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
         (_, names::MC_LOG_PROBS) => return draws(need, model),
+        (_, names::MEMBER_LOG_PROBS) => return members(need),
         (_, names::LOGITS) => Feature::Logits,
         // No frozen backbone is configured, so the trained model's embeddings stand in, as the contract allows.
         (_, names::EMBEDDINGS | names::FIXED_EMBEDDINGS) => Feature::Embeddings,
@@ -76,6 +80,23 @@ fn draws(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
         _ if *need == plain => Ok(Feature::Draws(Draws { count, coherent: false })),
         _ if *need == plain.with_flag("coherent") => Ok(Feature::Draws(Draws { count, coherent: true })),
         _ => refuse(need, "its arguments are `T` and `coherent`"),
+    }
+}
+
+/// Members of an ensemble: `member_log_probs(M=5)`.
+fn members(need: &Need) -> Result<Feature, LearnError> {
+    let Some(count) = need.arg("M").and_then(|text| text.parse().ok()) else {
+        return refuse(need, "it does not say how many members: `member_log_probs(M=5)`");
+    };
+    if !(FEWEST_MEMBERS..=MOST_MEMBERS).contains(&count) {
+        return refuse(
+            need,
+            format_args!("an ensemble of {count} members, expected {FEWEST_MEMBERS} to {MOST_MEMBERS}; set `members`"),
+        );
+    }
+    match *need == Need::new(need.name()).with("M", count) {
+        true => Ok(Feature::Members(count)),
+        false => refuse(need, "its one argument is `M`"),
     }
 }
 
@@ -115,7 +136,6 @@ fn images(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
 fn reason(name: &str) -> &'static str {
     match name {
         names::TARGET_MC_LOG_PROBS => "a run has no target set of its own; let the pool be the target",
-        names::MEMBER_LOG_PROBS => "this learner trains one model, not an ensemble",
         names::GRAD_NORM | names::GRAD_EMBEDDINGS => {
             "this learner computes no gradients of samples; `logits`, `embeddings` and `head.w` determine those of the \
              head"
@@ -184,6 +204,8 @@ mod tests {
             ("labelled.fixed_embeddings", Feature::Embeddings),
             ("head.w", Feature::HeadWeights),
             ("head.b", Feature::HeadBiases),
+            ("member_log_probs(M=5)", Feature::Members(5)),
+            ("labelled.member_log_probs(M=100)", Feature::Members(100)),
             ("labelled.labels", Feature::OfTheLoop),
             ("calibration.logits", Feature::OfTheLoop),
         ] {
@@ -192,7 +214,10 @@ mod tests {
         for (text, part) in [
             ("mc_log_probs(T=10)", "model.dropout"),
             ("labelled.mc_log_probs(T=10)", "model.dropout"),
-            ("member_log_probs(M=5)", "ensemble"),
+            ("member_log_probs(M=1)", "2 to 100; set `members`"),
+            ("member_log_probs(M=101)", "2 to 100"),
+            ("member_log_probs", "how many members"),
+            ("member_log_probs(M=5, x)", "`M`"),
             ("grad_norm", "gradients"),
             ("target.mc_log_probs(T=10)", "pool"),
             ("logits(T=3)", "no arguments"),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use querist_core::config::EnsembleConfig;
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EpochRecord;
 use querist_core::{Label, LearnError, Round, SampleId, Seeds};
@@ -11,6 +12,7 @@ use querist_protocol::philox::Stream;
 use querist_torchx::random;
 use tch::{Kind, Reduction, TchError, Tensor};
 
+use crate::adversary::{Adversary, Source};
 use crate::augment::Augmenter;
 use crate::fault::{Doing, config};
 use crate::hooks::{self, Live, Step};
@@ -32,7 +34,9 @@ pub(crate) struct Trainer<'a> {
     pub(crate) round: Round,
     pub(crate) labelled: &'a [(SampleId, Label)],
     /// Unlabelled samples, which may set the length of an epoch.
-    pub(crate) pool: usize,
+    pub(crate) pool: &'a [SampleId],
+    /// Whether adversarial images take part, and how.
+    pub(crate) ensemble: Option<&'a EnsembleConfig>,
 }
 
 impl Trainer<'_> {
@@ -51,7 +55,7 @@ impl Trainer<'_> {
 
     /// Steps of an epoch.
     pub(crate) fn steps(&self) -> usize {
-        hooks::steps(self.plan, self.minibatches().len(), self.pool)
+        hooks::steps(self.plan, self.minibatches().len(), self.pool.len())
     }
 
     /// Trains the model on the labelled samples, with the strategy's part where it has one.
@@ -76,6 +80,7 @@ impl Trainer<'_> {
             optimiser: Optimiser::new(recipe, model.parameters().weights()).doing("building the optimiser")?,
             model,
             live,
+            adversary: self.adversary()?,
             step: 0,
         };
         let epochs = (0..recipe.epochs).map(|epoch| fit.epoch(epoch, progress)).collect::<Result<Vec<_>, _>>()?;
@@ -87,6 +92,14 @@ impl Trainer<'_> {
             live.train_end()?;
         }
         Ok(epochs)
+    }
+
+    fn adversary(&self) -> Result<Option<Adversary<'_>>, LearnError> {
+        let Some(config) = self.ensemble else { return Ok(None) };
+        let Plan { recipe, architecture, .. } = self.plan;
+        let (images, pool, seeds, round) = (self.images, self.pool, self.seeds, self.round);
+        let smallest = architecture.smallest_minibatch();
+        Adversary::new(config, Source { images, pool, recipe, seeds, round, smallest })
     }
 
     /// Minibatches of one pass over the labelled samples.
@@ -155,6 +168,7 @@ struct Fit<'a> {
     trainer: &'a Trainer<'a>,
     model: &'a Model,
     live: Option<Live<'a>>,
+    adversary: Option<Adversary<'a>>,
     optimiser: Optimiser,
     data: LabelledSet,
     /// Of one epoch, which may go over the labelled set more than once.
@@ -258,6 +272,10 @@ impl Fit<'_> {
     /// One forward and backward pass; leaves the gradients in the weights.
     fn minibatch(&mut self, number: usize, at: usize, epoch: &mut Epoch) -> Result<(), LearnError> {
         let (images, labels) = self.inputs(at, epoch).doing(DOING)?;
+        let images = match self.adversary.as_ref().is_some_and(Adversary::differentiates_images) {
+            true => images.f_set_requires_grad(true).doing(DOING)?,
+            false => images,
+        };
         let stages = self.live.as_ref().is_some_and(Live::stage_maps);
         let out = self.model.forward(&images, Mode::Train, stages).doing(DOING)?;
         let loss = out.logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0).doing(DOING)?;
@@ -270,7 +288,13 @@ impl Fit<'_> {
             (Some(total), Some(live)) => {
                 total.f_backward().map_err(|error| live.backward_failed(number, at, &error))?;
             }
-            _ => loss.f_backward().doing(DOING)?,
+            _ => match &mut self.adversary {
+                None => loss.f_backward().doing(DOING)?,
+                Some(adversary) => {
+                    let extra = adversary.loss(self.model, &images, &labels, &loss)?;
+                    loss.f_add(&extra).and_then(|total| total.f_backward()).doing(DOING)?;
+                }
+            },
         }
         self.note(at, epoch, &loss, &out.logits).doing(DOING)
     }

@@ -6,7 +6,7 @@ use common::{bars, ids, labelled, quick, settings};
 use querist_core::config::{ModelConfig, ModelName};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
-use querist_core::{Array, Dataset, FitTask, Images, Learner, Round, SampleId};
+use querist_core::{Array, Dataset, FeatureTask, FitTask, Images, Learner, Round, SampleId};
 use querist_learn::TorchLearner;
 
 const DRAWS: usize = 8;
@@ -37,7 +37,8 @@ fn fitted(name: ModelName) -> TorchLearner {
 
 fn draw(learner: &mut TorchLearner, need: &str, samples: &[SampleId]) -> Array {
     let needs = [need.parse().unwrap()];
-    let mut named = learner.features(&needs, samples, &[], &Silent).unwrap();
+    let mut named =
+        learner.features(FeatureTask { needs: &needs, pool: samples, ..FeatureTask::default() }, &Silent).unwrap();
     named.remove("mc_log_probs").unwrap()
 }
 

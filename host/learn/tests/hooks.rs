@@ -147,7 +147,7 @@ fn scope<'a>(pool: &'a [SampleId], labelled: &'a [(SampleId, Label)], round: u32
 fn fit(learner: &mut TorchLearner, round: u32, part: Option<&mut Part>) -> Result<Fitted, LearnError> {
     let (pool, labelled) = (ids(20..52), labelled(0..20));
     let hooks = part.map(|part| (part as &mut dyn TrainingHooks, None));
-    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks }, &Silent)
+    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[] }, &Silent)
 }
 
 fn trained(name: ModelName, recipe: &RecipeConfig, part: Option<&mut Part>) -> Vec<u8> {
@@ -545,12 +545,13 @@ fn a_restored_model_goes_on_as_in_one_process() {
     let first = one.model().unwrap();
     fit(&mut one, 1, Some(&mut plan())).unwrap();
     let mut other = learner(&data, ModelName::Resnet18, &quick());
-    other.restore(&first).unwrap();
+    let asked = TrainOverrides { keep_previous_model: true, ..TrainOverrides::default() };
+    other.restore(&first, &asked).unwrap();
     assert!(other.model().unwrap() == first);
     fit(&mut other, 1, Some(&mut plan())).unwrap();
     assert!(other.model().unwrap() == one.model().unwrap());
     for (bytes, part) in [(&first[..100], "reading a model"), (&one.model().unwrap(), "102 tensors, expected")] {
-        let error = learner(&data, ModelName::Cnn, &quick()).restore(bytes).unwrap_err().to_string();
+        let error = learner(&data, ModelName::Cnn, &quick()).restore(bytes, &asked).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::{bars, ids, labelled, learner, model, quick, settings};
 use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, RecipeConfig};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
-use querist_core::{FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
+use querist_core::{FeatureTask, FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
 use querist_protocol::Need;
 use querist_torchx::runtime::{self, Cuda};
@@ -100,7 +100,9 @@ fn predicting_changes_nothing_and_agrees_with_itself() {
             .collect();
         learner.check_needs(&needs).unwrap();
         let (pool, taken) = (ids(20..40), ids(0..20));
-        let arrays = learner.features(&needs, &pool, &taken, &Silent).unwrap();
+        let arrays = learner
+            .features(FeatureTask { needs: &needs, pool: &pool, labelled: &taken, target: &[] }, &Silent)
+            .unwrap();
         assert_eq!(arrays.len(), needs.len() - 1, "labels are the loop's to give");
         let array = |name: &str| arrays[name].as_f32().unwrap().to_vec();
         assert_eq!(learner.logits(&pool, &Silent).unwrap(), array("logits"));
@@ -252,7 +254,8 @@ fn the_model_file_holds_every_tensor_by_name() {
     let mean = file.tensor("bn1.running_mean").unwrap();
     assert!(mean.data().iter().any(|&byte| byte != 0), "training moves the running statistics");
     let head = file.tensor("head.weight").unwrap();
-    let arrays = learner.features(&[Need::new("head.w")], &[], &[], &Silent).unwrap();
+    let arrays =
+        learner.features(FeatureTask { needs: &[Need::new("head.w")], ..FeatureTask::default() }, &Silent).unwrap();
     let expected: Vec<u8> = arrays["head.w"].as_f32().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(head.data(), expected);
     assert_eq!(learner.backend(), "libtorch 2.11.0 cpu, 1 thread");

@@ -103,7 +103,8 @@ impl Sandbox {
     /// If the file changed since it was checked, or cannot be compiled within bounds.
     pub fn load(&self, artifact: &Path, digest: &str) -> Result<Component, SandboxError> {
         let compiled = self.cache.path(digest, &self.engine);
-        if let Some(component) = self.load_compiled(&compiled) {
+        // One that cannot be loaded is compiled anew.
+        if let Ok(component) = self.load_compiled(&compiled) {
             return Ok(component);
         }
         let bytes = manifest::read_capped(artifact, MAX_ARTIFACT_BYTES)?;
@@ -118,17 +119,16 @@ impl Sandbox {
             Compiler::InProcess => compile_with(&self.engine, source.path(), &compiled)?,
             Compiler::Child(program, args) => compile_in_child(program, args, source.path(), &compiled)?,
         }
-        self.load_compiled(&compiled)
-            .ok_or_else(|| SandboxError::Compile(format!("{} cannot be loaded back; delete it", compiled.display())))
+        self.load_compiled(&compiled).map_err(SandboxError::Compile)
     }
 
-    fn load_compiled(&self, path: &Path) -> Option<Component> {
+    fn load_compiled(&self, path: &Path) -> Result<Component, String> {
         if !path.exists() {
-            return None;
+            return Err(format!("{} is missing", path.display()));
         }
         // SAFETY: the cache folder belongs to the user and is closed to others, and only `compile_file` writes there,
         // whole files at a time.
-        unsafe { Component::deserialize_file(&self.engine, path) }.ok()
+        unsafe { Component::deserialize_file(&self.engine, path) }.map_err(|error| format!("{error:#}"))
     }
 }
 

@@ -59,6 +59,9 @@ use bindings::{Plugin, PluginPre};
 
 /// Ticks of fuel that a plugin without a limit gets: more than it can use up.
 const UNLIMITED_FUEL: u64 = u64::MAX / 2;
+/// Time to describe itself or to say what it needs, which takes no work.
+const DESCRIBE_TIME: Duration = Duration::from_secs(5);
+
 /// What a running instance reaches.
 pub struct CallState {
     session: Session,
@@ -71,7 +74,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 
 /// Asks a component to describe itself.
 pub(crate) fn describe(sandbox: &Sandbox, component: &Component) -> Result<querist_protocol::Description, String> {
-    let limits = Limits { time: Duration::from_secs(10), ..Limits::default() };
+    let limits = Limits { time: DESCRIBE_TIME, ..Limits::default() };
     let shared = no_query(control(&limits)).map_err(|failure| failure.message)?;
     let text = call_once(sandbox, component, &shared, &limits, |plugin, store| {
         plugin.querist_strategy_strategies().call_describe(store)
@@ -280,7 +283,7 @@ impl WasmStrategy {
     }
 
     fn ask_needs(&self) -> Result<Vec<Need>, Failure> {
-        let limits = Limits { time: Duration::from_secs(10).min(self.limits.time), ..self.limits };
+        let limits = Limits { time: DESCRIBE_TIME.min(self.limits.time), ..self.limits };
         let shared = no_query(control(&limits))?;
         let (id, params) = (&self.identity.id, &self.params);
         let answer = call_once(&self.sandbox, &self.component, &shared, &limits, |plugin, store| {

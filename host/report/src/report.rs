@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use querist_core::config::{Adversarial, Evaluate};
+use querist_core::record::EnsembleRecord;
 use serde::Serialize;
 
 use crate::run::{RunState, RunSummary};
@@ -128,6 +130,7 @@ impl Report {
         let groups: Vec<Group> =
             runs.chunk_by(|a, b| a.label == b.label).map(|runs| group(runs, &mut warnings)).collect();
         warn_of_grids(&groups, &mut warnings);
+        warn_of_ensembles(&runs, &mut warnings);
         let (mut comparisons, mut best) = (Vec::new(), None);
         if comparable {
             for label in labels.iter().filter(|&&label| label != BASELINE) {
@@ -310,6 +313,26 @@ fn warn_of_grids(groups: &[Group], warnings: &mut Vec<String>) {
             "not all groups were measured at the same labelled counts ({list}); each area is over its own counts, and two \
              groups are compared only at those they share"
         ));
+    }
+}
+
+/// A strategy whose figures are of several models, or that learned from unlabelled images, is no equal of the others.
+fn warn_of_ensembles(runs: &[RunSummary], warnings: &mut Vec<String>) {
+    for runs in runs.chunk_by(|a, b| a.label == b.label) {
+        let mut trained = runs.iter().flat_map(|run| &run.rounds).filter_map(|record| record.ensemble.as_ref());
+        let Some(EnsembleRecord { adversarial, evaluate, unlabelled, seconds }) = trained.next() else { continue };
+        let how = match adversarial {
+            Adversarial::None => "",
+            Adversarial::Fgsm => " with adversarial images",
+            Adversarial::Vat => " with virtual adversarial images",
+        };
+        let of = match evaluate {
+            Evaluate::Mean => "its accuracy is that of their mean prediction",
+            Evaluate::Task => "its accuracy is that of the task model alone",
+        };
+        let from = if *unlabelled > 0 { "; they learned from unlabelled images of the pool, too" } else { "" };
+        let (label, members) = (&runs[0].label, seconds.len());
+        warnings.push(format!("`{label}` trained {members} models a round{how}; {of}{from}"));
     }
 }
 

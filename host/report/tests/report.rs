@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use querist_core::config::{Adversarial, Evaluate};
 use querist_core::metric::Metrics;
+use querist_core::record::EnsembleRecord;
 use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
 use querist_report::{
     PageOptions, Picture, Report, ReportError, RunState, RunSummary, Thumbnail, csv, html, json, table,
@@ -261,4 +263,19 @@ fn published_curves_as_numpy_computes_them() {
     // `badge` was measured at 2001, 3002, ... labels and shares only the first count with the others.
     assert!(report.warnings().iter().any(|warning| warning.contains("not all groups were measured at the same")));
     assert!(report.best().is_none());
+}
+
+#[test]
+fn ensembles_are_told_apart_from_single_models() {
+    let mut runs = study();
+    let report = |runs: Vec<RunSummary>| table(&Report::new(runs).unwrap());
+    assert!(!report(runs.clone()).contains("models a round"));
+    let (adversarial, evaluate) = (Adversarial::Vat, Evaluate::Mean);
+    for record in runs.iter_mut().filter(|run| run.label == "margin").flat_map(|run| &mut run.rounds) {
+        record.ensemble = Some(EnsembleRecord { adversarial, evaluate, unlabelled: 9, seconds: vec![1.0; 5] });
+    }
+    let text = report(runs);
+    let line = "warning: `margin` trained 5 models a round with virtual adversarial images; its accuracy is that of their \
+                mean prediction; they learned from unlabelled images of the pool, too";
+    assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{text}");
 }

@@ -3,11 +3,10 @@
 //! [`conforms`] takes any strategy behind [`Make`]: a sandboxed one, or with [`Native`] the same source built natively.
 #![deny(missing_docs)]
 
-pub mod cases;
-mod conformance;
 mod native;
 pub mod question;
 
-pub use conformance::{Make, conforms};
+pub use querist_conformance::{Make, cases, conforms};
+
 pub use native::{Native, NativeMaker, ask};
 pub use question::Question;

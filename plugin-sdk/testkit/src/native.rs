@@ -14,7 +14,7 @@ use querist_protocol::{HostCalls, Need, Selection, StrategyDescription, Strategy
 use querist_sdk::{Host, Package};
 use serde_json::Value;
 
-use crate::conformance::Make;
+use querist_conformance::Make;
 
 /// The native twin of a sandboxed strategy.
 pub struct Native {

@@ -133,6 +133,7 @@ impl Strategy for AsalParams {
     const ID: &'static str = "asal";
     const SUMMARY: &'static str = "Samples most like images that were generated for the model to be uncertain of";
     const PAPER: &'static str = "Mayer and Timofte, Adversarial Sampling for Active Learning, WACV 2020";
+    const COST: &'static str = "gan_iterations of a generative network once, z_steps of its input for each wanted sample, then nearest samples by exact search; memory for the network and N features.";
     const ALIASES: &'static [&'static str] = &["ASAL"];
 
     fn needs(&self) -> Vec<Need> {

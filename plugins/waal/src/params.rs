@@ -163,6 +163,7 @@ impl Strategy for WaalParams {
         "Uncertain samples that a critic tells from the labelled ones, in features that hide it";
     const PAPER: &'static str =
         "Shui et al., Deep Active Learning: Unified and Principled Method for Query and Training, AISTATS 2020";
+    const COST: &'static str = "A critic in every step of training, with a gradient of a gradient, beside a minibatch of the pool; O(N C) time to choose.";
     const ALIASES: &'static [&'static str] = &["WAAL"];
 
     fn needs(&self) -> Vec<Need> {

@@ -47,6 +47,10 @@ pub enum Way {
     Outside,
     /// Fails with a message.
     Fail,
+    /// Ends without a word.
+    Trap,
+    /// Logs what is no UTF-8.
+    BadText,
 }
 
 /// Parameters: the way.
@@ -110,8 +114,9 @@ impl Selector for Misbehaving {
                 selection.rows[0] = recurse(0) as u32;
             }
             Way::Panic => panic!("on purpose, at row {}", query.rows()),
-            Way::Duplicate => selection.rows[1] = selection.rows[0],
-            Way::Labelled => selection.rows[0] = query.rows() + 3,
+            Way::Duplicate if wanted > 1 => selection.rows[1] = selection.rows[0],
+            Way::Labelled if wanted > 0 => selection.rows[0] = query.rows() + 3,
+            Way::Duplicate | Way::Labelled => {}
             Way::Short => selection.rows.truncate(1),
             Way::Long => selection.rows.push(wanted),
             Way::Nan => selection.scores = vec![f64::NAN; wanted as usize],
@@ -125,6 +130,13 @@ impl Selector for Misbehaving {
             }
             Way::Undeclared => drop(query.matrix(names::EMBEDDINGS)?),
             Way::Outside => drop(query.matrix(names::LOGITS)?.read(u32::MAX, u32::MAX)?),
+            Way::Trap => std::process::abort(),
+            Way::BadText => {
+                let bytes = vec![b'a', 0xff, 0xfe];
+                // SAFETY: none; that the host finds out is the point.
+                let text = unsafe { String::from_utf8_unchecked(bytes) };
+                query.log(LogLevel::Info, &text)?;
+            }
             Way::Fail => return Err(StrategyError::Failed("not today".to_owned())),
         }
         Ok(selection)

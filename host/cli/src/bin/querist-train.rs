@@ -25,7 +25,7 @@ impl Trainer for Torch {
             device: &config.compute.device,
             threads: config.compute.threads,
         };
-        Ok(Box::new(TorchLearner::new(dataset, pool, &settings)?))
+        Ok(Box::new(TorchLearner::new(dataset, pool, &settings)?.with_ensemble(&config.ensemble)?))
     }
 
     fn torch(&self) -> TorchBuild {

@@ -1,5 +1,6 @@
 //! One module a verb.
 
+pub mod check;
 pub mod data;
 pub mod doctor;
 pub mod plugin;

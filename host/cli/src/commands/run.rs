@@ -144,6 +144,9 @@ fn go(
         Some((run_folder, stored)) => {
             check_same(&stored.header, &header)?;
             display.line(&format!("going on with round {} of {}", stored.rounds.len(), plan.rounds()));
+            if let (Some(model), Some(last)) = (stored.model_to_go_on_with()?, stored.rounds.last()) {
+                learner.restore(&model, &last.record.overrides)?;
+            }
             (run_folder, stored.position()?)
         }
         None => {
@@ -160,6 +163,7 @@ fn go(
         dataset,
         split: &split,
         plan: &plan,
+        subset: config.strategy.subset_size,
         seeds: config.seeds,
         learner: &mut *learner,
         strategy: &mut *ready.strategy,

@@ -7,8 +7,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use querist_core::array::ArrayError;
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig};
-use querist_core::{Acquisition, Answer, Array, Arrays, Buffer, Query, Round, Seeds, Strategy, Values};
+use querist_core::{
+    Acquisition, Answer, Array, Arrays, Buffer, Query, Round, SampleId, Seeds, Strategy, Values, subset,
+};
 use querist_data::arrays::{Kind, read_array, write_npy};
+use querist_protocol::philox::Stream;
 use querist_protocol::{Need, names};
 use serde_json::{Map, Value, json};
 
@@ -48,6 +51,9 @@ pub struct SelectArgs {
     /// Number of classes [default: as the arrays say].
     #[arg(long, value_name = "C")]
     pub classes: Option<usize>,
+    /// Rows to choose from, drawn at random from the pool by seed and round [default: all].
+    #[arg(long, value_name = "N")]
+    pub subset_size: Option<usize>,
     /// Round that enters the random streams.
     #[arg(long, value_name = "R", default_value_t = 0)]
     pub round: u32,
@@ -99,11 +105,11 @@ pub fn main(args: &SelectArgs) -> Result<()> {
     if !(args.seconds > 0.0 && args.seconds <= 1e7) {
         return Err(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()).into());
     }
-    let config = StrategyConfig { id: args.strategy.clone(), params: params(args)?, label: None };
+    let config = StrategyConfig { id: args.strategy.clone(), params: params(args)?, label: None, subset_size: None };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut ready = plugins::ready(&config, Means { limits: &limits, threads, torch: None }, &args.plugins, None)?;
-    let inputs = read_inputs(args, ready.strategy.needs())?;
+    let inputs = read_inputs(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
@@ -147,7 +153,7 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
     Ok(params)
 }
 
-fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
+fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     let mut named = BTreeMap::new();
     let mut ids = args.ids.as_deref().map(|path| read_ids("--ids", path)).transpose()?;
     let mut labelled_ids = None;
@@ -178,7 +184,7 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
             return Err(Usage(format!("`--input {name}` is given twice")).into());
         }
     }
-    complete(&mut named, needs)?;
+    complete(&mut named, strategy.needs())?;
     let rows_of = |labelled: bool| {
         named.iter().find_map(|(name, array)| match name.strip_prefix(names::LABELLED) {
             Some(_) if labelled => Some(array.rows()),
@@ -198,7 +204,10 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
         labelled_ids.unwrap_or_else(|| (first_free..first_free.saturating_add(labelled as u64)).collect());
     let classes = args.classes.unwrap_or_else(|| classes_of(&named));
 
-    let pool_order = ascending_order("ids", &ids, pool)?;
+    let mut pool_order = ascending_order("ids", &ids, pool)?;
+    if let Some(size) = args.subset_size {
+        pool_order = subset_of(args, strategy, &ids, &pool_order, size)?;
+    }
     let labelled_order = ascending_order("labelled.ids", &labelled_ids, labelled)?;
     for (name, array) in &mut named {
         let order = match name.strip_prefix(names::LABELLED) {
@@ -207,7 +216,8 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
             None => continue,
         };
         // An array of another length is left for the check to name.
-        if array.rows() == order.len() && !order.is_sorted() {
+        let all = if name.starts_with(names::LABELLED) { labelled } else { pool };
+        if array.rows() == all && !(order.len() == all && order.is_sorted()) {
             *array = permuted(array, order)?;
         }
     }
@@ -216,6 +226,21 @@ fn read_inputs(args: &SelectArgs, needs: &[Need]) -> Result<Inputs> {
     let arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
         .map_err(|error| Usage(in_user_rows(error, &pool_order, &labelled_order).to_string()))?;
     Ok(Inputs { arrays, user_rows: pool_order })
+}
+
+/// The rows of a subset of the pool, in the order of ascending ids.
+fn subset_of(args: &SelectArgs, strategy: &dyn Strategy, ids: &[u64], order: &[u32], size: usize) -> Result<Vec<u32>> {
+    if let Some(budget) = args.budget.iter().find(|&&budget| budget > size) {
+        let message = format!("`--subset-size {size}` holds fewer rows than the budget of {budget}");
+        return Err(Usage(message).into());
+    }
+    let samples: Vec<SampleId> = order.iter().map(|&row| SampleId(ids[row as usize])).collect();
+    let key = Seeds::new(args.seed).strategy_key(&strategy.identity().id, "subset");
+    let drawn = subset(&samples, size, Stream::new(key, args.round));
+    // Both ascend.
+    let mut drawn = drawn.into_iter().peekable();
+    let is_drawn = |&(sample, _): &(&SampleId, &u32)| drawn.next_if_eq(sample).is_some();
+    Ok(samples.iter().zip(order).filter(is_drawn).map(|(_, &row)| row).collect())
 }
 
 /// The row that an error names, as the user's file counts it.
@@ -308,6 +333,7 @@ fn ascending_order(name: &str, ids: &[u64], rows: usize) -> Result<Vec<u32>> {
     }
 }
 
+/// The rows of `array` that `order` names, in its order.
 fn permuted(array: &Array, order: &[u32]) -> Result<Array> {
     fn gather<T: Copy>(values: &[T], order: &[u32], width: usize) -> Vec<T> {
         order.iter().flat_map(|&row| &values[row as usize * width..(row as usize + 1) * width]).copied().collect()
@@ -363,6 +389,8 @@ fn write(args: &SelectArgs, strategy: &dyn Strategy, inputs: &Inputs, answers: &
                     "kind": identity.kind,
                     "budget": budget,
                     "seed": args.seed,
+                    "subset_size": args.subset_size,
+                    "short": *budget >= inputs.user_rows.len(),
                     "rows": selection.rows.iter().map(user_row).collect::<Vec<_>>(),
                     "ids": ids,
                     "scores": if selection.scores.is_empty() { Value::Null } else { json!(selection.scores) },

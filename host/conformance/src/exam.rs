@@ -1,0 +1,149 @@
+//! Asking a strategy, and what comes of it.
+
+use querist_core::observer::Silent;
+use querist_core::strategy::QueryError;
+use querist_core::{Acquisition, Answer, Arrays, Query, Round, Seeds, Strategy};
+use querist_protocol::{Selection, TILE_BYTES};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::Make;
+use crate::cases::{Pool, Shape};
+
+/// A rule does not hold: the case, what was expected and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A rule that is not broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Holds,
+    /// It holds, and this is worth knowing.
+    Note(String),
+    /// It says nothing about this strategy, and why.
+    NotApplicable(&'static str),
+}
+
+/// A broken rule, from the words of a format.
+macro_rules! broken {
+    ($($word:tt)*) => { Err($crate::exam::Broken(format!($($word)*))) };
+}
+pub(crate) use broken;
+
+/// One question, with everything but its arrays at its default.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub arrays: &'a Arrays,
+    pub batch: usize,
+    pub seed: u64,
+    pub round: u32,
+    pub state: Option<&'a [u8]>,
+}
+
+impl<'a> Question<'a> {
+    pub fn new(arrays: &'a Arrays, batch: usize) -> Self {
+        Self { arrays, batch, seed: 1, round: 0, state: None }
+    }
+
+    /// The answer as it comes.
+    pub fn try_ask(&self, strategy: &mut dyn Strategy) -> Result<Answer, QueryError> {
+        let Self { arrays, batch, seed, round, state } = *self;
+        let (round, seeds) = (Round(round), Seeds::new(seed));
+        strategy.query(&Query { arrays, batch, round, seeds, state, services: None, progress: &Silent })
+    }
+
+    /// An answer that keeps the contract; `case` tells people which question it was.
+    pub fn ask(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Answer, Broken> {
+        let answer = match self.try_ask(strategy) {
+            Ok(answer) => answer,
+            Err(error) => return broken!("no answer ({case}): {error}"),
+        };
+        match Acquisition::check(&answer.selection, self.arrays.ids(), self.batch) {
+            Ok(_) => Ok(answer),
+            Err(error) => broken!("the answer breaks the contract ({case}): {error}"),
+        }
+    }
+
+    /// [`Question::ask`] for the picks alone.
+    pub fn picks(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Selection, Broken> {
+        self.ask(strategy, case).map(|answer| answer.selection)
+    }
+}
+
+/// The strategy with these parameters, on one thread.
+pub(crate) fn made(make: &dyn Make, params: &Value) -> Result<Box<dyn Strategy>, Broken> {
+    made_with(make, params, 1, TILE_BYTES)
+}
+
+pub(crate) fn made_with(
+    make: &dyn Make,
+    params: &Value,
+    threads: usize,
+    tile_bytes: usize,
+) -> Result<Box<dyn Strategy>, Broken> {
+    let made = make.make(params, threads, tile_bytes);
+    made.or_else(|error| broken!("it refuses the parameters {params}: {error}"))
+}
+
+/// The arrays that a strategy needs, made up.
+pub(crate) fn arrays(pool: Pool, strategy: &dyn Strategy) -> Result<Arrays, Broken> {
+    pool.try_arrays(strategy.needs()).map_err(Broken)
+}
+
+/// Names of the parameters that must be given.
+pub(crate) fn required(schema: &Value) -> Vec<&str> {
+    let names = schema.get("required").and_then(Value::as_array);
+    names.map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+}
+
+/// The parameters to check under: those of [`Make::params`], else the schema's first example, for strategies with required
+/// parameters or with defaults that take long, else none.
+///
+/// # Errors
+/// If there are required parameters and none of these.
+pub fn least_params(make: &dyn Make) -> Result<Value, Broken> {
+    if let Some(params) = make.params() {
+        return Ok(params);
+    }
+    let schema = make.description().schema;
+    match schema.pointer("/examples/0") {
+        Some(example) => Ok(example.clone()),
+        None if required(&schema).is_empty() => Ok(json!({})),
+        None => broken!("its schema has required parameters ({}) and no example", required(&schema).join(", ")),
+    }
+}
+
+/// Rows, bits of the scores, figures and state: all that an answer is.
+pub(crate) fn same_bits(a: &Selection, b: &Selection) -> bool {
+    bits(a) == bits(b)
+}
+
+fn bits(selection: &Selection) -> (&[u32], Vec<u64>, Vec<(&str, u64)>, Option<&[u8]>) {
+    let scores = selection.scores.iter().map(|score| score.to_bits()).collect();
+    let figures = selection.diagnostics.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
+    (&selection.rows, scores, figures, selection.state.as_deref())
+}
+
+/// SHA-256 over the answers to fixed questions, in hex: the same in every process and on every machine.
+///
+/// # Errors
+/// If a question has no answer.
+pub fn digest(make: &dyn Make) -> Result<String, Broken> {
+    let params = least_params(make)?;
+    let mut hash = Sha256::new();
+    for (values, seed, round) in [(Shape::Clustered, 3, 0), (Shape::Random, 8, 2), (Shape::Duplicates, 3, 1)] {
+        let mut strategy = made(make, &params)?;
+        let arrays = arrays(Pool { values, ..Pool::default() }, &*strategy)?;
+        let question = Question { seed, round, ..Question::new(&arrays, 30) };
+        let answer = question.picks(&mut *strategy, &format!("{values:?}, seed {seed}, round {round}"))?;
+        hash.update(format!("{:?}", bits(&answer)));
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
