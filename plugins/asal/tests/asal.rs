@@ -257,3 +257,10 @@ fn training_stops_when_the_user_wants_and_what_does_not_fit_is_refused() {
     (bench.state, bench.batch) = (None, 100);
     assert_eq!(bench.query(&mut strategy(&json!({})), &Silent).unwrap().rows, (0..40).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_labelled_set_of_one_class_is_enough() {
+    let mut bench = bench().of_one_class();
+    bench.fit(None).unwrap();
+    assert_eq!(bench.query(&mut strategy(&small(&json!({}))), &Silent).unwrap().rows.len(), 6);
+}
