@@ -84,11 +84,14 @@ fn composites() -> Result<Vec<PathBuf>> {
     Ok(texts)
 }
 
-/// Whether a plugin crate shares libtorch with the program, and so is a native library rather than a component.
+/// Whether a plugin crate is a native library rather than a component: it shares libtorch with the program, or says so.
 fn is_native(name: &str) -> Result<bool> {
-    let manifest = Path::new("plugins").join(name.trim_start_matches("strategy-")).join("Cargo.toml");
-    let text = fs::read_to_string(&manifest).with_context(|| manifest.display().to_string())?;
-    Ok(text.contains("querist-sdk-torch"))
+    let folder = Path::new("plugins").join(name.trim_start_matches("strategy-"));
+    let read = |file: &str| {
+        let path = folder.join(file);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    Ok(read("Cargo.toml")?.contains("querist-sdk-torch") || read("src/lib.rs")?.contains("export_native!"))
 }
 
 /// Builds the repository's plugin crates and packs those that changed.

@@ -134,18 +134,27 @@ kernel!(avx2, "avx2,fma", 6, 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_
 /// Copies rows into panels of `SIDE`, column by column; the last one is filled up with zeros.
 fn pack<const SIDE: usize>(panels: &mut Vec<f32>, matrix: &Matrix, rows: &Range<usize>) {
     let columns = matrix.columns();
+    let values = &matrix.values()[rows.start * columns..rows.end * columns];
     panels.resize(rows.len().next_multiple_of(SIDE) * columns, 0.0);
     let blocks = panels.as_chunks_mut::<SIDE>().0.chunks_exact_mut(columns);
-    for (panel, first) in blocks.zip(rows.clone().step_by(SIDE)) {
-        if rows.end - first < SIDE {
+    for (panel, values) in blocks.zip(values.chunks(SIDE * columns)) {
+        if values.len() < SIDE * columns {
             panel.as_flattened_mut().fill(0.0);
         }
         // A few columns at a time, so that they stay in the first cache.
-        for (at, part) in panel.chunks_mut(16).enumerate() {
-            for side in 0..SIDE.min(rows.end - first) {
-                for (column, &value) in part.iter_mut().zip(&matrix.row(first + side)[at * 16..]) {
+        let (parts, rest) = panel.as_chunks_mut::<16>();
+        let whole = 16 * parts.len();
+        for (at, part) in parts.iter_mut().enumerate() {
+            for (side, row) in values.chunks_exact(columns).enumerate() {
+                let row = row[16 * at..].first_chunk::<16>().unwrap_or(&[0.0; 16]);
+                for (column, &value) in part.iter_mut().zip(row) {
                     column[side] = value;
                 }
+            }
+        }
+        for (side, row) in values.chunks_exact(columns).enumerate() {
+            for (column, &value) in rest.iter_mut().zip(&row[whole..]) {
+                column[side] = value;
             }
         }
     }
