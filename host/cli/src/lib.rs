@@ -8,6 +8,7 @@
 mod commands;
 mod config_file;
 mod exit;
+mod fixed;
 mod output;
 mod plugins;
 mod progress;

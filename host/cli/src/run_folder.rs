@@ -43,6 +43,9 @@ pub struct Header {
     pub needs: Vec<String>,
     /// Powers beyond arrays that it declares.
     pub capabilities: Vec<querist_protocol::Capability>,
+    /// SHA-256 of the files that fixed embeddings come from, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_embeddings: Option<String>,
     /// Device and libraries.
     pub backend: String,
     /// Threads of training and kernels.
@@ -84,6 +87,7 @@ impl Header {
             params: ready.params.clone(),
             needs: need_names(ready.strategy.needs()),
             capabilities: ready.description.capabilities.clone(),
+            fixed_embeddings: None,
             backend,
             threads,
         }

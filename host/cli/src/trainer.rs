@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use querist_core::config::RunConfig;
-use querist_core::{Dataset, LearnError, Learner, SampleId};
+use querist_core::config::{ModelName, RunConfig};
+use querist_core::observer::Progress;
+use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_loader::TorchBuild;
 
 /// The hidden verb that says which libtorch is used.
@@ -20,6 +21,20 @@ pub trait Trainer {
     /// If settings, data and machine do not fit each other.
     fn learner(&self, dataset: &Dataset, pool: &[SampleId], config: &RunConfig)
     -> Result<Box<dyn Learner>, LearnError>;
+
+    /// Embeddings of all samples of the dataset from a frozen model's file.
+    ///
+    /// # Errors
+    /// If the file holds no such model.
+    fn frozen(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        name: ModelName,
+        file: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError>;
 
     /// The libtorch in use, for plugins that share it.
     fn torch(&self) -> TorchBuild;

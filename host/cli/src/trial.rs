@@ -4,7 +4,9 @@ use querist_conformance::{Broken, Make, Verdict};
 use querist_core::config::RunConfig;
 use querist_core::observer::{Progress, Silent};
 use querist_core::record::FinishedRound;
-use querist_core::{DatasetOracle, Observer, Partition, Parts, Position, Round, SampleId, Split, Strategy, run};
+use querist_core::{
+    DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Round, SampleId, Split, Strategy, run,
+};
 use querist_protocol::TILE_BYTES;
 use serde_json::json;
 
@@ -62,6 +64,7 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
         dataset: &dataset,
         split: &split,
         plan: &plan,
+        options: QueryOptions::default(),
         seeds: config.seeds,
         learner: &mut *learner,
         strategy,

@@ -318,7 +318,7 @@ impl Arrays {
 }
 
 /// Position of the first NaN or infinity.
-fn first_non_finite(values: &[f32]) -> Option<usize> {
+pub(crate) fn first_non_finite(values: &[f32]) -> Option<usize> {
     // Whole blocks are tested without a branch a value; the position is looked for only where one fails.
     const BLOCK: usize = 4096;
     values.chunks(BLOCK).enumerate().find_map(|(block, chunk)| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, Optimiser, Recipe};
+use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EnsembleRecord;
 use querist_core::{
@@ -17,6 +17,7 @@ use crate::device;
 use crate::draws::log_probs;
 use crate::ensemble::{Ensemble, Predicting, Training};
 use crate::fault::{Doing, config};
+use crate::gradient;
 use crate::hooks::Live;
 use crate::images::ImageStore;
 use crate::infer::{Outputs, Wanted, predict, reporter};
@@ -174,6 +175,27 @@ impl TorchLearner {
         training.train(count, progress).map(Some)
     }
 
+    /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the architecture
+    /// `name`, takes the images as this learner does, and may have a head for other classes.
+    ///
+    /// # Errors
+    /// If the file holds no such model.
+    pub fn frozen_embeddings(
+        &self,
+        name: ModelName,
+        file: &[u8],
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<(Vec<f32>, usize), LearnError> {
+        let options = ModelConfig { name, dropout: None };
+        let architecture = Architecture::new(&options, self.images.shape(), self.classes as i64)?;
+        let model = architecture.build(self.images.device())?;
+        model.parameters().read_body(file)?;
+        let wanted = Wanted { logits: false, embeddings: true };
+        let report = reporter(progress, Phase::Features, samples.len());
+        Ok((predict(&model, &self.images, samples, wanted, report)?.embeddings, model.width()))
+    }
+
     fn predicting<'a>(&'a self, task: &'a Model) -> Predicting<'a> {
         Predicting { architecture: &self.architecture, images: &self.images, task, classes: self.classes }
     }
@@ -298,7 +320,7 @@ impl Learner for TorchLearner {
         task: FeatureTask<'_>,
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError> {
-        let FeatureTask { needs, pool, labelled, target: _ } = task;
+        let FeatureTask { needs, pool, labelled, .. } = task;
         let model = self.model_or_error()?;
         let resolved = needs
             .iter()
@@ -307,9 +329,9 @@ impl Learner for TorchLearner {
         let sides = [wanted(&resolved, false), wanted(&resolved, true)];
         let count = |side: Wanted, samples: &[SampleId]| if side == Wanted::default() { 0 } else { samples.len() };
         let passes = resolved.iter().map(|(need, feature)| {
-            let samples = if need.split_labelled().1 { labelled.len() } else { pool.len() };
+            let samples = task.samples(need).len();
             match feature {
-                Feature::Draws(_) => samples,
+                Feature::Draws(_) | Feature::GradNorm(_) | Feature::GradEmbeddings => samples,
                 Feature::Members(count) => samples * count,
                 _ => 0,
             }
@@ -331,18 +353,28 @@ impl Learner for TorchLearner {
                 Feature::HeadWeights => tensor_array(&model.head().weight),
                 Feature::HeadBiases => tensor_array(&model.head().bias),
                 Feature::Draws(draws) => {
-                    let samples = if need.split_labelled().1 { labelled } else { pool };
+                    let samples = task.samples(need);
                     let stream = self.seeds.model_stream(if draws.coherent { "coherent" } else { "draws" }, self.round);
                     let rows = log_probs(model, &self.images, samples, draws, stream, &mut report)?;
                     Array::f32(vec![samples.len(), draws.count, self.classes], rows).doing("shaping an array")
                 }
                 Feature::Members(count) => {
-                    let samples = if need.split_labelled().1 { labelled } else { pool };
+                    let samples = task.samples(need);
                     let Some(members) = self.members.as_ref().filter(|members| members.len() >= count) else {
                         return config(format!("no ensemble of {count} members was trained in this round"));
                     };
                     let rows = members.log_probs(self.predicting(model), samples, count, &mut report)?;
                     Array::f32(vec![samples.len(), count, self.classes], rows).doing("shaping an array")
+                }
+                Feature::GradNorm(norms) => {
+                    let samples = task.samples(need);
+                    let norms = gradient::of_samples(model, &self.images, samples, norms, &mut report)?;
+                    Array::f32(vec![samples.len()], norms).doing("shaping an array")
+                }
+                Feature::GradEmbeddings => {
+                    let samples = task.samples(need);
+                    let rows = gradient::at_embeddings(model, &self.images, samples, &mut report)?;
+                    Array::f32(vec![samples.len(), model.width()], rows).doing("shaping an array")
                 }
                 Feature::OfTheLoop | Feature::Condition => continue,
             };

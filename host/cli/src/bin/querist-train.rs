@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use querist::Trainer;
-use querist_core::config::RunConfig;
-use querist_core::{Dataset, LearnError, Learner, SampleId};
+use querist_core::config::{ModelName, RunConfig};
+use querist_core::observer::Progress;
+use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_learn::{Settings, TorchLearner};
 use querist_loader::TorchBuild;
 use querist_torchx::runtime;
@@ -18,14 +19,21 @@ impl Trainer for Torch {
         pool: &[SampleId],
         config: &RunConfig,
     ) -> Result<Box<dyn Learner>, LearnError> {
-        let settings = Settings {
-            model: &config.model,
-            recipe: &config.recipe.resolve(),
-            seeds: config.seeds,
-            device: &config.compute.device,
-            threads: config.compute.threads,
-        };
-        Ok(Box::new(TorchLearner::new(dataset, pool, &settings)?.with_ensemble(&config.ensemble)?))
+        Ok(Box::new(learner(dataset, pool, config)?.with_ensemble(&config.ensemble)?))
+    }
+
+    fn frozen(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        name: ModelName,
+        file: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError> {
+        let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
+        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(name, file, &samples, progress)?;
+        Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
     fn torch(&self) -> TorchBuild {
@@ -37,6 +45,17 @@ impl Trainer for Torch {
         let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
         format!("libtorch     {} in {folder}\nGPU          {}\n", torch.version, torch.cuda)
     }
+}
+
+fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<TorchLearner, LearnError> {
+    let settings = Settings {
+        model: &config.model,
+        recipe: &config.recipe.resolve(),
+        seeds: config.seeds,
+        device: &config.compute.device,
+        threads: config.compute.threads,
+    };
+    TorchLearner::new(dataset, pool, &settings)
 }
 
 fn main() -> ExitCode {

@@ -6,11 +6,14 @@ use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, RunError, Split, run};
+use querist_core::{
+    Dataset, DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Round, RunError, Split, check, run,
+};
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
+use crate::fixed;
 use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{Header, RunFolder, StoredRun, refuse_occupied};
@@ -137,8 +140,18 @@ fn go(
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let mut learner = trainer.learner(dataset, &split.pool, config)?;
-    learner.check_needs(ready.strategy.needs())?;
-    let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
+    let fixed = match &config.fixed_embeddings {
+        Some(source) => Some(fixed::read(source, dataset, &split.pool, config, display, trainer)?),
+        None => None,
+    };
+    let options = QueryOptions {
+        subset: config.strategy.subset_size,
+        target: config.strategy.target,
+        fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
+    };
+    check(&*learner, ready.strategy.needs(), &split, &plan, options)?;
+    let mut header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
+    header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
     let mut oracle = DatasetOracle::new(dataset);
     let (run_folder, position) = match stored {
         Some((run_folder, stored)) => {
@@ -163,7 +176,7 @@ fn go(
         dataset,
         split: &split,
         plan: &plan,
-        subset: config.strategy.subset_size,
+        options,
         seeds: config.seeds,
         learner: &mut *learner,
         strategy: &mut *ready.strategy,
@@ -187,6 +200,8 @@ fn check_same(before: &Header, now: &Header) -> Result<()> {
     };
     changed("dataset", &before.dataset.digest, &now.dataset.digest)?;
     changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
+    let fixed = |header: &Header| header.fixed_embeddings.clone().unwrap_or_else(|| "none".to_owned());
+    changed("file of fixed embeddings", &fixed(before), &fixed(now))?;
     changed("device", &before.backend, &now.backend)
 }
 
