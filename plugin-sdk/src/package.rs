@@ -106,6 +106,7 @@ pub fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
     StrategyDescription {
         id: S::ID.to_owned(),
         summary: S::SUMMARY.to_owned(),
+        cost: S::COST.to_owned(),
         paper: S::PAPER.to_owned(),
         scorer,
         aliases: S::ALIASES.iter().map(|&alias| alias.to_owned()).collect(),

@@ -21,6 +21,9 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     const SUMMARY: &'static str;
     /// The paper it follows, as a citation.
     const PAPER: &'static str;
+    /// Time and memory beyond the inputs, with N rows in the pool, L labelled, A = N + L, batch b, C classes, width D and T
+    /// draws or members; for readers of its documentation.
+    const COST: &'static str = "";
     /// Other names under which the field knows it.
     const ALIASES: &'static [&'static str] = &[];
     /// Declared powers beyond arrays.

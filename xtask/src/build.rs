@@ -74,6 +74,16 @@ pub fn plugin_crates() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The packages that are made of others: texts under `plugins/` instead of crates.
+fn composites() -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir("plugins").context("plugins/")?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    let mut texts: Vec<PathBuf> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    texts.sort();
+    Ok(texts)
+}
+
 /// Whether a plugin crate shares libtorch with the program, and so is a native library rather than a component.
 fn is_native(name: &str) -> Result<bool> {
     let manifest = Path::new("plugins").join(name.trim_start_matches("strategy-")).join("Cargo.toml");
@@ -96,6 +106,11 @@ fn plugins() -> Result<()> {
     for name in &libraries {
         let library = target().join(format!("debug/lib{}.so", name.replace('-', "_")));
         pack_one(name, &library, &packed, &["--allow-native"])?;
+    }
+    // Last, because packing asks the members what they need.
+    for text in composites()? {
+        let name = text.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        pack_one(&name, &text, &packed, &[])?;
     }
     write_digests(&packed)?;
     let misbehaving = vec!["misbehaving".to_owned()];
@@ -142,7 +157,7 @@ fn write_digests(packed: &Path) -> Result<()> {
     for entry in fs::read_dir(packed).with_context(|| packed.display().to_string())? {
         let package = entry?.path();
         let Some(name) = package.file_name().and_then(OsStr::to_str) else { continue };
-        for file in ["wasm", "so"].map(|extension| format!("{name}.{extension}")) {
+        for file in ["wasm", "so", "composite.toml"].map(|extension| format!("{name}.{extension}")) {
             if let Ok(bytes) = fs::read(package.join(&file)) {
                 let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
                 lines.push(format!("{digest}  {name}/{file}\n"));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::build::{self, cargo, run, step};
+use crate::build::{self, cargo, program, run, step, target};
 use crate::{libtorch, schemas};
 
 /// Sets up and runs every check.
@@ -32,6 +32,12 @@ pub fn test(full: bool) -> Result<()> {
     run(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     eprintln!("==> all checks passed in {} s", clock.elapsed().as_secs());
     Ok(())
+}
+
+/// Checks every rule on every built plugin.
+pub fn conformance() -> Result<()> {
+    step("checking the plugins");
+    run(Command::new(program()).args(["plugin", "check"]).arg(target().join("debug/plugins")))
 }
 
 /// The tests under nextest where it is installed, else under cargo's own runner.

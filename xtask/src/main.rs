@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod install;
 mod libtorch;
+mod page;
 mod schemas;
 
 use std::path::PathBuf;
@@ -32,7 +33,11 @@ enum Verb {
         #[arg(long)]
         full: bool,
     },
-    /// Write the JSON Schemas of files and strategies into `schemas/`.
+    /// Set up, build and check every rule on every plugin, with measurements.
+    Conformance,
+    /// Set up, build and run the benches.
+    Bench,
+    /// Write the JSON Schemas of files and strategies into `schemas/`, and `docs/strategies.md`.
     Schemas {
         /// Only say what differs.
         #[arg(long)]
@@ -59,6 +64,16 @@ fn main() -> Result<()> {
         }
         Verb::Demo { out } => demo::demo(&absolute(out)),
         Verb::Test { full } => check::test(full),
+        Verb::Conformance => {
+            libtorch::setup()?;
+            build::everything()?;
+            check::conformance()
+        }
+        Verb::Bench => {
+            libtorch::setup()?;
+            build::everything()?;
+            build::run(&mut build::cargo(["bench", "--workspace", "--profile", "dev", "--benches"]))
+        }
         Verb::Schemas { check } => {
             libtorch::setup()?;
             build::everything()?;

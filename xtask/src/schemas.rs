@@ -1,4 +1,4 @@
-//! The checked-in JSON Schemas of files and strategies.
+//! Files that are generated and checked in: the JSON Schemas of files and strategies, and the page of all strategies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,11 +8,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::build::{program, step, target};
+use crate::page;
 
-/// Writes `schemas/`, or with `check` says what differs.
+/// Writes `schemas/` and `docs/strategies.md`, or with `check` says what differs.
 pub fn write(check: bool) -> Result<()> {
-    step(if check { "checking schemas/" } else { "writing schemas/" });
-    let schemas = generate()?;
+    step(if check { "checking schemas/ and docs/strategies.md" } else { "writing schemas/ and docs/strategies.md" });
+    let mut schemas = generate()?;
+    schemas.insert(PathBuf::from("docs/strategies.md"), page::strategies()?);
     let mut wrong = Vec::new();
     for (path, text) in &schemas {
         if fs::read_to_string(path).ok().as_deref() == Some(text) {

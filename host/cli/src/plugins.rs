@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use querist_core::Strategy;
 use querist_core::config::{LimitsConfig, StrategyConfig};
 use querist_core::schema::Schema;
+use querist_core::{Strategy, StrategyKind};
 use querist_loader::cache::Cache;
+use querist_loader::composite::{Made, Member, MemberError};
 use querist_loader::isolate::IsolatedStrategy;
 use querist_loader::trust::{LOCK_FILE, Lock, Mode, Policy};
-use querist_loader::{Compiler, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, TorchBuild, WasmStrategy};
+use querist_loader::{
+    Compiler, CompositeStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, TorchBuild, WasmStrategy,
+};
 use querist_protocol::StrategyDescription;
 use serde_json::Value;
 
@@ -155,15 +158,44 @@ pub fn ready(
     if resolved.alias {
         eprintln!("note: `{}` is another name of `{}`", config.id, resolved.strategy.id);
     }
-    let mode = args.policy()?.mode(&resolved).map_err(|error| crate::exit::Usage(error.to_string()))?;
     let params = params(&resolved, &Value::Object(config.params.clone()), file)?;
-    let (limits, threads) = (Limits::from(means.limits), means.threads);
-    let strategy: Box<dyn Strategy> = match mode {
-        Mode::Sandboxed => Box::new(WasmStrategy::load(sandbox()?, resolved, &params, limits, threads)?),
-        Mode::InProcess => Box::new(NativeStrategy::load(resolved, &params, limits, threads, means.torch)?),
-        Mode::Isolated => Box::new(IsolatedStrategy::start(worker()?, resolved, &params, limits, threads)?),
-    };
+    let strategy = load(resolved, &params, means, args)?;
     Ok(Ready { strategy, description: resolved.strategy.clone(), params })
+}
+
+/// Loads a strategy the way that its package and the user's word allow. `params` are complete.
+fn load(resolved: Resolved<'_>, params: &Value, means: Means<'_>, args: &PluginArgs) -> Result<Box<dyn Strategy>> {
+    let mode = args.policy()?.mode(&resolved).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    let (limits, threads) = (Limits::from(means.limits), means.threads);
+    Ok(match mode {
+        Mode::Sandboxed => Box::new(WasmStrategy::load(sandbox()?, resolved, params, limits, threads)?),
+        Mode::InProcess => Box::new(NativeStrategy::load(resolved, params, limits, threads, means.torch)?),
+        Mode::Isolated => Box::new(IsolatedStrategy::start(worker()?, resolved, params, limits, threads)?),
+        Mode::Composed => Box::new(compose(resolved, params, means, args)?),
+    })
+}
+
+/// Loads a strategy made of others.
+pub fn compose(
+    resolved: Resolved<'_>,
+    params: &Value,
+    means: Means<'_>,
+    args: &PluginArgs,
+) -> Result<CompositeStrategy> {
+    let mut make = |wanted: &Member| member(wanted, means, args);
+    Ok(CompositeStrategy::load(resolved, params, Limits::from(means.limits), &mut make)?)
+}
+
+/// A member of a strategy made of others.
+pub fn member(member: &Member, means: Means<'_>, args: &PluginArgs) -> Result<Made, MemberError> {
+    let listing = listing(&args.plugin_dir)?;
+    let resolved = listing.resolve(&member.id)?;
+    if resolved.package.kind == StrategyKind::Composite {
+        return Err("it is made of others itself, which members may not be".into());
+    }
+    let params = params(&resolved, &Value::Object(member.params.clone()), None)?;
+    let strategy = load(resolved, &params, means, args)?;
+    Ok(Made { strategy, description: resolved.strategy.clone() })
 }
 
 /// The hidden verb of a worker process.

@@ -19,6 +19,8 @@ use crate::workers::Workers;
 
 /// Rows of a product that are computed side by side.
 const SIDE: usize = 4;
+/// Rows whose small matrices are handled side by side.
+const EIGHT: usize = 8;
 /// Columns of a product that are computed side by side.
 const LANES: usize = 16;
 /// Rows of the data that are added to a Gram matrix at once, and values of their middle matrices at most.
@@ -81,7 +83,7 @@ impl Rows {
         })
     }
 
-    /// Adds `weight * (R Rᵀ) (x) (h hᵀ)` of the named rows to a square matrix.
+    /// Adds `weight * (R Rᵀ) (x) (h hᵀ)` of the named rows to a square matrix, on and above the diagonal at least.
     fn add_information(
         &self,
         workers: &Workers,
@@ -105,19 +107,21 @@ impl Rows {
                         weight * products.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
                 }
             }
-            workers.fill(target, SIDE * order, |start, out| {
+            workers.fill(target, PANEL * order, |start, out| {
                 let mut pacer = Pacer::new(workers.control());
                 let (first, lines) = (start / order, out.len() / order);
-                let mut left = vec![[0.0; SIDE]; rows.len()];
-                for block in 0..blocks {
-                    pacer.spend(rows.len() * width)?;
-                    for (i, left) in left.iter_mut().enumerate() {
-                        for (line, left) in left.iter_mut().enumerate().take(lines) {
-                            let (a, d) = ((first + line) / width, (first + line) % width);
-                            *left = inner[(i * blocks + a) * blocks + block] * h[i * width + d];
+                let mut left = vec![[0.0; SIDE]; lines.div_ceil(SIDE) * rows.len()];
+                for block in first / width..blocks {
+                    pacer.spend(rows.len() * width * lines)?;
+                    for (group, left) in left.chunks_exact_mut(rows.len()).enumerate() {
+                        let own = (first + group * SIDE..first + lines).take(SIDE);
+                        for (side, (a, d)) in own.map(|line| (line / width, line % width)).enumerate() {
+                            for (i, left) in left.iter_mut().enumerate() {
+                                left[side] = inner[(i * blocks + a) * blocks + block] * h[i * width + d];
+                            }
                         }
                     }
-                    add_products((out, order, block * width, lines), &left, (&h, width), width);
+                    add_products((out, order, block * width, lines), &left, rows.len(), (&h, width), width);
                 }
                 Ok(())
             })?;
@@ -125,34 +129,48 @@ impl Rows {
         Ok(())
     }
 
-    /// Xᵀ `matrix` X of every pool row.
-    fn compress(&self, workers: &Workers, matrix: &[f64], out: &mut [f64]) -> Result<(), Fault> {
+    /// Xᵀ `matrix` X of some pool rows, for a symmetric matrix: its blocks on and above the diagonal are read.
+    fn compress(&self, workers: &Workers, matrix: &[f64], rows: &[u32], out: &mut [f64]) -> Result<(), Fault> {
         let (order, rank, width, blocks) = (self.order(), self.rank, self.width, self.blocks);
         let sq = rank * rank;
         workers.fill(out, PANEL * sq, |start, out| {
             let mut pacer = Pacer::new(workers.control());
-            let (first, count) = (start / sq, out.len() / sq);
-            let mut z = Charged::filled(workers.control(), count.next_multiple_of(SIDE) * order, 0.0)?;
-            let mut middle = vec![0.0; blocks];
-            out.fill(0.0);
+            let rows = &rows[start / sq..][..out.len() / sq];
+            let embedding = |i: usize| self.data.embeddings.row(rows[i] as usize);
+            let mut z = Charged::filled(workers.control(), rows.len() * order, 0.0)?;
+            // h (matrix block) h of each pair of blocks of each row.
+            let mut middles = vec![0.0; rows.len() * blocks * blocks];
             for block in 0..blocks {
                 z.fill(0.0);
-                let panel = &matrix[block * width * order..][..width * order];
-                for from in (0..count).step_by(SIDE) {
-                    pacer.spend(width * order)?;
-                    let lines = SIDE.min(count - from);
-                    let rows = (from..from + lines).map(|i| self.data.embeddings.row(first + i));
-                    let left = side_by_side(rows, width);
-                    add_products((&mut z[from * order..], order, 0, lines), &left, (panel, order), order);
+                let from = block * width;
+                // The block's lines of the matrix a few at a time, so that these stay near while all rows pass.
+                for lines in (0..width).step_by(PANEL) {
+                    let terms = PANEL.min(width - lines);
+                    let panel = &matrix[(from + lines) * order..][..terms * order];
+                    pacer.spend(terms * (order - from) * rows.len() / SIDE)?;
+                    let left = side_by_side((0..rows.len()).map(|i| &embedding(i)[lines..lines + terms]), terms);
+                    add_products(
+                        (&mut z, order, from, rows.len()),
+                        &left,
+                        terms,
+                        (&panel[from..], order),
+                        order - from,
+                    );
                 }
-                for (i, out) in out.chunks_exact_mut(sq).enumerate() {
-                    let h = self.data.embeddings.row(first + i);
-                    for (middle, z) in middle.iter_mut().zip(z[i * order..].chunks_exact(width)) {
-                        *middle = self.weight * dot_with(h, z);
+                for (i, middle) in middles.chunks_exact_mut(blocks * blocks).enumerate() {
+                    for other in block..blocks {
+                        let value = self.weight * dot_with(embedding(i), &z[i * order + other * width..][..width]);
+                        middle[block * blocks + other] = value;
+                        middle[other * blocks + block] = value;
                     }
-                    let r = self.data.factors.row(first + i);
+                }
+            }
+            for ((i, out), middle) in out.chunks_exact_mut(sq).enumerate().zip(middles.chunks_exact(blocks * blocks)) {
+                out.fill(0.0);
+                let r = self.data.factors.row(rows[i] as usize);
+                for (block, middle) in middle.chunks_exact(blocks).enumerate() {
                     // The row's line of the middle matrix, times R: then the block's part of the outer sum.
-                    let line = weighted_sum(r, &middle, rank);
+                    let line = weighted_sum(r, middle, rank);
                     for (out, &r) in out.chunks_exact_mut(rank).zip(&r[block * rank..][..rank]) {
                         out.iter_mut().zip(&line).for_each(|(out, line)| *out += f64::from(r) * line);
                     }
@@ -235,9 +253,17 @@ impl Design {
         let mut gains = Charged::filled(workers.control(), taken.len(), f64::NEG_INFINITY)?;
         workers.fill(&mut gains, 256, |start, out| {
             let mut pacer = Pacer::new(workers.control());
-            for (i, out) in out.iter_mut().enumerate().filter(|(i, _)| !taken[start + i]) {
-                pacer.spend(self.pool.rank.pow(3))?;
-                *out = self.change(start + i, 1.0);
+            let mut eight = Eight::new(self.pool.blocks, self.pool.rank);
+            for (i, out) in out.chunks_mut(EIGHT).enumerate() {
+                pacer.spend(EIGHT * self.pool.rank.pow(3))?;
+                let first = start + i * EIGHT;
+                for lane in 0..out.len() {
+                    eight.load_squares(lane, &self.s[self.span(first + lane)], &self.t[self.span(first + lane)]);
+                }
+                let gains = gains_of_eight(&mut eight, self.pool.rank);
+                for (lane, out) in out.iter_mut().enumerate().filter(|(lane, _)| !taken[first + lane]) {
+                    *out = gains[lane];
+                }
             }
             Ok(())
         })?;
@@ -336,8 +362,9 @@ impl Design {
         let sq = rank * rank;
         // U and W as `[width, 2 * blocks * rank]`: one product with an embedding gives all that a row needs. Where they
         // are narrow, their columns lie one after the other instead.
-        let across = 2 * blocks * rank;
-        let narrow = across < LANES;
+        let narrow = 2 * blocks * rank < LANES;
+        // What fills the last lanes is never read.
+        let across = if narrow { 2 * blocks * rank } else { (2 * blocks * rank).next_multiple_of(LANES) };
         let mut both = Charged::filled(workers.control(), width * across, 0.0)?;
         for (which, side) in [u, w].into_iter().enumerate() {
             for (line, values) in side.chunks_exact(rank).enumerate() {
@@ -359,26 +386,28 @@ impl Design {
             let mut pacer = Pacer::new(workers.control());
             let first = start / sq;
             let rows: Vec<usize> = (first..first + s.len() / sq).filter(|&row| moving[row]).collect();
-            let mut y = vec![0.0; SIDE * across];
-            for rows in rows.chunks(SIDE) {
-                pacer.spend(SIDE * width * across / 4)?;
-                if narrow {
-                    for (&row, y) in rows.iter().zip(y.chunks_exact_mut(across)) {
-                        for (y, column) in y.iter_mut().zip(both.chunks_exact(width)) {
-                            *y = dot_with(pool.embeddings.row(row), column);
-                        }
+            let mut y = vec![0.0; rows.len() * across];
+            pacer.spend(rows.len() * width * across / 4)?;
+            if narrow {
+                for (&row, y) in rows.iter().zip(y.chunks_exact_mut(across)) {
+                    for (y, column) in y.iter_mut().zip(both.chunks_exact(width)) {
+                        *y = dot_with(pool.embeddings.row(row), column);
                     }
-                } else {
-                    let left = side_by_side(rows.iter().map(|&row| pool.embeddings.row(row)), width);
-                    y.fill(0.0);
-                    add_products((&mut y, across, 0, rows.len()), &left, (&both, across), across);
                 }
-                for (&row, y) in rows.iter().zip(y.chunks_exact(across)) {
-                    let (yu, yw) = y.split_at(blocks * rank);
-                    let r = pool.factors.row(row);
-                    let (g, v) = (reduced(r, yu, rank, scale), reduced(r, yw, rank, scale));
+            } else {
+                let left = side_by_side(rows.iter().map(|&row| pool.embeddings.row(row)), width);
+                add_products((&mut y, across, 0, rows.len()), &left, width, (&both, across), across);
+            }
+            let mut eight = Eight::new(blocks, rank);
+            for (rows, y) in rows.chunks(EIGHT).zip(y.chunks(EIGHT * across)) {
+                for (lane, (&row, y)) in rows.iter().zip(y.chunks_exact(across)).enumerate() {
                     let at = (row - first) * sq;
-                    move_small((&mut s[at..at + sq], &mut t[at..at + sq]), (&g, &v), k, ktk, rank);
+                    eight.load(lane, pool.factors.row(row), y, (&s[at..at + sq], &t[at..at + sq]));
+                }
+                move_eight(&mut eight, rank, scale, k, ktk);
+                for (lane, &row) in rows.iter().enumerate() {
+                    let at = (row - first) * sq;
+                    eight.store(lane, &mut s[at..at + sq], &mut t[at..at + sq]);
                 }
             }
             Ok(())
@@ -408,20 +437,22 @@ impl Design {
         let of_q = |line: usize, b: usize| -> f64 {
             (0..rank).map(|a| u[line * rank + a] * ktk[a * rank + b] - w[line * rank + a] * k[a * rank + b]).sum()
         };
-        workers.fill_two((&mut self.p, &mut self.q), SIDE * order, |start, p, q| {
+        workers.fill_two((&mut self.p, &mut self.q), 4 * SIDE * order, |start, p, q| {
             control.check()?;
             let (first, lines) = (start / order, p.len() / order);
-            let (mut left_p, mut left_q) = (vec![[0.0; SIDE]; rank], vec![[0.0; SIDE]; 2 * rank]);
+            let groups = lines.div_ceil(SIDE);
+            let (mut left_p, mut left_q) = (vec![[0.0; SIDE]; groups * rank], vec![[0.0; SIDE]; groups * 2 * rank]);
             for line in 0..lines {
+                let (group, side) = (line / SIDE, line % SIDE);
                 for b in 0..rank {
                     let along = -uk(first + line, b);
-                    left_p[b][line] = along;
-                    left_q[b][line] = of_q(first + line, b);
-                    left_q[rank + b][line] = along;
+                    left_p[group * rank + b][side] = along;
+                    left_q[group * 2 * rank + b][side] = of_q(first + line, b);
+                    left_q[group * 2 * rank + rank + b][side] = along;
                 }
             }
-            add_products((p, order, 0, lines), &left_p, (&across, order), order);
-            add_products((q, order, 0, lines), &left_q, (&across, order), order);
+            add_products((p, order, 0, lines), &left_p, rank, (&across, order), order);
+            add_products((q, order, 0, lines), &left_q, 2 * rank, (&across, order), order);
             Ok(())
         })
     }
@@ -442,13 +473,27 @@ impl Design {
         for i in 0..order {
             self.p[i * order + i] += self.options.ridge;
         }
+        mirror(&mut self.p, order);
+        mirror(&mut self.q, order);
         invert_in_blocks(workers, &mut self.p, order)?;
         // F P, then its transpose P F, then P F P.
         times(workers, &mut self.q, &self.p, order)?;
         transpose(&mut self.q, order);
         times(workers, &mut self.q, &self.p, order)?;
-        self.pool.compress(workers, &self.p, &mut self.s)?;
-        self.pool.compress(workers, &self.q, &mut self.t)
+        if !self.removing {
+            self.pool.compress(workers, &self.p, &everything(pool), &mut self.s)?;
+            return self.pool.compress(workers, &self.q, &everything(pool), &mut self.t);
+        }
+        // Only what may still be removed.
+        let sq = self.pool.rank * self.pool.rank;
+        let mut out = Charged::filled(workers.control(), self.added.len() * sq, 0.0)?;
+        for (matrix, target) in [(&self.p, &mut self.s), (&self.q, &mut self.t)] {
+            self.pool.compress(workers, matrix, &self.added, &mut out)?;
+            for (&row, out) in self.added.iter().zip(out.chunks_exact(sq)) {
+                target[row as usize * sq..][..sq].copy_from_slice(out);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -460,28 +505,15 @@ fn finite(row: usize, change: f64) -> Result<(), Fault> {
     Err(Fault::new(FaultCode::NonFinite, message))
 }
 
-/// Some rows as the left side of [`add_products`]: value k of each next to each other.
-fn side_by_side<'a>(rows: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<[f64; SIDE]> {
-    let mut left = vec![[0.0; SIDE]; width];
-    for (side, row) in rows.enumerate() {
-        for (left, &value) in left.iter_mut().zip(row) {
-            left[side] = f64::from(value);
+/// Some rows as the left side of [`add_products`]: value k of each [`SIDE`] of them next to each other.
+fn side_by_side<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, width: usize) -> Vec<[f64; SIDE]> {
+    let mut left = vec![[0.0; SIDE]; rows.len().div_ceil(SIDE) * width];
+    for (at, row) in rows.enumerate() {
+        for (left, &value) in left[at / SIDE * width..].iter_mut().zip(row) {
+            left[at % SIDE] = f64::from(value);
         }
     }
     left
-}
-
-/// `scale * Rᵀ y`, `[rank, rank]`, for y of `[blocks, rank]`.
-fn reduced(r: &[f32], y: &[f64], rank: usize, scale: f64) -> Vec<f64> {
-    let mut out = vec![0.0; rank * rank];
-    for (r, y) in r.chunks_exact(rank).zip(y.chunks_exact(rank)) {
-        for (out, &r) in out.chunks_exact_mut(rank).zip(r) {
-            for (out, &y) in out.iter_mut().zip(y) {
-                *out += scale * f64::from(r) * y;
-            }
-        }
-    }
-    out
 }
 
 /// Σ `weights[block]` times the block's line of R, `[rank]`.
@@ -493,21 +525,144 @@ fn weighted_sum(r: &[f32], weights: &[f64], rank: usize) -> Vec<f64> {
     sum
 }
 
-/// S -= G K Gᵀ and T -= G K Vᵀ + V K Gᵀ - G K T_x K Gᵀ for one row.
-fn move_small((s, t): (&mut [f64], &mut [f64]), (g, v): (&[f64], &[f64]), k: &[f64], ktk: &[f64], rank: usize) {
-    let gk = product(g, k, rank);
-    let gktk = product(g, ktk, rank);
-    for a in 0..rank {
-        for b in 0..rank {
-            let (mut ds, mut dt) = (0.0, 0.0);
-            for c in 0..rank {
-                let (ga, gb) = (gk[a * rank + c], gk[b * rank + c]);
-                ds += ga * g[b * rank + c];
-                dt += gktk[a * rank + c] * g[b * rank + c] - ga * v[b * rank + c] - gb * v[a * rank + c];
-            }
-            s[a * rank + b] -= ds;
-            t[a * rank + b] += dt;
+/// Factors `of(line, k)` as the left side of [`add_products`].
+fn beside(lines: usize, terms: usize, of: impl Fn(usize, usize) -> f64) -> Vec<[f64; SIDE]> {
+    let mut left = vec![[0.0; SIDE]; lines.div_ceil(SIDE) * terms];
+    for line in 0..lines {
+        for (k, left) in left[line / SIDE * terms..].iter_mut().enumerate().take(terms) {
+            left[line % SIDE] = of(line, k);
         }
+    }
+    left
+}
+
+/// The small matrices of eight rows, entry by entry: one lane a row.
+struct Eight {
+    /// Factors, `[blocks, rank]`.
+    r: Vec<[f64; EIGHT]>,
+    /// h times U and h times W, `[2, blocks, rank]`.
+    y: Vec<[f64; EIGHT]>,
+    /// G = Xᵀ U, V = Xᵀ W, G K and G K T_x K, then S and T, all `[rank, rank]`.
+    g: Vec<[f64; EIGHT]>,
+    v: Vec<[f64; EIGHT]>,
+    gk: Vec<[f64; EIGHT]>,
+    gktk: Vec<[f64; EIGHT]>,
+    s: Vec<[f64; EIGHT]>,
+    t: Vec<[f64; EIGHT]>,
+}
+
+impl Eight {
+    fn new(blocks: usize, rank: usize) -> Self {
+        let of = |size: usize| vec![[0.0; EIGHT]; size];
+        let (long, sq) = (blocks * rank, rank * rank);
+        Self { r: of(long), y: of(2 * long), g: of(sq), v: of(sq), gk: of(sq), gktk: of(sq), s: of(sq), t: of(sq) }
+    }
+
+    fn load(&mut self, lane: usize, r: &[f32], y: &[f64], (s, t): (&[f64], &[f64])) {
+        self.r.iter_mut().zip(r).for_each(|(lanes, &r)| lanes[lane] = f64::from(r));
+        self.y.iter_mut().zip(y).for_each(|(lanes, &y)| lanes[lane] = y);
+        self.load_squares(lane, s, t);
+    }
+
+    fn load_squares(&mut self, lane: usize, s: &[f64], t: &[f64]) {
+        self.s.iter_mut().zip(s).for_each(|(lanes, &s)| lanes[lane] = s);
+        self.t.iter_mut().zip(t).for_each(|(lanes, &t)| lanes[lane] = t);
+    }
+
+    fn store(&self, lane: usize, s: &mut [f64], t: &mut [f64]) {
+        s.iter_mut().zip(&self.s).for_each(|(s, lanes)| *s = lanes[lane]);
+        t.iter_mut().zip(&self.t).for_each(|(t, lanes)| *t = lanes[lane]);
+    }
+}
+
+/// `sums += x * y`, lane by lane.
+#[inline(always)]
+fn add_lanes(sums: &mut [f64; EIGHT], x: &[f64; EIGHT], y: &[f64; EIGHT]) {
+    for lane in 0..EIGHT {
+        sums[lane] += x[lane] * y[lane];
+    }
+}
+
+for_each_cpu! {
+    /// S -= G K Gᵀ and T -= G K Vᵀ + V K Gᵀ - G K T_x K Gᵀ for eight rows.
+    fn move_eight(eight: &mut Eight, rank: usize, scale: f64, k: &[f64], ktk: &[f64]) {
+        let Eight { r, y, g, v, gk, gktk, s, t } = eight;
+        let (yu, yw) = y.split_at(r.len());
+        for (out, y) in [(&mut *g, yu), (&mut *v, yw)] {
+            for a in 0..rank {
+                for b in 0..rank {
+                    let mut sums = [0.0; EIGHT];
+                    for (r, y) in r.chunks_exact(rank).zip(y.chunks_exact(rank)) {
+                        add_lanes(&mut sums, &r[a], &y[b]);
+                    }
+                    out[a * rank + b] = sums.map(|sum| scale * sum);
+                }
+            }
+        }
+        for (out, k) in [(&mut *gk, k), (&mut *gktk, ktk)] {
+            for a in 0..rank {
+                for b in 0..rank {
+                    let mut sums = [0.0; EIGHT];
+                    for c in 0..rank {
+                        add_lanes(&mut sums, &g[a * rank + c], &[k[c * rank + b]; EIGHT]);
+                    }
+                    out[a * rank + b] = sums;
+                }
+            }
+        }
+        for a in 0..rank {
+            for b in 0..=a {
+                let (mut ds, mut up, mut down) = ([0.0; EIGHT], [0.0; EIGHT], [0.0; EIGHT]);
+                for c in 0..rank {
+                    let (ac, bc) = (a * rank + c, b * rank + c);
+                    add_lanes(&mut ds, &gk[ac], &g[bc]);
+                    add_lanes(&mut up, &gktk[ac], &g[bc]);
+                    add_lanes(&mut down, &gk[ac], &v[bc]);
+                    add_lanes(&mut down, &gk[bc], &v[ac]);
+                }
+                for lane in 0..EIGHT {
+                    s[a * rank + b][lane] -= ds[lane];
+                    t[a * rank + b][lane] += up[lane] - down[lane];
+                }
+                // Both stay symmetric.
+                s[b * rank + a] = s[a * rank + b];
+                t[b * rank + a] = t[a * rank + b];
+            }
+        }
+    }
+}
+
+for_each_cpu! {
+    /// tr((I + S)⁻¹ T) of eight rows; S is overwritten by the inverse (Gauss and Jordan).
+    fn gains_of_eight(eight: &mut Eight, rank: usize) -> [f64; EIGHT] {
+        let Eight { s, t, .. } = eight;
+        for i in 0..rank {
+            s[i * rank + i] = s[i * rank + i].map(|s| s + 1.0);
+        }
+        for k in 0..rank {
+            let inverse = s[k * rank + k].map(|pivot| 1.0 / pivot);
+            for j in (0..rank).filter(|&j| j != k) {
+                for lane in 0..EIGHT {
+                    s[k * rank + j][lane] *= inverse[lane];
+                }
+            }
+            s[k * rank + k] = inverse;
+            for i in (0..rank).filter(|&i| i != k) {
+                let factor = s[i * rank + k].map(|s| -s);
+                for j in (0..rank).filter(|&j| j != k) {
+                    let line = s[k * rank + j];
+                    add_lanes(&mut s[i * rank + j], &factor, &line);
+                }
+                for lane in 0..EIGHT {
+                    s[i * rank + k][lane] = factor[lane] * inverse[lane];
+                }
+            }
+        }
+        let mut sums = [0.0; EIGHT];
+        for (s, t) in s.iter().zip(t.iter()) {
+            add_lanes(&mut sums, s, t);
+        }
+        sums
     }
 }
 
@@ -561,36 +716,31 @@ fn invert_in_blocks(workers: &Workers, matrix: &mut [f64], order: usize) -> Resu
         let mut lines = Charged::filled(workers.control(), side * order, 0.0)?;
         {
             let pivot_lines = &matrix[from * order..(from + side) * order];
-            workers.fill(&mut lines, SIDE * order, |start, out| {
+            workers.fill(&mut lines, 4 * SIDE * order, |start, out| {
                 let (first, count) = (start / order, out.len() / order);
-                let mut left = vec![[0.0; SIDE]; side];
-                for line in 0..count {
-                    for (k, left) in left.iter_mut().enumerate() {
-                        left[line] = pivot[(first + line) * side + k];
-                    }
-                }
-                add_products((out, order, 0, count), &left, (pivot_lines, order), order);
+                let left = beside(count, side, |line, k| pivot[(first + line) * side + k]);
+                add_products((out, order, 0, count), &left, side, (pivot_lines, order), order);
                 for line in 0..count {
                     out[line * order + from..][..side].copy_from_slice(&pivot[(first + line) * side..][..side]);
                 }
                 Ok(())
             })?;
         }
-        workers.fill(matrix, SIDE * order, |start, out| {
+        workers.fill(matrix, PANEL * order, |start, out| {
             let (first, count) = (start / order, out.len() / order);
-            let mut left = vec![[0.0; SIDE]; side];
-            for line in 0..count {
-                let here = &mut out[line * order..][..order];
-                if (from..from + side).contains(&(first + line)) {
+            let is_pivot = |line: usize| (from..from + side).contains(&(first + line));
+            let left = beside(count, side, |line, k| match is_pivot(line) {
+                true => 0.0,
+                false => -out[line * order + from + k],
+            });
+            for (line, here) in out.chunks_exact_mut(order).enumerate() {
+                if is_pivot(line) {
                     here.copy_from_slice(&lines[(first + line - from) * order..][..order]);
-                    continue;
+                } else {
+                    here[from..from + side].fill(0.0);
                 }
-                for (k, left) in left.iter_mut().enumerate() {
-                    left[line] = -here[from + k];
-                }
-                here[from..from + side].fill(0.0);
             }
-            add_products((out, order, 0, count), &left, (&lines, order), order);
+            add_products((out, order, 0, count), &left, side, (&lines, order), order);
             Ok(())
         })?;
     }
@@ -606,21 +756,21 @@ fn times(workers: &Workers, left: &mut [f64], right: &[f64], order: usize) -> Re
         let lines = out.len() / order;
         for from in (0..order).step_by(PANEL) {
             let terms = PANEL.min(order - from);
-            for first in (0..lines).step_by(SIDE) {
-                pacer.spend(terms * order)?;
-                let count = SIDE.min(lines - first);
-                let mut factors = vec![[0.0; SIDE]; terms];
-                for (k, factors) in factors.iter_mut().enumerate() {
-                    for (line, factor) in factors.iter_mut().enumerate().take(count) {
-                        *factor = source[(first + line) * order + from + k];
-                    }
-                }
-                let out = &mut out[first * order..(first + count) * order];
-                add_products((out, order, 0, count), &factors, (&right[from * order..], order), order);
-            }
+            pacer.spend(terms * order * lines / SIDE)?;
+            let left = beside(lines, terms, |line, k| source[line * order + from + k]);
+            add_products((out, order, 0, lines), &left, terms, (&right[from * order..], order), order);
         }
         Ok(())
     })
+}
+
+/// Copies what is above the diagonal below it.
+fn mirror(matrix: &mut [f64], order: usize) {
+    for i in 0..order {
+        for j in 0..i {
+            matrix[i * order + j] = matrix[j * order + i];
+        }
+    }
 }
 
 fn transpose(matrix: &mut [f64], order: usize) {
@@ -670,36 +820,105 @@ for_each_cpu! {
 /// Lines to add to: values, values of a line, first column, number of lines (at most [`SIDE`]).
 type Lines<'a> = (&'a mut [f64], usize, usize, usize);
 
-for_each_cpu! {
-    /// Adds `sum_k left[k][line] * right[k, column]` to the first `width` columns of some lines; terms in order.
-    fn add_products(out: Lines<'_>, left: &[[f64; SIDE]], right: (&[f64], usize), width: usize) {
-        let (out, stride, offset, lines) = out;
-        let (right, right_stride) = right;
-        let whole = width - width % LANES;
-        for column in (0..whole).step_by(LANES) {
-            let mut sums = [[0.0; LANES]; SIDE];
-            for line in 0..lines {
-                sums[line].copy_from_slice(&out[line * stride + offset + column..][..LANES]);
-            }
-            for (k, factors) in left.iter().enumerate() {
-                let right = &right[k * right_stride + column..][..LANES];
-                for line in 0..SIDE {
-                    for lane in 0..LANES {
-                        sums[line][lane] += factors[line] * right[lane];
-                    }
-                }
-            }
-            for line in 0..lines {
-                out[line * stride + offset + column..][..LANES].copy_from_slice(&sums[line]);
-            }
+/// Adds `sum_k left[k][line] * right[k, column]` to the first `width` columns of some lines; terms in order. `left` holds
+/// `terms` factors for each [`SIDE`] lines.
+fn add_products(out: Lines<'_>, left: &[[f64; SIDE]], terms: usize, right: (&[f64], usize), width: usize) {
+    #[cfg(target_arch = "x86_64")]
+    match crate::simd::level() {
+        // SAFETY: `level` saw the features that these functions need on this CPU.
+        2 => return add_products_with(out, left, terms, right, width, |own, x, y| unsafe { avx512(own, x, y) }),
+        // SAFETY: as above.
+        1 => return add_products_with(out, left, terms, right, width, |own, x, y| unsafe { avx2(own, x, y) }),
+        _ => {}
+    }
+    add_products_with(out, left, terms, right, width, portable);
+}
+
+/// The same, by `add` for `WIDTH` columns at once. These are copied together first: a step of many powers of two would
+/// drive them out of the cache.
+fn add_products_with<const WIDTH: usize>(
+    (out, stride, offset, lines): Lines<'_>,
+    left: &[[f64; SIDE]],
+    terms: usize,
+    (right, right_stride): (&[f64], usize),
+    width: usize,
+    add: impl Fn(&mut [[f64; WIDTH]; SIDE], &[[f64; SIDE]], &[[f64; WIDTH]]),
+) {
+    let mut panel = vec![[0.0; WIDTH]; terms];
+    for column in (0..width).step_by(WIDTH) {
+        let count = WIDTH.min(width - column);
+        for (k, panel) in panel.iter_mut().enumerate() {
+            read_some(panel, &right[k * right_stride + column..][..count]);
         }
-        for column in whole..width {
-            for line in 0..lines {
-                let place = &mut out[line * stride + offset + column];
-                for (k, factors) in left.iter().enumerate() {
-                    *place += factors[line] * right[k * right_stride + column];
+        for (left, first) in left.chunks_exact(terms).zip((0..lines).step_by(SIDE)) {
+            let mut sums = [[0.0; WIDTH]; SIDE];
+            let places = (first..lines.min(first + SIDE)).map(|line| line * stride + offset + column);
+            for (sums, place) in sums.iter_mut().zip(places.clone()) {
+                read_some(sums, &out[place..][..count]);
+            }
+            add(&mut sums, left, &panel);
+            for (sums, place) in sums.iter().zip(places) {
+                match out[place..][..count].first_chunk_mut() {
+                    Some(out) => *out = *sums,
+                    None => out[place..][..count].copy_from_slice(&sums[..count]),
                 }
             }
         }
     }
 }
+
+/// Copies values into an array that may be longer. The usual length is known when this is compiled, and fast.
+#[inline(always)]
+fn read_some<const WIDTH: usize>(out: &mut [f64; WIDTH], values: &[f64]) {
+    match values.first_chunk() {
+        Some(values) => *out = *values,
+        None => out[..values.len()].copy_from_slice(values),
+    }
+}
+
+fn portable(sums: &mut [[f64; 4]; SIDE], left: &[[f64; SIDE]], right: &[[f64; 4]]) {
+    for (factors, y) in left.iter().zip(right) {
+        for (sums, x) in sums.iter_mut().zip(factors) {
+            for (sum, y) in sums.iter_mut().zip(y) {
+                *sum += x * y;
+            }
+        }
+    }
+}
+
+/// Two vectors of `$lanes` columns of each line, with all sums in registers. A product and a sum are two roundings, as
+/// everywhere.
+#[cfg(target_arch = "x86_64")]
+macro_rules! kernel {
+    ($name:ident, $features:literal, $lanes:literal, $load:ident, $set:ident, $mul:ident, $add:ident, $store:ident) => {
+        #[target_feature(enable = $features)]
+        fn $name(sums: &mut [[f64; 2 * $lanes]; SIDE], left: &[[f64; SIDE]], right: &[[f64; 2 * $lanes]]) {
+            use std::arch::x86_64::{$add, $load, $mul, $set, $store};
+            let mut own = [[$set(0.0); 2]; SIDE];
+            for (own, sums) in own.iter_mut().zip(&*sums) {
+                // SAFETY: each half of the sums of a line holds a vector.
+                *own = unsafe { [$load(sums.as_ptr()), $load(sums[$lanes..].as_ptr())] };
+            }
+            for (factors, y) in left.iter().zip(right) {
+                // SAFETY: each half of `y` holds a vector.
+                let y = unsafe { [$load(y.as_ptr()), $load(y[$lanes..].as_ptr())] };
+                for (own, &x) in own.iter_mut().zip(factors) {
+                    let x = $set(x);
+                    *own = [$add(own[0], $mul(x, y[0])), $add(own[1], $mul(x, y[1]))];
+                }
+            }
+            for (sums, own) in sums.iter_mut().zip(own) {
+                // SAFETY: each half of the sums of a line holds a vector.
+                unsafe {
+                    $store(sums.as_mut_ptr(), own[0]);
+                    $store(sums[$lanes..].as_mut_ptr(), own[1]);
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+kernel!(avx512, "avx512f", 8, _mm512_loadu_pd, _mm512_set1_pd, _mm512_mul_pd, _mm512_add_pd, _mm512_storeu_pd);
+#[cfg(target_arch = "x86_64")]
+kernel!(avx2, "avx2", 4, _mm256_loadu_pd, _mm256_set1_pd, _mm256_mul_pd, _mm256_add_pd, _mm256_storeu_pd);

@@ -7,6 +7,7 @@
 
 mod asking;
 pub mod cache;
+pub mod composite;
 pub mod discover;
 pub mod isolate;
 pub mod manifest;
@@ -16,6 +17,7 @@ mod sandbox;
 pub mod trust;
 mod wasm;
 
+pub use composite::CompositeStrategy;
 pub use discover::{Found, Listing, ResolveError, Resolved, Source};
 pub use manifest::{Manifest, RefusedPackage};
 pub use native::{NativeStrategy, TorchBuild};

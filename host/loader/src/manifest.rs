@@ -9,6 +9,7 @@ use querist_protocol::{API_VERSION, Capability, Description, Need, StrategyDescr
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::composite;
 use crate::native::identity;
 
 /// Name of the manifest in a package folder.
@@ -55,6 +56,9 @@ pub struct ManifestStrategy {
     pub summary: String,
     /// The paper it follows.
     pub paper: String,
+    /// Time and memory beyond the inputs, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cost: String,
     /// Whether it scores rows one by one.
     pub scorer: bool,
     /// Other names.
@@ -76,6 +80,7 @@ impl Manifest {
             id: s.id.clone(),
             summary: s.summary.clone(),
             paper: s.paper.clone(),
+            cost: s.cost.clone(),
             scorer: s.scorer,
             aliases: s.aliases.clone(),
             needs: s.needs.clone(),
@@ -140,9 +145,7 @@ fn read_folder(folder: &Path) -> Result<CheckedPackage, RefusedPackage> {
     let package = match manifest.kind {
         StrategyKind::Wasm => read_artifact(&artifact)?,
         StrategyKind::Native | StrategyKind::NativeTorch => read_library(&artifact, stated.clone())?,
-        StrategyKind::Composite => {
-            return refuse(format!("{FILE}: packages of kind `{}` cannot be run by this host", manifest.kind));
-        }
+        StrategyKind::Composite => read_composite(&artifact, &stated)?,
     };
     if package.description != stated || package.kind != manifest.kind {
         return refuse(format!(
@@ -164,6 +167,7 @@ impl Manifest {
                 id: s.id.clone(),
                 summary: s.summary.clone(),
                 paper: s.paper.clone(),
+                cost: s.cost.clone(),
                 scorer: s.scorer,
                 aliases: s.aliases.clone(),
                 needs: s.needs.clone(),
@@ -194,7 +198,7 @@ impl CheckedPackage {
 
     /// Whether its code runs outside the sandbox.
     pub fn is_native(&self) -> bool {
-        self.kind != StrategyKind::Wasm
+        matches!(self.kind, StrategyKind::Native | StrategyKind::NativeTorch)
     }
 }
 
@@ -218,6 +222,19 @@ fn read_library(path: &Path, stated: Description) -> Result<CheckedPackage, Refu
     }
     let kind = if identity.torch { StrategyKind::NativeTorch } else { StrategyKind::Native };
     Ok(CheckedPackage { description: stated, kind, artifact: path.to_owned(), digest: hex_sha256(&bytes) })
+}
+
+/// Reads and checks the text of a composite. Its needs and powers are those of its members when it was packed; what they
+/// are now is looked at when it is made.
+fn read_composite(path: &Path, stated: &Description) -> Result<CheckedPackage, RefusedPackage> {
+    let mut description = composite::read(path)?.description()?;
+    for (strategy, said) in description.strategies.iter_mut().zip(&stated.strategies) {
+        strategy.needs.clone_from(&said.needs);
+        strategy.capabilities.clone_from(&said.capabilities);
+    }
+    check_description(&description)?;
+    let digest = hex_sha256(&read_capped(path, MAX_TEXT_BYTES)?);
+    Ok(CheckedPackage { description, kind: StrategyKind::Composite, artifact: path.to_owned(), digest })
 }
 
 /// Reads and checks a component with its embedded manifest.
@@ -310,8 +327,12 @@ pub fn check_description(description: &Description) -> Result<(), RefusedPackage
         if description.strategies[..i].iter().any(|other| other.id == strategy.id) {
             return refuse(format!("strategy `{}` stands in the manifest twice", strategy.id));
         }
-        if strategy.summary.len() > 400 || strategy.paper.len() > 1000 || strategy.aliases.len() > 32 {
-            return refuse(format!("strategy `{}`: summary, paper or list of aliases is too long", strategy.id));
+        if strategy.summary.len() > 400
+            || strategy.paper.len() > 1000
+            || strategy.cost.len() > 1000
+            || strategy.aliases.len() > 32
+        {
+            return refuse(format!("strategy `{}`: summary, paper, cost or list of aliases is too long", strategy.id));
         }
         for need in &strategy.needs {
             let parsed: Result<Need, _> = need.parse();
@@ -344,7 +365,7 @@ fn inside(folder: &Path, name: &str) -> Result<PathBuf, RefusedPackage> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, RefusedPackage> {
+pub(crate) fn read_text(path: &Path) -> Result<String, RefusedPackage> {
     String::from_utf8(read_capped(path, MAX_TEXT_BYTES)?)
         .map_err(|_| RefusedPackage { reason: format!("{}: not UTF-8", file_name(path)) })
 }

@@ -8,6 +8,7 @@ use querist_protocol::Description;
 use wasm_encoder::{CustomSection, Encode, Section};
 
 use crate::cache::write_whole;
+use crate::composite::{self, CompositeError, Made, Member, MemberError};
 use crate::manifest::{self, FILE, Manifest, RefusedPackage, SECTION};
 use crate::native::{self, NativeError, TorchBuild, identity, library};
 use crate::sandbox::{Sandbox, SandboxError};
@@ -49,6 +50,31 @@ pub fn pack_native(source: &Path, out: &Path, torch: Option<&TorchBuild>) -> Res
     lay_down(out, &description, kind, &bytes)
 }
 
+/// Makes a package folder of the text of a composite. Its members are made by `make`, to know what they need.
+///
+/// # Errors
+/// As for [`pack`], and if a member cannot be made.
+pub fn pack_composite(
+    source: &Path,
+    out: &Path,
+    make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
+) -> Result<PathBuf, PackError> {
+    let bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
+    let mut description = composite::read(source)?.description()?;
+    for at in 0..description.strategies.len() {
+        let (needs, capabilities) =
+            composite::powers(source, &description.strategies[at], make).map_err(PackError::Composite)?;
+        description.strategies[at].needs = needs.iter().map(ToString::to_string).collect();
+        description.strategies[at].capabilities = capabilities;
+    }
+    lay_down(out, &description, StrategyKind::Composite, &bytes)
+}
+
+/// Whether a file is the text of a composite.
+pub fn is_composite(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "toml")
+}
+
 /// Whether a file is a native library rather than WebAssembly.
 pub fn is_native(file: &Path) -> bool {
     use std::io::Read;
@@ -69,7 +95,11 @@ fn lay_down(out: &Path, description: &Description, kind: StrategyKind, packed: &
     manifest::check_description(description)?;
     let folder = out.join(&description.package);
     fs::create_dir_all(&folder).map_err(writing(&folder))?;
-    let extension = if kind == StrategyKind::Wasm { "wasm" } else { "so" };
+    let extension = match kind {
+        StrategyKind::Wasm => "wasm",
+        StrategyKind::Native | StrategyKind::NativeTorch => "so",
+        StrategyKind::Composite => "composite.toml",
+    };
     let artifact = format!("{}.{extension}", description.package);
     let manifest = Manifest::of(description, kind, &artifact);
     let text = toml::to_string(&manifest).map_err(|error| PackError::Encode(error.to_string()))?;
@@ -128,6 +158,8 @@ pub enum PackError {
     Native(#[from] NativeError),
     #[error("the plugin does not describe itself: {0}")]
     Describe(String),
+    #[error(transparent)]
+    Composite(CompositeError),
     #[error("the component cannot be made: {0}")]
     Encode(String),
     #[error("{}: {reason}", path.display())]

@@ -139,6 +139,8 @@ pub enum Mode {
     InProcess,
     /// As native code in a worker process.
     Isolated,
+    /// As the strategies that it is made of, each in its own way.
+    Composed,
 }
 
 impl Policy {
@@ -157,8 +159,10 @@ impl Policy {
                 return Err(TrustError::Drift { package: name(), what: drift(entry, &now) });
             }
         }
-        if !package.is_native() {
-            return Ok(Mode::Sandboxed);
+        match package.kind {
+            StrategyKind::Wasm => return Ok(Mode::Sandboxed),
+            StrategyKind::Composite => return Ok(Mode::Composed),
+            StrategyKind::Native | StrategyKind::NativeTorch => {}
         }
         if self.isolate {
             return Ok(Mode::Isolated);

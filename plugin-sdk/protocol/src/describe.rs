@@ -37,6 +37,9 @@ pub struct StrategyDescription {
     pub summary: String,
     /// The paper it follows, as a citation.
     pub paper: String,
+    /// Time and memory beyond the inputs, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cost: String,
     /// Whether it scores rows one by one (`score`) or sees the whole pool (`select`).
     pub scorer: bool,
     /// Other names under which the field knows it.

@@ -33,6 +33,7 @@ impl Strategy for AdversarialBimParams {
     const ID: &'static str = "adversarial-bim";
     const SUMMARY: &'static str = "Samples that the fewest signed gradient steps move to another class";
     const PAPER: &'static str = "Kurakin et al., Adversarial Examples in the Physical World, 2016";
+    const COST: &'static str = "At most max_iter gradients with respect to each image, batched; memory for one batch.";
     const ALIASES: &'static [&'static str] = &["bim", "AdversarialBIM"];
 
     fn needs(&self) -> Vec<Need> {

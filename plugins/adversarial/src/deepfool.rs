@@ -107,6 +107,8 @@ impl Strategy for AdversarialDeepfoolParams {
     const SUMMARY: &'static str = "Samples nearest to a boundary of the model, by DeepFool";
     const PAPER: &'static str =
         "Ducoffe and Precioso, Adversarial Active Learning for Deep Networks: a Margin Based Approach, 2018";
+    const COST: &'static str =
+        "At most max_iter gradients with respect to each image and top_k_classes, batched; memory for one batch.";
     const ALIASES: &'static [&'static str] = &["deepfool", "AdversarialDeepFool", "dfal"];
 
     fn needs(&self) -> Vec<Need> {

@@ -103,6 +103,7 @@ impl Strategy for AlfaMix {
     const ID: &'static str = "alfa-mix";
     const SUMMARY: &'static str = "Diverse samples whose prediction flips when mixed with a labelled one";
     const PAPER: &'static str = "Parvaneh et al., Active Learning by Feature Mixing, CVPR 2022";
+    const COST: &'static str = "closed-form and random: O(N D C) time for each step of the cap, then k-means of the candidates; O(N C) memory.";
     const ALIASES: &'static [&'static str] = &["alfamix", "AlphaMixSampling"];
 
     fn needs(&self) -> Vec<Need> {

@@ -111,6 +111,7 @@ impl Strategy for Bait {
     const ID: &'static str = "bait";
     const SUMMARY: &'static str = "Batches that lower the variance of predictions most, by Fisher information";
     const PAPER: &'static str = "Ash et al., Gone Fishing: Neural Active Learning with Fisher Embeddings, NeurIPS 2021";
+    const COST: &'static str = "exact and topk: O(b (N C D r + (C D)^2 r)) time and O(N r^2 + (C D)^2) memory with rank r = C - 1 or topk; binary: O(b (N D + D^2)) time and O(N + D^2) memory.";
     const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
 
     fn needs(&self) -> Vec<Need> {

@@ -84,6 +84,8 @@ impl Strategy for BatchBald {
     const SUMMARY: &'static str = "Batches whose labels together would tell most about the model";
     const PAPER: &'static str =
         "Kirsch, van Amersfoort and Gal, BatchBALD: Efficient and Diverse Batch Acquisition, NeurIPS 2019";
+    const COST: &'static str =
+        "O(b N M T C) time at most, with M = num_samples; bounds let most rows be passed over; O(N + M T) memory.";
     const ALIASES: &'static [&'static str] = &["BatchBALD"];
 
     fn needs(&self) -> Vec<Need> {

@@ -85,6 +85,7 @@ macro_rules! of_draws {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
             const PAPER: &'static str = $paper;
+            const COST: &'static str = "O(N T C) time; O(N) memory.";
             const ALIASES: &'static [&'static str] = $aliases;
 
             fn needs(&self) -> Vec<Need> {
@@ -142,6 +143,7 @@ macro_rules! of_members {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
             const PAPER: &'static str = BELUCH;
+            const COST: &'static str = "O(N T C) time; O(N) memory.";
             const ALIASES: &'static [&'static str] = $aliases;
 
             fn needs(&self) -> Vec<Need> {

@@ -22,6 +22,7 @@ impl Strategy for Cdal {
     const SUMMARY: &'static str =
         "Samples whose class probabilities are farthest from those of labelled and picked ones";
     const PAPER: &'static str = "Agarwal et al., Contextual Diversity for Active Learning, ECCV 2020";
+    const COST: &'static str = "O(N C (L + b)) time; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["cdal_CS"];
 
     fn needs(&self) -> Vec<Need> {

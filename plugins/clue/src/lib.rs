@@ -35,6 +35,7 @@ impl Strategy for Clue {
     const SUMMARY: &'static str = "The sample nearest to the centre of each k-means cluster, weighted by entropy";
     const PAPER: &'static str =
         "Prabhu et al., Active Domain Adaptation via Clustering Uncertainty-weighted Embeddings, ICCV 2021";
+    const COST: &'static str = "O(N b D) time an iteration of k-means; O(N + b D) memory.";
     const ALIASES: &'static [&'static str] = &["CLUE"];
 
     fn needs(&self) -> Vec<Need> {

@@ -45,6 +45,7 @@ impl Strategy for Dcom {
     const ID: &'static str = "dcom";
     const SUMMARY: &'static str = "Samples that cover most at first and have the smallest margins once much is covered";
     const PAPER: &'static str = "Mishal and Weinshall, DCoM: Active Learning for All Learners, 2024";
+    const COST: &'static str = "O(A^2 D) time for the graph; memory for its edges.";
     const ALIASES: &'static [&'static str] = &["DCoM"];
 
     fn needs(&self) -> Vec<Need> {

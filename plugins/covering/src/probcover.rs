@@ -26,6 +26,7 @@ impl Strategy for Probcover {
     const ID: &'static str = "probcover";
     const SUMMARY: &'static str = "Samples whose balls cover most of the dataset that no labelled ball covers";
     const PAPER: &'static str = "Yehuda et al., Active Learning Through a Covering Lens, NeurIPS 2022";
+    const COST: &'static str = "O(A^2 D) time for the graph; memory for its edges.";
     const ALIASES: &'static [&'static str] = &["prob_cover"];
 
     fn needs(&self) -> Vec<Need> {

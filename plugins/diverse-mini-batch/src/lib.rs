@@ -34,6 +34,7 @@ impl Strategy for DiverseMiniBatch {
     const SUMMARY: &'static str =
         "The sample nearest to the centre of each k-means cluster of the smallest margins, weighted by 1 - margin";
     const PAPER: &'static str = "Zhdanov, Diverse mini-batch Active Learning, 2019";
+    const COST: &'static str = "O(N C) time, then O(beta b^2 D) an iteration of k-means; O(N) memory.";
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]

@@ -41,6 +41,7 @@ impl Strategy for DropQuery {
     const SUMMARY: &'static str = "Diverse samples whose prediction changes when inputs of the head are dropped";
     const PAPER: &'static str =
         "Gupte et al., Revisiting Active Learning in the Era of Vision Foundation Models, TMLR 2024";
+    const COST: &'static str = "O(N D C T) time, then k-means of the candidates; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["DropQuery", "dropout"];
 
     fn needs(&self) -> Vec<Need> {

@@ -62,6 +62,7 @@ impl Strategy for Epig {
     const ID: &'static str = "epig";
     const SUMMARY: &'static str = "Samples whose label would tell most about predictions on a target set";
     const PAPER: &'static str = "Bickford Smith et al., Prediction-Oriented Bayesian Active Learning, AISTATS 2023";
+    const COST: &'static str = "O(N n C^2 T) time with n targets; O(C^2 n) memory a chunk of rows.";
     const ALIASES: &'static [&'static str] = &["EPIG"];
 
     fn needs(&self) -> Vec<Need> {

@@ -45,6 +45,7 @@ impl Strategy for Falcun {
     const SUMMARY: &'static str = "Samples drawn by uncertainty plus distance in class probabilities from those picked";
     const PAPER: &'static str =
         "Gilhuber et al., FALCUN: A Simple and Efficient Deep Active Learning Strategy, ECML PKDD 2024";
+    const COST: &'static str = "O(N C b) time; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["Falcun"];
 
     fn needs(&self) -> Vec<Need> {

@@ -34,6 +34,7 @@ impl Strategy for Fixed {
     const ID: &'static str = "fixed";
     const SUMMARY: &'static str = "The samples of a given list, in its order";
     const PAPER: &'static str = "A control; no paper";
+    const COST: &'static str = "O(N + order) time; O(order) memory.";
     const ALIASES: &'static [&'static str] = &["FixedSampling"];
 
     fn needs(&self) -> Vec<Need> {

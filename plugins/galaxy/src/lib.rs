@@ -40,6 +40,7 @@ impl Strategy for Galaxy {
         "Samples that bisect the classes' orderings by margin, each label known before the next";
     const PAPER: &'static str =
         "Zhang, Katz-Samuels and Nowak, GALAXY: Graph-based Active Learning at the Extreme, ICML 2022";
+    const COST: &'static str = "O(C A log A + b A) time; O(C A) memory.";
     const ALIASES: &'static [&'static str] = &["GALAXY", "multi_linear_deeps2"];
     const CAPABILITIES: &'static [Capability] = &[Capability::OracleStream];
 

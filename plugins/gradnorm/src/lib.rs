@@ -178,6 +178,8 @@ macro_rules! strategy {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
             const PAPER: &'static str = $paper;
+            const COST: &'static str =
+                "last-layer: O(N (C + D)) time; full: the host's per-sample gradients; O(N) memory.";
             const ALIASES: &'static [&'static str] = $aliases;
 
             fn needs(&self) -> Vec<Need> {

@@ -29,6 +29,8 @@ impl Strategy for MaxHerding {
     const SUMMARY: &'static str = "Samples that raise the mean similarity of the dataset to its nearest label most";
     const PAPER: &'static str = "Bae, Noh and Sutherland, Generalized Coverage for More Robust Low-Budget Active \
                                  Learning, ECCV 2024";
+    const COST: &'static str =
+        "O(A^2 D) time once for the gains, then a few rows a pick; O(A) memory, and A D for the reference rows.";
     const ALIASES: &'static [&'static str] = &["herding"];
 
     fn needs(&self) -> Vec<Need> {

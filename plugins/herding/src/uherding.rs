@@ -78,6 +78,8 @@ impl Strategy for Uherding {
     const SUMMARY: &'static str = "Samples that cover most of the uncertain part of the dataset that no label covers";
     const PAPER: &'static str = "Bae, Oliveira and Sutherland, Uncertainty Herding: One Active Learning Method for All \
                                  Label Budgets, ICLR 2025";
+    const COST: &'static str =
+        "O(A^2 D) time once for the gains, then a few rows a pick; O(A) memory, and A D for the reference rows.";
     const ALIASES: &'static [&'static str] = &["uherding_margin"];
 
     fn needs(&self) -> Vec<Need> {

@@ -48,6 +48,7 @@ impl Strategy for KCenterGreedy {
     const SUMMARY: &'static str = "Samples that cover the pool: each is the farthest from all labelled and picked ones";
     const PAPER: &'static str =
         "Sener and Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018";
+    const COST: &'static str = "O(N D (L + b)) time at most, far less where triangle bounds prune; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["KCenterGreedy", "coreset", "CoreSet"];
 
     fn needs(&self) -> Vec<Need> {

@@ -70,6 +70,7 @@ impl Strategy for Kmeans {
     const SUMMARY: &'static str = "The sample nearest to the centre of each of as many k-means clusters as are wanted";
     const PAPER: &'static str =
         "Pourahmadi, Nooralinejad and Pirsiavash, A Simple Baseline for Low-Budget Active Learning, 2021";
+    const COST: &'static str = "O(N b D) time an iteration and restart; O(N + b D) memory.";
     const ALIASES: &'static [&'static str] = &["KMeansSampling"];
 
     fn needs(&self) -> Vec<Need> {
@@ -137,6 +138,7 @@ impl Strategy for AccuKmeans {
     const SUMMARY: &'static str =
         "The unlabelled sample nearest to the centre of each k-means cluster of the whole dataset";
     const PAPER: &'static str = Kmeans::PAPER;
+    const COST: &'static str = "O(A b D) time an iteration and restart; O(A + b D) memory.";
     const ALIASES: &'static [&'static str] = &["accu_kmeans"];
 
     fn needs(&self) -> Vec<Need> {

@@ -45,6 +45,7 @@ impl Strategy for LdmS {
     const SUMMARY: &'static str = "Diverse samples whose prediction flips under the smallest change of the head";
     const PAPER: &'static str =
         "Cho, Park and Kim, Querying Easily Flip-flopped Samples for Deep Active Learning, ICLR 2024";
+    const COST: &'static str = "O(R N D C) time for R perturbed heads, then O(N D b); O(N C) memory.";
     const ALIASES: &'static [&'static str] = &["LDM-S"];
 
     fn needs(&self) -> Vec<Need> {

@@ -118,6 +118,8 @@ impl Strategy for LearningLossParams {
     const ID: &'static str = "learning-loss";
     const SUMMARY: &'static str = "Samples with the largest loss, as predicted by a module that learns beside the task";
     const PAPER: &'static str = "Yoo and Kweon, Learning Loss for Active Learning, CVPR 2019";
+    const COST: &'static str =
+        "A small module in every step of training, and one pass over the subset; memory for one batch.";
     const ALIASES: &'static [&'static str] = &["learningloss", "lloss", "ll4al"];
 
     fn needs(&self) -> Vec<Need> {

@@ -14,6 +14,7 @@ impl Strategy for Random {
     const ID: &'static str = "random";
     const SUMMARY: &'static str = "Samples drawn uniformly without replacement";
     const PAPER: &'static str = "The baseline; no paper";
+    const COST: &'static str = "O(N) time; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["RandomSampling", "random_sampling", "rand"];
 
     fn needs(&self) -> Vec<Need> {

@@ -41,6 +41,7 @@ impl Strategy for CoreGcnParams {
     const SUMMARY: &'static str = "Samples that cover the pool in the features of a graph network";
     const PAPER: &'static str =
         "Caramalau et al., Sequential Graph Convolutional Network for Active Learning, CVPR 2021";
+    const COST: &'static str = "epochs x O((N + L) D H) time with H hidden units, then k-center greedy; O((N + L) D) memory: no adjacency matrix is formed.";
     const ALIASES: &'static [&'static str] = &["coregcn", "CoreGCN"];
 
     fn needs(&self) -> Vec<Need> {

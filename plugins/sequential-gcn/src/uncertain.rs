@@ -51,6 +51,8 @@ impl Strategy for UncertainGcnParams {
     const SUMMARY: &'static str = "Samples that a graph network is all but sure are unlabelled";
     const PAPER: &'static str =
         "Caramalau et al., Sequential Graph Convolutional Network for Active Learning, CVPR 2021";
+    const COST: &'static str =
+        "epochs x O((N + L) D H) time with H hidden units; O((N + L) D) memory: no adjacency matrix is formed.";
     const ALIASES: &'static [&'static str] = &["seqgcn", "UncertainGCN"];
 
     fn needs(&self) -> Vec<Need> {

@@ -174,6 +174,7 @@ macro_rules! strategy {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
             const PAPER: &'static str = PAPER;
+            const COST: &'static str = "That of the base score, and O(N) for the draws.";
             const ALIASES: &'static [&'static str] = $aliases;
 
             fn needs(&self) -> Vec<Need> {

@@ -88,6 +88,8 @@ impl Strategy for Typiclust {
     const SUMMARY: &'static str = "The most typical sample of each of the clusters with the fewest labels";
     const PAPER: &'static str = "Hacohen, Dekel and Weinshall, Active Learning on a Budget: Opposite Strategies Suit \
                                  High and Low Budgets, ICML 2022";
+    const COST: &'static str =
+        "O(A K D) time an iteration of k-means with K clusters, then O(A^2 D / K) for neighbours; O(A) memory.";
     const ALIASES: &'static [&'static str] = &["typiclust_rp"];
 
     fn needs(&self) -> Vec<Need> {

@@ -23,6 +23,7 @@ macro_rules! from_logits {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
             const PAPER: &'static str = $paper;
+            const COST: &'static str = "O(N C) time; O(N) memory.";
             const ALIASES: &'static [&'static str] = $aliases;
 
             fn needs(&self) -> Vec<Need> {
@@ -89,6 +90,7 @@ impl Strategy for Entropy {
     const ID: &'static str = "entropy";
     const SUMMARY: &'static str = "Samples whose predicted class distribution has the largest entropy";
     const PAPER: &'static str = WANG_SHANG;
+    const COST: &'static str = "O(N C) time; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["Max-Entropy", "entropy_sampling", "EntropySampling"];
 
     fn needs(&self) -> Vec<Need> {

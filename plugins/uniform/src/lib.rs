@@ -49,6 +49,7 @@ impl Strategy for Uniform {
     const SUMMARY: &'static str = "As many samples of each class as of any other, by the hidden labels: a control";
     const PAPER: &'static str =
         "Pourahmadi, Nooralinejad and Pirsiavash, A Simple Baseline for Low-Budget Active Learning, 2021";
+    const COST: &'static str = "O(N) time; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["class-balanced", "balanced_random"];
     const CAPABILITIES: &'static [Capability] = &[Capability::OracleLabels];
 

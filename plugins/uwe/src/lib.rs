@@ -50,6 +50,7 @@ impl Strategy for Uwe {
     const ID: &'static str = "uwe";
     const SUMMARY: &'static str = "Samples that lie far apart once embeddings are weighted by uncertainty";
     const PAPER: &'static str = "Hybrid Active Learning with Uncertainty-Weighted Embeddings, TMLR 2024";
+    const COST: &'static str = "O(N D b) time; O(N) memory.";
 
     fn needs(&self) -> Vec<Need> {
         let mut needs = vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)];

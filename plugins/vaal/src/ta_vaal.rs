@@ -184,6 +184,7 @@ impl Strategy for TaVaalParams {
     const SUMMARY: &'static str =
         "Samples whose latent codes, with their rank by loss, a discriminator tells from those of the labelled ones";
     const PAPER: &'static str = "Kim et al., Task-Aware Variational Adversarial Active Learning, CVPR 2021";
+    const COST: &'static str = "A small module in every step of training, then iterations of an autoencoder and a discriminator; memory for both and one batch.";
     const ALIASES: &'static [&'static str] = &["tavaal"];
 
     fn needs(&self) -> Vec<Need> {

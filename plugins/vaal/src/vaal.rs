@@ -113,6 +113,7 @@ impl Strategy for VaalParams {
     const ID: &'static str = "vaal";
     const SUMMARY: &'static str = "Samples whose latent codes a discriminator tells from those of the labelled ones";
     const PAPER: &'static str = "Sinha et al., Variational Adversarial Active Learning, ICCV 2019";
+    const COST: &'static str = "Iterations of an autoencoder and a discriminator, about half a billion multiply-adds an image of 32 x 32; memory for both and one batch.";
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES).with("min_side", 16)]

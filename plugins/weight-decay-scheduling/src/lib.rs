@@ -130,6 +130,8 @@ impl Strategy for WeightDecaySchedulingParams {
     const SUMMARY: &'static str = "Samples of largest entropy, under a weight decay that falls as labels come in";
     const PAPER: &'static str =
         "Yun et al., Weight Decay Scheduling and Knowledge Distillation for Active Learning, ECCV 2020";
+    const COST: &'static str =
+        "O(N C) time; with distillation one pass of the model of the round before in every step.";
     const ALIASES: &'static [&'static str] = &["ws", "WeightDecayScheduling"];
 
     fn needs(&self) -> Vec<Need> {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::commands::plugin::ListFormat;
 use crate::exit::Usage;
-use crate::plugins::{self, PluginArgs};
+use crate::plugins::{self, Means, PluginArgs};
 use crate::trainer::Trainer;
 use crate::{output, trial};
 
@@ -163,6 +163,7 @@ impl Checked<'_> {
         let fresh = self.path != self.args.path.canonicalize().unwrap_or_default();
         let mode = match resolved.package.kind {
             StrategyKind::Wasm => Mode::Sandboxed,
+            StrategyKind::Composite => Mode::Composed,
             _ if fresh && !self.args.plugins.isolate => Mode::InProcess,
             _ => self.args.plugins.policy()?.mode(&resolved).map_err(|error| Usage(error.to_string()))?,
         };
@@ -222,6 +223,15 @@ impl Make for Maker<'_> {
                 let torch = self.checked.trainer.map(Trainer::torch);
                 let made = NativeStrategy::load(self.resolved, &params, limits, threads, torch.as_ref());
                 Box::new(made.map_err(text)?.with_tile_bytes(tile_bytes))
+            }
+            Mode::Composed => {
+                let limits = LimitsConfig::default();
+                let means = Means { limits: &limits, threads, torch: None };
+                let mut flags = self.checked.args.plugins.clone();
+                // Members may lie beside it.
+                flags.plugin_dir.extend(self.checked.path.parent().map(Path::to_owned));
+                let made = plugins::compose(self.resolved, &params, means, &flags);
+                Box::new(made.map_err(|error| format!("{error:#}"))?)
             }
             // Tiles of a worker are its own.
             Mode::Isolated => {

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
+use querist_core::config::LimitsConfig;
 use querist_loader::manifest::CheckedPackage;
 use querist_loader::trust::{LOCK_FILE, Lock, Locked};
-use querist_loader::{Found, Source, pack};
+use querist_loader::{Found, Resolved, Source, pack};
 use serde_json::{Value, json};
 
 use crate::commands::check;
 use crate::exit::Usage;
-use crate::plugins::printable;
+use crate::plugins::{Means, PluginArgs, printable};
 use crate::trainer::Trainer;
 use crate::{output, plugins};
 
@@ -37,8 +38,8 @@ pub enum PluginCommand {
         #[arg(long, value_name = "DIR")]
         plugin_dir: Vec<PathBuf>,
         /// Form of the answer.
-        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
-        format: ListFormat,
+        #[arg(long, value_enum, default_value_t = ShowFormat::Table)]
+        format: ShowFormat,
     },
     /// Check whether a plugin does what every strategy must do.
     #[command(after_help = "Example:\n  querist plugin check target/wasm32-unknown-unknown/release/mine.wasm")]
@@ -48,9 +49,12 @@ pub enum PluginCommand {
         after_help = "Example:\n  querist plugin pack target/wasm32-unknown-unknown/release/mine.wasm --out plugins"
     )]
     Pack {
-        /// Core modules, components or native libraries.
+        /// Core modules, components, native libraries, or texts that make strategies of others (.toml).
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Look for the members of a strategy made of others here too, first.
+        #[arg(long, value_name = "DIR")]
+        plugin_dir: Vec<PathBuf>,
         /// Folder in which each package gets a folder of its own.
         #[arg(long, value_name = "DIR", default_value = "plugins")]
         out: PathBuf,
@@ -90,16 +94,33 @@ pub enum ListFormat {
     Json,
 }
 
+/// Forms of one strategy's description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShowFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For pages.
+    Markdown,
+}
+
 /// Runs the verb.
 pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()> {
     match command {
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
-        PluginCommand::Pack { files, out, allow_native } => {
+        PluginCommand::Pack { files, plugin_dir, out, allow_native } => {
             let sandbox = plugins::sandbox()?;
             for file in files {
                 let packed = match (pack::is_native(file), allow_native) {
+                    (false, _) if pack::is_composite(file) => {
+                        let limits = LimitsConfig::default();
+                        let means = Means { limits: &limits, threads: 1, torch: None };
+                        let args = PluginArgs { plugin_dir: plugin_dir.clone(), ..PluginArgs::default() };
+                        pack::pack_composite(file, out, &mut |member| plugins::member(member, means, &args))
+                    }
                     (false, _) => pack::pack(file, out, &sandbox),
                     (true, true) => pack::pack_native(file, out, trainer.map(Trainer::torch).as_ref()),
                     (true, false) => {
@@ -207,11 +228,14 @@ fn json_rows(found: &Found) -> Vec<Value> {
     }
 }
 
-fn show(id: &str, plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
+fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
     let listing = plugins::listing(plugin_dir)?;
     let resolved = listing.resolve(id).map_err(|error| Usage(error.to_string()))?;
     let (strategy, package): (_, &CheckedPackage) = (resolved.strategy, resolved.package);
-    if format == ListFormat::Json {
+    if format == ShowFormat::Markdown {
+        return output::text(&markdown(resolved));
+    }
+    if format == ShowFormat::Json {
         let value = json!({
             "package": package.description.package, "version": package.description.version, "kind": package.kind,
             "digest": package.digest, "artifact": package.artifact, "strategy": strategy,
@@ -220,7 +244,7 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
     }
     let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let mut text = format!(
-        "{} - {}\n\npaper    {}\npackage  {} {} ({})\ndigest   {}\nneeds    {}\naliases  {}\n",
+        "{} - {}\n\npaper    {}\npackage  {} {} ({})\ndigest   {}\nneeds    {}\naliases  {}\ncost     {}\n",
         strategy.id,
         printable(&strategy.summary),
         printable(&strategy.paper),
@@ -230,6 +254,7 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
         package.digest,
         list(&strategy.needs),
         printable(&list(&strategy.aliases)),
+        if strategy.cost.is_empty() { "unknown".to_owned() } else { printable(&strategy.cost) },
     );
     let parameters = parameter_rows(&strategy.schema);
     if parameters.is_empty() {
@@ -239,6 +264,34 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
         text += &columns(&parameters);
     }
     output::text(&text)
+}
+
+/// A section of a page.
+fn markdown(resolved: Resolved<'_>) -> String {
+    let strategy = resolved.strategy;
+    let code = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
+    let mut text = format!("### `{}`\n\n{}.\n\n", strategy.id, printable(strategy.summary.trim_end_matches('.')));
+    text += &format!("- Paper: {}\n", printable(&strategy.paper));
+    if !strategy.aliases.is_empty() {
+        text += &format!("- Also called: {}\n", printable(&code(&strategy.aliases)));
+    }
+    text += &match strategy.needs.as_slice() {
+        [] => "- Needs: no arrays\n".to_owned(),
+        needs => format!("- Needs: {}\n", printable(&code(needs))),
+    };
+    if !strategy.cost.is_empty() {
+        text += &format!("- Cost: {}\n", printable(&strategy.cost));
+    }
+    let rows = parameter_rows(&strategy.schema);
+    if rows.is_empty() {
+        return text + "- No parameters\n";
+    }
+    text += "\n| parameter | default | values | |\n| --- | --- | --- | --- |\n";
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|cell| cell.trim().replace('|', "\\|")).collect();
+        text += &format!("| `{}` | {} | {} | {} |\n", cells[0], cells[1], cells[2], cells[3]);
+    }
+    text
 }
 
 /// Name, default, allowed values and meaning of each parameter.

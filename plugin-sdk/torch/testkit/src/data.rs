@@ -56,6 +56,8 @@ pub struct Bench {
     pub seeds: Seeds,
     /// The round.
     pub round: u32,
+    /// What the strategy kept in the round before.
+    pub state: Option<Vec<u8>>,
 }
 
 impl Bench {
@@ -77,6 +79,7 @@ impl Bench {
             batch,
             seeds: Seeds::new(3),
             round: 0,
+            state: None,
         }
     }
 
@@ -85,9 +88,9 @@ impl Bench {
     /// # Errors
     /// As the learner's.
     pub fn fit<'a>(&'a mut self, strategy: Option<&'a mut dyn TrainingHooks>) -> Result<Fitted, LearnError> {
-        let Self { learner, labelled, pool, batch, seeds, round } = self;
+        let Self { learner, labelled, pool, batch, seeds, round, state } = self;
         let scope = scope(pool, labelled, *batch, *seeds, *round);
-        learner.fit(FitTask { scope, hooks: strategy.map(|hooks| (hooks, None)), needs: &[] }, &Silent)
+        learner.fit(FitTask { scope, hooks: strategy.map(|hooks| (hooks, state.as_deref())), needs: &[] }, &Silent)
     }
 
     /// Asks a strategy for the batch.
@@ -108,7 +111,7 @@ impl Bench {
             batch: self.batch,
             round: Round(self.round),
             seeds: self.seeds,
-            state: None,
+            state: self.state.as_deref(),
             services: services.as_deref(),
             progress,
         };

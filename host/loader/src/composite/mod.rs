@@ -1,0 +1,248 @@
+//! Strategies made of others: a text says which, and how they are combined. No code of their own runs.
+
+mod refine;
+mod source;
+mod switch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::{Answer, Array, Arrays, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage, Values};
+use querist_protocol::{Capability, Need, StrategyDescription, names};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::discover::Resolved;
+use crate::manifest::hex_sha256;
+use crate::sandbox::Limits;
+use refine::Refine;
+pub(crate) use source::read;
+use switch::Switch;
+
+/// A strategy that a composite asks, with its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Id of the strategy.
+    pub id: String,
+    /// Its parameters.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+}
+
+/// A member that is ready to be asked.
+pub struct Made {
+    /// The strategy.
+    pub strategy: Box<dyn Strategy>,
+    /// What its package says of it.
+    pub description: StrategyDescription,
+}
+
+/// Why a member is not there.
+pub type MemberError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A strategy made of others.
+pub struct CompositeStrategy {
+    identity: StrategyIdentity,
+    needs: Vec<Need>,
+    members: Vec<Box<dyn Strategy>>,
+    combined: Combined,
+    limits: Limits,
+}
+
+/// The ways to combine.
+enum Combined {
+    Switch(Switch),
+    Refine(Refine),
+}
+
+impl Combined {
+    fn read(text: &Path, id: &str, params: &Value) -> Result<(Self, Vec<Member>), CompositeError> {
+        let source = read(text).map_err(|error| CompositeError::Source(error.to_string()))?;
+        let strategy = source.strategies.iter().find(|strategy| strategy.id == id);
+        let strategy = strategy.ok_or_else(|| CompositeError::Source(format!("it has no strategy `{id}`")))?;
+        let wrong = |error: serde_json::Error| CompositeError::Params(error.to_string());
+        Ok(match strategy.combine {
+            source::Combine::SwitchByRound => {
+                let switch: Switch = serde_json::from_value(params.clone()).map_err(wrong)?;
+                let members = switch.members();
+                (Self::Switch(switch), members)
+            }
+            source::Combine::Refine => {
+                let refine: Refine = serde_json::from_value(params.clone()).map_err(wrong)?;
+                let members = refine.members();
+                (Self::Refine(refine), members)
+            }
+        })
+    }
+}
+
+impl CompositeStrategy {
+    /// Makes a composite of its members, each by `make`.
+    ///
+    /// `params` are checked against the schema and complete.
+    ///
+    /// # Errors
+    /// If its text is malformed, or a member cannot be made, is a composite itself, takes part in training, or declares
+    /// a power that the composite does not.
+    pub fn load(
+        resolved: Resolved<'_>,
+        params: &Value,
+        limits: Limits,
+        make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
+    ) -> Result<Self, CompositeError> {
+        let (combined, members) = Combined::read(&resolved.package.artifact, &resolved.strategy.id, params)?;
+        let made = made(&members, make)?;
+        let allowed = &resolved.strategy.capabilities;
+        if let Some(power) = capabilities_of(&made).iter().find(|power| !allowed.contains(power)) {
+            let message = format!("a member declares `{power:?}`, which the composite does not: pack it anew");
+            return Err(CompositeError::Source(message));
+        }
+        let made: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
+        let mut identity = resolved.package.identity(&resolved.strategy.id);
+        identity.digest = digest(&identity.digest, &made);
+        Ok(Self { identity, needs: needs_of(&made), members: made, combined, limits })
+    }
+
+    /// One question to one member.
+    fn ask(&mut self, member: usize, query: &Query<'_>) -> Result<Answer, QueryError> {
+        self.members[member].query(query)
+    }
+
+    fn timeout(&self) -> QueryError {
+        QueryError {
+            identity: Box::new(self.identity.clone()),
+            kind: QueryErrorKind::Timeout,
+            message: format!("ran past its time limit of {} seconds", self.limits.time.as_secs_f64()),
+            hint: Some("raise `limits.seconds`, or lower `depth` or `num_batches`".to_owned()),
+        }
+    }
+}
+
+impl Strategy for CompositeStrategy {
+    fn identity(&self) -> &StrategyIdentity {
+        &self.identity
+    }
+
+    fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
+        match &self.combined {
+            Combined::Switch(switch) => switch.clone().query(self, query),
+            Combined::Refine(refine) => refine.clone().query(self, query),
+        }
+    }
+}
+
+/// What the members of a strategy need and may do under its defaults.
+pub(crate) fn powers(
+    text: &Path,
+    strategy: &StrategyDescription,
+    make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
+) -> Result<(Vec<Need>, Vec<Capability>), CompositeError> {
+    let schema = Schema::new(strategy.schema.clone()).map_err(|error| CompositeError::Params(error.to_string()))?;
+    let (_, members) = Combined::read(text, &strategy.id, &schema.with_defaults(&json!({})))?;
+    let made = made(&members, make)?;
+    let capabilities = capabilities_of(&made);
+    let strategies: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
+    Ok((needs_of(&strategies), capabilities))
+}
+
+fn made(
+    members: &[Member],
+    make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
+) -> Result<Vec<Made>, CompositeError> {
+    let one = |member: &Member| {
+        let made = make(member).and_then(|made| match made.strategy.identity().kind {
+            StrategyKind::Wasm | StrategyKind::Native => Ok(made),
+            StrategyKind::Composite => Err("it is made of others itself, which members may not be".into()),
+            StrategyKind::NativeTorch => Err("it works with images and the model; members work with arrays".into()),
+        });
+        made.map_err(|source| CompositeError::Member { member: member.id.clone(), source })
+    };
+    members.iter().map(one).collect()
+}
+
+fn capabilities_of(members: &[Made]) -> Vec<Capability> {
+    let mut all: Vec<Capability> = Vec::new();
+    for power in members.iter().flat_map(|member| &member.description.capabilities) {
+        if !all.contains(power) {
+            all.push(*power);
+        }
+    }
+    all
+}
+
+/// What members need together, each need once.
+fn needs_of(members: &[Box<dyn Strategy>]) -> Vec<Need> {
+    let all: BTreeSet<Need> = members.iter().flat_map(|member| member.needs().iter().cloned()).collect();
+    all.into_iter().collect()
+}
+
+/// A digest that changes with the composite's text and with every member's artifact.
+fn digest(own: &str, members: &[Box<dyn Strategy>]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(own);
+    for member in members {
+        hash.update(&member.identity().digest);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    hex_sha256(&digest)
+}
+
+/// The arrays of a member's own needs for some rows of the pool, which are ascending.
+fn rows_for(needs: &[Need], arrays: &Arrays, rows: Option<&[u32]>) -> Result<Arrays, String> {
+    let wanted = needs.iter().map(|need| need.name());
+    let named = wanted.filter_map(|name| arrays.get(name).map(|array| (name.to_owned(), gathered(name, array, rows))));
+    let named: BTreeMap<String, Array> = named.collect();
+    let ids = match rows {
+        Some(rows) => rows.iter().map(|&row| arrays.ids()[row as usize]).collect::<Vec<_>>().into(),
+        None => arrays.ids().clone(),
+    };
+    Arrays::new(ids, arrays.labelled_ids().clone(), arrays.classes(), named).map_err(|error| error.to_string())
+}
+
+fn gathered(name: &str, array: &Array, rows: Option<&[u32]>) -> Array {
+    fn rows_of<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
+        rows.iter().flat_map(|&row| &values[row as usize * width..][..width]).copied().collect()
+    }
+    let of_pool = names::per_sample(name).is_some() || name == names::ORACLE_LABELS;
+    let Some(rows) = rows.filter(|_| of_pool) else { return array.clone() };
+    let width = array.row_len();
+    let values = match array.values() {
+        Values::F32(values) => Values::F32(rows_of(values, width, rows).into()),
+        Values::U32(values) => Values::U32(rows_of(values, width, rows).into()),
+        Values::U64(values) => Values::U64(rows_of(values, width, rows).into()),
+    };
+    let shape = [&[rows.len()], &array.shape()[1..]].concat();
+    Array::new(shape, values).expect("as many rows as were asked for")
+}
+
+/// What several answers cost together.
+fn add(total: &mut Option<Usage>, one: Usage) {
+    *total = Some(match *total {
+        None => one,
+        Some(so_far) => Usage {
+            seconds: so_far.seconds + one.seconds,
+            fuel: so_far.fuel.zip(one.fuel).map(|(a, b)| a + b),
+            peak_memory: so_far.peak_memory.max(one.peak_memory),
+        },
+    });
+}
+
+/// Why a composite cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum CompositeError {
+    #[error("the composite's text: {0}")]
+    Source(String),
+    #[error("the composite's parameters: {0}")]
+    Params(String),
+    #[error("member `{member}`: {source}")]
+    Member { member: String, source: MemberError },
+}
