@@ -70,7 +70,6 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
         strategy,
         oracle: &mut oracle,
         observer: &mut memory,
-        subset: None,
     };
     run(&mut parts, Position { round: Round(0), partition, state: None })?;
     Ok(memory.rounds)
