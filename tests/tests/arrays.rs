@@ -198,3 +198,16 @@ fn gradients_of_all_weights_rank_samples() {
         assert_eq!(score.parse::<f64>().unwrap(), f64::from(largest), "{norm}");
     }
 }
+
+#[test]
+fn arrays_beyond_the_memory_make_the_same_picks() {
+    let place = Place::with_run(&run_of(r#"{ id = "badge" }"#, MLP));
+    place.good(&["run", "run.toml", "--out", "roomy"]);
+    place.good(&["run", "run.toml", "--out", "tight", "--set", "compute.memory=1KiB"]);
+    for round in ["0000", "0001"] {
+        let picks = |run: &str| std::fs::read(place.at(&format!("{run}/rounds/{round}/picks.csv"))).unwrap();
+        assert!(picks("roomy") == picks("tight"), "round {round}");
+    }
+    let names = |run: &str| lasting(&place.at(run)).into_keys().collect::<Vec<_>>();
+    assert_eq!(names("roomy"), names("tight"), "something was left behind");
+}

@@ -1,7 +1,7 @@
 //! The executable that trains, and how to get to it.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -15,12 +15,17 @@ pub const DESCRIBE_VERB: &str = "describe-libtorch";
 
 /// What only the training executable can do.
 pub trait Trainer {
-    /// A learner for a run.
+    /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
-    fn learner(&self, dataset: &Dataset, pool: &[SampleId], config: &RunConfig)
-    -> Result<Box<dyn Learner>, LearnError>;
+    fn learner(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        scratch: Option<&Path>,
+    ) -> Result<Box<dyn Learner>, LearnError>;
 
     /// Embeddings of all samples of the dataset from a frozen model's file.
     ///

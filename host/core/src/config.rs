@@ -644,7 +644,7 @@ pub struct ComputeConfig {
     /// Threads of training and kernels; they are part of a result's identity.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: usize,
-    /// Main memory that arrays may take.
+    /// Main memory that the arrays of a query may take; what is beyond lies in unnamed files in the run folder.
     pub memory: Bytes,
 }
 

@@ -1,6 +1,7 @@
 //! The learner that the loop uses.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
@@ -25,6 +26,7 @@ use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
 use crate::parameters::{shape, values};
 use crate::plan::Plan;
+use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::Trainer;
 
@@ -51,6 +53,8 @@ pub struct TorchLearner {
     architecture: Architecture,
     recipe: Recipe,
     ensemble: EnsembleConfig,
+    /// Folder and limit of memory for the arrays of a query; no limit where it is left out.
+    scratch: Option<(PathBuf, u64)>,
     seeds: Seeds,
     classes: usize,
     threads: usize,
@@ -87,6 +91,7 @@ impl TorchLearner {
             architecture,
             recipe: settings.recipe.clone(),
             ensemble: EnsembleConfig::default(),
+            scratch: None,
             seeds: settings.seeds,
             classes: dataset.classes(),
             threads: settings.threads,
@@ -106,6 +111,14 @@ impl TorchLearner {
         check_ensemble(ensemble)?;
         self.ensemble = ensemble.clone();
         Ok(self)
+    }
+
+    /// The same learner, keeping the arrays of a query in unnamed files in `folder` where they take more than `memory`
+    /// bytes.
+    #[must_use]
+    pub fn with_scratch(mut self, folder: &Path, memory: u64) -> Self {
+        self.scratch = Some((folder.to_owned(), memory));
+        self
     }
 
     fn base<'a>(&'a self, scope: ServiceScope<'a>) -> Base<'a> {
@@ -193,7 +206,8 @@ impl TorchLearner {
         model.parameters().read_body(file)?;
         let wanted = Wanted { logits: false, embeddings: true };
         let report = reporter(progress, Phase::Features, samples.len());
-        Ok((predict(&model, &self.images, samples, wanted, report)?.embeddings, model.width()))
+        let rows = predict(&model, &self.images, samples, wanted, &Scratch::memory(), report)?.embeddings;
+        Ok((rows.into_vec(), model.width()))
     }
 
     fn predicting<'a>(&'a self, task: &'a Model) -> Predicting<'a> {
@@ -302,7 +316,8 @@ impl Learner for TorchLearner {
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
         let wanted = Wanted { logits: true, embeddings: false };
         let report = reporter(progress, Phase::Evaluate, samples.len());
-        Ok(predict(self.model_or_error()?, &self.images, samples, wanted, report)?.logits)
+        let model = self.model_or_error()?;
+        Ok(predict(model, &self.images, samples, wanted, &Scratch::memory(), report)?.logits.into_vec())
     }
 
     fn evaluated(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
@@ -321,6 +336,10 @@ impl Learner for TorchLearner {
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError> {
         let FeatureTask { needs, pool, labelled, .. } = task;
+        let scratch = match &self.scratch {
+            Some((folder, limit)) => Scratch::new(folder, *limit),
+            None => Scratch::memory(),
+        };
         let model = self.model_or_error()?;
         let resolved = needs
             .iter()
@@ -340,7 +359,7 @@ impl Learner for TorchLearner {
         let mut report = reporter(progress, Phase::Features, total);
         let mut rows = |side: Wanted, samples: &[SampleId]| {
             let samples = &samples[..count(side, samples)];
-            predict(model, &self.images, samples, side, &mut report)
+            predict(model, &self.images, samples, side, &scratch, &mut report)
         };
         let sides =
             [Shared::new(rows(sides[0], pool)?, pool.len()), Shared::new(rows(sides[1], labelled)?, labelled.len())];
@@ -355,16 +374,17 @@ impl Learner for TorchLearner {
                 Feature::Draws(draws) => {
                     let samples = task.samples(need);
                     let stream = self.seeds.model_stream(if draws.coherent { "coherent" } else { "draws" }, self.round);
-                    let rows = log_probs(model, &self.images, samples, draws, stream, &mut report)?;
-                    Array::f32(vec![samples.len(), draws.count, self.classes], rows).doing("shaping an array")
+                    let rows = log_probs(model, &self.images, samples, draws, stream, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), draws.count, self.classes], rows.into_buffer())
+                        .doing("shaping an array")
                 }
                 Feature::Members(count) => {
                     let samples = task.samples(need);
                     let Some(members) = self.members.as_ref().filter(|members| members.len() >= count) else {
                         return config(format!("no ensemble of {count} members was trained in this round"));
                     };
-                    let rows = members.log_probs(self.predicting(model), samples, count, &mut report)?;
-                    Array::f32(vec![samples.len(), count, self.classes], rows).doing("shaping an array")
+                    let rows = members.log_probs(self.predicting(model), samples, count, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), count, self.classes], rows.into_buffer()).doing("shaping an array")
                 }
                 Feature::GradNorm(norms) => {
                     let samples = task.samples(need);
@@ -373,8 +393,8 @@ impl Learner for TorchLearner {
                 }
                 Feature::GradEmbeddings => {
                     let samples = task.samples(need);
-                    let rows = gradient::at_embeddings(model, &self.images, samples, &mut report)?;
-                    Array::f32(vec![samples.len(), model.width()], rows).doing("shaping an array")
+                    let rows = gradient::at_embeddings(model, &self.images, samples, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), model.width()], rows.into_buffer()).doing("shaping an array")
                 }
                 Feature::OfTheLoop | Feature::Condition => continue,
             };
@@ -414,7 +434,7 @@ struct Shared {
 
 impl Shared {
     fn new(outputs: Outputs, samples: usize) -> Self {
-        Self { samples, logits: outputs.logits.into(), embeddings: outputs.embeddings.into() }
+        Self { samples, logits: outputs.logits.into_buffer(), embeddings: outputs.embeddings.into_buffer() }
     }
 }
 

@@ -117,3 +117,22 @@ fn coherent_draws_of_a_target_set_drop_what_those_of_the_pool_drop() {
         assert!((a - b).abs() < 1e-5 * (1.0 + b.abs()), "{a} {b}");
     }
 }
+
+/// Where values lie does not change them, and nothing is left behind.
+#[test]
+fn arrays_beyond_the_memory_are_the_same_bits_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let needs: Vec<Need> = ["logits", "embeddings", "mc_log_probs(T=3)", "grad_embeddings", "labelled.logits"]
+        .map(|need| need.parse().unwrap())
+        .to_vec();
+    let arrays = |mut learner: TorchLearner| {
+        let task = FeatureTask { needs: &needs, pool: &ids(20..660), labelled: &ids(0..20), target: &[] };
+        let arrays = learner.features(task, &Silent).unwrap();
+        arrays.into_iter().map(|(name, array)| (name, array.as_f32().unwrap().to_vec())).collect::<Vec<_>>()
+    };
+    let in_memory = arrays(fitted(ModelName::Lenet));
+    for limit in [0, 6000] {
+        assert!(arrays(fitted(ModelName::Lenet).with_scratch(folder.path(), limit)) == in_memory, "{limit}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

@@ -1,5 +1,6 @@
 //! `querist-train`: the part of `querist` that trains, with libtorch.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use querist::Trainer;
@@ -18,8 +19,13 @@ impl Trainer for Torch {
         dataset: &Dataset,
         pool: &[SampleId],
         config: &RunConfig,
+        scratch: Option<&Path>,
     ) -> Result<Box<dyn Learner>, LearnError> {
-        Ok(Box::new(learner(dataset, pool, config)?.with_ensemble(&config.ensemble)?))
+        let learner = learner(dataset, pool, config)?.with_ensemble(&config.ensemble)?;
+        Ok(Box::new(match scratch {
+            Some(folder) => learner.with_scratch(folder, config.compute.memory.0),
+            None => learner,
+        }))
     }
 
     fn frozen(

@@ -139,7 +139,7 @@ fn go(
         }
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
-    let mut learner = trainer.learner(dataset, &split.pool, config)?;
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
     let fixed = match &config.fixed_embeddings {
         Some(source) => Some(fixed::read(source, dataset, &split.pool, config, display, trainer)?),
         None => None,
