@@ -211,3 +211,23 @@ fn arrays_beyond_the_memory_make_the_same_picks() {
     let names = |run: &str| lasting(&place.at(run)).into_keys().collect::<Vec<_>>();
     assert_eq!(names("roomy"), names("tight"), "something was left behind");
 }
+
+/// Labels that were handed out before a kill are on disk, and are not asked for again.
+#[test]
+fn labels_asked_for_inside_a_batch_outlive_a_kill() {
+    let place = Place::with_run(&run_of(r#"{ id = "galaxy" }"#, MLP));
+    place.good(&["run", "run.toml", "--out", "whole"]);
+    place.good(&["run", "run.toml", "--out", "killed"]);
+    let asked = std::fs::read_to_string(place.at("whole/rounds/0001/revealed.csv")).unwrap();
+    let ids: Vec<u64> = asked.lines().skip(1).map(|line| line.split_once(',').unwrap().0.parse().unwrap()).collect();
+    assert_eq!(json!(ids), records(&place.at("whole"))[1]["acquired"], "it asks for what it picks, in that order");
+    // The process ends in the middle of the second batch, and of a line.
+    let run = place.at("killed");
+    for round in ["0001", "0002"] {
+        std::fs::remove_dir_all(run.join("rounds").join(round)).unwrap();
+    }
+    let some: String = asked.split_inclusive('\n').take(5).collect();
+    std::fs::write(run.join("revealed-0001.csv"), some + "12").unwrap();
+    place.good(&["run", "run.toml", "--out", "killed", "--resume"]);
+    assert_same(&lasting(&place.at("whole")), &lasting(&run));
+}

@@ -12,6 +12,7 @@ mod fixed;
 mod output;
 mod plugins;
 mod progress;
+mod reveal_log;
 mod run_folder;
 mod thumbnails;
 mod trainer;

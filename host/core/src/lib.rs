@@ -25,7 +25,7 @@ mod subset;
 pub mod training;
 
 pub use acquisition::Acquisition;
-pub use array::{Array, Arrays, Buffer, Values};
+pub use array::{Array, Arrays, Buffer, Reveals, Values};
 pub use dataset::{Dataset, Images};
 pub use fixed::{FixedEmbeddings, FixedError};
 pub use ids::{Label, PoolRow, Round, SampleId};

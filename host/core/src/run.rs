@@ -203,7 +203,12 @@ fn features(
         named.insert(need.name().to_owned(), array);
     }
     let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
-    let arrays = Arrays::new(numbers(pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
+    let mut arrays = Arrays::new(numbers(pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
+    if arrays.get(names::ORACLE_LABELS).is_some()
+        && let Some(reveals) = parts.observer.reveals(position.round).map_err(RunError::Observer)?
+    {
+        arrays = arrays.with_reveals(reveals);
+    }
     record.seconds.features = clock.elapsed().as_secs_f64();
     record.peak_memory.features = parts.learner.take_peak_memory();
     Ok(arrays)

@@ -1,14 +1,18 @@
 //! `querist run`: one run, from its file to its folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
 use querist_core::{
-    Dataset, DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Round, RunError, Split, check, run,
+    Dataset, DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Reveals, Round, RunError, Split, check,
+    run,
 };
+
+use querist_protocol::Capability;
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
@@ -171,7 +175,8 @@ fn go(
             (run_folder, Position { round: Round(0), partition, state: None })
         }
     };
-    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds() };
+    let asks_one_by_one = ready.description.capabilities.contains(&Capability::OracleStream);
+    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds(), asks_one_by_one };
     let mut parts = Parts {
         dataset,
         split: &split,
@@ -211,11 +216,20 @@ struct Keeper<'a> {
     dataset: &'a Dataset,
     display: &'a Display,
     rounds: usize,
+    /// Whether the strategy may ask for labels inside its batch.
+    asks_one_by_one: bool,
 }
 
 impl Observer for Keeper<'_> {
     fn progress(&self) -> &dyn querist_core::observer::Progress {
         self.display
+    }
+
+    fn reveals(&self, round: Round) -> Result<Option<Arc<dyn Reveals>>, Box<dyn std::error::Error + Send + Sync>> {
+        if !self.asks_one_by_one {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(self.folder.reveal_log(round).map_err(|error| format!("{error:#}"))?)))
     }
 
     fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
