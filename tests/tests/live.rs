@@ -26,6 +26,9 @@ compute = {{ threads = 1 }}
 const LEARNING_LOSS: &str = r#"{ id = "learning-loss", params = { lr = 0.01 } }"#;
 const VAAL: &str = r#"{ id = "vaal", params = { latent_dim = 4, iterations = 2, batch_size = 8, subset_size = 64 } }"#;
 
+const ASAL: &str = r#"{ id = "asal", params = { gan_iterations = 5, gan_size = 8, gan_channels = 8, batch_size = 8, z_steps = 5, match_features = "rgb" } }"#;
+const DISTILLED: &str = r#"{ id = "weight-decay-scheduling", params = { kd_alpha = 0.5 } }"#;
+
 fn library(name: &str) -> PathBuf {
     let path = target().join(format!("lib{name}.so"));
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace` first", path.display());
@@ -71,6 +74,16 @@ fn a_killed_run_with_learning_loss_ends_like_one_never_killed() {
 #[test]
 fn a_killed_run_with_vaal_ends_like_one_never_killed() {
     kill_and_resume(VAAL, 2);
+}
+
+#[test]
+fn a_killed_run_with_a_gan_that_lives_for_rounds_ends_like_one_never_killed() {
+    kill_and_resume(ASAL, 3);
+}
+
+#[test]
+fn a_killed_run_with_a_teacher_ends_like_one_never_killed() {
+    kill_and_resume(DISTILLED, 3);
 }
 
 #[test]
@@ -138,6 +151,10 @@ fn what_does_not_fit_is_refused_before_training() {
         assert!(!place.at("r/rounds/0000").exists(), "{args:?} trained");
     };
     refused(&["--set", "model.name=mlp"], &["stage_maps", "`cnn`, `lenet` or `resnet18`"]);
+    refused(&["--set", "model.name=mlp", "--set", "strategy={id=\"ta-vaal\"}"], &["stage_maps", "`cnn`"]);
+    refused(&["--set", "dataset.size=8", "--set", "strategy={id=\"ta-vaal\"}"], &["16x16", "dataset.size"]);
+    refused(&["--set", "strategy={id=\"asal\", params={gan_size=24}}"], &["gan_size", "24"]);
+    refused(&["--set", "strategy={id=\"waal\", params={critic_dropout=1}}"], &["critic_dropout", "1"]);
     refused(&["--isolate"], &["cannot be isolated", "--allow-native"]);
     refused(&["--set", "strategy.params.margin=-1"], &["margin", "-1"]);
     refused(&["--device", "cuda:0"], &["cuda"]);

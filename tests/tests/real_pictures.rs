@@ -87,27 +87,38 @@ fn resnet18_learns_cifar10() {
     }
 }
 
+/// Strategies that train something, with small caps.
+const TRAINED: [(&str, &str); 10] = [
+    ("learning-loss", "{ subset_size = 500, lr = 0.01 }"),
+    ("vaal", "{ subset_size = 300, iterations = 2, batch_size = 16, latent_dim = 8 }"),
+    ("weight-decay-scheduling", "{ kd_alpha = 0.5, sampling_type = \"sampled_descending\", sampled_size = 500 }"),
+    ("uncertain-gcn", "{ subset_size = 500 }"),
+    ("core-gcn", "{ subset_size = 500 }"),
+    ("adversarial-deepfool", "{ subset_size = 300 }"),
+    ("adversarial-bim", "{ subset_size = 300, max_iter = 50 }"),
+    ("ta-vaal", "{ subset_size = 300, iterations = 2, batch_size = 16, latent_dim = 8, lr_ranker = 0.01 }"),
+    ("waal", "{ epoch_length = \"labelled\" }"),
+    ("asal", "{ gan = \"dcgan\", gan_iterations = 20, gan_channels = 32, batch_size = 16, z_steps = 20 }"),
+];
+
 /// Strategies that train networks of their own finish their rounds on real pictures, with small caps.
-fn train_beside(dataset: &str, model: &str) {
+fn train_beside(dataset: &str, model: &str, strategies: &[(&str, &str)]) {
     let place = Place::with_run(&format!(
         r#"version = 1
 dataset = {dataset}
 model = {{ name = "{model}" }}
 recipe = {{ optimiser = "adam", lr = 0.001, epochs = 4, minibatch = 32 }}
-budget = {{ initial = 100, batch = 20, rounds = 2 }}
+budget = {{ initial = 100, batch = 20, rounds = 3 }}
 strategy = {{ id = "random" }}
 compute = {{ threads = 2 }}
 "#
     ));
-    for (id, params) in [
-        ("learning-loss", "{ subset_size = 500, lr = 0.01 }"),
-        ("vaal", "{ subset_size = 300, iterations = 2, batch_size = 16, latent_dim = 8 }"),
-    ] {
+    for (id, params) in strategies {
         let (id_set, params_set) = (format!("strategy.id={id}"), format!("strategy.params={params}"));
         place.good(&["run", "run.toml", "--out", id, "--set", &id_set, "--set", &params_set]);
         let lines = records(&place.at(id));
-        assert_eq!(lines.len(), 3, "{id}");
-        for line in &lines[..2] {
+        assert_eq!(lines.len(), 4, "{id}");
+        for line in &lines[..3] {
             assert_eq!(line["acquired"].as_array().map(Vec::len), Some(20), "{id}");
         }
         let accuracies: Vec<f64> = lines.iter().map(|l| l["metrics"]["accuracy"].as_f64().expect("a number")).collect();
@@ -118,11 +129,19 @@ compute = {{ threads = 2 }}
 #[test]
 fn strategies_that_train_run_on_mnist() {
     let Some(path) = real("mnist") else { return };
-    train_beside(&format!("{{ name = \"mnist\", path = {path:?} }}"), "lenet");
+    train_beside(&format!("{{ name = \"mnist\", path = {path:?} }}"), "lenet", &TRAINED[..2]);
 }
 
 #[test]
 fn strategies_that_train_run_on_cifar10() {
     let Some(path) = real("cifar10-jpeg") else { return };
-    train_beside(&format!("{{ name = \"cifar10\", path = {path:?} }}"), "cnn");
+    train_beside(&format!("{{ name = \"cifar10\", path = {path:?} }}"), "cnn", &TRAINED[..2]);
+}
+
+#[test]
+#[ignore = "takes minutes: three rounds of each of ten strategies, on two datasets"]
+fn every_strategy_that_trains_finishes_three_rounds() {
+    let (Some(mnist), Some(cifar)) = (real("mnist"), real("cifar10-jpeg")) else { return };
+    train_beside(&format!("{{ name = \"mnist\", path = {mnist:?} }}"), "lenet", &TRAINED);
+    train_beside(&format!("{{ name = \"cifar10\", path = {cifar:?} }}"), "cnn", &TRAINED);
 }

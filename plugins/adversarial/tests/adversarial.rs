@@ -262,3 +262,14 @@ fn a_batch_is_faster_than_its_images_one_by_one() {
         }
     }
 }
+
+#[test]
+fn a_model_that_saw_one_class_has_boundaries_all_the_same() {
+    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let mut bench = Bench::new(&bars(40, 16, 1), 20, 4, ModelName::Cnn, &recipe).of_one_class();
+    bench.fit(None).unwrap();
+    for id in IDS {
+        let asked = bench.query(&mut strategy(id, &json!({ "max_iter": 20 })), &Silent).unwrap();
+        assert!(asked.rows.len() == 4 && asked.scores.iter().all(|score| score.is_finite()), "{id}: {asked:?}");
+    }
+}

@@ -135,10 +135,11 @@ impl Asal {
         images: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let most = i64::from(self.params.pca_dim);
+        let mut go_on = || round.progress(0, 1);
         if self.params.match_features == MatchFeatures::Classifier {
             let embed = |images: &Tensor| Ok(round.forward(images).run()?.embeddings);
             let features = pool_features(round, &embed)?;
-            let pca = Pca::fit(&features, most)?;
+            let pca = Pca::fit(&features, most, &mut go_on)?;
             let generated = self.in_blocks(images, &|images| embed(&frame.leave(images)?))?;
             return Ok((pca.project(&features)?, pca.project(&generated)?));
         }
@@ -146,7 +147,7 @@ impl Asal {
             Some(index) => index,
             None => {
                 let features = pool_features(round, &|images| self.features(&frame.enter(images)?))?;
-                let pca = Pca::fit(&features, most)?;
+                let pca = Pca::fit(&features, most, &mut go_on)?;
                 Index { coordinates: pca.project(&features)?, ids: query.ids()?, pca }
             }
         };

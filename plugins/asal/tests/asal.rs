@@ -109,7 +109,7 @@ fn images_of_the_pool_match_themselves_and_no_sample_is_taken_twice() {
     seeded(5);
     let images = Tensor::rand([300, 3, 4, 4], FLOAT).flatten(1, -1);
     for most in [50, 10] {
-        let pca = Pca::fit(&images, most).unwrap();
+        let pca = Pca::fit(&images, most, &mut || Ok(())).unwrap();
         let pool = pca.project(&images).unwrap();
         assert_eq!(pool.size(), [300, most.min(48)]);
         let order: Vec<i64> = (0..300).rev().collect();
@@ -130,7 +130,7 @@ fn the_first_components_hold_the_variance() {
     seeded(6);
     let hidden = Tensor::randn([400, 2], FLOAT);
     let features = hidden.matmul(&Tensor::randn([2, 30], FLOAT)) + Tensor::randn([400, 30], FLOAT) * 0.01 + 5.0;
-    let projected = Pca::fit(&features, 2).unwrap().project(&features).unwrap();
+    let projected = Pca::fit(&features, 2, &mut || Ok(())).unwrap().project(&features).unwrap();
     let total =
         |x: &Tensor| (x - x.mean_dim([0].as_slice(), true, Kind::Float)).square().sum(Kind::Float).double_value(&[]);
     assert!(total(&projected) / total(&features) > 0.999);
@@ -256,4 +256,11 @@ fn training_stops_when_the_user_wants_and_what_does_not_fit_is_refused() {
     // The whole pool needs no training.
     (bench.state, bench.batch) = (None, 100);
     assert_eq!(bench.query(&mut strategy(&json!({})), &Silent).unwrap().rows, (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_labelled_set_of_one_class_is_enough() {
+    let mut bench = bench().of_one_class();
+    bench.fit(None).unwrap();
+    assert_eq!(bench.query(&mut strategy(&small(&json!({}))), &Silent).unwrap().rows.len(), 6);
 }

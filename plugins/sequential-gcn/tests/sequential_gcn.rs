@@ -182,3 +182,12 @@ fn ten_thousand_nodes_take_seconds() {
     drop(trained(&Tensor::rand([11_000, 512], FLOAT), 10_000, settings(), 200));
     eprintln!("200 epochs over 11,000 nodes of width 512: {:.1} s", clock.elapsed().as_secs_f64());
 }
+
+#[test]
+fn a_labelled_set_of_one_class_is_enough() {
+    let mut bench = bench().of_one_class();
+    bench.fit(None).unwrap();
+    for id in ["uncertain-gcn", "core-gcn"] {
+        assert_eq!(bench.query(&mut strategy(id, &json!({ "epochs": 5 })), &Silent).unwrap().rows.len(), 8, "{id}");
+    }
+}

@@ -156,3 +156,14 @@ fn what_does_not_fit_is_refused() {
     let error = InProcess::new(&PACKAGE, "ta-vaal", &json!({ "momentum": 1.0 })).err().unwrap().to_string();
     assert!(error.contains("momentum is 1"), "{error}");
 }
+
+#[test]
+fn losses_that_all_agree_leave_the_ranker_as_it_is() {
+    seeded(1);
+    let ranks = Tensor::from_slice(&[0.5f32, 0.5, 0.5, 0.5]).set_requires_grad(true);
+    let losses = Tensor::from_slice(&[1.0f32; 4]);
+    for rule in [RankLoss::Bce, RankLoss::Hinge] {
+        let slope = grad(&rank_loss(&ranks, &losses, rule, 1.0).unwrap().unwrap(), std::slice::from_ref(&ranks), false);
+        assert_eq!(floats(&slope.unwrap()[0]).unwrap(), [0.0; 4], "{rule:?}");
+    }
+}

@@ -223,3 +223,12 @@ fn an_empty_pool_trains_as_without_and_what_does_not_fit_is_refused() {
     let error = InProcess::new(&PACKAGE, "waal", &json!({ "critic_dropout": 1.0 })).err().unwrap().to_string();
     assert!(error.contains("critic_dropout is 1"), "{error}");
 }
+
+#[test]
+fn a_labelled_set_of_one_class_is_enough() {
+    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let mut bench = Bench::new(&bars(60, 16, 1), 22, 6, ModelName::Cnn, &recipe).of_one_class();
+    let mut waal = strategy(&json!({}));
+    bench.fit(Some(&mut waal)).unwrap();
+    assert_eq!(bench.query(&mut waal, &Silent).unwrap().rows.len(), 6);
+}

@@ -160,3 +160,11 @@ fn what_would_change_nothing_is_refused() {
     assert!(error.contains("recipe.weight_decay is 0"), "{error}");
     bench.fit(Some(&mut strategy(&json!({ "schedule": "constant" })))).unwrap();
 }
+
+#[test]
+fn a_labelled_set_of_one_class_is_enough() {
+    let mut bench = bench(ModelName::Cnn).of_one_class();
+    let mut ws = strategy(&json!({ "kd_alpha": 0.5 }));
+    bench.fit(Some(&mut ws)).unwrap();
+    assert_eq!(ask(&bench, json!({})).rows.len(), 6);
+}

@@ -194,3 +194,11 @@ pub fn planted() -> Bench {
     };
     Bench::new(&crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
 }
+
+impl Bench {
+    /// The same with labels of the first class alone.
+    pub fn of_one_class(mut self) -> Self {
+        self.labelled.retain(|(_, label)| label.0 == 0);
+        self
+    }
+}
