@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Instant;
 
+use querist_data::arrays::{Kind, read_array, write_npy};
 use querist_protocol::philox::Stream;
 use querist_tests::cli::{Place, assert_same, lasting, records};
 use serde_json::{Value, json};
@@ -98,4 +99,135 @@ fn a_query_chooses_from_a_subset_of_its_own() {
     // A batch that takes the whole subset has nothing to choose.
     place.good(&["run", "run.toml", "--out", "short", "--set", "strategy.subset_size=10"]);
     assert_eq!(records(&place.at("short"))[0]["short"], json!(true));
+}
+
+/// Embeddings of every digit that have nothing to do with pictures, in which class-sized groups lie apart.
+fn made_up_rows() -> Vec<[f32; 3]> {
+    let noise = Stream::new(8, 0);
+    let value = |sample: u64, axis| noise.item_uniform(sample, axis) as f32 + (sample % 5) as f32;
+    (0..1797).map(|sample| [0, 1, 2].map(|axis| value(sample, axis))).collect()
+}
+
+fn picks(place: &Place, run: &str) -> Value {
+    Value::Array(records(&place.at(run)).iter().map(|record| record["acquired"].clone()).collect())
+}
+
+#[test]
+fn fixed_embeddings_come_from_a_file() {
+    let place = Place::with_run(&run_of(r#"{ id = "typiclust" }"#, MLP));
+    let rows = made_up_rows();
+    write_npy(&place.at("rows.npy"), &[1797, 3], &rows.concat()).unwrap();
+    let file = ["run", "run.toml", "--set", r#"fixed_embeddings={file="rows.npy"}"#, "--out"];
+    place.good(&[&file[..], &["file"]].concat());
+    // The model no longer enters, and the order of the file's rows does not, either.
+    place.good(&[&file[..], &["trained-less", "--set", "recipe.epochs=1"]].concat());
+    let backwards: Vec<u64> = (0..1797).rev().collect();
+    write_npy(&place.at("ids.npy"), &[1797], &backwards).unwrap();
+    write_npy(&place.at("turned.npy"), &[1797, 3], &rows.iter().rev().flatten().copied().collect::<Vec<_>>()).unwrap();
+    let turned = r#"fixed_embeddings={file="turned.npy",ids="ids.npy"}"#;
+    place.good(&["run", "run.toml", "--set", turned, "--out", "turned"]);
+    place.good(&["run", "run.toml", "--out", "own"]);
+    let from_file = picks(&place, "file");
+    assert_eq!((&picks(&place, "trained-less"), &picks(&place, "turned")), (&from_file, &from_file));
+    assert_ne!(picks(&place, "own"), from_file, "without a file, they are the task model's");
+
+    write_npy(&place.at("few.npy"), &[1796, 3], &rows[..1796].concat()).unwrap();
+    let few = r#"fixed_embeddings={file="few.npy"}"#;
+    let message = ["few.npy", "[1796, 3], expected [1797, width of 1 or more]"];
+    place.call(&["run", "run.toml", "--set", few, "--out", "few"]).fails(1, &message);
+    let gone = r#"fixed_embeddings={file="gone.npy"}"#;
+    place.call(&["run", "run.toml", "--set", gone, "--out", "gone"]).fails(1, &["gone.npy"]);
+    // Rows that change under a run are noticed.
+    std::fs::remove_dir_all(place.at("file/rounds/0002")).unwrap();
+    write_npy(&place.at("rows.npy"), &[1797, 3], &vec![1.0f32; 1797 * 3]).unwrap();
+    place.call(&[&file[..], &["file", "--resume"]].concat()).fails(1, &["file of fixed embeddings is not the one"]);
+}
+
+#[test]
+fn fixed_embeddings_come_from_a_frozen_model() {
+    let place = Place::with_run(&run_of(r#"{ id = "typiclust" }"#, MLP));
+    place.good(&["run", "run.toml", "--out", "teacher", "--set", "strategy.id=random"]);
+    let model = "teacher/rounds/0002/model.safetensors";
+    let frozen = |name: &str| format!(r#"fixed_embeddings={{model="{model}",name="{name}"}}"#);
+    for (out, epochs) in [("frozen", "recipe.epochs=3"), ("trained-less", "recipe.epochs=1")] {
+        place.good(&["run", "run.toml", "--set", &frozen("mlp"), "--set", epochs, "--out", out]);
+    }
+    assert_eq!(picks(&place, "frozen"), picks(&place, "trained-less"));
+    place.good(&["run", "run.toml", "--out", "own"]);
+    assert_ne!(picks(&place, "frozen"), picks(&place, "own"));
+    let other = place.call(&["run", "run.toml", "--set", &frozen("cnn"), "--out", "other"]);
+    other.fails(1, &["fixed_embeddings.model = teacher", "it is of another model"]);
+}
+
+#[test]
+fn a_strategy_aims_at_held_out_images() {
+    let strategy = r#"{ id = "epig", params = { target = "provided", n_target = 20, T = 4 }, target = "test" }"#;
+    let place = Place::with_run(&run_of(strategy, r#"model = { name = "mlp", dropout = 0.3 }"#));
+    place.good(&["run", "run.toml", "--out", "test", "--set", "keep.features=all"]);
+    place.good(&["run", "run.toml", "--out", "validation", "--set", "strategy.target=validation"]);
+    assert_ne!(picks(&place, "test"), picks(&place, "validation"));
+}
+
+/// What a model cannot give is refused before anything is trained or written, with the setting that would help.
+#[test]
+fn needs_that_cannot_be_met_are_refused_before_training() {
+    let provided = r#"{ id = "epig", params = { target = "provided" } }"#;
+    for (strategy, rest, code, parts) in [
+        (r#"{ id = "bald" }"#, MLP, 1, &["mc_log_probs(T=10)", "set `model.dropout` above 0, or choose `lenet`"][..]),
+        (provided, "model = { dropout = 0.3 }", 1, &["set `strategy.target` to `validation` or `test`"]),
+        (r#"{ id = "ensemble-bald", params = { members = 1 } }"#, MLP, 2, &["members", "2"]),
+        (r#"{ id = "margin", subset_size = 3 }"#, MLP, 1, &["strategy.subset_size is 3"]),
+    ] {
+        let place = Place::with_run(&run_of(strategy, rest));
+        place.call(&["run", "run.toml", "--out", "r"]).fails(code, parts);
+        assert!(!place.at("r").exists(), "{strategy}");
+    }
+}
+
+#[test]
+fn gradients_of_all_weights_rank_samples() {
+    for norm in ["tensor-sum", "global"] {
+        let strategy = format!(r#"{{ id = "gradnorm-egl", params = {{ scope = "full", norm = "{norm}" }} }}"#);
+        let place = Place::with_run(&run_of(&strategy, &format!("{MLP}\nkeep = {{ features = \"all\" }}")));
+        place.good(&["run", "run.toml", "--out", "r"]);
+        let path = place.at("r/rounds/0000/features.safetensors");
+        let norms = read_array(&path, Some("grad_norm"), Kind::F32).unwrap();
+        let largest = norms.as_f32().unwrap().iter().copied().fold(0.0, f32::max);
+        let picks = std::fs::read_to_string(place.at("r/rounds/0000/picks.csv")).unwrap();
+        let score = picks.lines().nth(1).unwrap().split(',').nth(3).unwrap();
+        assert_eq!(score.parse::<f64>().unwrap(), f64::from(largest), "{norm}");
+    }
+}
+
+#[test]
+fn arrays_beyond_the_memory_make_the_same_picks() {
+    let place = Place::with_run(&run_of(r#"{ id = "badge" }"#, MLP));
+    place.good(&["run", "run.toml", "--out", "roomy"]);
+    place.good(&["run", "run.toml", "--out", "tight", "--set", "compute.memory=1KiB"]);
+    for round in ["0000", "0001"] {
+        let picks = |run: &str| std::fs::read(place.at(&format!("{run}/rounds/{round}/picks.csv"))).unwrap();
+        assert!(picks("roomy") == picks("tight"), "round {round}");
+    }
+    let names = |run: &str| lasting(&place.at(run)).into_keys().collect::<Vec<_>>();
+    assert_eq!(names("roomy"), names("tight"), "something was left behind");
+}
+
+/// Labels that were handed out before a kill are on disk, and are not asked for again.
+#[test]
+fn labels_asked_for_inside_a_batch_outlive_a_kill() {
+    let place = Place::with_run(&run_of(r#"{ id = "galaxy" }"#, MLP));
+    place.good(&["run", "run.toml", "--out", "whole"]);
+    place.good(&["run", "run.toml", "--out", "killed"]);
+    let asked = std::fs::read_to_string(place.at("whole/rounds/0001/revealed.csv")).unwrap();
+    let ids: Vec<u64> = asked.lines().skip(1).map(|line| line.split_once(',').unwrap().0.parse().unwrap()).collect();
+    assert_eq!(json!(ids), records(&place.at("whole"))[1]["acquired"], "it asks for what it picks, in that order");
+    // The process ends in the middle of the second batch, and of a line.
+    let run = place.at("killed");
+    for round in ["0001", "0002"] {
+        std::fs::remove_dir_all(run.join("rounds").join(round)).unwrap();
+    }
+    let some: String = asked.split_inclusive('\n').take(5).collect();
+    std::fs::write(run.join("revealed-0001.csv"), some + "12").unwrap();
+    place.good(&["run", "run.toml", "--out", "killed", "--resume"]);
+    assert_same(&lasting(&place.at("whole")), &lasting(&run));
 }

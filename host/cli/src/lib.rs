@@ -8,9 +8,11 @@
 mod commands;
 mod config_file;
 mod exit;
+mod fixed;
 mod output;
 mod plugins;
 mod progress;
+mod reveal_log;
 mod run_folder;
 mod thumbnails;
 mod trainer;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::plugins::Ready;
+use crate::reveal_log::RevealLog;
 use crate::thumbnails;
 
 /// Version of the folder's layout.
@@ -43,6 +44,9 @@ pub struct Header {
     pub needs: Vec<String>,
     /// Powers beyond arrays that it declares.
     pub capabilities: Vec<querist_protocol::Capability>,
+    /// SHA-256 of the files that fixed embeddings come from, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_embeddings: Option<String>,
     /// Device and libraries.
     pub backend: String,
     /// Threads of training and kernels.
@@ -84,6 +88,7 @@ impl Header {
             params: ready.params.clone(),
             needs: need_names(ready.strategy.needs()),
             capabilities: ready.description.capabilities.clone(),
+            fixed_embeddings: None,
             backend,
             threads,
         }
@@ -237,6 +242,7 @@ impl RunFolder {
         this.rebuild_lines(&stored.rounds)?;
         // The process may have ended before the newest round took over from the one before.
         for round in &stored.rounds {
+            this.drop_reveals(round.record.round)?;
             this.drop_older(round.record.round)?;
         }
         Ok((this, stored))
@@ -292,7 +298,28 @@ impl RunFolder {
             .open(&lines)
             .and_then(|mut file| file.write_all(&line).and_then(|()| file.sync_all()));
         appended.with_context(|| format!("cannot append to {} (it is rebuilt on resume)", lines.display()))?;
+        self.drop_reveals(round.record.round)?;
         self.drop_older(round.record.round)
+    }
+
+    /// Where labels are written down that are asked for inside the batch of this round.
+    pub fn reveal_log(&self, round: Round) -> Result<RevealLog> {
+        RevealLog::open(&self.reveal_path(round))
+    }
+
+    fn reveal_path(&self, round: Round) -> PathBuf {
+        self.folder.join(format!("revealed-{}.csv", round_name(round)))
+    }
+
+    /// Removes the log of labels of a round that is committed, which holds it.
+    fn drop_reveals(&self, round: Round) -> Result<()> {
+        let path = self.reveal_path(round);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write_round(&self, folder: &Path, round: &FinishedRound<'_>, dataset: &Dataset) -> Result<()> {
@@ -304,6 +331,9 @@ impl RunFolder {
         if let Some((acquired, labels)) = round.picks {
             files.insert("picks.csv", self.picks_csv(acquired.scores(), labels, dataset)?);
             files.insert("picks.png", thumbnails::strip(acquired.ids(), dataset)?);
+        }
+        if let Some(revealed) = read_optional(&self.reveal_path(round.record.round))? {
+            files.insert("revealed.csv", revealed);
         }
         if let Some(state) = round.state {
             files.insert("state.bin", state.to_vec());

@@ -1,12 +1,13 @@
 //! The executable that trains, and how to get to it.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use querist_core::config::RunConfig;
-use querist_core::{Dataset, LearnError, Learner, SampleId};
+use querist_core::config::{ModelName, RunConfig};
+use querist_core::observer::Progress;
+use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_loader::TorchBuild;
 
 /// The hidden verb that says which libtorch is used.
@@ -14,12 +15,31 @@ pub const DESCRIBE_VERB: &str = "describe-libtorch";
 
 /// What only the training executable can do.
 pub trait Trainer {
-    /// A learner for a run.
+    /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
-    fn learner(&self, dataset: &Dataset, pool: &[SampleId], config: &RunConfig)
-    -> Result<Box<dyn Learner>, LearnError>;
+    fn learner(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        scratch: Option<&Path>,
+    ) -> Result<Box<dyn Learner>, LearnError>;
+
+    /// Embeddings of all samples of the dataset from a frozen model's file.
+    ///
+    /// # Errors
+    /// If the file holds no such model.
+    fn frozen(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        name: ModelName,
+        file: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError>;
 
     /// The libtorch in use, for plugins that share it.
     fn torch(&self) -> TorchBuild;

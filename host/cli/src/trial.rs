@@ -4,7 +4,9 @@ use querist_conformance::{Broken, Make, Verdict};
 use querist_core::config::RunConfig;
 use querist_core::observer::{Progress, Silent};
 use querist_core::record::FinishedRound;
-use querist_core::{DatasetOracle, Observer, Partition, Parts, Position, Round, SampleId, Split, Strategy, run};
+use querist_core::{
+    DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Round, SampleId, Split, Strategy, run,
+};
 use querist_protocol::TILE_BYTES;
 use serde_json::json;
 
@@ -52,7 +54,7 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
     let data = &config.dataset;
     let split = Split::draw(&dataset, data.validation, data.test, config.seeds.split_stream())?;
     let plan = config.budget.plan(split.pool.len())?;
-    let mut learner = trainer.learner(&dataset, &split.pool, &config)?;
+    let mut learner = trainer.learner(&dataset, &split.pool, &config, None)?;
     let mut oracle = DatasetOracle::new(&dataset);
     let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, config.seeds.initial_stream())?;
     let mut partition = Partition::new(&split.pool);
@@ -62,12 +64,12 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
         dataset: &dataset,
         split: &split,
         plan: &plan,
+        options: QueryOptions::default(),
         seeds: config.seeds,
         learner: &mut *learner,
         strategy,
         oracle: &mut oracle,
         observer: &mut memory,
-        subset: None,
     };
     run(&mut parts, Position { round: Round(0), partition, state: None })?;
     Ok(memory.rounds)

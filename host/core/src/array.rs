@@ -129,6 +129,15 @@ impl Array {
     }
 }
 
+/// Told of each hidden label that a strategy asks for inside its batch, before the strategy learns it.
+pub trait Reveals: fmt::Debug + Send + Sync {
+    /// Makes durable that these samples' labels are known from here on: ids and labels.
+    ///
+    /// # Errors
+    /// A sentence, if that cannot be done; the strategy then does not get the labels.
+    fn revealed(&self, ids: &[u64], labels: &[u32]) -> Result<(), String>;
+}
+
 /// The arrays of one query, checked to fit each other and to be finite.
 #[derive(Debug, Clone)]
 pub struct Arrays {
@@ -136,6 +145,7 @@ pub struct Arrays {
     labelled_ids: Buffer<u64>,
     classes: usize,
     named: BTreeMap<String, Array>,
+    reveals: Option<Arc<dyn Reveals>>,
 }
 
 impl Arrays {
@@ -152,7 +162,7 @@ impl Arrays {
         classes: usize,
         named: BTreeMap<String, Array>,
     ) -> Result<Self, ArrayError> {
-        let arrays = Self { ids: ids.into(), labelled_ids: labelled_ids.into(), classes, named };
+        let arrays = Self { ids: ids.into(), labelled_ids: labelled_ids.into(), classes, named, reveals: None };
         arrays.check_ids()?;
         for (name, array) in &arrays.named {
             arrays.check_shape(name, array)?;
@@ -160,6 +170,18 @@ impl Arrays {
         }
         arrays.check_widths()?;
         Ok(arrays)
+    }
+
+    /// The same arrays, of which hidden labels are handed out only after `reveals` was told.
+    #[must_use]
+    pub fn with_reveals(mut self, reveals: Arc<dyn Reveals>) -> Self {
+        self.reveals = Some(reveals);
+        self
+    }
+
+    /// Who is told before hidden labels are handed out.
+    pub fn reveals(&self) -> Option<&dyn Reveals> {
+        self.reveals.as_deref()
     }
 
     /// Global ids of the pool rows, ascending, `[N]`.
@@ -318,7 +340,7 @@ impl Arrays {
 }
 
 /// Position of the first NaN or infinity.
-fn first_non_finite(values: &[f32]) -> Option<usize> {
+pub(crate) fn first_non_finite(values: &[f32]) -> Option<usize> {
     // Whole blocks are tested without a branch a value; the position is looked for only where one fails.
     const BLOCK: usize = 4096;
     values.chunks(BLOCK).enumerate().find_map(|(block, chunk)| {

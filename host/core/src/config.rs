@@ -32,6 +32,9 @@ pub struct RunConfig {
     /// How an ensemble is trained, where the strategy asks for one.
     #[serde(default)]
     pub ensemble: EnsembleConfig,
+    /// Where fixed embeddings come from; the task model's own where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_embeddings: Option<FixedConfig>,
     /// How many labels are bought, and when.
     pub budget: BudgetConfig,
     /// Who chooses.
@@ -68,6 +71,9 @@ pub struct StudyConfig {
     /// How an ensemble is trained, for the strategies that ask for one.
     #[serde(default)]
     pub ensemble: EnsembleConfig,
+    /// Where fixed embeddings come from; the task model's own where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_embeddings: Option<FixedConfig>,
     /// How many labels are bought, and when.
     pub budget: BudgetConfig,
     /// The strategies to compare; two of one id need different labels.
@@ -96,6 +102,7 @@ impl StudyConfig {
             model: self.model.clone(),
             recipe: self.recipe.clone(),
             ensemble: self.ensemble.clone(),
+            fixed_embeddings: self.fixed_embeddings.clone(),
             budget: self.budget.clone(),
             strategy: strategy.clone(),
             seeds: Seeds::new(seed),
@@ -367,6 +374,47 @@ impl Preset {
     }
 }
 
+/// Where embeddings come from that do not change from round to round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FixedConfig {
+    /// A file of arrays.
+    File(FixedFile),
+    /// A model that is not trained any more.
+    Frozen(FrozenModel),
+}
+
+/// A file of embeddings, one row a sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FixedFile {
+    /// `.npy`, `.npz` (`FILE#MEMBER`) or `.safetensors` (`FILE#TENSOR`), `[rows, width]`.
+    pub file: String,
+    /// File of the sample id of each row; without it row i is of sample i.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<String>,
+}
+
+/// A model file whose embeddings of all samples are taken once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FrozenModel {
+    /// A `model.safetensors` that a run has kept; its head may be of other classes.
+    pub model: String,
+    /// Its architecture.
+    pub name: ModelName,
+}
+
+/// Held-out samples that a strategy may aim at. It sees predictions on their images, never their labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetSet {
+    /// The validation set.
+    Validation,
+    /// The test set.
+    Test,
+}
+
 /// What the members of an ensemble learn beside the cross-entropy of their minibatch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -574,6 +622,9 @@ pub struct StrategyConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub subset_size: Option<usize>,
+    /// Held-out samples whose images the strategy aims at, where it wants such a set (`epig` with `target = "provided"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetSet>,
 }
 
 impl StrategyConfig {
@@ -593,7 +644,7 @@ pub struct ComputeConfig {
     /// Threads of training and kernels; they are part of a result's identity.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: usize,
-    /// Main memory that arrays may take.
+    /// Main memory that the arrays of a query may take; what is beyond lies in unnamed files in the run folder.
     pub memory: Bytes,
 }
 

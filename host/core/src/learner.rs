@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use querist_protocol::{Need, TrainOverrides};
+use querist_protocol::{Need, TrainOverrides, names};
 
 use crate::array::Array;
 use crate::ids::{Label, Round, SampleId};
@@ -56,6 +56,17 @@ pub struct FeatureTask<'a> {
     pub labelled: &'a [SampleId],
     /// Samples of the target set, where a need is about one.
     pub target: &'a [SampleId],
+}
+
+impl<'a> FeatureTask<'a> {
+    /// The samples that an array of this need has a row for.
+    pub fn samples(&self, need: &Need) -> &'a [SampleId] {
+        match need.name() {
+            names::TARGET_MC_LOG_PROBS => self.target,
+            _ if need.split_labelled().1 => self.labelled,
+            _ => self.pool,
+        }
+    }
 }
 
 /// Trains a task model on labelled samples and computes arrays from it.

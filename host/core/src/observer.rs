@@ -1,7 +1,11 @@
 //! Who is told what happens.
 
+use std::sync::Arc;
+
 use querist_protocol::LogLevel;
 
+use crate::array::Reveals;
+use crate::ids::Round;
 use crate::record::FinishedRound;
 
 /// Parts of a round, as shown to people.
@@ -48,6 +52,15 @@ impl Progress for Silent {
 pub trait Observer {
     /// Where progress goes.
     fn progress(&self) -> &dyn Progress;
+
+    /// Who is told of each hidden label that the strategy asks for in this round, for strategies that ask for labels one
+    /// by one inside their batch.
+    ///
+    /// # Errors
+    /// If what was told before cannot be read.
+    fn reveals(&self, _round: Round) -> Result<Option<Arc<dyn Reveals>>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(None)
+    }
 
     /// Commits a finished round.
     ///

@@ -8,8 +8,9 @@ use querist_protocol::{Need, names};
 
 use crate::acquisition::{Acquisition, ContractError};
 use crate::array::{Array, ArrayError, Arrays, Buffer};
-use crate::config::Plan;
+use crate::config::{Plan, TargetSet};
 use crate::dataset::Dataset;
+use crate::fixed::{FixedEmbeddings, FixedError};
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::{FeatureTask, FitTask, LearnError, Learner};
 use crate::metric::Metrics;
@@ -31,8 +32,8 @@ pub struct Parts<'a> {
     pub split: &'a Split,
     /// How many samples to ask for, round by round.
     pub plan: &'a Plan,
-    /// How many samples of the pool a query may choose from; all where it is left out.
-    pub subset: Option<usize>,
+    /// What queries choose from and see.
+    pub options: QueryOptions<'a>,
     /// Sources of randomness.
     pub seeds: Seeds,
     /// Trains and computes arrays.
@@ -43,6 +44,17 @@ pub struct Parts<'a> {
     pub oracle: &'a mut dyn Oracle,
     /// Makes rounds durable.
     pub observer: &'a mut dyn Observer,
+}
+
+/// What queries choose from and see beside the model.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QueryOptions<'a> {
+    /// How many samples of the pool a query may choose from; all where it is left out.
+    pub subset: Option<usize>,
+    /// Held-out samples that the strategy may aim at.
+    pub target: Option<TargetSet>,
+    /// Embeddings that do not change; the task model's own where it is left out.
+    pub fixed: Option<&'a FixedEmbeddings>,
 }
 
 /// Where a run stands: at its start, or after some finished rounds.
@@ -64,9 +76,7 @@ pub struct Position {
 /// The first failure; rounds that the observer took stay done.
 pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError> {
     let needs = parts.strategy.needs().to_vec();
-    parts.learner.check_needs(&needs)?;
-    check_calibration(&needs, parts.split)?;
-    check_subset(parts.subset, parts.plan)?;
+    check(parts.learner, &needs, parts.split, parts.plan, parts.options)?;
     while position.round.index() <= parts.plan.rounds() {
         let labelled = position.partition.labelled();
         let pool = position.partition.pool();
@@ -147,7 +157,7 @@ fn evaluate(parts: &mut Parts<'_>, position: &Position, fit: (f64, Option<u64>))
 
 /// The samples that a query may choose from, ascending.
 fn query_rows(parts: &Parts<'_>, pool: &[SampleId], round: Round) -> Vec<SampleId> {
-    match parts.subset {
+    match parts.options.subset {
         None => pool.to_vec(),
         Some(size) => {
             let key = parts.seeds.strategy_key(&parts.strategy.identity().id, "subset");
@@ -165,12 +175,22 @@ fn features(
     let clock = Instant::now();
     let labelled = position.partition.labelled();
     let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
-    let (own, needs): (Vec<_>, Vec<_>) = parts.strategy.needs().iter().cloned().partition(is_of_the_loop);
-    let task = FeatureTask { needs: &needs, pool, labelled: &labelled_ids, target: &[] };
+    let fixed = parts.options.fixed;
+    let is_own = |need: &Need| is_of_the_loop(need) || (fixed.is_some() && is_fixed(need));
+    let (own, needs): (Vec<_>, Vec<_>) = parts.strategy.needs().iter().cloned().partition(is_own);
+    let target = target_samples(parts, position.round);
+    let task = FeatureTask { needs: &needs, pool, labelled: &labelled_ids, target: &target };
     let mut named = parts.learner.features(task, parts.observer.progress())?;
     let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
     for need in own {
         let array = match need.name() {
+            names::FIXED_EMBEDDINGS | LABELLED_FIXED => {
+                let samples = if need.split_labelled().1 { &labelled_ids } else { pool };
+                fixed
+                    .map(|fixed| fixed.of(samples))
+                    .transpose()?
+                    .ok_or(FixedError::Shape { found: "none".to_owned() })?
+            }
             names::ORACLE_LABELS => numbers_of(&parts.oracle.reveal(pool)?),
             names::CALIBRATION_LABELS => numbers_of(&parts.split.validation_labels(parts.dataset)),
             names::CALIBRATION_LOGITS => {
@@ -183,16 +203,76 @@ fn features(
         named.insert(need.name().to_owned(), array);
     }
     let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
-    let arrays = Arrays::new(numbers(pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
+    let mut arrays = Arrays::new(numbers(pool), numbers(&labelled_ids), parts.dataset.classes(), named)?;
+    if arrays.get(names::ORACLE_LABELS).is_some()
+        && let Some(reveals) = parts.observer.reveals(position.round).map_err(RunError::Observer)?
+    {
+        arrays = arrays.with_reveals(reveals);
+    }
     record.seconds.features = clock.elapsed().as_secs_f64();
     record.peak_memory.features = parts.learner.take_peak_memory();
     Ok(arrays)
+}
+
+const LABELLED_FIXED: &str = "labelled.fixed_embeddings";
+
+fn is_fixed(need: &Need) -> bool {
+    need.split_labelled().0 == names::FIXED_EMBEDDINGS
+}
+
+/// The samples that the strategy aims at, ascending: as many as its need says, drawn anew in each round.
+fn target_samples(parts: &Parts<'_>, round: Round) -> Vec<SampleId> {
+    let need = parts.strategy.needs().iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS);
+    let (Some(need), Some(target)) = (need, parts.options.target) else { return Vec::new() };
+    let samples = held_out(parts.split, target);
+    match need.arg("n").and_then(|text| text.parse().ok()) {
+        None => samples.to_vec(),
+        Some(count) => {
+            let key = parts.seeds.strategy_key(&parts.strategy.identity().id, "target");
+            subset(samples, count, Stream::new(key, round.0))
+        }
+    }
+}
+
+fn held_out(split: &Split, target: TargetSet) -> &[SampleId] {
+    match target {
+        TargetSet::Validation => &split.validation,
+        TargetSet::Test => &split.test,
+    }
 }
 
 /// Whether an array is the loop's to give: labels, and what belongs to held-out samples. A learner never sees them.
 fn is_of_the_loop(need: &Need) -> bool {
     let own = [names::LABELLED_LABELS, names::ORACLE_LABELS, names::CALIBRATION_LABELS, names::CALIBRATION_LOGITS];
     own.contains(&need.name())
+}
+
+/// Whether a run can be done at all: asked before anything is trained or written.
+///
+/// # Errors
+/// The first need that cannot be met, with the setting that would help, or a subset smaller than a batch.
+pub fn check(
+    learner: &dyn Learner,
+    needs: &[Need],
+    split: &Split,
+    plan: &Plan,
+    options: QueryOptions<'_>,
+) -> Result<(), RunError> {
+    learner.check_needs(needs)?;
+    check_calibration(needs, split)?;
+    check_target(needs, split, options.target)?;
+    check_subset(options.subset, plan)
+}
+
+/// A target set must be named and not empty.
+fn check_target(needs: &[Need], split: &Split, target: Option<TargetSet>) -> Result<(), LearnError> {
+    let Some(need) = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS) else { return Ok(()) };
+    let reason = match target {
+        Some(target) if !held_out(split, target).is_empty() => return Ok(()),
+        Some(_) => "the target set is empty; set `dataset.validation` or `dataset.test`, or aim at the other one",
+        None => "no target set is named; set `strategy.target` to `validation` or `test`",
+    };
+    Err(LearnError::Need { need: need.to_string(), reason: reason.to_owned() })
 }
 
 /// Calibration takes held-out samples: the validation set.
@@ -236,6 +316,9 @@ pub enum RunError {
     /// Training, evaluation or features failed.
     #[error(transparent)]
     Learn(#[from] LearnError),
+    /// Fixed embeddings do not fit the dataset.
+    #[error(transparent)]
+    Fixed(#[from] FixedError),
     /// The learner's arrays do not fit the contract.
     #[error("features: {0}")]
     Arrays(#[from] ArrayError),

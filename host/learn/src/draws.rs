@@ -12,8 +12,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::BLOCK;
+use crate::infer::{BLOCK, fill};
 use crate::model::Model;
+use crate::rows::{Rows, Scratch};
 
 const DOING: &str = "predicting with dropout";
 
@@ -34,17 +35,17 @@ pub(crate) fn log_probs(
     samples: &[SampleId],
     draws: Draws,
     stream: Stream,
+    scratch: &Scratch,
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
-) -> Result<Vec<f32>, LearnError> {
+) -> Result<Rows, LearnError> {
     let _no_grad = tch::no_grad_guard();
-    let mut rows = Vec::new();
-    for block in samples.chunks(BLOCK) {
+    let width = draws.count * model.classes();
+    let mut rows = scratch.rows(samples.len() * width)?;
+    for (at, block) in samples.chunks(BLOCK).enumerate() {
         let ids = images.index(block.iter().copied())?;
         let masks = Masks { samples: block, draws, stream, device: images.device() };
         let drawn = draw_block(model, images, &ids, &masks).doing(DOING)?;
-        let start = rows.len();
-        rows.resize(start + drawn.numel(), 0.0);
-        drawn.f_copy_data(&mut rows[start..], drawn.numel()).doing(DOING)?;
+        fill(&mut rows, &(at * BLOCK..at * BLOCK + block.len()), width, &drawn).doing(DOING)?;
         done(block.len())?;
     }
     Ok(rows)

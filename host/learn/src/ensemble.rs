@@ -22,6 +22,7 @@ use crate::images::ImageStore;
 use crate::infer::{Wanted, predict};
 use crate::model::{Architecture, Model};
 use crate::plan::Plan;
+use crate::rows::{Rows, Scratch};
 use crate::train::Trainer;
 
 /// Fewer is no ensemble.
@@ -131,10 +132,11 @@ impl Ensemble {
         with: Predicting<'_>,
         samples: &[SampleId],
         count: usize,
+        scratch: &Scratch,
         mut done: impl FnMut(usize) -> Result<(), LearnError>,
-    ) -> Result<Vec<f32>, LearnError> {
+    ) -> Result<Rows, LearnError> {
         let (classes, width) = (with.classes, count * with.classes);
-        let mut rows = vec![0.0; samples.len() * width];
+        let mut rows = scratch.rows(samples.len() * width)?;
         for (at, member) in self.members.iter().take(count).enumerate() {
             let log_probs = member.log_probs(with, samples, &mut done)?;
             for (row, log_probs) in rows.chunks_exact_mut(width).zip(log_probs.chunks_exact(classes)) {
@@ -179,11 +181,11 @@ impl Member {
     ) -> Result<Vec<f32>, LearnError> {
         let wanted = Wanted { logits: true, embeddings: false };
         let logits = match self {
-            Self::Task => predict(with.task, with.images, samples, wanted, done)?.logits,
+            Self::Task => predict(with.task, with.images, samples, wanted, &Scratch::memory(), done)?.logits,
             Self::Stored(bytes) => {
                 let model = with.architecture.build(with.images.device())?;
                 model.parameters().read_safetensors(bytes)?;
-                predict(&model, with.images, samples, wanted, done)?.logits
+                predict(&model, with.images, samples, wanted, &Scratch::memory(), done)?.logits
             }
         };
         let log_probs = Tensor::f_from_slice(&logits)

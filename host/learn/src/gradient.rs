@@ -4,61 +4,200 @@
 //! the gradients of the samples one below the other. With the layer's inputs they make every sample's gradient of the
 //! layer's weights, whose squares are summed without keeping the gradients themselves.
 
+use querist_core::{LearnError, SampleId};
 use querist_torchx::ambient::GradMode;
 use tch::{Kind, TchError, Tensor};
 
-use crate::layer::{Layer, NORM_EPS, Seen};
+use crate::fault::Doing;
+use crate::images::ImageStore;
+use crate::infer::{BLOCK as INFER_BLOCK, fill};
+use crate::layer::{Layer, Mode, NORM_EPS, Seen};
 use crate::model::Model;
+use crate::rows::{Rows, Scratch};
 
 /// Images of one backward pass: the widest layers unfold to some megabytes an image.
 const BLOCK: i64 = 32;
+
+const DOING: &str = "computing gradients of samples";
+
+/// What is differentiated, of the class probabilities p of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// The entropy of p.
+    Entropy,
+    /// The cross-entropy of each class; their norms are averaged over p (expected gradient length).
+    Egl,
+}
+
+/// How the norms of the weight tensors become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// The sum of the norms of the tensors.
+    TensorSum,
+    /// The norm of all of them as one vector.
+    Global,
+}
+
+/// How gradient norms of samples are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Norms {
+    pub(crate) scheme: Scheme,
+    pub(crate) join: Join,
+}
+
+/// For each sample the norm of the gradient over all weights, in eval mode, `[samples]`.
+pub(crate) fn of_samples(
+    model: &Model,
+    images: &ImageStore,
+    samples: &[SampleId],
+    norms: Norms,
+    mut done: impl FnMut(usize) -> Result<(), LearnError>,
+) -> Result<Vec<f32>, LearnError> {
+    let mut all = Vec::with_capacity(samples.len());
+    for block in samples.chunks(INFER_BLOCK) {
+        let ids = images.index(block.iter().copied())?;
+        let found = images
+            .gather(&ids)
+            .and_then(|bytes| images.normalise(&bytes))
+            .and_then(|images| in_blocks(&images, |images, _| norms.of_block(model, images)))
+            .doing(DOING)?;
+        all.extend(crate::parameters::values(&found)?);
+        done(block.len())?;
+    }
+    Ok(all)
+}
+
+/// For each sample the gradient of its predicted class's cross-entropy at the embedding, through the head in eval mode,
+/// `[samples, width]`.
+pub(crate) fn at_embeddings(
+    model: &Model,
+    images: &ImageStore,
+    samples: &[SampleId],
+    scratch: &Scratch,
+    mut done: impl FnMut(usize) -> Result<(), LearnError>,
+) -> Result<Rows, LearnError> {
+    let mut rows = scratch.rows(samples.len() * model.width())?;
+    for (at, block) in samples.chunks(INFER_BLOCK).enumerate() {
+        let ids = images.index(block.iter().copied())?;
+        let inputs = images.gather(&ids).and_then(|bytes| images.normalise(&bytes));
+        let gradients = inputs.and_then(|inputs| block_at_embeddings(model, &inputs)).doing(DOING)?;
+        let place = at * INFER_BLOCK..at * INFER_BLOCK + block.len();
+        fill(&mut rows, &place, model.width(), &gradients).doing(DOING)?;
+        done(block.len())?;
+    }
+    Ok(rows)
+}
+
+fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchError> {
+    let embeddings = {
+        let _no_grad = tch::no_grad_guard();
+        model.embed(images)?
+    };
+    let _grad = GradMode::set(true);
+    let embeddings = embeddings.f_detach()?.f_set_requires_grad(true)?;
+    let log_probs = model.classify(&embeddings, Mode::Eval)?.f_log_softmax(1, None)?;
+    let predicted = log_probs.f_detach()?.f_argmax(1, true)?;
+    let loss = log_probs.f_gather(1, &predicted, false)?.f_sum(None)?.f_neg()?;
+    Ok(Tensor::f_run_backward(&[loss], &[&embeddings], false, false)?.swap_remove(0))
+}
 
 /// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval mode.
 ///
 /// `images` is `[n, channels, height, width]`, `targets` is `f32 [n, classes]`; the result is `f32 [n]`.
 pub(crate) fn norms(model: &Model, images: &Tensor, targets: &Tensor) -> Result<Tensor, TchError> {
+    in_blocks(images, |images, start| {
+        let pass = Recorded::new(model, images)?;
+        let targets = targets.f_detach()?.f_narrow(0, start, images.size()[0])?;
+        pass.norms(&pass.loss(|log_probs| log_probs.f_mul(&targets))?, Join::Global, false)
+    })
+}
+
+/// `work(images, first)` block by block, `f32 [n]`.
+fn in_blocks(images: &Tensor, work: impl Fn(&Tensor, i64) -> Result<Tensor, TchError>) -> Result<Tensor, TchError> {
     let n = images.size().first().copied().unwrap_or(0);
-    let block = |start: i64| {
-        let len = BLOCK.min(n - start);
-        block_norms(model, &images.f_narrow(0, start, len)?, &targets.f_narrow(0, start, len)?)
-    };
+    let block = |start: i64| work(&images.f_narrow(0, start, BLOCK.min(n - start))?, start);
     let blocks = (0..n).step_by(BLOCK as usize).map(block).collect::<Result<Vec<_>, _>>()?;
     match blocks.is_empty() {
         true => Tensor::f_zeros([0], (Kind::Float, images.device())),
-        false => Tensor::f_cat(&blocks, 0),
+        false => Tensor::f_cat(&blocks, 0)?.f_to_kind(Kind::Float),
     }
 }
 
-fn block_norms(model: &Model, images: &Tensor, targets: &Tensor) -> Result<Tensor, TchError> {
-    let (layers, gradients) = {
+impl Norms {
+    fn of_block(self, model: &Model, images: &Tensor) -> Result<Tensor, TchError> {
+        let pass = Recorded::new(model, images)?;
+        match self.scheme {
+            Scheme::Entropy => {
+                let loss = pass.loss(|log_probs| log_probs.f_exp()?.f_mul(log_probs))?;
+                pass.norms(&loss, self.join, false)
+            }
+            Scheme::Egl => {
+                let probs = pass.log_probs.f_detach()?.f_exp()?.f_to_kind(Kind::Double)?;
+                let mut total = Tensor::f_zeros([images.size()[0]], (Kind::Double, images.device()))?;
+                for class in 0..probs.size()[1] {
+                    let loss = pass.loss(|log_probs| log_probs.f_select(1, class))?;
+                    let lengths = pass.norms(&loss, self.join, true)?;
+                    total = total.f_add_(&lengths.f_mul(&probs.f_select(1, class)?)?)?;
+                }
+                Ok(total)
+            }
+        }
+    }
+}
+
+/// A forward pass with what went through the layers.
+struct Recorded {
+    layers: Vec<Seen>,
+    log_probs: Tensor,
+}
+
+impl Recorded {
+    fn new(model: &Model, images: &Tensor) -> Result<Self, TchError> {
         let _grad = GradMode::set(true);
         let (logits, layers) = model.recorded(&images.f_detach()?)?;
-        let loss = logits.f_log_softmax(1, None)?.f_mul(&targets.f_detach()?)?.f_sum(None)?.f_neg()?;
-        let outputs: Vec<&Tensor> = layers.iter().map(|seen| &seen.output).collect();
-        let gradients = Tensor::f_run_backward(&[loss], &outputs, false, false)?;
-        (layers, gradients)
-    };
-    let _no_grad = GradMode::set(false);
-    let seen: usize = layers.iter().map(|seen| seen.layer.weights()).sum();
-    assert_eq!(seen, model.parameters().weights().len(), "every weight belongs to a layer that a pass records");
-    let mut total = Tensor::f_zeros([images.size()[0]], (Kind::Double, images.device()))?;
-    for (seen, gradient) in layers.iter().zip(&gradients) {
-        total = total.f_add_(&squares(seen, gradient)?)?;
+        let seen: usize = layers.iter().map(|seen| seen.layer.weights()).sum();
+        assert_eq!(seen, model.parameters().weights().len(), "every weight belongs to a layer that a pass records");
+        Ok(Self { layers, log_probs: logits.f_log_softmax(1, None)? })
     }
-    total.f_sqrt()?.f_to_kind(Kind::Float)
+
+    /// Minus the sum of what `part` makes of the log-probabilities.
+    fn loss(&self, part: impl Fn(&Tensor) -> Result<Tensor, TchError>) -> Result<Tensor, TchError> {
+        let _grad = GradMode::set(true);
+        part(&self.log_probs)?.f_sum(None)?.f_neg()
+    }
+
+    /// For each sample the norm of the loss's gradient, `f64 [n]`.
+    fn norms(&self, loss: &Tensor, join: Join, goes_on: bool) -> Result<Tensor, TchError> {
+        let outputs: Vec<&Tensor> = self.layers.iter().map(|seen| &seen.output).collect();
+        let gradients = Tensor::f_run_backward(&[loss], &outputs, goes_on, false)?;
+        let _no_grad = GradMode::set(false);
+        let n = self.log_probs.size()[0];
+        let mut total = Tensor::f_zeros([n], (Kind::Double, self.log_probs.device()))?;
+        for (seen, gradient) in self.layers.iter().zip(&gradients) {
+            for squares in squares(seen, gradient)? {
+                let part = if join == Join::Global { squares } else { squares.f_sqrt()? };
+                total = total.f_add_(&part)?;
+            }
+        }
+        if join == Join::Global { total.f_sqrt() } else { Ok(total) }
+    }
 }
 
-/// For each sample the squared norm of the gradient of a layer's weights, `f64 [n]`; `gradient` is that of its output.
-fn squares(seen: &Seen, gradient: &Tensor) -> Result<Tensor, TchError> {
+/// For each sample the squared norm of the gradient of each of a layer's weight tensors, `f64 [n]`; `gradient` is that of
+/// the layer's output.
+fn squares(seen: &Seen, gradient: &Tensor) -> Result<Vec<Tensor>, TchError> {
     match &seen.layer {
         // The weights' gradient is an outer product.
-        Layer::Linear => squared(gradient)?.f_mul(&squared(&seen.input)?.f_add_scalar(1.0)?),
+        Layer::Linear => {
+            let bias = squared(gradient)?;
+            Ok(vec![bias.f_mul(&squared(&seen.input)?)?, bias])
+        }
         Layer::Norm { mean, variance } => {
             let per_channel = |values: &Tensor| values.f_view([1, -1, 1, 1]);
             let scale = variance.f_add_scalar(NORM_EPS)?.f_rsqrt()?;
             let normal = seen.input.f_sub(&per_channel(mean)?)?.f_mul(&per_channel(&scale)?)?;
             let over_pixels = |values: &Tensor| squared(&values.f_sum_dim_intlist([2, 3].as_slice(), false, None)?);
-            over_pixels(gradient)?.f_add(&over_pixels(&gradient.f_mul(&normal)?)?)
+            Ok(vec![over_pixels(&gradient.f_mul(&normal)?)?, over_pixels(gradient)?])
         }
         Layer::Conv { kernel, stride, padding, bias } => {
             let (kernel, stride, padding) = ([*kernel; 2], [*stride; 2], [*padding; 2]);
@@ -66,8 +205,8 @@ fn squares(seen: &Seen, gradient: &Tensor) -> Result<Tensor, TchError> {
             let gradient = gradient.f_flatten(2, 3)?;
             let weights = product_squares(&gradient, &patches)?;
             match bias {
-                true => weights.f_add(&squared(&gradient.f_sum_dim_intlist(2, false, None)?)?),
-                false => Ok(weights),
+                true => Ok(vec![weights, squared(&gradient.f_sum_dim_intlist(2, false, None)?)?]),
+                false => Ok(vec![weights]),
             }
         }
     }
@@ -95,16 +234,26 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::layer::Mode;
     use crate::model::{Architecture, ImageShape};
     use crate::parameters::values;
 
-    /// By a backward pass of its own.
-    fn norm(model: &Model, image: &Tensor, targets: &Tensor) -> f64 {
+    /// By a backward pass of its own: the norms of the weight tensors.
+    fn tensor_norms(model: &Model, image: &Tensor, loss: impl Fn(&Tensor) -> Tensor) -> Vec<f64> {
         let logits = model.forward(image, Mode::Eval, false).unwrap().logits;
-        let loss = -(logits.log_softmax(1, Kind::Float) * targets).sum(Kind::Float);
+        let loss = loss(&logits.log_softmax(1, Kind::Float));
         let gradients = Tensor::run_backward(&[loss], model.parameters().weights(), false, false);
-        gradients.iter().map(|g| g.square().sum(Kind::Double).double_value(&[])).sum::<f64>().sqrt()
+        gradients.iter().map(|g| g.square().sum(Kind::Double).double_value(&[]).sqrt()).collect()
+    }
+
+    fn join(norms: &[f64], join: Join) -> f64 {
+        match join {
+            Join::TensorSum => norms.iter().sum(),
+            Join::Global => norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt(),
+        }
+    }
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() <= 1e-4 * expected + 1e-7
     }
 
     #[test]
@@ -126,10 +275,36 @@ mod tests {
             let images = Tensor::randn([BLOCK + 5, 3, 20, 16], (Kind::Float, Device::Cpu));
             let targets = Tensor::randn([BLOCK + 5, 5], (Kind::Float, Device::Cpu)).softmax(1, Kind::Float);
             let found = values(&norms(&model, &images, &targets).unwrap()).unwrap();
-            for (at, found) in found.into_iter().enumerate() {
+            assert_eq!(found.len(), images.size()[0] as usize);
+            // Both ends of both blocks.
+            for (at, found) in found.into_iter().enumerate().filter(|(at, _)| [0, 1, 31, 32, 36].contains(at)) {
                 let (image, target) = (images.narrow(0, at as i64, 1), targets.narrow(0, at as i64, 1));
-                let expected = norm(&model, &image, &target);
-                assert!((f64::from(found) / expected - 1.0).abs() < 1e-4, "{name:?} {at}: {found} {expected}");
+                let each = tensor_norms(&model, &image, |log_probs| -(log_probs * &target).sum(Kind::Float));
+                let expected = join(&each, Join::Global);
+                assert!(close(f64::from(found), expected), "{name:?} {at}: {found} {expected}");
+            }
+            for norms in [Join::TensorSum, Join::Global].map(|join| Norms { scheme: Scheme::Entropy, join }) {
+                let found =
+                    values(&norms.of_block(&model, &images.narrow(0, 0, 3)).unwrap().to_kind(Kind::Float)).unwrap();
+                for (at, found) in found.into_iter().enumerate() {
+                    let entropy = |log_probs: &Tensor| -(log_probs.exp() * log_probs).sum(Kind::Float);
+                    let each = tensor_norms(&model, &images.narrow(0, at as i64, 1), entropy);
+                    let expected = join(&each, norms.join);
+                    assert!(close(f64::from(found), expected), "{name:?} {norms:?} {at}: {found} {expected}");
+                }
+            }
+            for norms in [Join::TensorSum, Join::Global].map(|join| Norms { scheme: Scheme::Egl, join }) {
+                let image = images.narrow(0, 1, 1);
+                let found = norms.of_block(&model, &image).unwrap().double_value(&[0]);
+                let probs = model.forward(&image, Mode::Eval, false).unwrap().logits.softmax(1, Kind::Float);
+                let expected: f64 = (0..5)
+                    .map(|class| {
+                        let each =
+                            tensor_norms(&model, &image, |log_probs| -log_probs.select(1, class).sum(Kind::Float));
+                        probs.double_value(&[0, class]) * join(&each, norms.join)
+                    })
+                    .sum();
+                assert!(close(found, expected), "{name:?} {norms:?}: {found} {expected}");
             }
             assert!(model.parameters().weights().iter().all(|weight| !weight.grad().defined()));
             assert_eq!(norms(&model, &images.narrow(0, 0, 0), &targets.narrow(0, 0, 0)).unwrap().size(), [0]);

@@ -1,5 +1,7 @@
 //! Predictions and embeddings in eval mode.
 
+use std::ops::Range;
+
 use querist_core::observer::{Phase, Progress};
 use querist_core::{LearnError, SampleId};
 use tch::{TchError, Tensor};
@@ -8,6 +10,7 @@ use crate::fault::Doing;
 use crate::images::ImageStore;
 use crate::layer::Mode;
 use crate::model::Model;
+use crate::rows::{Rows, Scratch};
 
 /// Samples in one forward pass.
 ///
@@ -26,9 +29,9 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     /// `[samples, classes]`.
-    pub(crate) logits: Vec<f32>,
+    pub(crate) logits: Rows,
     /// `[samples, width]`.
-    pub(crate) embeddings: Vec<f32>,
+    pub(crate) embeddings: Rows,
 }
 
 /// One forward pass a block: no augmentation, no dropout, batch-norm with its running statistics.
@@ -37,24 +40,28 @@ pub(crate) fn predict(
     images: &ImageStore,
     samples: &[SampleId],
     wanted: Wanted,
+    scratch: &Scratch,
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Outputs, LearnError> {
     const DOING: &str = "predicting";
     let _no_grad = tch::no_grad_guard();
     let mut outputs = Outputs::default();
     if wanted.embeddings {
-        outputs.embeddings.reserve_exact(samples.len() * model.width());
+        outputs.embeddings = scratch.rows(samples.len() * model.width())?;
     }
-    for block in samples.chunks(BLOCK) {
+    if wanted.logits {
+        outputs.logits = scratch.rows(samples.len() * model.classes())?;
+    }
+    for (at, block) in samples.chunks(BLOCK).enumerate() {
+        let rows = at * BLOCK..at * BLOCK + block.len();
         let ids = images.index(block.iter().copied())?;
         let embeddings = embed(model, images, &ids).doing(DOING)?;
         if wanted.embeddings {
-            append(&mut outputs.embeddings, &embeddings).doing(DOING)?;
+            fill(&mut outputs.embeddings, &rows, model.width(), &embeddings).doing(DOING)?;
         }
         if wanted.logits {
-            let start = outputs.logits.len();
-            append(&mut outputs.logits, &model.classify(&embeddings, Mode::Eval).doing(DOING)?).doing(DOING)?;
-            check_finite(&outputs.logits[start..], block)?;
+            let logits = model.classify(&embeddings, Mode::Eval).doing(DOING)?;
+            check_finite(fill(&mut outputs.logits, &rows, model.classes(), &logits).doing(DOING)?, block)?;
         }
         done(block.len())?;
     }
@@ -78,10 +85,16 @@ fn embed(model: &Model, images: &ImageStore, ids: &Tensor) -> Result<Tensor, Tch
     model.embed(&images.normalise(&images.gather(ids)?)?)
 }
 
-fn append(rows: &mut Vec<f32>, block: &Tensor) -> Result<(), TchError> {
-    let start = rows.len();
-    rows.resize(start + block.numel(), 0.0);
-    block.f_copy_data(&mut rows[start..], block.numel())
+/// Puts the values of a block of rows into their place, and gives that back.
+pub(crate) fn fill<'a>(
+    values: &'a mut Rows,
+    rows: &Range<usize>,
+    width: usize,
+    block: &Tensor,
+) -> Result<&'a [f32], TchError> {
+    let place = &mut values[rows.start * width..rows.end * width];
+    block.f_copy_data(place, place.len())?;
+    Ok(place)
 }
 
 fn check_finite(logits: &[f32], block: &[SampleId]) -> Result<(), LearnError> {

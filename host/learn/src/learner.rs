@@ -1,8 +1,9 @@
 //! The learner that the loop uses.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, Optimiser, Recipe};
+use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EnsembleRecord;
 use querist_core::{
@@ -17,6 +18,7 @@ use crate::device;
 use crate::draws::log_probs;
 use crate::ensemble::{Ensemble, Predicting, Training};
 use crate::fault::{Doing, config};
+use crate::gradient;
 use crate::hooks::Live;
 use crate::images::ImageStore;
 use crate::infer::{Outputs, Wanted, predict, reporter};
@@ -24,6 +26,7 @@ use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
 use crate::parameters::{shape, values};
 use crate::plan::Plan;
+use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::Trainer;
 
@@ -50,6 +53,8 @@ pub struct TorchLearner {
     architecture: Architecture,
     recipe: Recipe,
     ensemble: EnsembleConfig,
+    /// Folder and limit of memory for the arrays of a query; no limit where it is left out.
+    scratch: Option<(PathBuf, u64)>,
     seeds: Seeds,
     classes: usize,
     threads: usize,
@@ -86,6 +91,7 @@ impl TorchLearner {
             architecture,
             recipe: settings.recipe.clone(),
             ensemble: EnsembleConfig::default(),
+            scratch: None,
             seeds: settings.seeds,
             classes: dataset.classes(),
             threads: settings.threads,
@@ -105,6 +111,14 @@ impl TorchLearner {
         check_ensemble(ensemble)?;
         self.ensemble = ensemble.clone();
         Ok(self)
+    }
+
+    /// The same learner, keeping the arrays of a query in unnamed files in `folder` where they take more than `memory`
+    /// bytes.
+    #[must_use]
+    pub fn with_scratch(mut self, folder: &Path, memory: u64) -> Self {
+        self.scratch = Some((folder.to_owned(), memory));
+        self
     }
 
     fn base<'a>(&'a self, scope: ServiceScope<'a>) -> Base<'a> {
@@ -172,6 +186,28 @@ impl TorchLearner {
         let (images, config, seeds) = (&self.images, &self.ensemble, self.seeds);
         let training = Training { images, plan: &plan, config, scope, seeds, task_is_plain };
         training.train(count, progress).map(Some)
+    }
+
+    /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the architecture
+    /// `name`, takes the images as this learner does, and may have a head for other classes.
+    ///
+    /// # Errors
+    /// If the file holds no such model.
+    pub fn frozen_embeddings(
+        &self,
+        name: ModelName,
+        file: &[u8],
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<(Vec<f32>, usize), LearnError> {
+        let options = ModelConfig { name, dropout: None };
+        let architecture = Architecture::new(&options, self.images.shape(), self.classes as i64)?;
+        let model = architecture.build(self.images.device())?;
+        model.parameters().read_body(file)?;
+        let wanted = Wanted { logits: false, embeddings: true };
+        let report = reporter(progress, Phase::Features, samples.len());
+        let rows = predict(&model, &self.images, samples, wanted, &Scratch::memory(), report)?.embeddings;
+        Ok((rows.into_vec(), model.width()))
     }
 
     fn predicting<'a>(&'a self, task: &'a Model) -> Predicting<'a> {
@@ -280,7 +316,8 @@ impl Learner for TorchLearner {
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
         let wanted = Wanted { logits: true, embeddings: false };
         let report = reporter(progress, Phase::Evaluate, samples.len());
-        Ok(predict(self.model_or_error()?, &self.images, samples, wanted, report)?.logits)
+        let model = self.model_or_error()?;
+        Ok(predict(model, &self.images, samples, wanted, &Scratch::memory(), report)?.logits.into_vec())
     }
 
     fn evaluated(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
@@ -298,7 +335,11 @@ impl Learner for TorchLearner {
         task: FeatureTask<'_>,
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError> {
-        let FeatureTask { needs, pool, labelled, target: _ } = task;
+        let FeatureTask { needs, pool, labelled, .. } = task;
+        let scratch = match &self.scratch {
+            Some((folder, limit)) => Scratch::new(folder, *limit),
+            None => Scratch::memory(),
+        };
         let model = self.model_or_error()?;
         let resolved = needs
             .iter()
@@ -307,9 +348,9 @@ impl Learner for TorchLearner {
         let sides = [wanted(&resolved, false), wanted(&resolved, true)];
         let count = |side: Wanted, samples: &[SampleId]| if side == Wanted::default() { 0 } else { samples.len() };
         let passes = resolved.iter().map(|(need, feature)| {
-            let samples = if need.split_labelled().1 { labelled.len() } else { pool.len() };
+            let samples = task.samples(need).len();
             match feature {
-                Feature::Draws(_) => samples,
+                Feature::Draws(_) | Feature::GradNorm(_) | Feature::GradEmbeddings => samples,
                 Feature::Members(count) => samples * count,
                 _ => 0,
             }
@@ -318,7 +359,7 @@ impl Learner for TorchLearner {
         let mut report = reporter(progress, Phase::Features, total);
         let mut rows = |side: Wanted, samples: &[SampleId]| {
             let samples = &samples[..count(side, samples)];
-            predict(model, &self.images, samples, side, &mut report)
+            predict(model, &self.images, samples, side, &scratch, &mut report)
         };
         let sides =
             [Shared::new(rows(sides[0], pool)?, pool.len()), Shared::new(rows(sides[1], labelled)?, labelled.len())];
@@ -331,18 +372,29 @@ impl Learner for TorchLearner {
                 Feature::HeadWeights => tensor_array(&model.head().weight),
                 Feature::HeadBiases => tensor_array(&model.head().bias),
                 Feature::Draws(draws) => {
-                    let samples = if need.split_labelled().1 { labelled } else { pool };
+                    let samples = task.samples(need);
                     let stream = self.seeds.model_stream(if draws.coherent { "coherent" } else { "draws" }, self.round);
-                    let rows = log_probs(model, &self.images, samples, draws, stream, &mut report)?;
-                    Array::f32(vec![samples.len(), draws.count, self.classes], rows).doing("shaping an array")
+                    let rows = log_probs(model, &self.images, samples, draws, stream, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), draws.count, self.classes], rows.into_buffer())
+                        .doing("shaping an array")
                 }
                 Feature::Members(count) => {
-                    let samples = if need.split_labelled().1 { labelled } else { pool };
+                    let samples = task.samples(need);
                     let Some(members) = self.members.as_ref().filter(|members| members.len() >= count) else {
                         return config(format!("no ensemble of {count} members was trained in this round"));
                     };
-                    let rows = members.log_probs(self.predicting(model), samples, count, &mut report)?;
-                    Array::f32(vec![samples.len(), count, self.classes], rows).doing("shaping an array")
+                    let rows = members.log_probs(self.predicting(model), samples, count, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), count, self.classes], rows.into_buffer()).doing("shaping an array")
+                }
+                Feature::GradNorm(norms) => {
+                    let samples = task.samples(need);
+                    let norms = gradient::of_samples(model, &self.images, samples, norms, &mut report)?;
+                    Array::f32(vec![samples.len()], norms).doing("shaping an array")
+                }
+                Feature::GradEmbeddings => {
+                    let samples = task.samples(need);
+                    let rows = gradient::at_embeddings(model, &self.images, samples, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), model.width()], rows.into_buffer()).doing("shaping an array")
                 }
                 Feature::OfTheLoop | Feature::Condition => continue,
             };
@@ -382,7 +434,7 @@ struct Shared {
 
 impl Shared {
     fn new(outputs: Outputs, samples: usize) -> Self {
-        Self { samples, logits: outputs.logits.into(), embeddings: outputs.embeddings.into() }
+        Self { samples, logits: outputs.logits.into_buffer(), embeddings: outputs.embeddings.into_buffer() }
     }
 }
 

@@ -21,6 +21,7 @@ mod need;
 mod optimiser;
 mod parameters;
 mod plan;
+mod rows;
 mod schedule;
 mod services;
 mod stream;

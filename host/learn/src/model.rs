@@ -230,6 +230,11 @@ impl Model {
         usize::try_from(self.width).unwrap_or(0)
     }
 
+    /// Classes of the task.
+    pub(crate) fn classes(&self) -> usize {
+        self.head.bias.numel()
+    }
+
     /// The last linear layer.
     pub(crate) fn head(&self) -> &Linear {
         &self.head

@@ -7,6 +7,7 @@ use querist_protocol::{Need, names};
 
 use crate::draws::{Draws, MOST_DRAWS};
 use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
+use crate::gradient::{Join, Norms, Scheme};
 use crate::model::{Architecture, ImageShape};
 
 /// How a need is met.
@@ -26,6 +27,10 @@ pub(crate) enum Feature {
     Condition,
     /// Log-probabilities with dropout on.
     Draws(Draws),
+    /// Norms of gradients.
+    GradNorm(Norms),
+    /// Gradients of the predicted class's cross-entropy at the embedding.
+    GradEmbeddings,
     /// Log-probabilities of so many members of an ensemble.
     Members(usize),
 }
@@ -44,12 +49,14 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (names::HEAD_B, _) => Feature::HeadBiases,
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
-        (_, names::MC_LOG_PROBS) => return draws(need, model),
+        (names::TARGET_MC_LOG_PROBS, _) | (_, names::MC_LOG_PROBS) => return draws(need, model),
         (_, names::MEMBER_LOG_PROBS) => return members(need),
+        (_, names::GRAD_NORM) => return grad_norm(need),
+        (_, names::GRAD_EMBEDDINGS) => Feature::GradEmbeddings,
         (_, names::LOGITS) => Feature::Logits,
-        // No frozen backbone is configured, so the trained model's embeddings stand in, as the contract allows.
+        // Asked for here only where none are configured: then the trained model's embeddings stand in.
         (_, names::EMBEDDINGS | names::FIXED_EMBEDDINGS) => Feature::Embeddings,
-        (_, other) => return refuse(need, reason(other)),
+        _ => return refuse(need, "no array of this learner has this name"),
     };
     if *need != Need::new(need.name()) {
         return refuse(need, format_args!("`{}` takes no arguments", need.name()));
@@ -57,7 +64,7 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
     Ok(feature)
 }
 
-/// Draws with dropout: `mc_log_probs(T=10)`, `mc_log_probs(T=10, coherent)`.
+/// Draws with dropout: `mc_log_probs(T=10)`, `mc_log_probs(T=10, coherent)`, `target.mc_log_probs(T=10, n=100)`.
 fn draws(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
     if !model.has_dropout() {
         return refuse(
@@ -75,11 +82,19 @@ fn draws(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
     if !(1..=MOST_DRAWS).contains(&count) {
         return refuse(need, format_args!("T = {count}, expected 1 to {MOST_DRAWS} draws"));
     }
-    let plain = Need::new(need.name()).with("T", count);
+    let mut plain = Need::new(need.name()).with("T", count);
+    if need.name() == names::TARGET_MC_LOG_PROBS
+        && let Some(size) = need.arg("n")
+    {
+        if !size.parse::<usize>().is_ok_and(|size| size > 0) {
+            return refuse(need, format_args!("n = {size}, expected 1 or more targets"));
+        }
+        plain = plain.with("n", size);
+    }
     match need {
         _ if *need == plain => Ok(Feature::Draws(Draws { count, coherent: false })),
         _ if *need == plain.with_flag("coherent") => Ok(Feature::Draws(Draws { count, coherent: true })),
-        _ => refuse(need, "its arguments are `T` and `coherent`"),
+        _ => refuse(need, "its arguments are `T` and `coherent`, and for targets `n`"),
     }
 }
 
@@ -97,6 +112,25 @@ fn members(need: &Need) -> Result<Feature, LearnError> {
     match *need == Need::new(need.name()).with("M", count) {
         true => Ok(Feature::Members(count)),
         false => refuse(need, "its one argument is `M`"),
+    }
+}
+
+/// Norms of gradients: `grad_norm(scheme=entropy, norm=tensor-sum)`; both may be left out.
+fn grad_norm(need: &Need) -> Result<Feature, LearnError> {
+    let scheme = match need.arg("scheme") {
+        None | Some("entropy" | "expected") => Scheme::Entropy,
+        Some("egl") => Scheme::Egl,
+        Some(other) => return refuse(need, format_args!("scheme = {other}, expected `entropy`, `expected` or `egl`")),
+    };
+    let join = match need.arg("norm") {
+        None | Some("tensor-sum") => Join::TensorSum,
+        Some("global") => Join::Global,
+        Some(other) => return refuse(need, format_args!("norm = {other}, expected `tensor-sum` or `global`")),
+    };
+    let known = ["scheme", "norm"].into_iter().filter_map(|key| Some((key, need.arg(key)?)));
+    match *need == known.fold(Need::new(need.name()), |plain, (key, value)| plain.with(key, value)) {
+        true => Ok(Feature::GradNorm(Norms { scheme, join })),
+        false => refuse(need, "its arguments are `scheme` and `norm`"),
     }
 }
 
@@ -130,17 +164,6 @@ fn images(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
             format_args!("images of at least {side}x{side} pixels, but they are {height}x{width}; set `dataset.size`"),
         ),
         Err(_) => refuse(need, format_args!("min_side = {side} is no number of pixels")),
-    }
-}
-
-fn reason(name: &str) -> &'static str {
-    match name {
-        names::TARGET_MC_LOG_PROBS => "a run has no target set of its own; let the pool be the target",
-        names::GRAD_NORM | names::GRAD_EMBEDDINGS => {
-            "this learner computes no gradients of samples; `logits`, `embeddings` and `head.w` determine those of the \
-             head"
-        }
-        _ => "no array of this learner has this name",
     }
 }
 
@@ -184,10 +207,13 @@ mod tests {
         let draws = |count, coherent| Feature::Draws(Draws { count, coherent });
         assert_eq!(need("mc_log_probs(T=10)").unwrap(), draws(10, false));
         assert_eq!(need("labelled.mc_log_probs(T=3, coherent)").unwrap(), draws(3, true));
+        assert_eq!(need("target.mc_log_probs(T=3, coherent, n=9)").unwrap(), draws(3, true));
         for (text, part) in [
             ("mc_log_probs", "how many"),
             ("mc_log_probs(T=0)", "1 to 1000"),
             ("mc_log_probs(T=2, x)", "`T` and `coherent`"),
+            ("mc_log_probs(T=2, n=5)", "`T` and `coherent`"),
+            ("target.mc_log_probs(T=2, n=0)", "1 or more targets"),
         ] {
             let error = need(text).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(text), "{error}");
@@ -204,6 +230,12 @@ mod tests {
             ("labelled.fixed_embeddings", Feature::Embeddings),
             ("head.w", Feature::HeadWeights),
             ("head.b", Feature::HeadBiases),
+            ("grad_norm", Feature::GradNorm(Norms { scheme: Scheme::Entropy, join: Join::TensorSum })),
+            (
+                "grad_norm(scheme=egl, norm=global)",
+                Feature::GradNorm(Norms { scheme: Scheme::Egl, join: Join::Global }),
+            ),
+            ("labelled.grad_embeddings", Feature::GradEmbeddings),
             ("member_log_probs(M=5)", Feature::Members(5)),
             ("labelled.member_log_probs(M=100)", Feature::Members(100)),
             ("labelled.labels", Feature::OfTheLoop),
@@ -218,8 +250,12 @@ mod tests {
             ("member_log_probs(M=101)", "2 to 100"),
             ("member_log_probs", "how many members"),
             ("member_log_probs(M=5, x)", "`M`"),
-            ("grad_norm", "gradients"),
-            ("target.mc_log_probs(T=10)", "pool"),
+            ("grad_norm(scheme=x)", "`entropy`, `expected` or `egl`"),
+            ("grad_norm(norm=x)", "`tensor-sum` or `global`"),
+            ("grad_norm(scheme=egl, x=1)", "`scheme` and `norm`"),
+            ("grad_norm(scheme)", "`scheme` and `norm`"),
+            ("target.mc_log_probs(T=10)", "model.dropout"),
+            ("head.w(x)", "no arguments"),
             ("logits(T=3)", "no arguments"),
         ] {
             let error = resolve(&text.parse().unwrap(), &model(ModelName::Cnn)).unwrap_err().to_string();

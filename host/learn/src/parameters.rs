@@ -70,13 +70,23 @@ impl Parameters {
 
     /// Reads all tensors from a safetensors file.
     pub(crate) fn read_safetensors(&self, bytes: &[u8]) -> Result<(), LearnError> {
+        self.read(bytes, |_| true)
+    }
+
+    /// Reads all tensors but those of the head.
+    pub(crate) fn read_body(&self, bytes: &[u8]) -> Result<(), LearnError> {
+        self.read(bytes, |name| !name.starts_with("head."))
+    }
+
+    fn read(&self, bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<(), LearnError> {
         let file = SafeTensors::deserialize(bytes).doing("reading a model")?;
         let _no_grad = tch::no_grad_guard();
-        let expected = self.named().count();
-        if file.len() != expected {
-            return config(format!("a model file of {} tensors, expected {expected}", file.len()));
+        let expected = self.named().filter(|(name, _)| wanted(name)).count();
+        let found = file.names().into_iter().filter(|name| wanted(name)).count();
+        if found != expected {
+            return config(format!("a model file of {found} tensors, expected {expected}: it is of another model"));
         }
-        for (name, tensor) in self.named() {
+        for (name, tensor) in self.named().filter(|(name, _)| wanted(name)) {
             let view = file.tensor(name).doing("reading a model")?;
             if view.dtype() != Dtype::F32 || view.shape() != shape(tensor) {
                 let (kind, found) = (view.dtype(), view.shape());

@@ -8,6 +8,7 @@ use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{Array, Dataset, FeatureTask, FitTask, Images, Learner, Round, SampleId};
 use querist_learn::TorchLearner;
+use querist_protocol::Need;
 
 const DRAWS: usize = 8;
 
@@ -99,4 +100,39 @@ fn many_draws_average_to_the_prediction_without_dropout() {
         // Five standard errors; the stream is fixed.
         assert!((mean - exact).abs() < 5.0 * error + 1e-5, "{mean} +- {error}, without dropout {exact}");
     }
+}
+
+/// Draw t is the same network for pool and targets.
+#[test]
+fn coherent_draws_of_a_target_set_drop_what_those_of_the_pool_drop() {
+    let mut learner = fitted(ModelName::Lenet);
+    let needs: Vec<Need> =
+        ["mc_log_probs(T=8, coherent)", "target.mc_log_probs(T=8, coherent, n=9)"].map(|n| n.parse().unwrap()).to_vec();
+    learner.check_needs(&needs).unwrap();
+    let task = FeatureTask { needs: &needs, pool: &ids(50..70), labelled: &[], target: &ids(60..69) };
+    let arrays = learner.features(task, &Silent).unwrap();
+    let (pool, target) = (rows(&arrays["mc_log_probs"]), rows(&arrays["target.mc_log_probs"]));
+    assert_eq!(target.len(), 9);
+    for (a, b) in pool[10..19].iter().flat_map(|row| row.iter()).zip(target.iter().flat_map(|row| row.iter())) {
+        assert!((a - b).abs() < 1e-5 * (1.0 + b.abs()), "{a} {b}");
+    }
+}
+
+/// Where values lie does not change them, and nothing is left behind.
+#[test]
+fn arrays_beyond_the_memory_are_the_same_bits_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let needs: Vec<Need> = ["logits", "embeddings", "mc_log_probs(T=3)", "grad_embeddings", "labelled.logits"]
+        .map(|need| need.parse().unwrap())
+        .to_vec();
+    let arrays = |mut learner: TorchLearner| {
+        let task = FeatureTask { needs: &needs, pool: &ids(20..660), labelled: &ids(0..20), target: &[] };
+        let arrays = learner.features(task, &Silent).unwrap();
+        arrays.into_iter().map(|(name, array)| (name, array.as_f32().unwrap().to_vec())).collect::<Vec<_>>()
+    };
+    let in_memory = arrays(fitted(ModelName::Lenet));
+    for limit in [0, 6000] {
+        assert!(arrays(fitted(ModelName::Lenet).with_scratch(folder.path(), limit)) == in_memory, "{limit}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

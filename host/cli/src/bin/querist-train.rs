@@ -1,10 +1,12 @@
 //! `querist-train`: the part of `querist` that trains, with libtorch.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use querist::Trainer;
-use querist_core::config::RunConfig;
-use querist_core::{Dataset, LearnError, Learner, SampleId};
+use querist_core::config::{ModelName, RunConfig};
+use querist_core::observer::Progress;
+use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_learn::{Settings, TorchLearner};
 use querist_loader::TorchBuild;
 use querist_torchx::runtime;
@@ -17,15 +19,27 @@ impl Trainer for Torch {
         dataset: &Dataset,
         pool: &[SampleId],
         config: &RunConfig,
+        scratch: Option<&Path>,
     ) -> Result<Box<dyn Learner>, LearnError> {
-        let settings = Settings {
-            model: &config.model,
-            recipe: &config.recipe.resolve(),
-            seeds: config.seeds,
-            device: &config.compute.device,
-            threads: config.compute.threads,
-        };
-        Ok(Box::new(TorchLearner::new(dataset, pool, &settings)?.with_ensemble(&config.ensemble)?))
+        let learner = learner(dataset, pool, config)?.with_ensemble(&config.ensemble)?;
+        Ok(Box::new(match scratch {
+            Some(folder) => learner.with_scratch(folder, config.compute.memory.0),
+            None => learner,
+        }))
+    }
+
+    fn frozen(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        name: ModelName,
+        file: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError> {
+        let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
+        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(name, file, &samples, progress)?;
+        Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
     fn torch(&self) -> TorchBuild {
@@ -37,6 +51,17 @@ impl Trainer for Torch {
         let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
         format!("libtorch     {} in {folder}\nGPU          {}\n", torch.version, torch.cuda)
     }
+}
+
+fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<TorchLearner, LearnError> {
+    let settings = Settings {
+        model: &config.model,
+        recipe: &config.recipe.resolve(),
+        seeds: config.seeds,
+        device: &config.compute.device,
+        threads: config.compute.threads,
+    };
+    TorchLearner::new(dataset, pool, &settings)
 }
 
 fn main() -> ExitCode {

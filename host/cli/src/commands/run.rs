@@ -1,16 +1,23 @@
 //! `querist run`: one run, from its file to its folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
-use querist_core::{Dataset, DatasetOracle, Observer, Partition, Parts, Position, Round, RunError, Split, run};
+use querist_core::{
+    Dataset, DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Reveals, Round, RunError, Split, check,
+    run,
+};
+
+use querist_protocol::Capability;
 
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
+use crate::fixed;
 use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{Header, RunFolder, StoredRun, refuse_occupied};
@@ -136,9 +143,19 @@ fn go(
         }
     };
     let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
-    let mut learner = trainer.learner(dataset, &split.pool, config)?;
-    learner.check_needs(ready.strategy.needs())?;
-    let header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
+    let fixed = match &config.fixed_embeddings {
+        Some(source) => Some(fixed::read(source, dataset, &split.pool, config, display, trainer)?),
+        None => None,
+    };
+    let options = QueryOptions {
+        subset: config.strategy.subset_size,
+        target: config.strategy.target,
+        fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
+    };
+    check(&*learner, ready.strategy.needs(), &split, &plan, options)?;
+    let mut header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
+    header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
     let mut oracle = DatasetOracle::new(dataset);
     let (run_folder, position) = match stored {
         Some((run_folder, stored)) => {
@@ -158,12 +175,13 @@ fn go(
             (run_folder, Position { round: Round(0), partition, state: None })
         }
     };
-    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds() };
+    let asks_one_by_one = ready.description.capabilities.contains(&Capability::OracleStream);
+    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds(), asks_one_by_one };
     let mut parts = Parts {
         dataset,
         split: &split,
         plan: &plan,
-        subset: config.strategy.subset_size,
+        options,
         seeds: config.seeds,
         learner: &mut *learner,
         strategy: &mut *ready.strategy,
@@ -187,6 +205,8 @@ fn check_same(before: &Header, now: &Header) -> Result<()> {
     };
     changed("dataset", &before.dataset.digest, &now.dataset.digest)?;
     changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
+    let fixed = |header: &Header| header.fixed_embeddings.clone().unwrap_or_else(|| "none".to_owned());
+    changed("file of fixed embeddings", &fixed(before), &fixed(now))?;
     changed("device", &before.backend, &now.backend)
 }
 
@@ -196,11 +216,20 @@ struct Keeper<'a> {
     dataset: &'a Dataset,
     display: &'a Display,
     rounds: usize,
+    /// Whether the strategy may ask for labels inside its batch.
+    asks_one_by_one: bool,
 }
 
 impl Observer for Keeper<'_> {
     fn progress(&self) -> &dyn querist_core::observer::Progress {
         self.display
+    }
+
+    fn reveals(&self, round: Round) -> Result<Option<Arc<dyn Reveals>>, Box<dyn std::error::Error + Send + Sync>> {
+        if !self.asks_one_by_one {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(self.folder.reveal_log(round).map_err(|error| format!("{error:#}"))?)))
     }
 
     fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -105,7 +105,13 @@ pub fn main(args: &SelectArgs) -> Result<()> {
     if !(args.seconds > 0.0 && args.seconds <= 1e7) {
         return Err(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()).into());
     }
-    let config = StrategyConfig { id: args.strategy.clone(), params: params(args)?, label: None, subset_size: None };
+    let config = StrategyConfig {
+        id: args.strategy.clone(),
+        params: params(args)?,
+        label: None,
+        subset_size: None,
+        target: None,
+    };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut ready = plugins::ready(&config, Means { limits: &limits, threads, torch: None }, &args.plugins, None)?;
