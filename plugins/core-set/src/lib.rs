@@ -77,9 +77,8 @@ impl Strategy for CoreSet {
         "Samples with the smallest radius around all labelled and picked ones, but for outliers";
     const PAPER: &'static str =
         "Sener and Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018";
-    const COST: &'static str =
-        "O(N D (L + b)) time for the greedy answer, then programs over at most max_points rows within node_limit or time_limit_s; O(max_points^2) memory.";
-    const ALIASES: &'static [&'static str] = &["robust-k-center"];
+    const COST: &'static str = "O(N D (L + b)) time for the greedy answer, then programs over at most max_points rows within node_limit or time_limit_s; O(max_points^2) memory.";
+    const ALIASES: &'static [&'static str] = &["Core-Set", "robust-k-center"];
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::EMBEDDINGS), Need::new("labelled.embeddings")]
