@@ -231,3 +231,31 @@ fn labels_asked_for_inside_a_batch_outlive_a_kill() {
     place.good(&["run", "run.toml", "--out", "killed", "--resume"]);
     assert_same(&lasting(&place.at("whole")), &lasting(&run));
 }
+
+/// The subset is of samples, not of rows: it stays the same whatever the order of the file.
+#[test]
+fn select_chooses_from_a_subset_too() {
+    let place = Place::new();
+    let noise = Stream::new(4, 0);
+    let row = |id: u64| [0, 1, 2].map(|class| noise.item_uniform(id, class) as f32 * 4.0);
+    let forwards: Vec<u64> = (100..150).collect();
+    let backwards: Vec<u64> = (100..150).rev().collect();
+    for (name, ids) in [("forwards", &forwards), ("backwards", &backwards)] {
+        write_npy(&place.at(&format!("{name}-ids.npy")), &[50], ids).unwrap();
+        let rows: Vec<f32> = ids.iter().flat_map(|&id| row(id)).collect();
+        write_npy(&place.at(&format!("{name}.npy")), &[50, 3], &rows).unwrap();
+    }
+    let ask = |name: &str, budget: &str, more: &[&str]| {
+        let (input, ids) = (format!("logits={name}.npy"), format!("{name}-ids.npy"));
+        let base = ["select", "--strategy", "entropy", "--budget", budget, "--input", &input, "--ids", &ids];
+        place.good(&[&base[..], more].concat())
+    };
+    let subset = ["--subset-size", "12"];
+    let all: Vec<String> = ask("forwards", "12", &subset).lines().map(str::to_owned).collect();
+    assert_eq!(ask("forwards", "5", &subset).lines().collect::<Vec<_>>(), all[..5], "a ranking of one subset");
+    assert_eq!(ask("backwards", "12", &subset).lines().collect::<Vec<_>>(), all);
+    assert_ne!(ask("forwards", "12", &[]).lines().collect::<Vec<_>>(), all);
+    let answer: Value =
+        serde_json::from_str(&ask("forwards", "12", &[&subset[..], &["--format", "json"]].concat())).unwrap();
+    assert_eq!((&answer["short"], &answer["subset_size"]), (&json!(true), &json!(12)));
+}

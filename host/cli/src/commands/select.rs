@@ -350,7 +350,9 @@ fn permuted(array: &Array, order: &[u32]) -> Result<Array> {
         Values::U32(values) => Values::U32(gather(values, order, width).into()),
         Values::U64(values) => Values::U64(gather(values, order, width).into()),
     };
-    Ok(Array::new(array.shape().to_vec(), values)?)
+    let mut shape = array.shape().to_vec();
+    shape[0] = order.len();
+    Ok(Array::new(shape, values)?)
 }
 
 type Answered = (usize, Answer, Vec<u64>);
