@@ -89,7 +89,7 @@ pub(crate) fn made_with(
     tile_bytes: usize,
 ) -> Result<Box<dyn Strategy>, Broken> {
     let made = make.make(params, threads, tile_bytes);
-    made.or_else(|error| broken!("it refuses the parameters {params}: {error}"))
+    made.map_err(|error| Broken(format!("it refuses the parameters {params}: {error}")))
 }
 
 /// The arrays that a strategy needs, made up.
@@ -125,10 +125,12 @@ pub(crate) fn same_bits(a: &Selection, b: &Selection) -> bool {
     bits(a) == bits(b)
 }
 
-fn bits(selection: &Selection) -> (&[u32], Vec<u64>, Vec<(&str, u64)>, Option<&[u8]>) {
-    let scores = selection.scores.iter().map(|score| score.to_bits()).collect();
-    let figures = selection.diagnostics.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
-    (&selection.rows, scores, figures, selection.state.as_deref())
+/// Everything that an answer is, with floats as their bits.
+fn bits(selection: &Selection) -> String {
+    let scores: Vec<u64> = selection.scores.iter().map(|score| score.to_bits()).collect();
+    let figures: Vec<(&str, u64)> =
+        selection.diagnostics.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
+    format!("{:?} {scores:?} {figures:?} {:?}", selection.rows, selection.state)
 }
 
 /// SHA-256 over the answers to fixed questions, in hex: the same in every process and on every machine.
@@ -143,7 +145,7 @@ pub fn digest(make: &dyn Make) -> Result<String, Broken> {
         let arrays = arrays(Pool { values, ..Pool::default() }, &*strategy)?;
         let question = Question { seed, round, ..Question::new(&arrays, 30) };
         let answer = question.picks(&mut *strategy, &format!("{values:?}, seed {seed}, round {round}"))?;
-        hash.update(format!("{:?}", bits(&answer)));
+        hash.update(bits(&answer));
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

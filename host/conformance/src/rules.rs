@@ -52,7 +52,7 @@ fn description(make: &dyn Make) -> Checked {
         }
     }
     for need in &description.needs {
-        need.parse::<Need>().or_else(|error| broken!("need `{need}`: {error}"))?;
+        need.parse::<Need>().map_err(|error| Broken(format!("need `{need}`: {error}")))?;
     }
     let strategy = made(make, &least_params(make)?)?;
     let needs: Vec<String> = strategy.needs().iter().map(Need::to_string).collect();
@@ -64,7 +64,7 @@ fn description(make: &dyn Make) -> Checked {
 
 fn schema(make: &dyn Make) -> Checked {
     let description = make.description();
-    let schema = Schema::new(description.schema.clone()).or_else(|error| broken!("{error}"))?;
+    let schema = Schema::new(description.schema.clone()).map_err(|error| Broken(error.to_string()))?;
     let least = least_params(make)?;
     let defaults = schema.with_defaults(&least);
     let problems = schema.problems(&defaults);
@@ -100,7 +100,7 @@ fn schema(make: &dyn Make) -> Checked {
 
 fn examples(make: &dyn Make) -> Checked {
     let description = make.description();
-    let schema = Schema::new(description.schema.clone()).or_else(|error| broken!("{error}"))?;
+    let schema = Schema::new(description.schema.clone()).map_err(|error| Broken(error.to_string()))?;
     let examples = description.schema.get("examples").and_then(Value::as_array).cloned().unwrap_or_default();
     if examples.is_empty() {
         return Ok(Verdict::NotApplicable("the schema has no examples"));

@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let settings = Settings { model: &model, recipe: &recipe, seeds, device: "cpu", threads: THREADS };
             let learner = TorchLearner::new(&dataset, &samples, &settings)?;
             let labelled = samples.iter().map(|&id| (id, Label((id.0 % CLASSES) as u32))).collect();
-            let mut bench = Bench { learner, labelled, pool: Vec::new(), batch: 0, seeds, round: 0 };
+            let mut bench = Bench { learner, labelled, pool: Vec::new(), batch: 0, seeds, round: 0, state: None };
             // The model feels the module in every epoch.
             let mut strategy = InProcess::new(&PACKAGE, "learning-loss", &json!({ "epoch_loss": repeats + 1 }))?;
             let fitted = bench.fit(with.then_some(&mut strategy as _))?;
