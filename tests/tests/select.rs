@@ -63,6 +63,8 @@ fn every_form_of_the_answer() {
             "kind",
             "budget",
             "seed",
+            "subset_size",
+            "short",
             "rows",
             "ids",
             "scores",
