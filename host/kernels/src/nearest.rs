@@ -24,6 +24,14 @@ use crate::workers::Workers;
 /// New centres from which on a matrix product is faster than looking at pairs.
 const MANY_CENTRES: usize = 48;
 
+/// Of many new centres, those that every row looks at straight away. The rest wait until a row's bound matters.
+const EARLY_CENTRES: usize = 512;
+
+/// Rows that look at waiting centres together, at first; each time there are twice as many.
+const FIRST_GROUP: usize = 512;
+/// The most of them.
+const LARGEST_GROUP: usize = 8192;
+
 /// Values of points from which on a sketch of them pays.
 const FEWEST_SKETCHED: usize = 1 << 14;
 
@@ -49,6 +57,26 @@ struct State {
     seen: u32,
 }
 
+/// Centres of one source that most rows have not seen: they came as many at once, which makes a matrix product of them.
+#[derive(Debug)]
+struct Waiting {
+    points: Points,
+    /// Number of the first one. A row has seen all of them or none.
+    first: usize,
+    /// Rows that look at them together next time.
+    group: usize,
+}
+
+impl Waiting {
+    fn end(&self) -> usize {
+        self.first + self.points.len()
+    }
+
+    fn concerns(&self, state: &State) -> bool {
+        state.seen as usize == self.first && state.raw > 0.0
+    }
+}
+
 /// Places in the queue: the larger distance first, then the lower row. Distances are not negative, so their bits order.
 type Place = (u64, Reverse<u32>);
 
@@ -70,6 +98,8 @@ pub(crate) struct Nearest {
     states: Charged<State>,
     /// Centres that every row has seen.
     settled: usize,
+    /// Centres that rows look at only when they must.
+    waiting: Option<Waiting>,
     /// Sums of distances by block, for draws; `None` where a state of the block changed.
     sums: Charged<Option<f64>>,
     /// The points in few bytes, once draws have asked for it and if there is room.
@@ -93,6 +123,7 @@ impl Nearest {
             weights,
             states: Charged::filled(control, rows, State { raw: f64::INFINITY, near: 0, seen: 0 })?,
             settled: 0,
+            waiting: None,
             sums: Charged::filled(control, rows.div_ceil(SUM_BLOCK), None)?,
             sketch: None,
             queue: BinaryHeap::new(),
@@ -130,29 +161,77 @@ impl Nearest {
         self.set.grow(source, 0..count)
     }
 
-    /// Adds many points at once: every row looks at all of them through a matrix product.
+    /// Adds many points at once: every row looks at the first of them through a matrix product, and at the rest when it
+    /// must.
     fn add_many(&mut self, workers: &Workers, points: Arc<Points>) -> Result<(), Fault> {
         self.refresh(workers)?;
-        let (_, mut numbers) = distance::nearest(workers, &self.set.points, &points, self.set.metric)?;
-        let first = self.set.centres.len() as u32;
-        let count = points.len() as u32;
+        let (first, count) = (self.set.centres.len(), points.len());
         let source = self.set.source(Arc::clone(&points));
-        self.set.grow(source, 0..count)?;
-        let (own, metric) = (&self.set.points, self.set.metric);
-        workers.fill_two((&mut self.states, &mut numbers), SUM_BLOCK, |start, states, numbers| {
-            for (i, (state, &mut number)) in states.iter_mut().zip(numbers).enumerate() {
-                let raw = own.raw_distance(metric, start + i, &points, number as usize);
-                if raw < state.raw {
-                    (state.raw, state.near) = (raw, first + number);
-                }
-                state.seen = first + count;
-            }
-            Ok(())
-        })?;
-        self.settled = self.set.centres.len();
-        self.sums.fill(None);
+        self.set.grow(source, 0..count as u32)?;
+        let early = if count < 2 * EARLY_CENTRES { count } else { EARLY_CENTRES };
+        let all: Vec<u32> = (0..self.rows() as u32).collect();
+        if early == count {
+            self.look(workers, &all, &points, first)?;
+        } else {
+            let numbers: Vec<u32> = (0..count as u32).collect();
+            let (now, later) = numbers.split_at(early);
+            self.look(workers, &all, &points.gather(workers, now)?, first)?;
+            let points = points.gather(workers, later)?;
+            self.waiting = Some(Waiting { points, first: first + early, group: FIRST_GROUP });
+        }
+        self.settled = first + early;
         self.queue.clear();
         Ok(())
+    }
+
+    /// Shows ascending rows the centres from number `first` on, which are `points`, through a matrix product.
+    fn look(&mut self, workers: &Workers, rows: &[u32], points: &Points, first: usize) -> Result<(), Fault> {
+        let (own, metric) = (&self.set.points, self.set.metric);
+        let some = if rows.len() == own.len() { None } else { Some(own.gather(workers, rows)?) };
+        let (_, numbers) = distance::nearest(workers, some.as_ref().unwrap_or(own), points, metric)?;
+        for (&row, &number) in rows.iter().zip(numbers.iter()) {
+            let state = &mut self.states[row as usize];
+            state.seen = (first + points.len()) as u32;
+            let raw = own.raw_distance(metric, row as usize, points, number as usize);
+            if raw < state.raw {
+                (state.raw, state.near) = (raw, first as u32 + number);
+                self.sums[row as usize / SUM_BLOCK] = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows waiting centres to every row that has not seen them.
+    fn end_waiting(&mut self, workers: &Workers) -> Result<(), Fault> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let rows: Vec<u32> =
+            (0..self.rows() as u32).filter(|&row| waiting.concerns(&self.states[row as usize])).collect();
+        for rows in rows.chunks(LARGEST_GROUP) {
+            self.look(workers, rows, &waiting.points, waiting.first)?;
+        }
+        self.settled = waiting.end();
+        Ok(())
+    }
+
+    /// Shows waiting centres to the rows at the top of the queue, as many as belong together.
+    fn look_from_the_top(&mut self, workers: &Workers) -> Result<(), Fault> {
+        let Some(mut waiting) = self.waiting.take() else { return Ok(()) };
+        let (mut rows, mut popped) = (Vec::new(), Vec::new());
+        while rows.len() < waiting.group
+            && let Some((_, Reverse(row))) = self.queue.pop()
+        {
+            popped.push(row);
+            if waiting.concerns(&self.states[row as usize]) {
+                rows.push(row);
+            }
+        }
+        rows.sort_unstable();
+        let looked = self.look(workers, &rows, &waiting.points, waiting.first);
+        let metric = self.set.metric;
+        self.queue.extend(popped.into_iter().map(|row| place(metric, row, self.states[row as usize].raw)));
+        waiting.group = (2 * waiting.group).min(LARGEST_GROUP);
+        self.waiting = Some(waiting);
+        looked
     }
 
     /// The row farthest from the set with its distance, the lowest among equals.
@@ -163,7 +242,10 @@ impl Nearest {
     ) -> Result<Option<(u32, f64)>, Fault> {
         self.check_set()?;
         if self.queue.len() != self.rows() {
-            self.refresh(workers)?;
+            // While centres wait, every row has a bound already.
+            if self.waiting.is_none() {
+                self.refresh(workers)?;
+            }
             self.build_queue();
         }
         let mut aside = Vec::new();
@@ -185,7 +267,12 @@ impl Nearest {
         aside: &mut Vec<Place>,
     ) -> Result<Option<(u32, f64)>, Fault> {
         let mut pacer = Pacer::new(workers.control());
-        while let Some(mut top) = self.queue.peek_mut() {
+        loop {
+            if self.waits_at_the_top(excluded) {
+                self.look_from_the_top(workers)?;
+                continue;
+            }
+            let Some(mut top) = self.queue.peek_mut() else { return Ok(None) };
             let Reverse(row) = top.1;
             if excluded.is_some_and(|excluded| excluded[row as usize]) {
                 pacer.spend(64)?;
@@ -210,7 +297,16 @@ impl Nearest {
             }
             *top = place(self.set.metric, row, state.raw);
         }
-        Ok(None)
+    }
+
+    /// Whether the row at the top of the queue may be the farthest, as far as the centres that it has seen go, and has not
+    /// seen those that wait.
+    fn waits_at_the_top(&self, excluded: Option<&[bool]>) -> bool {
+        let (Some(waiting), Some(top)) = (&self.waiting, self.queue.peek()) else { return false };
+        let Reverse(row) = top.1;
+        let state = &self.states[row as usize];
+        let is_open = excluded.is_none_or(|excluded| !excluded[row as usize]);
+        is_open && waiting.concerns(state) && *top == place(self.set.metric, row, state.raw)
     }
 
     /// A row drawn with probability proportional to its (weighted) distance.
@@ -264,6 +360,7 @@ impl Nearest {
 
     /// Shows every row every centre. The queue's places stay upper bounds.
     fn refresh(&mut self, workers: &Workers) -> Result<(), Fault> {
+        self.end_waiting(workers)?;
         let (known, all) = (self.settled, self.set.centres.len());
         if known == all {
             return Ok(());

@@ -49,6 +49,16 @@ impl Points {
         Ok(Self { geometry: Geometry::Factored(Factors { left, right, left_sq_norms, right_sq_norms }), sq_norms })
     }
 
+    /// The named points in order; the caller has checked them.
+    pub(crate) fn gather(&self, workers: &Workers, rows: &[u32]) -> Result<Self, Fault> {
+        match &self.geometry {
+            Geometry::Plain(matrix) => Self::plain(workers, matrix.gather(workers, rows)?),
+            Geometry::Factored(factors) => {
+                Self::factored(workers, factors.left.gather(workers, rows)?, factors.right.gather(workers, rows)?)
+            }
+        }
+    }
+
     /// Moves a plain point by a share of the way towards another one.
     pub(crate) fn move_towards(&mut self, row: usize, other: usize, share: f64) -> Result<(), Fault> {
         let shared = || Fault::new(FaultCode::BadHandle, "points that move are not shared");

@@ -160,6 +160,23 @@ fn long_histories_over_many_blocks_agree_too() {
 }
 
 #[test]
+fn histories_in_which_many_points_wait_agree_too() {
+    for (seed, kind) in [Kind::Random, Kind::Clustered, Kind::Mixed, Kind::Grid].into_iter().enumerate() {
+        for (metric, factored) in [
+            (Metric::SqEuclidean, false),
+            (Metric::SqEuclidean, true),
+            (Metric::Euclidean, false),
+            (Metric::Cosine, false),
+        ] {
+            // More points than groups of rows have members, and more centres than rows look at straight away.
+            let points = reference(kind, 1300, factored, seed as u64);
+            let extra = reference(kind, 1100, factored, 60 + seed as u64);
+            history(&points, &extra, metric, 40, 2, seed as u64);
+        }
+    }
+}
+
+#[test]
 fn furthest_first_on_a_line() {
     let session = session(1);
     let matrix = session.matrix(4, 1, &[0.0, 1.0, 2.0, 10.0]).unwrap();
