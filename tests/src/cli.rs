@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Instant;
 
+use querist_protocol::philox::Stream;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -203,4 +206,26 @@ pub fn records(folder: &Path) -> Vec<Value> {
 /// A JSON file.
 pub fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("the file is there")).expect("the file is JSON")
+}
+
+/// Kills a run `kills` times, at instants from anywhere in its length, and lets it end.
+///
+/// # Panics
+/// If what it leaves is not what the same run leaves that nobody disturbs.
+pub fn kill_and_resume(run: &str, kills: usize) {
+    let place = Place::with_run(run);
+    let clock = Instant::now();
+    place.good(&["run", "run.toml", "--out", "whole/r"]);
+    let length = clock.elapsed();
+    let mut stream = Stream::new(kills as u64, 0);
+    let resume = ["run", "run.toml", "--out", "killed/r", "--resume"];
+    for _ in 0..kills {
+        let mut command = place.command(&resume);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+        sleep(length.mul_f64(stream.next_uniform()));
+        child.kill().expect("it is a child of ours");
+        child.wait().expect("it is a child of ours");
+    }
+    place.good(&resume);
+    assert_same(&lasting(&place.at("whole/r")), &lasting(&place.at("killed/r")));
 }

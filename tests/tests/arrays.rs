@@ -1,12 +1,8 @@
 //! Arrays that take more than a forward pass, in runs of the real program.
 
-use std::process::Stdio;
-use std::thread::sleep;
-use std::time::Instant;
-
 use querist_data::arrays::{Kind, read_array, write_npy};
 use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, assert_same, lasting, records};
+use querist_tests::cli::{Place, assert_same, kill_and_resume, lasting, records};
 use serde_json::{Value, json};
 
 /// A small run on the built-in digits.
@@ -60,24 +56,7 @@ fn an_ensemble_that_learned_from_unlabelled_images_says_so() {
 /// Members are part of a round: a killed run trains them again.
 #[test]
 fn a_killed_run_with_an_ensemble_ends_like_one_never_killed() {
-    let place = Place::with_run(&run_of(r#"{ id = "ensemble-entropy", params = { members = 3 } }"#, MLP));
-    let clock = Instant::now();
-    place.good(&["run", "run.toml", "--out", "whole/r"]);
-    let length = clock.elapsed();
-    let mut stream = Stream::new(5, 0);
-    for _ in 0..6 {
-        let mut child = place
-            .command(&["run", "run.toml", "--out", "killed/r", "--resume"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        sleep(length.mul_f64(stream.next_uniform()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    place.good(&["run", "run.toml", "--out", "killed/r", "--resume"]);
-    assert_same(&lasting(&place.at("whole/r")), &lasting(&place.at("killed/r")));
+    kill_and_resume(&run_of(r#"{ id = "ensemble-entropy", params = { members = 3 } }"#, MLP), 6);
 }
 
 #[test]

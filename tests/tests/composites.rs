@@ -127,6 +127,44 @@ fn wrong_members_are_refused_by_name() {
 }
 
 #[test]
+fn labels_that_a_member_has_revealed_are_on_disk_first() {
+    let place = place();
+    let text = r#"package = "early-galaxy"
+version = "0.1.0"
+
+[[strategy]]
+id = "early-galaxy"
+summary = "Graphs first, margins later"
+paper = "None"
+combine = "COMBINE"
+
+[strategy.defaults]
+"#;
+    let switch = "first = { id = \"galaxy\" }\nthen = { id = \"margin\" }\nswitch_round = 1\n";
+    place.write("switch.toml", text.replace("COMBINE", "switch-by-round") + switch);
+    place.good(&["plugin", "pack", "switch.toml", "--out", "plugins"]);
+    let run = r#"version = 1
+dataset = { name = "digits", test = 397 }
+model = { name = "mlp" }
+recipe = { epochs = 3 }
+budget = { initial = 20, batch = 10, rounds = 1 }
+strategy = { id = "early-galaxy" }
+compute = { threads = 1 }
+"#;
+    place.write("run.toml", run);
+    place.good(&["run", "run.toml", "--out", "r"]);
+    let revealed = std::fs::read_to_string(place.at("r/rounds/0000/revealed.csv")).unwrap();
+    assert_eq!(revealed.lines().count(), 1 + 10, "{revealed}");
+
+    let refine = "members = [{ id = \"galaxy\" }]\nfinish = { id = \"margin\" }\ndepth = 1\nnum_batches = 1\n\
+                  alpha = 0.5\ninit_subset = 10\nmax_pool = 10\n";
+    place.write("refine.toml", text.replace("COMBINE", "refine") + refine);
+    let said = place.call(&["plugin", "pack", "refine.toml", "--out", "plugins"]);
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.err.contains("member `galaxy`: it has labels revealed while it picks"), "{}", said.err);
+}
+
+#[test]
 fn a_run_with_a_composite_keeps_what_its_members_keep() {
     let place = Place::with_run(
         r#"version = 1

@@ -2,11 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::thread::sleep;
 
-use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, assert_same, json, lasting, records};
+use querist_tests::cli::{Place, json, kill_and_resume, records};
 use querist_tests::{target, workspace};
 
 /// A small run on the built-in digits, whose model has stages.
@@ -44,46 +41,24 @@ fn with_package(name: &str, package: &str, run: &str) -> Place {
     place
 }
 
-/// Kills a run `kills` times and lets it end; what it leaves must be what `whole` left.
-fn kill_and_resume(strategy: &str, kills: usize) {
-    let place = Place::with_run(&run_of(strategy, 6));
-    let clock = std::time::Instant::now();
-    place.good(&["run", "run.toml", "--out", "whole/r"]);
-    let length = clock.elapsed();
-    let mut stream = Stream::new(kills as u64, 0);
-    for _ in 0..kills {
-        let mut child = place
-            .command(&["run", "run.toml", "--out", "killed/r", "--resume"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        sleep(length.mul_f64(stream.next_uniform()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    place.good(&["run", "run.toml", "--out", "killed/r", "--resume"]);
-    assert_same(&lasting(&place.at("whole/r")), &lasting(&place.at("killed/r")));
-}
-
 #[test]
 fn a_killed_run_with_learning_loss_ends_like_one_never_killed() {
-    kill_and_resume(LEARNING_LOSS, 4);
+    kill_and_resume(&run_of(LEARNING_LOSS, 6), 4);
 }
 
 #[test]
 fn a_killed_run_with_vaal_ends_like_one_never_killed() {
-    kill_and_resume(VAAL, 2);
+    kill_and_resume(&run_of(VAAL, 6), 2);
 }
 
 #[test]
 fn a_killed_run_with_a_gan_that_lives_for_rounds_ends_like_one_never_killed() {
-    kill_and_resume(ASAL, 3);
+    kill_and_resume(&run_of(ASAL, 6), 3);
 }
 
 #[test]
 fn a_killed_run_with_a_teacher_ends_like_one_never_killed() {
-    kill_and_resume(DISTILLED, 3);
+    kill_and_resume(&run_of(DISTILLED, 6), 3);
 }
 
 #[test]

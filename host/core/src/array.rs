@@ -98,6 +98,18 @@ impl Array {
         Self { shape: vec![values.len()], values: Values::U32(values) }
     }
 
+    /// The named rows in order.
+    fn gather(&self, rows: &[u32]) -> Self {
+        let width = self.row_len();
+        let values = match &self.values {
+            Values::F32(values) => Values::F32(gather(values, width, rows).into()),
+            Values::U32(values) => Values::U32(gather(values, width, rows).into()),
+            Values::U64(values) => Values::U64(gather(values, width, rows).into()),
+        };
+        let shape = self.shape.iter().enumerate().map(|(at, &extent)| if at == 0 { rows.len() } else { extent });
+        Self { shape: shape.collect(), values }
+    }
+
     /// Extent in each dimension.
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -136,6 +148,11 @@ pub trait Reveals: fmt::Debug + Send + Sync {
     /// # Errors
     /// A sentence, if that cannot be done; the strategy then does not get the labels.
     fn revealed(&self, ids: &[u64], labels: &[u32]) -> Result<(), String>;
+}
+
+/// Rows of `width` values each.
+fn gather<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
+    rows.iter().flat_map(|&row| &values[row as usize * width..][..width]).copied().collect()
 }
 
 /// The arrays of one query, checked to fit each other and to be finite.
@@ -182,6 +199,22 @@ impl Arrays {
     /// Who is told before hidden labels are handed out.
     pub fn reveals(&self) -> Option<&dyn Reveals> {
         self.reveals.as_deref()
+    }
+
+    /// The arrays called `names`, for some rows of the pool, which are ascending, or for all. Whoever is told of revealed
+    /// labels stays told.
+    #[must_use]
+    pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
+        let some = |name: &str, array: &Array| match rows {
+            Some(rows) if names::per_sample(name).is_some() || name == names::ORACLE_LABELS => array.gather(rows),
+            _ => array.clone(),
+        };
+        let named = names.into_iter().filter_map(|name| Some((name.to_owned(), some(name, self.named.get(name)?))));
+        let ids = match rows {
+            Some(rows) => gather(&self.ids, 1, rows).into(),
+            None => self.ids.clone(),
+        };
+        Self { ids, named: named.collect(), ..self.clone() }
     }
 
     /// Global ids of the pool rows, ascending, `[N]`.

@@ -4,12 +4,12 @@ mod refine;
 mod source;
 mod switch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Array, Arrays, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage, Values};
-use querist_protocol::{Capability, Need, StrategyDescription, names};
+use querist_core::{Answer, Arrays, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_protocol::{Capability, Need, StrategyDescription};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -78,6 +78,34 @@ impl Combined {
             }
         })
     }
+
+    /// The members, made by `make`, if they may take part.
+    fn made(
+        &self,
+        members: &[Member],
+        make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
+    ) -> Result<Vec<Made>, CompositeError> {
+        let one = |member: &Member| {
+            let made = make(member).and_then(|made| match self.refuses(&made) {
+                Some(reason) => Err(reason.into()),
+                None => Ok(made),
+            });
+            made.map_err(|source| CompositeError::Member { member: member.id.clone(), source })
+        };
+        members.iter().map(one).collect()
+    }
+
+    /// Why a strategy may be no member.
+    fn refuses(&self, made: &Made) -> Option<&'static str> {
+        match made.strategy.identity().kind {
+            StrategyKind::Composite => return Some("it is made of others itself, which members may not be"),
+            StrategyKind::NativeTorch => return Some("it works with images and the model; members work with arrays"),
+            StrategyKind::Wasm | StrategyKind::Native => {}
+        }
+        let reveals = made.description.capabilities.contains(&Capability::OracleStream);
+        // It would spend labels on samples that another one then does not pick.
+        (reveals && matches!(self, Self::Refine(_))).then_some("it has labels revealed while it picks")
+    }
 }
 
 impl CompositeStrategy {
@@ -95,7 +123,7 @@ impl CompositeStrategy {
         make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
     ) -> Result<Self, CompositeError> {
         let (combined, members) = Combined::read(&resolved.package.artifact, &resolved.strategy.id, params)?;
-        let made = made(&members, make)?;
+        let made = combined.made(&members, make)?;
         let allowed = &resolved.strategy.capabilities;
         if let Some(power) = capabilities_of(&made).iter().find(|power| !allowed.contains(power)) {
             let message = format!("a member declares `{power:?}`, which the composite does not: pack it anew");
@@ -105,6 +133,11 @@ impl CompositeStrategy {
         let mut identity = resolved.package.identity(&resolved.strategy.id);
         identity.digest = digest(&identity.digest, &made);
         Ok(Self { identity, needs: needs_of(&made), members: made, combined, limits })
+    }
+
+    /// The arrays that a member declared, for some rows of the pool or for all.
+    fn arrays(&self, member: usize, query: &Query<'_>, rows: Option<&[u32]>) -> Arrays {
+        query.arrays.part(self.members[member].needs().iter().map(Need::name), rows)
     }
 
     /// One question to one member.
@@ -146,26 +179,11 @@ pub(crate) fn powers(
     make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
 ) -> Result<(Vec<Need>, Vec<Capability>), CompositeError> {
     let schema = Schema::new(strategy.schema.clone()).map_err(|error| CompositeError::Params(error.to_string()))?;
-    let (_, members) = Combined::read(text, &strategy.id, &schema.with_defaults(&json!({})))?;
-    let made = made(&members, make)?;
+    let (combined, members) = Combined::read(text, &strategy.id, &schema.with_defaults(&json!({})))?;
+    let made = combined.made(&members, make)?;
     let capabilities = capabilities_of(&made);
     let strategies: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
     Ok((needs_of(&strategies), capabilities))
-}
-
-fn made(
-    members: &[Member],
-    make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
-) -> Result<Vec<Made>, CompositeError> {
-    let one = |member: &Member| {
-        let made = make(member).and_then(|made| match made.strategy.identity().kind {
-            StrategyKind::Wasm | StrategyKind::Native => Ok(made),
-            StrategyKind::Composite => Err("it is made of others itself, which members may not be".into()),
-            StrategyKind::NativeTorch => Err("it works with images and the model; members work with arrays".into()),
-        });
-        made.map_err(|source| CompositeError::Member { member: member.id.clone(), source })
-    };
-    members.iter().map(one).collect()
 }
 
 fn capabilities_of(members: &[Made]) -> Vec<Capability> {
@@ -193,34 +211,6 @@ fn digest(own: &str, members: &[Box<dyn Strategy>]) -> String {
     }
     let digest: [u8; 32] = hash.finalize().into();
     hex_sha256(&digest)
-}
-
-/// The arrays of a member's own needs for some rows of the pool, which are ascending.
-fn rows_for(needs: &[Need], arrays: &Arrays, rows: Option<&[u32]>) -> Result<Arrays, String> {
-    let wanted = needs.iter().map(|need| need.name());
-    let named = wanted.filter_map(|name| arrays.get(name).map(|array| (name.to_owned(), gathered(name, array, rows))));
-    let named: BTreeMap<String, Array> = named.collect();
-    let ids = match rows {
-        Some(rows) => rows.iter().map(|&row| arrays.ids()[row as usize]).collect::<Vec<_>>().into(),
-        None => arrays.ids().clone(),
-    };
-    Arrays::new(ids, arrays.labelled_ids().clone(), arrays.classes(), named).map_err(|error| error.to_string())
-}
-
-fn gathered(name: &str, array: &Array, rows: Option<&[u32]>) -> Array {
-    fn rows_of<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
-        rows.iter().flat_map(|&row| &values[row as usize * width..][..width]).copied().collect()
-    }
-    let of_pool = names::per_sample(name).is_some() || name == names::ORACLE_LABELS;
-    let Some(rows) = rows.filter(|_| of_pool) else { return array.clone() };
-    let width = array.row_len();
-    let values = match array.values() {
-        Values::F32(values) => Values::F32(rows_of(values, width, rows).into()),
-        Values::U32(values) => Values::U32(rows_of(values, width, rows).into()),
-        Values::U64(values) => Values::U64(rows_of(values, width, rows).into()),
-    };
-    let shape = [&[rows.len()], &array.shape()[1..]].concat();
-    Array::new(shape, values).expect("as many rows as were asked for")
 }
 
 /// What several answers cost together.

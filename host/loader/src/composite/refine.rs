@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Arrays, Query, SampleId, Seeds, subset};
+use querist_core::strategy::QueryError;
+use querist_core::{Answer, Query, SampleId, Seeds, subset};
 use querist_protocol::LogLevel;
 use querist_protocol::philox::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CompositeStrategy, Member, add, rows_for};
+use super::{CompositeStrategy, Member, add};
 
 /// Lets every member pick batches from random parts of the pool, keeps what was picked as the next pool, and so on;
 /// `finish` picks from the last one.
@@ -132,7 +132,7 @@ impl Work<'_, '_> {
         if self.clock.elapsed() > self.composite.limits.time {
             return Err(self.composite.timeout());
         }
-        let arrays = self.arrays(member, rows)?;
+        let arrays = self.composite.arrays(member, self.query, Some(rows));
         let total = u64::from(self.refine.depth) * u64::from(self.batches()) * self.refine.members.len() as u64 + 1;
         let progress = Steps { outer: self.query.progress, done: self.done, total };
         let query = Query { arrays: &arrays, seeds, state: None, progress: &progress, ..*self.query };
@@ -140,16 +140,6 @@ impl Work<'_, '_> {
         self.done += 1;
         add(&mut self.usage, answer.usage);
         Ok(answer)
-    }
-
-    fn arrays(&self, member: usize, rows: &[u32]) -> Result<Arrays, QueryError> {
-        let made = rows_for(self.composite.members[member].needs(), self.query.arrays, Some(rows));
-        made.map_err(|message| QueryError {
-            identity: Box::new(self.composite.identity.clone()),
-            kind: QueryErrorKind::Failed,
-            message,
-            hint: None,
-        })
     }
 }
 

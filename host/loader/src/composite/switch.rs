@@ -5,7 +5,7 @@ use querist_core::{Answer, Query};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CompositeStrategy, Member, rows_for};
+use super::{CompositeStrategy, Member};
 
 /// Asks `first` in the first rounds and `then` in all others.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -46,8 +46,7 @@ impl Switch {
             Some(state) => serde_json::from_slice(state)
                 .map_err(|error| failed(composite, format!("its state is not one that it kept: {error}")))?,
         };
-        let arrays = rows_for(composite.members[member].needs(), query.arrays, None)
-            .map_err(|message| failed(composite, message))?;
+        let arrays = composite.arrays(member, query, None);
         let slot = if is_first { &mut kept.first } else { &mut kept.then };
         let mut answer = composite.ask(member, &Query { arrays: &arrays, state: slot.as_deref(), ..*query })?;
         *slot = answer.selection.state.take();
