@@ -10,6 +10,7 @@
 //! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition.
 #![deny(missing_docs)]
 
+mod assignment;
 mod check;
 mod control;
 mod design;
