@@ -165,7 +165,7 @@ fn kmeans_is_plain_lloyd() {
 
 #[test]
 fn bounds_kept_between_iterations_lose_nothing() {
-    let (rows, clusters) = (2000, 60);
+    let (rows, clusters) = (1500, 60);
     // In many columns centres are about equally far, so that most rows look at all that moved.
     for (kind, columns, init) in [
         (Kind::Random, 5, Init::RandomPoints),
@@ -174,11 +174,11 @@ fn bounds_kept_between_iterations_lose_nothing() {
         (Kind::Mixed, 5, Init::KmeansPlusPlus),
     ] {
         let x = data(kind, rows, columns, 3);
-        let options = KmeansOptions { clusters, restarts: 2, max_iterations: 12, tolerance: 0.0, init };
+        let options = KmeansOptions { clusters, restarts: 2, max_iterations: 9, tolerance: 0.0, init };
         let key = querist_core::Seeds::new(7).strategy_key("test", "k");
         let expected = plain(&x, None, options, &mut Stream::new(key, 2));
         // With little memory several centres share a bound, else each has its own.
-        for memory in [(480 + columns as u64 * 12) << 10, 1 << 30] {
+        for memory in [(430 + columns as u64 * 9) << 10, 1 << 30] {
             let control = std::sync::Arc::new(Control::new(Limits { memory, ..Limits::default() }, None));
             let session = Session::new(shared(10, 2, control));
             let matrix = x.handle(&session);

@@ -179,9 +179,9 @@ fn histories_in_which_many_points_wait_agree_too() {
 #[test]
 fn points_that_wait_are_seen_before_a_row_is_called_the_farthest() {
     for (metric, factored) in [(Metric::Euclidean, false), (Metric::Cosine, false), (Metric::SqEuclidean, true)] {
-        let points = reference(Kind::Random, 3000, factored, 1);
+        let points = reference(Kind::Random, 1600, factored, 1);
         // Those that every row looks at straight away lie far off; only the ones that wait are near anything.
-        let mut extra = reference(Kind::Random, 1300, factored, 2);
+        let mut extra = reference(Kind::Random, 1100, factored, 2);
         let (Reference::Plain(data) | Reference::Factored(data, _)) = &mut extra;
         let columns = data.columns;
         data.values[..600 * columns].iter_mut().for_each(|value| *value = 50.0 + 0.01 * *value);
