@@ -393,14 +393,26 @@ impl Nearest {
         }
         let aids = Aids { gaps: self.set.gaps(workers, known, self.rows())?, sketch: self.sketch.as_ref() };
         let set = &self.set;
+        // Draws add one centre at a time.
+        let only =
+            (all - known == 1).then(|| (set.centres[known].norm, aids.gaps.as_ref().map(|gaps| &gaps.table[..])));
         let mut blocks: Vec<(&mut [State], &mut Option<f64>)> =
             self.states.chunks_mut(SUM_BLOCK).zip(self.sums.iter_mut()).collect();
         workers.fill(&mut blocks, 1, |block, blocks| {
             let mut pacer = Pacer::new(workers.control());
             for (states, sum) in blocks.iter_mut() {
+                pacer.spend(states.len())?;
                 for (i, state) in states.iter_mut().enumerate().filter(|(_, state)| !set.is_settled(state)) {
+                    let row = block * SUM_BLOCK + i;
+                    if let Some((norm, gaps)) = only
+                        && state.seen as usize == known
+                        && set.is_out_of_reach(state, row, norm, gaps.map_or(0.0, |gaps| gaps[state.near as usize]))
+                    {
+                        state.seen = all as u32;
+                        continue;
+                    }
                     let before = state.raw;
-                    *state = set.advance(*state, block * SUM_BLOCK + i, usize::MAX, Some(&aids), &mut pacer)?;
+                    *state = set.advance(*state, row, usize::MAX, Some(&aids), &mut pacer)?;
                     if state.raw < before {
                         **sum = None;
                     }
