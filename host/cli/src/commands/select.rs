@@ -19,6 +19,7 @@ use crate::exit::Usage;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs};
 use crate::progress::{self, Display};
+use crate::trainer::Trainer;
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
@@ -60,6 +61,9 @@ pub struct SelectArgs {
     /// Threads of the kernels [default: all cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Device that finds bounds for the kernels; picks are the same on all.
+    #[arg(long, value_name = "cpu|cuda:N", default_value = "cpu")]
+    pub device: String,
     /// Memory of the plugin, and again as much for host objects made for it.
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: Bytes,
@@ -96,8 +100,15 @@ struct Inputs {
     user_rows: Vec<u32>,
 }
 
+impl SelectArgs {
+    /// Whether the verb needs `querist-train`.
+    pub fn needs_libtorch(&self) -> bool {
+        self.device != "cpu"
+    }
+}
+
 /// Runs the verb.
-pub fn main(args: &SelectArgs) -> Result<()> {
+pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let several = args.budget.len() > 1;
     if several && matches!(args.format, SelectFormat::Ids | SelectFormat::Npy) {
         return Err(Usage("several budgets need `--format csv` or `--format json`".to_owned()).into());
@@ -114,7 +125,12 @@ pub fn main(args: &SelectArgs) -> Result<()> {
     };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let mut ready = plugins::ready(&config, Means { limits: &limits, threads, torch: None }, &args.plugins, None)?;
+    let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
+        Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
+        None => None,
+    };
+    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
+    let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
     let inputs = read_inputs(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
