@@ -125,7 +125,7 @@ impl Sandbox {
         match &self.compiler {
             Compiler::InProcess => compile_with(&self.engine, source.path(), &compiled)?,
             Compiler::Child(program, args) => {
-                compile_in_child((program, args), self.compile_time, source.path(), &compiled)?
+                compile_in_child((program, args), self.compile_time, source.path(), &compiled)?;
             }
         }
         self.load_compiled(&compiled).map_err(SandboxError::Compile)
