@@ -197,8 +197,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
                 .into());
             }
             _ => {
-                let labels = matches!(name, names::LABELLED_LABELS | names::CALIBRATION_LABELS);
-                let kind = if labels { Kind::U32 } else { Kind::F32 };
+                let kind = if names::is_labels(name) { Kind::U32 } else { Kind::F32 };
                 named.insert(name.to_owned(), read(name, path, kind)?).is_some()
             }
         };
@@ -210,7 +209,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     let rows_of = |labelled: bool| {
         named.iter().find_map(|(name, array)| match name.strip_prefix(names::LABELLED) {
             Some(_) if labelled => Some(array.rows()),
-            None if !labelled && names::per_sample(name).is_some() => Some(array.rows()),
+            None if !labelled && names::is_over_pool(name) => Some(array.rows()),
             _ => None,
         })
     };
@@ -234,7 +233,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     for (name, array) in &mut named {
         let order = match name.strip_prefix(names::LABELLED) {
             Some(_) => &labelled_order,
-            None if names::per_sample(name).is_some() => &pool_order,
+            None if names::is_over_pool(name) => &pool_order,
             None => continue,
         };
         // An array of another length is left for the check to name.
@@ -269,7 +268,7 @@ fn subset_of(args: &SelectArgs, strategy: &dyn Strategy, ids: &[u64], order: &[u
 fn in_user_rows(mut error: ArrayError, pool_order: &[u32], labelled_order: &[u32]) -> ArrayError {
     if let ArrayError::NotFinite { name, row, .. } | ArrayError::Label { name, row, .. } = &mut error {
         let order = if name.starts_with(names::LABELLED) { labelled_order } else { pool_order };
-        if name.starts_with(names::LABELLED) || names::per_sample(name).is_some() {
+        if name.starts_with(names::LABELLED) || names::is_over_pool(name) {
             *row = order.get(*row).map_or(*row, |&user_row| user_row as usize);
         }
     }
