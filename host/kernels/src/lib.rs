@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 mod accelerator;
+mod assignment;
 mod check;
 mod control;
 mod design;

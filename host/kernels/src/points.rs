@@ -261,6 +261,13 @@ pub(crate) struct Norms {
     pub(crate) right: f64,
 }
 
+impl Norms {
+    /// The larger of each.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { whole: self.whole.max(other.whole), left: self.left.max(other.left), right: self.right.max(other.right) }
+    }
+}
+
 /// A raw distance in the unit of the metric.
 #[inline]
 pub(crate) fn finish(metric: Metric, raw: f64) -> f64 {
