@@ -150,11 +150,8 @@ impl<'a> Filter<'a> {
 
     /// The same filter, which finds candidates on the query's device if it has one and there is enough to do.
     pub(crate) fn on_device(mut self, workers: &Workers) -> Result<Self, Fault> {
-        let multiplications =
-            (self.rows.len() as u64).saturating_mul(self.centres.len() as u64).saturating_mul(self.rows.width() as u64);
-        let Some(accelerator) = workers.accelerator().filter(|device| device.is_worth(multiplications)) else {
-            return Ok(self);
-        };
+        let (rows, centres, width) = (self.rows.len(), self.centres.len(), self.rows.width());
+        let Some(accelerator) = workers.device_for(rows, centres, width) else { return Ok(self) };
         let (rows, centres) = (self.rows.residents(accelerator)?, self.centres.residents(accelerator)?);
         let terms = CentreTerms { low: &self.low, high: &self.high, scale: &self.scale };
         self.device = Some(accelerator.search(rows, centres, terms).map_err(AcceleratorError::fault)?);

@@ -30,9 +30,10 @@ impl Workers {
         &self.control
     }
 
-    /// The device beside the CPU.
-    pub(crate) fn accelerator(&self) -> Option<&dyn Accelerator> {
-        self.accelerator.as_deref()
+    /// The device beside the CPU, if it is faster with products of so many rows and centres.
+    pub(crate) fn device_for(&self, rows: usize, centres: usize, width: usize) -> Option<&dyn Accelerator> {
+        let multiplications = (rows as u64).saturating_mul(centres as u64).saturating_mul(width as u64);
+        self.accelerator.as_deref().filter(|device| device.is_worth(multiplications))
     }
 
     /// Calls `f(first position, block)` on each block of `out`.
