@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use querist_protocol::{Fault, Metric};
 
+use crate::accelerator::RowTerms;
 use crate::control::Pacer;
 use crate::distance;
-use crate::filter::{Filter, RowTerms, TILE_ROWS, Tile};
+use crate::filter::{Filter, TILE_ROWS, Tile};
 use crate::memory::{Charge, Charged};
 use crate::points::Points;
 use crate::simd::for_each_cpu;
@@ -44,7 +45,7 @@ pub(crate) struct Assignment {
     clusters: Charged<u32>,
     distances: Charged<f64>,
     groups: Groups,
-    /// Lower bounds of distances, not squared, by row and group; a row's own centre does not count.
+    /// Lower bounds of distances, not squared, by row and group; a row's own centre does not count. None with a device.
     bounds: Charged<u16>,
     units: Charged<f64>,
     /// Clusters that a row joined or left in the last call.
@@ -107,8 +108,10 @@ impl Assignment {
     /// that the query has left.
     pub(crate) fn new(workers: &Workers, points: Arc<Points>, centres: usize) -> Result<Self, Fault> {
         let (control, rows) = (workers.control(), points.len());
+        // A device looks at all pairs before bounds say which.
+        let has_device = workers.device_for(rows, centres, points.width()).is_some();
         let room = control.limits().memory.saturating_sub(control.memory()) / 4;
-        let groups = (room / (2 * rows.max(1) as u64)).clamp(1, centres as u64) as usize;
+        let groups = if has_device { 0 } else { (room / (2 * rows.max(1) as u64)).clamp(1, centres as u64) as usize };
         Ok(Self {
             clusters: Charged::filled(control, rows, NONE)?,
             distances: Charged::filled(control, rows, f64::INFINITY)?,
@@ -149,6 +152,9 @@ impl Assignment {
 
     /// Assigns the rows to these centres, which are those of the last call, moved.
     pub(crate) fn assign(&mut self, workers: &Workers, centres: Points) -> Result<(), Fault> {
+        if self.groups.ends.is_empty() {
+            return self.assign_anew(workers, &centres);
+        }
         let hair = (self.points.width() as f64 + 64.0) * f64::EPSILON;
         let is_first = self.centres.is_none();
         let moved = match self.centres.take() {
@@ -184,6 +190,19 @@ impl Assignment {
         })?;
         self.changed = changed.into_iter().map(AtomicBool::into_inner).collect();
         self.centres = Some(centres);
+        Ok(())
+    }
+
+    /// Assigns the rows without bounds of earlier calls.
+    fn assign_anew(&mut self, workers: &Workers, centres: &Points) -> Result<(), Fault> {
+        let (distances, clusters) = distance::nearest(workers, &self.points, centres, METRIC)?;
+        self.changed.fill(false);
+        for (&before, &after) in self.clusters.iter().zip(clusters.iter()).filter(|(before, after)| before != after) {
+            for cluster in [before, after].into_iter().filter(|&cluster| cluster != NONE) {
+                self.changed[cluster as usize] = true;
+            }
+        }
+        (self.distances, self.clusters) = (distances, clusters);
         Ok(())
     }
 

@@ -180,7 +180,7 @@ fn bounds_kept_between_iterations_lose_nothing() {
         // With little memory several centres share a bound, else each has its own.
         for memory in [(430 + columns as u64 * 9) << 10, 1 << 30] {
             let control = std::sync::Arc::new(Control::new(Limits { memory, ..Limits::default() }, None));
-            let session = Session::new(shared(10, 2, control));
+            let session = Session::new(shared(10, querist_kernels::Compute::threads(2), control));
             let matrix = x.handle(&session);
             let stream = session.stream("k", StreamScope::Round).unwrap();
             let clustering = session.kmeans(matrix, None, options, stream).unwrap();
