@@ -19,7 +19,7 @@ use crate::check;
 use crate::control::Pacer;
 use crate::distance::{self, device_filter};
 use crate::filter::{Filter, TILE_ROWS};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, Rows};
 use crate::memory::{Charge, Charged};
 use crate::pairs::{self, Pairs};
 use crate::points::Points;
@@ -46,8 +46,7 @@ type Place = (u64, Reverse<u32>);
 /// Rows, references and how well these are covered.
 #[derive(Debug)]
 pub(crate) struct Facility {
-    rows: Matrix,
-    points: Points,
+    rows: Rows,
     references: Points,
     similarity: Similarity,
     weights: Option<Arc<Charged<f64>>>,
@@ -59,8 +58,8 @@ pub(crate) struct Facility {
     /// Every row once.
     queue: BinaryHeap<Place>,
     _queue_room: Charge,
-    /// What can still gain, once that is little.
-    pairs: Option<Pairs>,
+    /// What can still gain, once that is little, in parts of [`PART_ROWS`] rows.
+    pairs: Option<Vec<Pairs>>,
     /// Additions from which on it is worth asking whether that is little.
     next_count: u32,
 }
@@ -69,12 +68,12 @@ impl Facility {
     /// An engine with an empty set. References count by `weights`, one each.
     pub(crate) fn new(
         workers: &Workers,
-        rows: Matrix,
+        rows: Rows,
         references: Matrix,
         weights: Option<Arc<Charged<f64>>>,
         similarity: Similarity,
     ) -> Result<Self, Fault> {
-        check::same(references.columns(), rows.columns(), "columns of the references")?;
+        check::same(references.columns(), rows.matrix.columns(), "columns of the references")?;
         check::argument(references.rows() > 0, || "without references nothing can be covered".to_owned())?;
         check::argument((1e-100..=1e100).contains(&similarity.width), || {
             format!("the width is {}, but it must lie between 1e-100 and 1e100", similarity.width)
@@ -84,11 +83,10 @@ impl Facility {
             check::weights(weights)?;
         }
         let control = workers.control();
-        let count = rows.rows();
+        let count = rows.matrix.rows();
         // Building the queue and setting rows aside may hold each place twice.
         let queue_room = Charge::of::<[Place; 2]>(control, count)?;
         Ok(Self {
-            points: Points::plain(workers, rows.clone())?,
             rows,
             cover: Charged::filled(control, references.rows(), 0.0)?,
             references: Points::plain(workers, references)?,
@@ -105,24 +103,25 @@ impl Facility {
 
     /// Number of rows.
     pub(crate) fn len(&self) -> usize {
-        self.rows.rows()
+        self.rows.matrix.rows()
     }
 
     /// Adds rows to the set.
     pub(crate) fn add(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
         check::rows(rows, self.len())?;
         for &row in rows {
-            if let Some(pairs) = &self.pairs {
-                pairs.raise(row as usize, &mut self.cover);
+            if let Some((pairs, at)) = pairs_of(&self.pairs, row) {
+                pairs.raise(at, &mut self.cover);
                 self.grow();
                 continue;
             }
-            let (points, references, similarity) = (&self.points, &self.references, self.similarity);
+            let point = self.points(workers, &[row])?;
+            let (references, similarity) = (&self.references, self.similarity);
             workers.fill(&mut self.cover, SUM_BLOCK, |start, cover| {
                 let mut pacer = Pacer::new(workers.control());
                 for (i, cover) in cover.iter_mut().enumerate() {
-                    pacer.spend(points.width() + 8)?;
-                    let raw = points.raw_distance(METRIC, row as usize, references, start + i);
+                    pacer.spend(point.width() + 8)?;
+                    let raw = point.raw_distance(METRIC, 0, references, start + i);
                     *cover = cover.max(similar(similarity, raw));
                 }
                 Ok(())
@@ -134,7 +133,7 @@ impl Facility {
 
     /// Adds other rows to the set. Each reference looks at the nearest of them.
     pub(crate) fn add_others(&mut self, workers: &Workers, others: Matrix) -> Result<(), Fault> {
-        check::same(others.columns(), self.rows.columns(), "columns of the other rows")?;
+        check::same(others.columns(), self.rows.matrix.columns(), "columns of the other rows")?;
         if others.rows() == 0 {
             return Ok(());
         }
@@ -145,6 +144,11 @@ impl Facility {
         }
         self.grow();
         Ok(())
+    }
+
+    /// Some rows as points.
+    fn points(&self, workers: &Workers, rows: &[u32]) -> Result<Points, Fault> {
+        Points::plain(workers, self.rows.gather(workers, rows)?)
     }
 
     fn grow(&mut self) {
@@ -213,7 +217,6 @@ impl Facility {
     /// Finds the pairs that can still gain if they fit into the memory that is left; if not, asks again later.
     fn find_pairs(&mut self, workers: &Workers) -> Result<(), Fault> {
         self.next_count = self.version + self.version / 2 + 1;
-        let Some(filter) = device_filter(workers, &self.points, &self.references, METRIC)? else { return Ok(()) };
         let limits = pairs::limits(
             workers,
             &self.cover,
@@ -223,11 +226,22 @@ impl Facility {
         )?;
         let control = workers.control();
         let room = control.limits().memory.saturating_sub(control.memory()) / 4 * 3;
-        if pairs::estimate(workers, &filter, &limits)? * Pairs::BYTES > room as f64 {
+        let Some(count) = self.estimate_pairs(workers, &limits)? else { return Ok(()) };
+        if count * Pairs::BYTES > room as f64 {
             return Ok(());
         }
-        self.pairs = match Pairs::find(workers, &filter, &limits, &self.cover, |raw| similar(self.similarity, raw)) {
-            Ok(pairs) => Some(pairs),
+        let all: Vec<u32> = (0..self.len() as u32).collect();
+        let parts = all.chunks(PART_ROWS).map(|part| {
+            let points = self.points(workers, part)?;
+            match device_filter(workers, &points, &self.references, METRIC)? {
+                Some(filter) => {
+                    Pairs::find(workers, &filter, &limits, &self.cover, |raw| similar(self.similarity, raw)).map(Some)
+                }
+                None => Ok(None),
+            }
+        });
+        self.pairs = match parts.collect::<Result<Option<Vec<Pairs>>, Fault>>() {
+            Ok(pairs) => pairs,
             // There were more than the estimate said: without them gains take longer and are the same.
             Err(fault) if fault.code == FaultCode::Quota => None,
             Err(fault) => return Err(fault),
@@ -235,17 +249,27 @@ impl Facility {
         Ok(())
     }
 
+    /// About how many pairs there are, judged by rows from everywhere; `None` where bounds are of no use.
+    fn estimate_pairs(&self, workers: &Workers, limits: &[f64]) -> Result<Option<f64>, Fault> {
+        let step = self.len().div_ceil(SAMPLED_ROWS).max(1);
+        let sample: Vec<u32> = (0..self.len() as u32).step_by(step).collect();
+        let points = self.points(workers, &sample)?;
+        let Some(filter) = device_filter(workers, &points, &self.references, METRIC)? else { return Ok(None) };
+        Ok(Some(pairs::estimate(workers, &filter, limits)? * (self.len() as f64 / sample.len().max(1) as f64)))
+    }
+
     /// The gain of a row by its definition.
     fn compute(&mut self, workers: &Workers, row: u32) -> Result<(), Fault> {
-        if let Some(pairs) = &self.pairs {
-            let sum = pairs.gain(row as usize, &self.cover, self.weights.as_ref().map(|weights| &***weights));
+        if let Some((pairs, at)) = pairs_of(&self.pairs, row) {
+            let sum = pairs.gain(at, &self.cover, self.weights.as_ref().map(|weights| &***weights));
             let bound = sum / self.cover.len() as f64;
             self.states[row as usize] = State { bound, at: self.version, is_exact: true };
             return Ok(());
         }
+        let point = self.points(workers, &[row])?;
         let blocks = self.cover.len().div_ceil(SUM_BLOCK);
         let gain = |reference: usize| {
-            let raw = self.points.raw_distance(METRIC, row as usize, &self.references, reference);
+            let raw = point.raw_distance(METRIC, 0, &self.references, reference);
             let gain = (similar(self.similarity, raw) - self.cover[reference]).max(0.0);
             self.weights.as_ref().map_or(gain, |weights| weights[reference] * gain)
         };
@@ -257,7 +281,7 @@ impl Facility {
 
     /// Bounds of the gains of some rows, at most [`TILE_ROWS`], from products with all references at once.
     fn bound(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
-        let points = Points::plain(workers, self.rows.gather(workers, rows)?)?;
+        let points = self.points(workers, rows)?;
         let Some(filter) = Filter::new(workers, &points, &self.references, METRIC)? else {
             return rows.iter().try_for_each(|&row| self.compute(workers, row));
         };
@@ -288,6 +312,16 @@ impl Facility {
 
 /// Stale rows that are computed one by one before many are bounded at once: mostly these are enough.
 const FEW: usize = 8;
+
+/// Rows whose pairs are looked for together.
+const PART_ROWS: usize = 1 << 13;
+/// Rows from which their number is estimated, about.
+const SAMPLED_ROWS: usize = 2048;
+
+/// The part that a row's pairs are in, and its place there.
+fn pairs_of(parts: &Option<Vec<Pairs>>, row: u32) -> Option<(&Pairs, usize)> {
+    Some((&parts.as_ref()?[row as usize / PART_ROWS], row as usize % PART_ROWS))
+}
 
 fn place(bound: f64, row: u32) -> Place {
     (bound.to_bits(), Reverse(row))

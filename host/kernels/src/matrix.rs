@@ -29,6 +29,21 @@ pub(crate) struct Matrix {
     columns: usize,
 }
 
+/// Rows of a matrix, divided by their norms or not, of which no whole copy is made.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) matrix: Matrix,
+    pub(crate) normalised: bool,
+}
+
+impl Rows {
+    /// The named rows in order; the caller has checked them.
+    pub(crate) fn gather(&self, workers: &Workers, rows: &[u32]) -> Result<Matrix, Fault> {
+        let gathered = self.matrix.gather(workers, rows)?;
+        if self.normalised { gathered.normalise(workers) } else { Ok(gathered) }
+    }
+}
+
 impl Matrix {
     /// `rows` rows of `columns` values of an input, from value `start` on. The caller knows that they lie inside.
     pub(crate) fn of_input(values: Buffer<f32>, start: usize, rows: usize, columns: usize) -> Self {

@@ -20,7 +20,7 @@ use crate::facility::Facility;
 use crate::graph::{self, Graph};
 use crate::kmeans::{self, Clustering};
 use crate::linkage;
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, Rows};
 use crate::memory::{Charge, Charged};
 use crate::mixture;
 use crate::nearest::Nearest;
@@ -134,6 +134,8 @@ impl Shared {
 /// An object of the host that a handle names.
 enum Object {
     Matrix(Matrix),
+    /// A matrix whose rows are to be divided by their norms once it is needed whole.
+    Normalised(Matrix),
     Vector(Arc<Charged<f64>>),
     Mask(Mask),
     Points(Arc<Points>),
@@ -151,7 +153,7 @@ enum Object {
 impl Object {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Matrix(_) => "a matrix",
+            Self::Matrix(_) | Self::Normalised(_) => "a matrix",
             Self::Vector(_) => "a vector",
             Self::Mask(_) => "a mask",
             Self::Points(_) => "points",
@@ -285,8 +287,23 @@ impl Session {
     }
 
     fn get_matrix(&self, handle: Handle) -> Result<Matrix, Fault> {
+        let rows = self.get_rows(handle)?;
+        if !rows.normalised {
+            return Ok(rows.matrix);
+        }
+        let whole = rows.matrix.normalise(self.workers())?;
+        self.with(handle, "a matrix", |object| {
+            *object = Object::Matrix(whole.clone());
+            Some(())
+        })?;
+        Ok(whole)
+    }
+
+    /// The rows of a matrix, for those that never need it whole.
+    fn get_rows(&self, handle: Handle) -> Result<Rows, Fault> {
         self.with(handle, "a matrix", |object| match object {
-            Object::Matrix(matrix) => Some(matrix.clone()),
+            Object::Matrix(matrix) => Some(Rows { matrix: matrix.clone(), normalised: false }),
+            Object::Normalised(matrix) => Some(Rows { matrix: matrix.clone(), normalised: true }),
             _ => None,
         })
     }
@@ -580,7 +597,7 @@ impl HostCalls for Session {
     }
 
     fn matrix_shape(&self, matrix: Handle) -> Result<(u32, u32), Fault> {
-        let matrix = self.get_matrix(matrix)?;
+        let matrix = self.get_rows(matrix)?.matrix;
         Ok((matrix.rows() as u32, matrix.columns() as u32))
     }
 
@@ -591,14 +608,13 @@ impl HostCalls for Session {
     }
 
     fn matrix_gather(&self, matrix: Handle, rows: &[u32]) -> Result<Handle, Fault> {
-        let matrix = self.get_matrix(matrix)?;
-        check::rows(rows, matrix.rows())?;
+        let matrix = self.get_rows(matrix)?;
+        check::rows(rows, matrix.matrix.rows())?;
         self.insert(Object::Matrix(matrix.gather(self.workers(), rows)?))
     }
 
     fn matrix_normalise(&self, matrix: Handle) -> Result<Handle, Fault> {
-        let matrix = self.get_matrix(matrix)?;
-        self.insert(Object::Matrix(matrix.normalise(self.workers())?))
+        self.insert(Object::Normalised(self.get_matrix(matrix)?))
     }
 
     fn matrix_sq_norms(&self, matrix: Handle) -> Result<Handle, Fault> {
@@ -787,7 +803,7 @@ impl HostCalls for Session {
         weights: Option<Handle>,
         similarity: Similarity,
     ) -> Result<Handle, Fault> {
-        let (rows, references) = (self.get_matrix(rows)?, self.get_matrix(references)?);
+        let (rows, references) = (self.get_rows(rows)?, self.get_matrix(references)?);
         let weights = weights.map(|weights| self.get_vector(weights)).transpose()?;
         let engine = Facility::new(self.workers(), rows, references, weights, similarity)?;
         self.insert(Object::Facility(Some(Box::new(engine))))

@@ -137,6 +137,43 @@ fn many_rows_and_references_agree_too() {
 }
 
 #[test]
+fn normalised_rows_are_never_needed_whole() {
+    // More rows than one part of the pairs has.
+    let (rows, columns) = (9000, 6);
+    let session = session(2);
+    let raw = data(Kind::Random, rows, columns, 7);
+    let values = read_matrix(&session, session.matrix_normalise(raw.handle(&session)).unwrap());
+    let norms: Vec<f64> = (0..rows).map(|row| dot(raw.row(row), raw.row(row)).sqrt()).collect();
+    let expected: Vec<f32> =
+        raw.values.iter().enumerate().map(|(i, &value)| (f64::from(value) / norms[i / columns]) as f32).collect();
+    assert_eq!(values, expected);
+    let unit = Data { rows, columns, values };
+    let places: Vec<u32> = (0..rows as u32).step_by(150).collect();
+    let references = Data {
+        rows: places.len(),
+        columns,
+        values: places.iter().flat_map(|&row| unit.row(row as usize).to_vec()).collect(),
+    };
+    let normalised = session.matrix_normalise(raw.handle(&session)).unwrap();
+    let gathered = session.matrix_gather(normalised, &places).unwrap();
+    assert_eq!(read_matrix(&session, gathered), references.values);
+    let similarity = Similarity { kind: SimilarityKind::Rbf, width: 0.7 };
+    let before = session.control().memory();
+    let engine = session.facility(normalised, gathered, None, similarity).unwrap();
+    let cover = vec![0.0; references.rows];
+    let mut plain = Plain { rows: &unit, references: &references, weights: None, similarity, cover };
+    for step in 0..12 {
+        let (row, gain) = session.facility_best(engine, None).unwrap().unwrap();
+        let expected = plain.best(&[]).unwrap();
+        assert_eq!((row, gain.to_bits()), (expected.0, expected.1.to_bits()), "step {step}");
+        session.facility_add(engine, &[row]).unwrap();
+        plain.add(unit.row(row as usize));
+    }
+    session.release(engine);
+    assert_eq!(session.control().memory(), before, "no normalised copy was made");
+}
+
+#[test]
 fn the_worked_example() {
     let session = session(1);
     let points = session.matrix(5, 1, &[0.0, 0.1, 0.2, 5.0, 5.1]).unwrap();
