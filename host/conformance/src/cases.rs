@@ -118,7 +118,9 @@ impl Pool {
                 shaped(vec![rows.len()], norms)
             }
             names::LOGITS => self.floats(&rows, self.classes, 10 + salt, self.values == Shape::Extreme),
-            names::EMBEDDINGS | names::FIXED_EMBEDDINGS => self.floats(&rows, self.width, 20 + salt, false),
+            names::EMBEDDINGS | names::PENULTIMATE | names::FIXED_EMBEDDINGS => {
+                self.floats(&rows, self.width, 20 + salt, false)
+            }
             names::GRAD_EMBEDDINGS => self.floats(&rows, self.width, 90 + salt, false),
             names::CALIBRATION_LOGITS => {
                 let held_out: Vec<usize> = (0..CALIBRATION).collect();

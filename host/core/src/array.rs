@@ -346,6 +346,7 @@ impl Arrays {
             let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
             let mut shared = match bare {
                 names::EMBEDDINGS | names::GRAD_EMBEDDINGS | names::HEAD_W => vec![("width", array.row_len())],
+                names::PENULTIMATE => vec![("width of the last layer", array.row_len())],
                 names::FIXED_EMBEDDINGS => vec![("fixed width", array.row_len())],
                 _ => vec![],
             };

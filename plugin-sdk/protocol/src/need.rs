@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 pub mod names {
     /// Class scores before the softmax, `f32 [rows, classes]`.
     pub const LOGITS: &str = "logits";
-    /// Input of the last linear layer in eval mode, `f32 [rows, width]`.
+    /// Input of the head in eval mode, `f32 [rows, width]`.
     pub const EMBEDDINGS: &str = "embeddings";
+    /// Input of the last linear layer in eval mode, `f32 [rows, last width]`: what the gradient of that layer's weights
+    /// is made of. The embeddings themselves where the head is one linear layer.
+    pub const PENULTIMATE: &str = "penultimate";
     /// Embeddings from a file or a frozen backbone, `f32 [rows, width]`.
     pub const FIXED_EMBEDDINGS: &str = "fixed_embeddings";
     /// Log-probabilities of stochastic passes, `f32 [rows, draws, classes]`.
@@ -44,9 +47,10 @@ pub mod names {
     pub const LABELLED: &str = "labelled.";
 
     /// Every array name without the labelled prefix, for messages.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 15] = [
         LOGITS,
         EMBEDDINGS,
+        PENULTIMATE,
         FIXED_EMBEDDINGS,
         MC_LOG_PROBS,
         TARGET_MC_LOG_PROBS,
@@ -76,7 +80,7 @@ pub mod names {
     /// Number of dimensions of an array that has one row a sample; `None` for the others.
     pub fn per_sample(name: &str) -> Option<usize> {
         match name {
-            LOGITS | EMBEDDINGS | FIXED_EMBEDDINGS | GRAD_EMBEDDINGS => Some(2),
+            LOGITS | EMBEDDINGS | PENULTIMATE | FIXED_EMBEDDINGS | GRAD_EMBEDDINGS => Some(2),
             MC_LOG_PROBS | MEMBER_LOG_PROBS => Some(3),
             GRAD_NORM => Some(1),
             _ => None,

@@ -281,9 +281,10 @@ fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
         if named.contains_key(need.name()) {
             continue;
         }
-        let fixed = bare == names::FIXED_EMBEDDINGS;
-        let stand_in = need.name().replace(names::FIXED_EMBEDDINGS, names::EMBEDDINGS);
-        if let Some(array) = named.get(&stand_in).filter(|_| fixed).cloned() {
+        // Fixed embeddings are the model's where nobody says otherwise, and a linear head has no other layer.
+        let may_stand_in = matches!(bare, names::FIXED_EMBEDDINGS | names::PENULTIMATE);
+        let stand_in = need.name().replace(bare, names::EMBEDDINGS);
+        if let Some(array) = named.get(&stand_in).filter(|_| may_stand_in).cloned() {
             named.insert(need.name().to_owned(), array);
         } else if labelled && no_labelled {
             let empty = match named.get(bare) {
