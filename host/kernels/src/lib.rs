@@ -17,6 +17,7 @@ mod distance;
 mod facility;
 mod filter;
 mod graph;
+mod head;
 mod kmeans;
 mod linkage;
 mod matrix;

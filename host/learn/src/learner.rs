@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EnsembleRecord;
 use querist_core::{
-    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, HostServices, LearnError, Learner, Round, SampleId, Seeds,
-    ServiceScope,
+    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, LearnError, Learner, Round, SampleId,
+    Seeds, ServiceScope,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
@@ -19,6 +20,7 @@ use crate::draws::log_probs;
 use crate::ensemble::{Ensemble, Predicting, Training};
 use crate::fault::{Doing, config};
 use crate::gradient;
+use crate::head::AskedHead;
 use crate::hooks::Live;
 use crate::images::ImageStore;
 use crate::infer::{Outputs, Wanted, predict, reporter};
@@ -311,6 +313,11 @@ impl Learner for TorchLearner {
             Some(model) => Box::new(services.with_model(model)),
             None => Box::new(services),
         })
+    }
+
+    fn head(&self) -> Option<Arc<dyn Head>> {
+        let model = self.fitted.as_ref()?;
+        Some(Arc::new(AskedHead::of(model, self.images.device())))
     }
 
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {

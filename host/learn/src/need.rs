@@ -25,7 +25,7 @@ pub(crate) enum Feature {
     HeadBiases,
     /// Labels, and what belongs to held-out samples, which the loop adds itself.
     OfTheLoop,
-    /// A property of model or images, which needs no array.
+    /// A property of model or images, or the head itself: no array.
     Condition,
     /// Log-probabilities with dropout on.
     Draws(Draws),
@@ -49,6 +49,7 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         }
         (names::HEAD_W, _) => linear(need, model, Feature::HeadWeights)?,
         (names::HEAD_B, _) => linear(need, model, Feature::HeadBiases)?,
+        (names::HEAD, _) => Feature::Condition,
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
         (names::TARGET_MC_LOG_PROBS, _) | (_, names::MC_LOG_PROBS) => return draws(need, model),
