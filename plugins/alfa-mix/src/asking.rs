@@ -2,7 +2,7 @@
 
 use querist_sdk::prelude::*;
 
-use crate::mixing::{Anchors, Learning, Noise};
+use crate::mixing::{Anchors, Learning, Noise, dot, sq_distance};
 
 /// The cap that is tried, and its number in the loop.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +26,9 @@ struct Sample<'a> {
     embedding: &'a [f32],
 }
 
-/// A sample with what is mixed in, and what that is made of: its gradient's direction, or the shares of the anchor.
+/// A sample with what its mixtures are made of: its gradient's direction, or the shares of the anchor.
 struct Mixed<'a> {
     sample: Sample<'a>,
-    moved: Vec<f64>,
     by: Vec<f64>,
 }
 
@@ -57,26 +56,25 @@ impl<'a> Block<'a> {
         if anchors.len() == 0 || self.open.is_empty() {
             return Ok(());
         }
-        let still =
-            |sample: &Sample<'a>| Mixed { sample: *sample, moved: vec![0.0; sample.embedding.len()], by: Vec::new() };
-        let mut mixed: Vec<Mixed<'_>> = self.open.iter().map(still).collect();
-        let gradients = self.gradients(&mixed)?;
+        let mut mixed: Vec<Mixed<'_>> =
+            self.open.iter().map(|sample| Mixed { sample: *sample, by: Vec::new() }).collect();
+        let gradients = self.gradients(&mixed, |mixed, place| place.extend(mixed.sample.embedding))?;
         for (mixed, gradient) in mixed.iter_mut().zip(gradients) {
-            let norm = gradient.iter().fold(0.0, |sum, g| sum + g * g).sqrt();
+            let norm = dot(&gradient, &gradient).sqrt();
             // Without a gradient there is no direction to go in.
             mixed.by = if norm > 0.0 { gradient.iter().map(|g| g / norm).collect() } else { Vec::new() };
         }
         mixed.retain(|mixed| !mixed.by.is_empty());
-        for anchor in 0..anchors.len() {
-            for Mixed { sample, moved, by } in &mut mixed {
-                let towards = towards(anchors.get(anchor), sample.embedding);
-                let reach = towards.iter().fold(0.0, |sum, t| sum + t * t).sqrt();
-                let length = cap.size * reach / (towards.len() as f64).sqrt();
-                for ((moved, towards), by) in moved.iter_mut().zip(&towards).zip(&*by) {
-                    *moved = if *towards == 0.0 { 0.0 } else { length * by };
-                }
-            }
-            self.sift(&mut mixed)?;
+        for number in 0..anchors.len() {
+            let anchor = anchors.get(number);
+            self.sift(&mut mixed, |Mixed { sample, by }, place| {
+                let reach = sq_distance(anchor, sample.embedding).sqrt();
+                let length = cap.size * reach / (anchor.len() as f64).sqrt();
+                let coordinates = anchor.iter().zip(sample.embedding).zip(by);
+                place.extend(
+                    coordinates.map(|((a, z), by)| if a == z { *z } else { (f64::from(*z) + length * by) as f32 }),
+                );
+            })?;
         }
         Ok(())
     }
@@ -88,33 +86,37 @@ impl<'a> Block<'a> {
             let anchor = anchors.get(number);
             let drawn = |sample: &Sample<'a>| {
                 let mut noise = Noise::new(keys[sample.row as usize], number as u32, cap.number);
-                let by = noise.shares(anchor.len(), cap.size);
-                Mixed { sample: *sample, moved: Vec::new(), by }
+                Mixed { sample: *sample, by: noise.shares(anchor.len(), cap.size) }
+            };
+            let mix = |Mixed { sample, by }: &Mixed<'_>, place: &mut Vec<f32>| {
+                let shares = sample.embedding.iter().zip(by);
+                place.extend(
+                    shares.zip(anchor).map(|((&z, by), &a)| (f64::from(z) + by * (f64::from(a) - f64::from(z))) as f32),
+                );
             };
             let mut mixed: Vec<Mixed<'_>> = self.open.iter().map(drawn).collect();
             for step in 0..learning.steps {
-                for Mixed { sample, moved, by } in &mut mixed {
-                    *moved = towards(anchor, sample.embedding).iter().zip(&*by).map(|(t, by)| t * by).collect();
-                }
-                self.sift(&mut mixed)?;
+                self.sift(&mut mixed, mix)?;
                 if step + 1 == learning.steps || mixed.is_empty() {
                     break;
                 }
-                let gradients = self.gradients(&mixed)?;
-                for (Mixed { sample, by, .. }, gradient) in mixed.iter_mut().zip(gradients) {
-                    learning.step(step, by, &gradient, &towards(anchor, sample.embedding), cap.size);
+                let gradients = self.gradients(&mixed, mix)?;
+                for (Mixed { sample, by }, gradient) in mixed.iter_mut().zip(gradients) {
+                    let towards: Vec<f64> =
+                        anchor.iter().zip(sample.embedding).map(|(&a, &z)| f64::from(a) - f64::from(z)).collect();
+                    learning.step(step, by, &gradient, &towards, cap.size);
                 }
             }
         }
         Ok(())
     }
 
-    /// Marks the samples that flip where they were moved to, here and in `mixed`, and drops them from both.
-    fn sift(&mut self, mixed: &mut Vec<Mixed<'_>>) -> Result<()> {
+    /// Marks the samples that flip where `mix` puts them, and drops them here and from `mixed`.
+    fn sift(&mut self, mixed: &mut Vec<Mixed<'_>>, mix: impl Fn(&Mixed<'_>, &mut Vec<f32>)) -> Result<()> {
         if mixed.is_empty() {
             return Ok(());
         }
-        let logits = self.query.head_logits(&self.moved(mixed)?)?.read(0, mixed.len() as u32)?;
+        let logits = self.query.head_logits(&self.mixtures(mixed, mix)?)?.read(0, mixed.len() as u32)?;
         let mut rows = logits.chunks_exact(self.query.classes() as usize);
         mixed.retain(|mixed| {
             let Sample { row, predicted, .. } = mixed.sample;
@@ -126,26 +128,20 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Gradients of the predicted class's loss where the samples were moved to.
-    fn gradients(&self, mixed: &[Mixed<'_>]) -> Result<Vec<Vec<f64>>> {
+    /// Gradients of the predicted class's loss where `mix` puts the samples.
+    fn gradients(&self, mixed: &[Mixed<'_>], mix: impl Fn(&Mixed<'_>, &mut Vec<f32>)) -> Result<Vec<Vec<f64>>> {
         let classes: Vec<u32> = mixed.iter().map(|mixed| mixed.sample.predicted).collect();
-        let gradients = self.query.head_gradients(&self.moved(mixed)?, &classes)?;
+        let gradients = self.query.head_gradients(&self.mixtures(mixed, mix)?, &classes)?;
         let width = gradients.shape()?.1.max(1) as usize;
         let values = gradients.read(0, mixed.len() as u32)?;
         Ok(values.chunks_exact(width).map(|row| row.iter().map(|&g| f64::from(g)).collect()).collect())
     }
 
-    fn moved(&self, mixed: &[Mixed<'_>]) -> Result<Matrix> {
-        let place = |Mixed { sample, moved, .. }: &Mixed<'_>| {
-            let embedding = sample.embedding.iter().zip(moved);
-            embedding.map(|(&z, moved)| (f64::from(z) + moved) as f32).collect::<Vec<_>>()
-        };
-        let values: Vec<f32> = mixed.iter().flat_map(place).collect();
+    /// The rows that `mix` adds, one for each sample.
+    fn mixtures(&self, mixed: &[Mixed<'_>], mix: impl Fn(&Mixed<'_>, &mut Vec<f32>)) -> Result<Matrix> {
         let width = mixed.first().map_or(0, |mixed| mixed.sample.embedding.len());
+        let mut values = Vec::with_capacity(mixed.len() * width);
+        mixed.iter().for_each(|mixed| mix(mixed, &mut values));
         self.query.new_matrix(mixed.len() as u32, width as u32, &values)
     }
-}
-
-fn towards(anchor: &[f32], embedding: &[f32]) -> Vec<f64> {
-    anchor.iter().zip(embedding).map(|(&a, &z)| f64::from(a) - f64::from(z)).collect()
 }

@@ -256,11 +256,13 @@ fn sum_pairs<A: Copy, B: Copy>(x: &[A], y: &[B], f: impl Fn(A, B) -> f64) -> f64
     lanes.iter().fold(0.0, |sum, lane| sum + lane)
 }
 
-fn dot<B: Copy + Into<f64>>(x: &[f64], y: &[B]) -> f64 {
+/// Sum of products.
+pub(crate) fn dot<B: Copy + Into<f64>>(x: &[f64], y: &[B]) -> f64 {
     sum_pairs(x, y, |x, y: B| x * y.into())
 }
 
-fn sq_distance(x: &[f32], y: &[f32]) -> f64 {
+/// Squared Euclidean distance.
+pub(crate) fn sq_distance(x: &[f32], y: &[f32]) -> f64 {
     sum_pairs(x, y, |x: f32, y: f32| (f64::from(x) - f64::from(y)) * (f64::from(x) - f64::from(y)))
 }
 
