@@ -797,4 +797,16 @@ impl HostCalls for Table {
         // SAFETY: numbers only.
         self.check(unsafe { (self.api.design_remove)(self.call, design, row) })
     }
+
+    fn has(&self, name: &str) -> Result<bool, Fault> {
+        Ok(fetch!(self.has(bytes(name))))
+    }
+
+    fn head_logits(&self, embeddings: Handle) -> Result<Handle, Fault> {
+        Ok(fetch!(self.head_logits(embeddings)))
+    }
+
+    fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault> {
+        Ok(fetch!(self.head_gradients(embeddings, classes.as_ptr(), classes.len())))
+    }
 }

@@ -117,6 +117,7 @@ pub static PACKAGE: Package = Package {
         Entry::scorer::<strategy_uncertainty::Margin>(),
         Entry::selector::<strategy_k_center_greedy::KCenterGreedy>(),
         Entry::selector::<strategy_badge::Badge>(),
+        Entry::selector::<strategy_alfa_mix::AlfaMix>(),
         Entry::selector::<Misbehave>(),
     ],
 };
