@@ -13,7 +13,7 @@
 #define QueristABI_MAJOR 1
 
 // Version of the tables' length: higher ones have more functions at the end.
-#define QueristABI_MINOR 0
+#define QueristABI_MINOR 1
 
 // Stands for "no handle" where one may be left out.
 #define QueristNO_HANDLE UINT32_MAX
@@ -462,6 +462,14 @@ typedef struct QueristHostApi {
   QueristStatus (*design_least)(struct QueristCall *call, uint32_t design, uint32_t *row, double *rise);
   QueristStatus (*design_add)(struct QueristCall *call, uint32_t design, uint32_t row);
   QueristStatus (*design_remove)(struct QueristCall *call, uint32_t design, uint32_t row);
+  QueristStatus (*has)(struct QueristCall *call, struct QueristBytes name, bool *has);
+  QueristStatus (*head_logits)(struct QueristCall *call, uint32_t embeddings, uint32_t *logits);
+  // One class for each row of the embeddings.
+  QueristStatus (*head_gradients)(struct QueristCall *call,
+                                  uint32_t embeddings,
+                                  const uint32_t *classes,
+                                  uintptr_t count,
+                                  uint32_t *gradients);
 } QueristHostApi;
 
 // A living strategy of a plugin.

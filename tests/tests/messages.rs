@@ -617,7 +617,7 @@ fn nothing_shadows_a_built_in() {
 }
 
 /// The ways to break rules, with what is said of them.
-const WAYS: [(&str, &str); 9] = [
+const WAYS: [(&str, &str); 10] = [
     ("panic", "on purpose, at row"),
     ("loop", "time limit"),
     ("memory", "limit"),
@@ -626,6 +626,7 @@ const WAYS: [(&str, &str); 9] = [
     ("short", "selected 1 rows, expected exactly 10"),
     ("nan", "scores must be finite"),
     ("undeclared", "`embeddings` is not among the declared needs (logits)"),
+    ("head-undeclared", "`head` is not among the declared needs (logits)"),
     ("fail", "not today"),
 ];
 

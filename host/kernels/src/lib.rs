@@ -20,6 +20,7 @@ mod distance;
 mod facility;
 mod filter;
 mod graph;
+mod head;
 mod kmeans;
 mod linkage;
 mod matrix;

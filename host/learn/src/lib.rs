@@ -12,6 +12,7 @@ mod draws;
 mod ensemble;
 mod fault;
 mod gradient;
+mod head;
 mod hooks;
 mod images;
 mod infer;

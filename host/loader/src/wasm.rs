@@ -97,7 +97,7 @@ fn call_once<T: Send>(
         None,
         || sandbox.engine().increment_epoch(),
         || {
-            let mut instance = Instance::new(sandbox, &prepared, shared, 0..0, limits)?;
+            let mut instance = Instance::new(sandbox, &prepared, Session::new(shared.clone()), limits)?;
             instance.run(call)
         },
     )
@@ -124,11 +124,9 @@ impl Instance {
     fn new(
         sandbox: &Sandbox,
         prepared: &PluginPre<CallState>,
-        shared: &Arc<Shared>,
-        rows: std::ops::Range<usize>,
+        session: Session,
         limits: &Limits,
     ) -> Result<Self, Failure> {
-        let session = Session::tile(shared.clone(), rows).map_err(|fault| fault_failure(&fault))?;
         let state = CallState { session, limiter: Limiter::new(limits.memory) };
         let mut store = Store::new(sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -311,8 +309,8 @@ impl WasmStrategy {
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
-        let rows = 0..query.arrays.ids().len();
-        let mut instance = Instance::new(&self.sandbox, prepared, shared, rows, &self.limits)?;
+        let session = Session::new(shared.clone());
+        let mut instance = Instance::new(&self.sandbox, prepared, session, &self.limits)?;
         let answer = instance.run(|plugin, store| {
             plugin.querist_strategy_strategies().call_select(store, &self.identity.id, &self.params, query.state)
         })?;
@@ -337,7 +335,8 @@ impl WasmStrategy {
         let tile = tile_of(query, &self.needs, self.tile_bytes);
         let workers = self.compute.threads.min(MAX_INSTANCES / 2);
         score_tiles(shared, query, tile, workers, |window, primary, second| {
-            let mut instance = Instance::new(&self.sandbox, prepared, shared, window, &self.limits)?;
+            let session = Session::tile(shared.clone(), window).map_err(|fault| fault_failure(&fault))?;
+            let mut instance = Instance::new(&self.sandbox, prepared, session, &self.limits)?;
             let answer = instance.run(|plugin, store| {
                 plugin.querist_strategy_strategies().call_score(store, &self.identity.id, &self.params)
             })?;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use querist_core::array::ArrayError;
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig};
 use querist_core::{
-    Acquisition, Answer, Array, Arrays, Buffer, Query, Round, SampleId, Seeds, Strategy, Values, subset,
+    Acquisition, Answer, Array, Arrays, Buffer, LinearHead, Query, Round, SampleId, Seeds, Strategy, Values, subset,
 };
 use querist_data::arrays::{Kind, read_array, write_npy};
 use querist_protocol::philox::Stream;
@@ -244,8 +245,12 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     }
     let sorted =
         |ids: &[u64], order: &[u32]| Buffer::from(order.iter().map(|&row| ids[row as usize]).collect::<Vec<_>>());
-    let arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
+    let head = linear_head(&named);
+    let mut arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
         .map_err(|error| Usage(in_user_rows(error, &pool_order, &labelled_order).to_string()))?;
+    if let Some(head) = head {
+        arrays = arrays.with_head(Arc::new(head));
+    }
     Ok(Inputs { arrays, user_rows: pool_order })
 }
 
@@ -287,18 +292,29 @@ fn read_ids(name: &str, path: &Path) -> Result<Vec<u64>> {
     }
 }
 
+/// The head that weights and biases make.
+fn linear_head(named: &BTreeMap<String, Array>) -> Option<LinearHead> {
+    LinearHead::new(named.get(names::HEAD_W)?, named.get(names::HEAD_B)?)
+}
+
 /// Adds what can stand for a missing array, and refuses the rest.
 fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
     let no_labelled = !named.keys().any(|name| name.starts_with(names::LABELLED));
-    let mut missing = Vec::new();
+    let mut missing: Vec<Need> = Vec::new();
+    let has_head = linear_head(named).is_some();
+    let is_there = |named: &BTreeMap<String, Array>, name: &str| match name {
+        names::HEAD => has_head,
+        name => named.contains_key(name),
+    };
     for need in needs {
         let (bare, labelled) = need.split_labelled();
-        if named.contains_key(need.name()) {
+        if need.names().any(|name| is_there(named, name)) {
             continue;
         }
-        let fixed = bare == names::FIXED_EMBEDDINGS;
-        let stand_in = need.name().replace(names::FIXED_EMBEDDINGS, names::EMBEDDINGS);
-        if let Some(array) = named.get(&stand_in).filter(|_| fixed).cloned() {
+        // Fixed embeddings are the model's where nobody says otherwise, and a linear head has no other layer.
+        let may_stand_in = matches!(bare, names::FIXED_EMBEDDINGS | names::PENULTIMATE);
+        let stand_in = need.name().replace(bare, names::EMBEDDINGS);
+        if let Some(array) = named.get(&stand_in).filter(|_| may_stand_in).cloned() {
             named.insert(need.name().to_owned(), array);
         } else if labelled && no_labelled {
             let empty = match named.get(bare) {
@@ -309,22 +325,22 @@ fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
                     Array::f32(shape, Vec::new())?
                 }
                 None => {
-                    missing.push(need.to_string());
+                    missing.push(need.clone());
                     continue;
                 }
             };
             named.insert(need.name().to_owned(), empty);
         } else {
-            missing.push(need.to_string());
+            missing.push(need.clone());
         }
     }
-    match missing.first() {
-        None => Ok(()),
-        Some(first) => {
-            let name = first.split('(').next().unwrap_or(first);
-            Err(Usage(format!("the strategy needs {}: give it with `--input {name}=FILE`", missing.join(", "))).into())
-        }
-    }
+    let Some(first) = missing.first() else { return Ok(()) };
+    let all: Vec<String> = missing.iter().map(Need::to_string).collect();
+    let how = match first.name() {
+        names::HEAD => "give a linear one with `--input head.w=FILE` and `--input head.b=FILE`".to_owned(),
+        name => format!("give it with `--input {name}=FILE`"),
+    };
+    Err(Usage(format!("the strategy needs {}: {how}", all.join(", "))).into())
 }
 
 /// Classes as the arrays say: a class dimension, else one more than the largest label.
