@@ -132,7 +132,7 @@ fn many_rows_and_references_agree_too() {
         let rows = data(kind, 900, 20, 4);
         let references = data(kind, 2100, 20, 5);
         let others = data(kind, 60, 20, 6);
-        history(&rows, &references, &others, None, Similarity { kind: SimilarityKind::Rbf, width: 2.0 }, 12);
+        history(&rows, &references, &others, None, Similarity { kind: SimilarityKind::Rbf, width: 2.0 }, 6);
     }
 }
 
