@@ -222,7 +222,7 @@ impl Arrays {
     #[must_use]
     pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
         let some = |name: &str, array: &Array| match rows {
-            Some(rows) if names::per_sample(name).is_some() || name == names::ORACLE_LABELS => array.gather(rows),
+            Some(rows) if names::is_over_pool(name) => array.gather(rows),
             _ => array.clone(),
         };
         let named = names.into_iter().filter_map(|name| Some((name.to_owned(), some(name, self.named.get(name)?))));

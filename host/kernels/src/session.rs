@@ -11,6 +11,7 @@ use querist_protocol::{
     Reduction, Similarity, StreamScope, Uncertainty, names,
 };
 
+use crate::accelerator::Compute;
 use crate::check;
 use crate::control::{Control, Pacer};
 use crate::design::{Blocks, Design};
@@ -47,8 +48,8 @@ pub struct Setup {
     pub seeds: Seeds,
     /// The strategy's id, which is part of its streams' names.
     pub strategy: String,
-    /// Threads for kernels.
-    pub threads: usize,
+    /// Threads and devices for kernels.
+    pub compute: Compute,
 }
 
 /// What all sessions of one query share: the arrays, the threads and the control.
@@ -98,8 +99,9 @@ impl Shared {
             batch: narrow("batch", setup.batch)?,
             round: setup.round.0,
         };
-        let threads = setup.threads.max(1);
-        let workers = Workers::new(control, threads).map_err(|source| SetupError::Threads { threads, source })?;
+        let threads = setup.compute.threads.max(1);
+        let workers =
+            Workers::new(control, &setup.compute).map_err(|source| SetupError::Threads { threads, source })?;
         Ok(Self { setup, workers, rows, info })
     }
 

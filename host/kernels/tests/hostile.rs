@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use querist_core::{Array, Arrays, Head, LinearHead, Round, Seeds, ServiceError};
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{
     DesignOptions, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity,
     SimilarityKind, StreamScope, Uncertainty,
@@ -236,7 +236,7 @@ fn shapes_without_rows_or_columns_work() {
 }
 
 fn limited(limits: Limits, deadline: Option<Instant>) -> Session {
-    Session::new(shared(10, 1, Arc::new(Control::new(limits, deadline))))
+    Session::new(shared(10, Compute::threads(1), Arc::new(Control::new(limits, deadline))))
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn only_declared_inputs_are_seen_and_tiles_see_their_rows() {
         round: Round(1),
         seeds: Seeds::new(0),
         strategy: "s".to_owned(),
-        threads: 1,
+        compute: Compute::threads(1),
     };
     let shared = Arc::new(Shared::new(setup, control()).unwrap());
     let whole = Session::new(Arc::clone(&shared));
@@ -395,7 +395,7 @@ fn with_head(needs: &[&str], head: Arc<dyn Head>, memory: u64, tile: bool) -> (S
         round: Round(0),
         seeds: Seeds::new(1),
         strategy: "test".to_owned(),
-        threads: 2,
+        compute: Compute::threads(2),
     };
     let control = Arc::new(Control::new(Limits { memory, ..Limits::default() }, None));
     let shared = Arc::new(Shared::new(setup, Arc::clone(&control)).unwrap());

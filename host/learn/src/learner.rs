@@ -82,7 +82,7 @@ impl TorchLearner {
     pub fn new(dataset: &Dataset, pool: &[SampleId], settings: &Settings<'_>) -> Result<Self, LearnError> {
         runtime::init();
         runtime::set_threads(settings.threads).or_else(|e| config(format!("compute.threads: {e}")))?;
-        let device = device::parse(settings.device, &runtime::describe().cuda)?;
+        let device = device::parse(settings.device, &runtime::describe().cuda).map_err(in_config)?;
         if device.is_cuda() {
             random::reproducible().doing("preparing the GPU")?;
         }
@@ -229,6 +229,11 @@ const MOST_EPOCHS: usize = 100_000;
 const LARGEST_MINIBATCH: usize = 65_536;
 
 /// Settings that would train in silence to no good, or fail only in the middle.
+/// Says where the device was named.
+fn in_config(error: LearnError) -> LearnError {
+    LearnError::Config(format!("compute.device: {error}"))
+}
+
 fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
     let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
         true => Ok(()),

@@ -81,6 +81,16 @@ pub mod names {
             || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
     }
 
+    /// Whether `name` is an array of class numbers.
+    pub fn is_labels(name: &str) -> bool {
+        matches!(name, LABELLED_LABELS | ORACLE_LABELS | CALIBRATION_LABELS)
+    }
+
+    /// Whether `name` is an array with one row a pool sample.
+    pub fn is_over_pool(name: &str) -> bool {
+        per_sample(name).is_some() || name == ORACLE_LABELS
+    }
+
     /// Number of dimensions of an array that has one row a sample; `None` for the others.
     pub fn per_sample(name: &str) -> Option<usize> {
         match name {

@@ -20,6 +20,7 @@ use crate::exit::Usage;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs};
 use crate::progress::{self, Display};
+use crate::trainer::Trainer;
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
@@ -61,6 +62,9 @@ pub struct SelectArgs {
     /// Threads of the kernels [default: all cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Device that finds bounds for the kernels; picks are the same on all.
+    #[arg(long, value_name = "cpu|cuda:N", default_value = "cpu")]
+    pub device: String,
     /// Memory of the plugin, and again as much for host objects made for it.
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: Bytes,
@@ -97,8 +101,15 @@ struct Inputs {
     user_rows: Vec<u32>,
 }
 
+impl SelectArgs {
+    /// Whether the verb needs `querist-train`.
+    pub fn needs_libtorch(&self) -> bool {
+        self.device != "cpu"
+    }
+}
+
 /// Runs the verb.
-pub fn main(args: &SelectArgs) -> Result<()> {
+pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let several = args.budget.len() > 1;
     if several && matches!(args.format, SelectFormat::Ids | SelectFormat::Npy) {
         return Err(Usage("several budgets need `--format csv` or `--format json`".to_owned()).into());
@@ -115,7 +126,12 @@ pub fn main(args: &SelectArgs) -> Result<()> {
     };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let mut ready = plugins::ready(&config, Means { limits: &limits, threads, torch: None }, &args.plugins, None)?;
+    let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
+        Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
+        None => None,
+    };
+    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
+    let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
     let inputs = read_inputs(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
@@ -182,8 +198,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
                 .into());
             }
             _ => {
-                let labels = matches!(name, names::LABELLED_LABELS | names::CALIBRATION_LABELS);
-                let kind = if labels { Kind::U32 } else { Kind::F32 };
+                let kind = if names::is_labels(name) { Kind::U32 } else { Kind::F32 };
                 named.insert(name.to_owned(), read(name, path, kind)?).is_some()
             }
         };
@@ -195,7 +210,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     let rows_of = |labelled: bool| {
         named.iter().find_map(|(name, array)| match name.strip_prefix(names::LABELLED) {
             Some(_) if labelled => Some(array.rows()),
-            None if !labelled && names::per_sample(name).is_some() => Some(array.rows()),
+            None if !labelled && names::is_over_pool(name) => Some(array.rows()),
             _ => None,
         })
     };
@@ -219,7 +234,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     for (name, array) in &mut named {
         let order = match name.strip_prefix(names::LABELLED) {
             Some(_) => &labelled_order,
-            None if names::per_sample(name).is_some() => &pool_order,
+            None if names::is_over_pool(name) => &pool_order,
             None => continue,
         };
         // An array of another length is left for the check to name.
@@ -258,7 +273,7 @@ fn subset_of(args: &SelectArgs, strategy: &dyn Strategy, ids: &[u64], order: &[u
 fn in_user_rows(mut error: ArrayError, pool_order: &[u32], labelled_order: &[u32]) -> ArrayError {
     if let ArrayError::NotFinite { name, row, .. } | ArrayError::Label { name, row, .. } = &mut error {
         let order = if name.starts_with(names::LABELLED) { labelled_order } else { pool_order };
-        if name.starts_with(names::LABELLED) || names::per_sample(name).is_some() {
+        if name.starts_with(names::LABELLED) || names::is_over_pool(name) {
             *row = order.get(*row).map_or(*row, |&user_row| user_row as usize);
         }
     }
