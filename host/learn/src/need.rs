@@ -23,7 +23,7 @@ pub(crate) enum Feature {
     HeadBiases,
     /// Labels, and what belongs to held-out samples, which the loop adds itself.
     OfTheLoop,
-    /// A property of model or images, which needs no array.
+    /// Something of model, images or training, which needs no array.
     Condition,
     /// Log-probabilities with dropout on.
     Draws(Draws),
@@ -49,6 +49,7 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (names::HEAD_B, _) => Feature::HeadBiases,
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
+        (names::SYNTHETIC_IMAGES, _) => Feature::Condition,
         (names::TARGET_MC_LOG_PROBS, _) | (_, names::MC_LOG_PROBS) => return draws(need, model),
         (_, names::MEMBER_LOG_PROBS) => return members(need),
         (_, names::GRAD_NORM) => return grad_norm(need),

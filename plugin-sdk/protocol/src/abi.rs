@@ -15,7 +15,7 @@ pub const ENTRY: &str = "querist_plugin_v1";
 /// Version of the tables' layout; another one cannot be read.
 pub const ABI_MAJOR: u16 = 1;
 /// Version of the tables' length: higher ones have more functions at the end.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 /// Name of the ELF section with the plugin's [`Identity`].
 pub const IDENTITY_SECTION: &str = ".querist";
 /// First bytes of an [`Identity`].
@@ -367,6 +367,11 @@ pub struct TorchApi {
         unsafe extern "C" fn(call: *mut Call, images: Tensor, targets: Tensor, norms: *mut Tensor) -> Status,
     /// Records a named figure of this round.
     pub log_metric: unsafe extern "C" fn(call: *mut Call, name: Bytes, value: f64) -> Status,
+    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row: `images`
+    /// is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query then
+    /// picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
+    pub add_synthetic:
+        unsafe extern "C" fn(call: *mut Call, rows: *const u32, row_count: usize, images: Tensor) -> Status,
 }
 
 /// What the host does for every plugin. A function's meaning is that of the method of [`crate::HostCalls`] of the same
