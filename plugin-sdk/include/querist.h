@@ -196,6 +196,13 @@ typedef struct QueristTorchApi {
                                   QueristTensor *norms);
   // Records a named figure of this round.
   QueristStatus (*log_metric)(struct QueristCall *call, struct QueristBytes name, double value);
+  // Hands in images to train on from the next round on, each with the label that the oracle gives for its row: `images`
+  // is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query then
+  // picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
+  QueristStatus (*add_synthetic)(struct QueristCall *call,
+                                 const uint32_t *rows,
+                                 uintptr_t row_count,
+                                 QueristTensor images);
 } QueristTorchApi;
 
 // Facts about the query at hand; see [`crate::QueryInfo`].

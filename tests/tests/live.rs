@@ -24,6 +24,7 @@ const LEARNING_LOSS: &str = r#"{ id = "learning-loss", params = { lr = 0.01 } }"
 const VAAL: &str = r#"{ id = "vaal", params = { latent_dim = 4, iterations = 2, batch_size = 8, subset_size = 64 } }"#;
 
 const ASAL: &str = r#"{ id = "asal", params = { gan_iterations = 5, gan_size = 8, gan_channels = 8, batch_size = 8, z_steps = 5, match_features = "rgb" } }"#;
+const TWINS: &str = r#"{ id = "adversarial-deepfool", params = { add_twins = true, subset_size = 40, max_iter = 10, batch_size = 40 } }"#;
 const DISTILLED: &str = r#"{ id = "weight-decay-scheduling", params = { kd_alpha = 0.5 } }"#;
 
 fn library(name: &str) -> PathBuf {
@@ -54,6 +55,30 @@ fn a_killed_run_with_vaal_ends_like_one_never_killed() {
 #[test]
 fn a_killed_run_with_a_gan_that_lives_for_rounds_ends_like_one_never_killed() {
     kill_and_resume(&run_of(ASAL, 6), 3);
+}
+
+#[test]
+fn a_killed_run_with_adversarial_twins_ends_like_one_never_killed() {
+    kill_and_resume(&run_of(TWINS, 4), 4);
+}
+
+#[test]
+fn twins_train_later_rounds_and_are_counted_apart() {
+    let place = Place::with_run(&run_of(TWINS, 4));
+    place.good(&["run", "run.toml", "--out", "r"]);
+    let records = records(&place.at("r"));
+    let (mut made, mut labelled) = (0.0, 20);
+    for record in &records {
+        assert_eq!(record["synthetic"].as_f64().unwrap_or(0.0), made, "{record}");
+        assert_eq!(record["labelled"], labelled, "{record}");
+        made += record["diagnostics"]["twins"].as_f64().unwrap_or(0.0);
+        labelled += record["acquired"].as_array().map_or(0, Vec::len);
+    }
+    assert!(made > 0.0, "{records:?}");
+    let file = place.at("r/rounds/0000/synthetic.safetensors");
+    fs::remove_file(&file).unwrap();
+    let said = place.call(&["report", "r"]);
+    assert!(said.code.is_some_and(|code| code != 0) && said.err.contains("synthetic.safetensors"), "{}", said.err);
 }
 
 #[test]

@@ -349,7 +349,7 @@ fn arrays_that_do_not_fit() {
         &place,
         &badge,
         &expect![[r#"
-        error: the strategy needs embeddings: give it with `--input embeddings=FILE`
+        error: the strategy needs penultimate: give it with `--input penultimate=FILE`, or `--input embeddings=FILE` where the head is linear
     "#]],
     );
     refused(

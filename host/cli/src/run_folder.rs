@@ -16,13 +16,19 @@ use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::record::{EpochRecord, FinishedRound, need_names};
-use querist_core::{Dataset, Partition, Position, RoundRecord, Split, StrategyIdentity, StrategyKind};
+use querist_core::{
+    Array, Dataset, Partition, Position, RoundRecord, Split, StrategyIdentity, StrategyKind, Synthetic, Values,
+};
+use querist_data::arrays::{Kind, read_array, write_safetensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::thumbnails;
+
+/// The file of images that the strategy made in a round.
+const SYNTHETIC: &str = "synthetic.safetensors";
 
 /// Version of the folder's layout.
 const LAYOUT: u32 = 1;
@@ -106,6 +112,30 @@ pub struct StoredRound {
     pub labels: Vec<(SampleId, Label)>,
 }
 
+impl StoredRound {
+    /// The images that the strategy made in it, with the labels of its picks.
+    fn synthetic(&self) -> Result<Vec<Synthetic>> {
+        let path = self.folder.join(SYNTHETIC);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let array = |name, kind| read_array(&path, Some(name), kind);
+        let (ids, images) = (array("ids", Kind::U64)?, array("images", Kind::F32)?);
+        let (Values::U64(ids), Some(images), [count, floats]) = (ids.values(), images.as_f32(), images.shape()) else {
+            bail!("{}: expected ids `[n]` and images `[n, values]`", path.display());
+        };
+        ensure!(ids.len() == *count, "{}: {} ids of {count} images", path.display(), ids.len());
+        let label = |id: u64| self.labels.iter().find(|(sample, _)| sample.0 == id).map(|&(_, label)| label);
+        let image = |(&id, values): (&u64, &[f32])| match label(id) {
+            Some(label) => Ok(Synthetic { sample: SampleId(id), label, values: values.into() }),
+            None => {
+                bail!("{}: an image of sample {id}, which round {} did not pick", path.display(), self.record.round)
+            }
+        };
+        ids.iter().zip(images.chunks((*floats).max(1))).map(image).collect()
+    }
+}
+
 /// A run folder, read.
 #[derive(Debug, Clone)]
 pub struct StoredRun {
@@ -153,7 +183,9 @@ impl StoredRun {
             Some(last) => read_optional(&last.folder.join("state.bin"))?,
             None => None,
         };
-        Ok(Position { round: Round(self.rounds.len() as u32), partition, state })
+        let made = self.rounds.iter().map(StoredRound::synthetic).collect::<Result<Vec<_>>>()?;
+        let synthetic = made.into_iter().flatten().collect();
+        Ok(Position { round: Round(self.rounds.len() as u32), partition, state, synthetic })
     }
 
     /// The model of the last finished round, where the strategy takes part in training and so may go on from it.
@@ -348,9 +380,14 @@ impl RunFolder {
         if self.keep.features != KeepRounds::None && !round.features.is_empty() {
             let name = "features.safetensors";
             let path = folder.join(name);
-            querist_data::arrays::write_safetensors(&path, round.features)?;
+            write_safetensors(&path, round.features)?;
             File::open(&path)?.sync_all()?;
             digests.insert(name, sha256(&fs::read(&path)?));
+        }
+        if !round.synthetic.is_empty() {
+            let path = folder.join(SYNTHETIC);
+            write_synthetic(&path, round.synthetic)?;
+            digests.insert(SYNTHETIC, sha256(&fs::read(&path)?));
         }
         write_durably(&folder.join(DIGESTS), &serde_json::to_vec_pretty(&digests)?)
     }
@@ -460,6 +497,9 @@ fn read_rounds(folder: &Path) -> Result<Vec<StoredRound>> {
     }
 }
 
+/// Files that older rounds may have given up.
+const GIVEN_UP: [&str; 2] = ["model.safetensors", "features.safetensors"];
+
 fn read_round(folder: PathBuf, number: usize) -> Result<StoredRound> {
     let digests: BTreeMap<String, String> = read_json(&folder.join(DIGESTS))?;
     for (name, digest) in &digests {
@@ -468,7 +508,7 @@ fn read_round(folder: PathBuf, number: usize) -> Result<StoredRound> {
             Ok(bytes) if sha256(&bytes) == *digest => {}
             Ok(_) => bail!("{} was changed after it was written: its SHA-256 is not that in {DIGESTS}", path.display()),
             // Older rounds give up their models and features.
-            Err(error) if error.kind() == ErrorKind::NotFound && name.ends_with(".safetensors") => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && GIVEN_UP.contains(&name.as_str()) => {}
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         }
     }
@@ -501,6 +541,17 @@ fn labels_csv(labels: &[(SampleId, Label)], dataset: &Dataset) -> Result<Vec<u8>
         csv.write_record([&sample.to_string(), file, &label.to_string()])?;
     }
     Ok(csv.into_inner()?)
+}
+
+/// The samples that images were made of, and the images, a row each.
+fn write_synthetic(path: &Path, synthetic: &[Synthetic]) -> Result<()> {
+    let ids: Vec<u64> = synthetic.iter().map(|image| image.sample.0).collect();
+    let values: Vec<f32> = synthetic.iter().flat_map(|image| image.values.iter().copied()).collect();
+    let images = Array::f32(vec![ids.len(), values.len() / ids.len().max(1)], values)?;
+    let ids = Array::new(vec![ids.len()], Values::U64(ids.into()))?;
+    let arrays = BTreeMap::from([("ids".to_owned(), ids), ("images".to_owned(), images)]);
+    write_safetensors(path, &arrays)?;
+    Ok(File::open(path)?.sync_all()?)
 }
 
 fn epochs_csv(epochs: &[EpochRecord]) -> Result<Vec<u8>> {

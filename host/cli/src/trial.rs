@@ -71,7 +71,7 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
         oracle: &mut oracle,
         observer: &mut memory,
     };
-    run(&mut parts, Position { round: Round(0), partition, state: None })?;
+    run(&mut parts, Position { round: Round(0), partition, state: None, synthetic: Vec::new() })?;
     Ok(memory.rounds)
 }
 

@@ -12,6 +12,7 @@ use crate::observer::{Cancelled, Progress};
 use crate::record::{EnsembleRecord, EpochRecord};
 use crate::seed::Seeds;
 use crate::strategy::QueryError;
+use crate::synthetic::Synthetic;
 use crate::training::{HostServices, ServiceScope, TrainingHooks};
 
 /// One training of the task model.
@@ -22,6 +23,8 @@ pub struct FitTask<'a> {
     pub hooks: Option<(&'a mut dyn TrainingHooks, Option<&'a [u8]>)>,
     /// What the strategy wants from this training beside the model: an ensemble is trained only where one is needed.
     pub needs: &'a [Need],
+    /// Images that strategies made, to train on beside the labelled samples.
+    pub synthetic: &'a [Synthetic],
 }
 
 impl<'a> FitTask<'a> {
@@ -30,7 +33,7 @@ impl<'a> FitTask<'a> {
         let initial = labelled.len();
         let scope =
             ServiceScope { round, pool: &[], labelled, initial, batch: 0, strategy: "", seeds: Seeds::default() };
-        Self { scope, hooks: None, needs: &[] }
+        Self { scope, hooks: None, needs: &[], synthetic: &[] }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod seed;
 pub mod split;
 pub mod strategy;
 mod subset;
+mod synthetic;
 pub mod training;
 
 pub use acquisition::Acquisition;
@@ -42,4 +43,5 @@ pub use seed::Seeds;
 pub use split::Split;
 pub use strategy::{Answer, Query, QueryError, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
 pub use subset::subset;
+pub use synthetic::{Handed, Synthetic, SyntheticError};
 pub use training::{HooksPresent, HostServices, ServiceError, ServiceScope, TrainingHooks};

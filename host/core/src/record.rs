@@ -12,6 +12,7 @@ use crate::ids::{Label, Round, SampleId};
 use crate::learner::Learner;
 use crate::metric::Metrics;
 use crate::strategy::Usage;
+use crate::synthetic::Synthetic;
 
 /// One epoch of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ pub struct RoundRecord {
     pub round: Round,
     /// Labelled samples that the model of this round was trained on.
     pub labelled: usize,
+    /// Images made by the strategy that the model was trained on beside them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub synthetic: usize,
     /// Unlabelled samples when the strategy was asked.
     pub pool: usize,
     /// Samples of the pool that the strategy could choose from, where they were not all of it.
@@ -119,6 +123,8 @@ pub struct FinishedRound<'a> {
     pub epochs: &'a [EpochRecord],
     /// What was acquired and its labels, in pick order; `None` in the last round.
     pub picks: Option<(&'a Acquisition, &'a [(SampleId, Label)])>,
+    /// Images that the strategy made in this round, in pick order.
+    pub synthetic: &'a [Synthetic],
     /// What the strategy wants back next round.
     pub state: Option<&'a [u8]>,
     /// Arrays that the strategy saw; empty in the last round.
@@ -133,6 +139,7 @@ impl RoundRecord {
         Self {
             round,
             labelled,
+            synthetic: 0,
             pool,
             subset: None,
             short: false,
@@ -161,6 +168,10 @@ impl RoundRecord {
             self.query_class_histogram[label.index()] += 1;
         }
     }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn is_default(overrides: &TrainOverrides) -> bool {

@@ -22,6 +22,7 @@ use crate::seed::Seeds;
 use crate::split::Split;
 use crate::strategy::{Query, QueryError, Strategy};
 use crate::subset::subset;
+use crate::synthetic::{self, Synthetic, SyntheticError};
 use crate::training::ServiceScope;
 
 /// Everything a run is made of.
@@ -66,6 +67,8 @@ pub struct Position {
     pub partition: Partition,
     /// What the strategy kept.
     pub state: Option<Vec<u8>>,
+    /// Images that the strategy made so far, by round and pick order.
+    pub synthetic: Vec<Synthetic>,
 }
 
 /// Runs from `position` to the last round of the plan, or until the pool is empty.
@@ -93,15 +96,18 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         };
         let clock = Instant::now();
         let hooks = parts.strategy.hooks().map(|hooks| (hooks, position.state.as_deref()));
-        let fitted = parts.learner.fit(FitTask { scope, hooks, needs: &needs }, parts.observer.progress())?;
+        let fitted = parts
+            .learner
+            .fit(FitTask { scope, hooks, needs: &needs, synthetic: &position.synthetic }, parts.observer.progress())?;
         let cost = (clock.elapsed().as_secs_f64(), parts.learner.take_peak_memory());
         let mut record = evaluate(parts, &position, cost)?;
         record.overrides.clone_from(&fitted.overrides);
         record.diagnostics.clone_from(&fitted.metrics);
         record.ensemble.clone_from(&fitted.ensemble);
+        record.synthetic = position.synthetic.len();
 
         let Some(batch) = batch else {
-            return finish(parts, &record, &fitted.epochs, None, None, &BTreeMap::new());
+            return finish(parts, &record, &fitted.epochs, Picked::none(), &BTreeMap::new());
         };
         let rows = query_rows(parts, &pool, position.round);
         record.subset = Some(rows.len()).filter(|&rows| rows < pool.len());
@@ -118,17 +124,24 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
             progress: parts.observer.progress(),
         };
         let answer = parts.strategy.query(&query)?;
+        let handed = services.as_ref().map(|services| services.take_synthetic()).unwrap_or_default();
         record.diagnostics.extend(services.map(|services| services.metrics()).unwrap_or_default());
         let acquired = Acquisition::check(&answer.selection, arrays.ids(), batch)
             .map_err(|source| RunError::Contract { strategy: parts.strategy.identity().to_string(), source })?;
+        let images = synthetic::of_picks(handed, &needs, &rows, &acquired)
+            .map_err(|source| RunError::Synthetic { strategy: parts.strategy.identity().to_string(), source })?;
         let labels = parts.oracle.label(&acquired)?;
+        let made = synthetic::labelled(images, &labels);
         record.add_query(&answer.usage, &labels, parts.dataset.classes());
         record.diagnostics.extend(answer.selection.diagnostics);
 
         position.round = Round(position.round.0 + 1);
         position.partition.acquire(position.round, &labels)?;
         position.state = answer.selection.state;
-        finish(parts, &record, &fitted.epochs, Some((&acquired, &labels)), position.state.as_deref(), arrays.named())?;
+        let picks = Some((&acquired, &labels[..]));
+        let picked = Picked { picks, synthetic: &made, state: position.state.as_deref() };
+        finish(parts, &record, &fitted.epochs, picked, arrays.named())?;
+        position.synthetic.extend(made);
     }
     Ok(())
 }
@@ -321,15 +334,28 @@ fn check_subset(subset: Option<usize>, plan: &Plan) -> Result<(), RunError> {
     }
 }
 
+/// What a query leaves behind.
+struct Picked<'a> {
+    picks: Option<(&'a Acquisition, &'a [(SampleId, Label)])>,
+    synthetic: &'a [Synthetic],
+    state: Option<&'a [u8]>,
+}
+
+impl Picked<'_> {
+    fn none() -> Self {
+        Self { picks: None, synthetic: &[], state: None }
+    }
+}
+
 fn finish(
     parts: &mut Parts<'_>,
     record: &RoundRecord,
     epochs: &[EpochRecord],
-    picks: Option<(&Acquisition, &[(SampleId, Label)])>,
-    state: Option<&[u8]>,
+    picked: Picked<'_>,
     features: &BTreeMap<String, Array>,
 ) -> Result<(), RunError> {
-    let round = FinishedRound { record, epochs, picks, state, features, learner: &*parts.learner };
+    let Picked { picks, synthetic, state } = picked;
+    let round = FinishedRound { record, epochs, picks, synthetic, state, features, learner: &*parts.learner };
     parts.observer.round_done(&round).map_err(RunError::Observer)
 }
 
@@ -369,6 +395,14 @@ pub enum RunError {
         strategy: String,
         /// The rule.
         source: ContractError,
+    },
+    /// Images that the strategy handed in cannot be trained on.
+    #[error("{strategy} broke its contract: {source}")]
+    Synthetic {
+        /// Which strategy.
+        strategy: String,
+        /// The rule.
+        source: SyntheticError,
     },
     /// The oracle failed.
     #[error(transparent)]

@@ -11,6 +11,7 @@ use crate::ids::{Round, SampleId};
 use crate::observer::Progress;
 use crate::seed::Seeds;
 use crate::strategy::QueryError;
+use crate::synthetic::Handed;
 
 /// A service that was refused or failed: a sentence with the facts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +116,19 @@ pub trait HostServices {
 
     /// The figures recorded so far.
     fn metrics(&self) -> BTreeMap<String, f64>;
+
+    /// Hands in images to train on; see [`abi::TorchApi::add_synthetic`].
+    ///
+    /// # Errors
+    /// If there are more than are to be picked, a row is handed in twice or is none, or the images are not what is
+    /// expected; outside a query always.
+    ///
+    /// # Safety
+    /// As for [`HostServices::forward`].
+    unsafe fn add_synthetic(&self, rows: &[u32], images: abi::Tensor) -> Result<(), ServiceError>;
+
+    /// Takes the images that were handed in so far, in their order. Their rows are rows of the query.
+    fn take_synthetic(&self) -> Vec<Handed>;
 }
 
 /// What the learner asks of a strategy that takes part in training. Errors carry the strategy's identity.

@@ -58,7 +58,7 @@ impl Augmenter {
 
     /// Cuts each image out of its zero-padded self at its offsets, and mirrors the flagged ones left to right.
     ///
-    /// `bytes` is `u8 [n, channels, height, width]`, `moves` is `i64 [3, n]`; the result has the shape of `bytes`.
+    /// `bytes` is `[n, channels, height, width]` of any type, `moves` is `i64 [3, n]`; the result has the shape of `bytes`.
     pub(crate) fn apply(&self, bytes: &Tensor, moves: &Tensor) -> Result<Tensor, TchError> {
         let ImageShape { channels, height, width } = self.shape;
         let n = moves.size2()?.1;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use querist_core::config::{Adversarial, EnsembleConfig};
 use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::record::EnsembleRecord;
-use querist_core::{LearnError, SampleId, Seeds, ServiceScope};
+use querist_core::{LearnError, SampleId, Seeds, ServiceScope, Synthetic};
 use querist_protocol::LogLevel;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -51,6 +51,7 @@ pub(crate) struct Training<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) config: &'a EnsembleConfig,
     pub(crate) scope: ServiceScope<'a>,
+    pub(crate) synthetic: &'a [Synthetic],
     pub(crate) seeds: Seeds,
     /// Whether the task model was trained by the recipe alone.
     pub(crate) task_is_plain: bool,
@@ -86,7 +87,8 @@ impl Training<'_> {
         let ServiceScope { round, labelled, pool, .. } = self.scope;
         let seeds = self.seeds.member(member);
         let ensemble = Some(self.config);
-        let trainer = Trainer { images: self.images, plan: self.plan, seeds: &seeds, round, labelled, pool, ensemble };
+        let (images, plan, synthetic) = (self.images, self.plan, self.synthetic);
+        let trainer = Trainer { images, plan, seeds: &seeds, round, labelled, synthetic, pool, ensemble };
         let model = trainer.build(None)?;
         trainer.train(&model, None, progress)?;
         Ok(model)

@@ -4,6 +4,8 @@
 //! the gradients of the samples one below the other. With the layer's inputs they make every sample's gradient of the
 //! layer's weights, whose squares are summed without keeping the gradients themselves.
 
+mod squares;
+
 use querist_core::{LearnError, SampleId};
 use querist_torchx::ambient::GradMode;
 use tch::{Kind, TchError, Tensor};
@@ -11,11 +13,11 @@ use tch::{Kind, TchError, Tensor};
 use crate::fault::Doing;
 use crate::images::ImageStore;
 use crate::infer::{BLOCK as INFER_BLOCK, fill};
-use crate::layer::{Layer, Mode, NORM_EPS, Seen};
+use crate::layer::{Mode, Seen};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
 
-/// Images of one backward pass: the widest layers unfold to some megabytes an image.
+/// Images of one backward pass: few enough for what goes through the layers to stay near, enough to share the weights.
 const BLOCK: i64 = 32;
 
 const DOING: &str = "computing gradients of samples";
@@ -153,7 +155,7 @@ struct Recorded {
 impl Recorded {
     fn new(model: &Model, images: &Tensor) -> Result<Self, TchError> {
         let _grad = GradMode::set(true);
-        let (logits, layers) = model.recorded(&images.f_detach()?)?;
+        let (logits, layers) = model.recorded(&channels_last(&images.f_detach()?)?)?;
         let seen: usize = layers.iter().map(|seen| seen.layer.weights()).sum();
         assert_eq!(seen, model.parameters().weights().len(), "every weight belongs to a layer that a pass records");
         Ok(Self { layers, log_probs: logits.f_log_softmax(1, None)? })
@@ -167,64 +169,37 @@ impl Recorded {
 
     /// For each sample the norm of the loss's gradient, `f64 [n]`.
     fn norms(&self, loss: &Tensor, join: Join, goes_on: bool) -> Result<Tensor, TchError> {
+        let squares = Tensor::f_stack(&self.squares(loss, goes_on)?, 0)?;
+        let sum = |parts: &Tensor| parts.f_sum_dim_intlist(0, false, None);
+        match join {
+            Join::Global => sum(&squares)?.f_sqrt(),
+            Join::TensorSum => sum(&squares.f_sqrt()?),
+        }
+    }
+
+    /// For each weight tensor the samples' squared norms of its gradient, `f64 [n]`.
+    fn squares(&self, loss: &Tensor, goes_on: bool) -> Result<Vec<Tensor>, TchError> {
         let outputs: Vec<&Tensor> = self.layers.iter().map(|seen| &seen.output).collect();
         let gradients = Tensor::f_run_backward(&[loss], &outputs, goes_on, false)?;
         let _no_grad = GradMode::set(false);
-        let n = self.log_probs.size()[0];
-        let mut total = Tensor::f_zeros([n], (Kind::Double, self.log_probs.device()))?;
+        let mut all = Vec::with_capacity(2 * gradients.len());
         for (seen, gradient) in self.layers.iter().zip(&gradients) {
-            for squares in squares(seen, gradient)? {
-                let part = if join == Join::Global { squares } else { squares.f_sqrt()? };
-                total = total.f_add_(&part)?;
-            }
+            all.extend(squares::of_layer(seen, gradient)?);
         }
-        if join == Join::Global { total.f_sqrt() } else { Ok(total) }
+        Ok(all)
     }
 }
 
-/// For each sample the squared norm of the gradient of each of a layer's weight tensors, `f64 [n]`; `gradient` is that of
-/// the layer's output.
-fn squares(seen: &Seen, gradient: &Tensor) -> Result<Vec<Tensor>, TchError> {
-    match &seen.layer {
-        // The weights' gradient is an outer product.
-        Layer::Linear => {
-            let bias = squared(gradient)?;
-            Ok(vec![bias.f_mul(&squared(&seen.input)?)?, bias])
-        }
-        Layer::Norm { mean, variance } => {
-            let per_channel = |values: &Tensor| values.f_view([1, -1, 1, 1]);
-            let scale = variance.f_add_scalar(NORM_EPS)?.f_rsqrt()?;
-            let normal = seen.input.f_sub(&per_channel(mean)?)?.f_mul(&per_channel(&scale)?)?;
-            let over_pixels = |values: &Tensor| squared(&values.f_sum_dim_intlist([2, 3].as_slice(), false, None)?);
-            Ok(vec![over_pixels(&gradient.f_mul(&normal)?)?, over_pixels(gradient)?])
-        }
-        Layer::Conv { kernel, stride, padding, bias } => {
-            let (kernel, stride, padding) = ([*kernel; 2], [*stride; 2], [*padding; 2]);
-            let patches = seen.input.f_im2col(kernel, [1, 1], padding, stride)?;
-            let gradient = gradient.f_flatten(2, 3)?;
-            let weights = product_squares(&gradient, &patches)?;
-            match bias {
-                true => Ok(vec![weights, squared(&gradient.f_sum_dim_intlist(2, false, None)?)?]),
-                false => Ok(vec![weights]),
-            }
-        }
+/// The same images with a pixel's channels side by side where convolutions are faster so, which is on the CPU.
+fn channels_last(images: &Tensor) -> Result<Tensor, TchError> {
+    if images.device().is_cuda() {
+        return Ok(images.shallow_clone());
     }
-}
-
-/// For each sample the sum of squares of `a b'`, for `a` `[n, p, l]` and `b` `[n, q, l]`: from the product itself, or from
-/// `tr(a' a b' b)` where pixels are few.
-fn product_squares(a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
-    let ((_, p, pixels), (_, q, _)) = (a.size3()?, b.size3()?);
-    if pixels * (p + q) < p * q {
-        let gram = |x: &Tensor| x.f_transpose(1, 2)?.f_bmm(x);
-        return gram(a)?.f_mul(&gram(b)?)?.f_flatten(1, 2)?.f_sum_dim_intlist(1, false, Kind::Double);
-    }
-    squared(&a.f_bmm(&b.f_transpose(1, 2)?)?)
-}
-
-/// For each row the sum of squares, `f64 [n]`.
-fn squared(rows: &Tensor) -> Result<Tensor, TchError> {
-    rows.f_flatten(1, -1)?.f_square()?.f_sum_dim_intlist(1, false, Kind::Double)
+    let (n, channels, height, width) = images.size4()?;
+    let pixels = images.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+    // By their strides: of a single channel libtorch takes a permuted view for the common order.
+    let strides = [height * width * channels, 1, width * channels, channels];
+    pixels.f_as_strided([n, channels, height, width], strides, None)
 }
 
 #[cfg(test)]
@@ -283,6 +258,18 @@ mod tests {
                 let each = tensor_norms(&model, &image, |log_probs| -(log_probs * &target).sum(Kind::Float));
                 let expected = join(&each, Join::Global);
                 assert!(close(f64::from(found), expected), "{name:?} {at}: {found} {expected}");
+            }
+            let pass = Recorded::new(&model, &images.narrow(0, 0, 3)).unwrap();
+            let first_class = pass.loss(|log_probs| log_probs.f_select(1, 0)).unwrap();
+            let of_tensors = pass.squares(&first_class, false).unwrap();
+            for at in 0..3 {
+                let image = images.narrow(0, at, 1);
+                let expected = tensor_norms(&model, &image, |log_probs| -log_probs.select(1, 0).sum(Kind::Float));
+                assert_eq!(of_tensors.len(), expected.len());
+                for (tensor, (found, expected)) in of_tensors.iter().zip(expected).enumerate() {
+                    let found = found.double_value(&[at]).sqrt();
+                    assert!(close(found, expected), "{name:?} {at} tensor {tensor}: {found} {expected}");
+                }
             }
             for norms in [Join::TensorSum, Join::Global].map(|join| Norms { scheme: Scheme::Entropy, join }) {
                 let found =

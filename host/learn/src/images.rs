@@ -1,7 +1,7 @@
 //! The dataset's images on the device.
 
 use querist_core::dataset::Normalisation;
-use querist_core::{Dataset, Images, LearnError, SampleId};
+use querist_core::{Dataset, Images, LearnError, SampleId, Synthetic};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
@@ -74,7 +74,52 @@ impl ImageStore {
         self.bytes.f_index_select(0, ids)
     }
 
-    /// Network inputs of bytes, `f32` of the same shape.
+    /// Images that strategies made, as [`Self::values`] takes them; `None` where there are none.
+    ///
+    /// # Errors
+    /// If one has another size.
+    pub(crate) fn upload_synthetic(&self, synthetic: &[Synthetic]) -> Result<Option<Tensor>, LearnError> {
+        let ImageShape { channels, height, width } = self.shape;
+        let floats = (channels * height * width) as usize;
+        if let Some(image) = synthetic.iter().find(|image| image.values.len() != floats) {
+            return config(format!(
+                "the image that was made of sample {} has {} values, but images of this dataset have {floats}",
+                image.sample,
+                image.values.len()
+            ));
+        }
+        if synthetic.is_empty() {
+            return Ok(None);
+        }
+        let values: Vec<f32> = synthetic.iter().flat_map(|image| image.values.iter().copied()).collect();
+        let upload = || {
+            let shape = [synthetic.len() as i64, channels, height, width];
+            Tensor::f_from_slice(&values)?.f_view(shape)?.f_to_device(self.device())
+        };
+        upload().doing("putting synthetic images on the device").map(Some)
+    }
+
+    /// Ids from which on [`Self::values`] counts synthetic images.
+    pub(crate) fn first_synthetic(&self) -> i64 {
+        self.count as i64
+    }
+
+    /// What [`Self::normalise`] takes, of images of the dataset and of `synthetic` ones, whose ids go on after the
+    /// dataset's. Bytes where there are none of these, else `f32`.
+    pub(crate) fn values(&self, ids: &Tensor, synthetic: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let Some(synthetic) = synthetic else { return self.gather(ids) };
+        let first = self.first_synthetic();
+        let real = self.gather(&ids.f_clamp_max(first - 1)?)?.f_to_kind(Kind::Float)?;
+        let made = synthetic.f_index_select(0, &ids.f_sub_scalar(first)?.f_clamp_min(0)?)?;
+        made.f_where_self(&ids.f_ge(first)?.f_view([-1, 1, 1, 1])?, &real)
+    }
+
+    /// Undoes [`Self::normalise`], without rounding to bytes.
+    pub(crate) fn denormalise(&self, inputs: &Tensor) -> Result<Tensor, TchError> {
+        inputs.f_sub(&self.shift)?.f_div(&self.scale)
+    }
+
+    /// Network inputs of bytes, or of such values as floats, `f32` of the same shape.
     pub(crate) fn normalise(&self, bytes: &Tensor) -> Result<Tensor, TchError> {
         bytes.f_to_kind(Kind::Float)?.f_mul_(&self.scale)?.f_add_(&self.shift)
     }

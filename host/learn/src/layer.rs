@@ -33,8 +33,8 @@ pub(crate) struct Pass {
     channel_mask: Option<Tensor>,
 }
 
-/// What went through a layer with weights. Its output is a tensor of its own on the graph, which no later operation
-/// writes into.
+/// What went through a layer with weights. Later operations may add to the output in place, which leaves its gradient what
+/// it is, and do nothing else to it.
 pub(crate) struct Seen {
     pub(crate) layer: Layer,
     pub(crate) input: Tensor,
@@ -80,6 +80,11 @@ impl Pass {
         }
     }
 
+    /// ReLU of a layer's output; in place where nobody asks for the output itself.
+    pub(crate) fn relu(&self, mut x: Tensor) -> Result<Tensor, TchError> {
+        if self.layers.is_some() { x.f_relu() } else { x.f_relu_() }
+    }
+
     /// A pass that keeps stage maps.
     pub(crate) fn tapped(mode: Mode) -> Self {
         Self { maps: Some(Vec::new()), ..Self::new(mode) }
@@ -114,12 +119,11 @@ impl Pass {
         self.layers.unwrap_or_default()
     }
 
-    fn see(&mut self, layer: impl FnOnce() -> Layer, input: &Tensor, output: Tensor) -> Result<Tensor, TchError> {
-        let Some(layers) = &mut self.layers else { return Ok(output) };
-        // What follows may rectify in place, and the gradient is wanted before that.
-        let copy = output.f_mul_scalar(1.0)?;
-        layers.push(Seen { layer: layer(), input: input.shallow_clone(), output });
-        Ok(copy)
+    fn see(&mut self, layer: impl FnOnce() -> Layer, input: &Tensor, output: Tensor) -> Tensor {
+        if let Some(layers) = &mut self.layers {
+            layers.push(Seen { layer: layer(), input: input.shallow_clone(), output: output.shallow_clone() });
+        }
+        output
     }
 }
 
@@ -166,7 +170,7 @@ impl Conv {
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let Self { kernel, stride, padding, .. } = *self;
         let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], 1)?;
-        pass.see(|| Layer::Conv { kernel, stride, padding, bias: self.bias.is_some() }, x, y)
+        Ok(pass.see(|| Layer::Conv { kernel, stride, padding, bias: self.bias.is_some() }, x, y))
     }
 }
 
@@ -190,7 +194,7 @@ impl Linear {
 
     /// `[n, inputs]` to `[n, outputs]`.
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        pass.see(|| Layer::Linear, x, x.f_linear(&self.weight, Some(&self.bias))?)
+        Ok(pass.see(|| Layer::Linear, x, x.f_linear(&self.weight, Some(&self.bias))?))
     }
 }
 
@@ -223,7 +227,7 @@ impl BatchNorm {
         };
         let y = x.f_batch_norm(weight, bias, mean, variance, mode.is_training(), MOMENTUM, NORM_EPS, true)?;
         let layer = || Layer::Norm { mean: self.mean.shallow_clone(), variance: self.variance.shallow_clone() };
-        pass.see(layer, x, y)
+        Ok(pass.see(layer, x, y))
     }
 }
 

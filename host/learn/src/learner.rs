@@ -9,7 +9,7 @@ use querist_core::observer::{Phase, Progress};
 use querist_core::record::EnsembleRecord;
 use querist_core::{
     Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, LearnError, Learner, Round, SampleId,
-    Seeds, ServiceScope,
+    Seeds, ServiceScope, Synthetic,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
@@ -137,9 +137,11 @@ impl TorchLearner {
         kept: bool,
         progress: &dyn Progress,
     ) -> Result<(Model, Fitted), LearnError> {
-        let FitTask { scope, mut hooks, needs: _ } = task;
+        let FitTask { scope, mut hooks, synthetic, needs: _ } = task;
         let ServiceScope { round, labelled, pool, .. } = scope;
-        if let Some((sample, label)) = labelled.iter().find(|(_, label)| label.index() >= self.classes) {
+        let made = synthetic.iter().map(|image| (image.sample, image.label));
+        let mut labels = labelled.iter().copied().chain(made);
+        if let Some((sample, label)) = labels.find(|(_, label)| label.index() >= self.classes) {
             return config(format!("sample {sample} has label {label}, but there are {} classes", self.classes));
         }
         let base = self.base(scope);
@@ -152,8 +154,16 @@ impl TorchLearner {
                 (overrides, plan.map_err(|message| hooks.broke_rule(message))?)
             }
         };
-        let trainer =
-            Trainer { images: &self.images, plan: &plan, seeds: &self.seeds, round, labelled, pool, ensemble: None };
+        let trainer = Trainer {
+            images: &self.images,
+            plan: &plan,
+            seeds: &self.seeds,
+            round,
+            labelled,
+            synthetic,
+            pool,
+            ensemble: None,
+        };
         let model = trainer.build(before)?;
         let (epochs, metrics) = {
             let services = services.with_model(&model);
@@ -175,6 +185,7 @@ impl TorchLearner {
         &self,
         needs: &[Need],
         scope: ServiceScope<'_>,
+        synthetic: &[Synthetic],
         task_is_plain: bool,
         progress: &dyn Progress,
     ) -> Result<Option<(Ensemble, EnsembleRecord)>, LearnError> {
@@ -187,7 +198,7 @@ impl TorchLearner {
         let Some(count) = most.filter(|_| is_seen) else { return Ok(None) };
         let plan = self.plan(&TrainOverrides::default(), false).or_else(config)?;
         let (images, config, seeds) = (&self.images, &self.ensemble, self.seeds);
-        let training = Training { images, plan: &plan, config, scope, seeds, task_is_plain };
+        let training = Training { images, plan: &plan, config, scope, synthetic, seeds, task_is_plain };
         training.train(count, progress).map(Some)
     }
 
@@ -293,9 +304,9 @@ impl Learner for TorchLearner {
         self.previous = None;
         self.members = None;
         let kept = std::mem::take(&mut self.keep);
-        let (needs, scope, is_plain) = (task.needs, task.scope, task.hooks.is_none());
+        let (needs, scope, synthetic, is_plain) = (task.needs, task.scope, task.synthetic, task.hooks.is_none());
         let (model, mut fitted) = self.train(task, before.as_ref(), kept, progress)?;
-        if let Some((members, record)) = self.train_members(needs, scope, is_plain, progress)? {
+        if let Some((members, record)) = self.train_members(needs, scope, synthetic, is_plain, progress)? {
             (self.members, fitted.ensemble) = (Some(members), Some(record));
         }
         self.fitted = Some(model);

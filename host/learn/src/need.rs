@@ -25,7 +25,7 @@ pub(crate) enum Feature {
     HeadBiases,
     /// Labels, and what belongs to held-out samples, which the loop adds itself.
     OfTheLoop,
-    /// A property of model or images, or the head itself: no array.
+    /// Something of model, images or training, or the head itself: no array.
     Condition,
     /// Log-probabilities with dropout on.
     Draws(Draws),
@@ -52,6 +52,7 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (names::HEAD, _) => Feature::Condition,
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
+        (names::SYNTHETIC_IMAGES, _) => Feature::Condition,
         (names::TARGET_MC_LOG_PROBS, _) | (_, names::MC_LOG_PROBS) => return draws(need, model),
         (_, names::MEMBER_LOG_PROBS) => return members(need),
         (_, names::GRAD_NORM) => return grad_norm(need),

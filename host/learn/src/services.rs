@@ -1,12 +1,12 @@
 //! What a strategy that uses images and the model may ask for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::mem::ManuallyDrop;
 
 use querist_core::config::Recipe;
-use querist_core::{HostServices, SampleId, ServiceError, ServiceScope};
+use querist_core::{Handed, HostServices, SampleId, ServiceError, ServiceScope};
 use querist_protocol::philox::Stream;
 use querist_protocol::{Transform, abi};
 use querist_torchx::ambient::{Ambient, GradMode, Marks};
@@ -18,6 +18,7 @@ use crate::gradient;
 use crate::images::ImageStore;
 use crate::layer::Mode;
 use crate::model::{Architecture, Model};
+use crate::parameters;
 use crate::plan::LARGEST_MINIBATCH;
 use crate::stream::{Loader, Order, Turns};
 
@@ -27,6 +28,9 @@ const MOST_STREAMS: usize = 64;
 const MOST_METRICS: usize = 256;
 /// Bytes of a figure's name.
 const LONGEST_NAME: usize = 64;
+
+/// Names the plugin's random numbers while a model is trained.
+const TRAINING: &str = "training";
 
 /// Services of one round, while it trains or while it is queried.
 pub(crate) struct Services<'a> {
@@ -41,6 +45,8 @@ pub(crate) struct Services<'a> {
     statistics_move: Cell<bool>,
     streams: RefCell<Streams>,
     metrics: RefCell<BTreeMap<String, f64>>,
+    /// Images to train on that were handed in.
+    synthetic: RefCell<Vec<Handed>>,
     /// Where the plugin's own generators stand; `None` until they are first used.
     random: RefCell<Option<Ambient>>,
 }
@@ -76,7 +82,7 @@ struct ImageStream {
 impl<'a> Services<'a> {
     /// Services of a training, before there is a model.
     pub(crate) fn of_training(base: Base<'a>) -> Self {
-        Self::new(base, "training", 0)
+        Self::new(base, TRAINING, 0)
     }
 
     /// Services of a query.
@@ -95,6 +101,7 @@ impl<'a> Services<'a> {
             statistics_move: Cell::new(false),
             streams: RefCell::new(Streams { open: BTreeMap::new(), next: first_stream }),
             metrics: RefCell::default(),
+            synthetic: RefCell::default(),
             random: RefCell::default(),
         }
     }
@@ -422,6 +429,45 @@ impl HostServices for Services<'_> {
         }
         metrics.insert(name.to_owned(), value);
         Ok(())
+    }
+
+    unsafe fn add_synthetic(&self, rows: &[u32], images: abi::Tensor) -> Result<(), ServiceError> {
+        // SAFETY: promised by the caller.
+        let images = unsafe { lent(images) }?;
+        self.check("synthetic images", &images, &self.image_shape())?;
+        if self.part == TRAINING {
+            return refuse("images to train on are handed in inside a query, with the rows that it picks");
+        }
+        let count = images.size()[0];
+        if count != rows.len() as i64 {
+            return refuse(format!("{count} synthetic images for {} rows, expected one for each", rows.len()));
+        }
+        let mut handed = self.synthetic.borrow_mut();
+        let (pool, most) = (self.base.scope.pool.len(), self.base.scope.batch.min(self.base.scope.pool.len()));
+        if handed.len() + rows.len() > most {
+            return refuse(format!(
+                "{} synthetic images, more than the {most} samples that the query picks",
+                handed.len() + rows.len()
+            ));
+        }
+        let mut seen: BTreeSet<u32> = handed.iter().map(|image| image.row).collect();
+        if let Some(row) = rows.iter().find(|&&row| row as usize >= pool || !seen.insert(row)) {
+            return refuse(format!("a synthetic image for row {row}, expected distinct rows of a pool of {pool}"));
+        }
+        let values = self.base.images.denormalise(&images.detach()).or_else(refuse)?;
+        let values = parameters::values(&values).or_else(refuse)?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let row = rows[at * rows.len() / values.len()];
+            return refuse(format!("the synthetic image for row {row} has a value that is {}", values[at]));
+        }
+        let floats = values.len() / rows.len().max(1);
+        let of_row = |(&row, values): (&u32, &[f32])| Handed { row, values: values.into() };
+        handed.extend(rows.iter().zip(values.chunks(floats.max(1))).map(of_row));
+        Ok(())
+    }
+
+    fn take_synthetic(&self) -> Vec<Handed> {
+        self.synthetic.take()
     }
 
     fn metrics(&self) -> BTreeMap<String, f64> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use querist_core::config::EnsembleConfig;
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EpochRecord;
-use querist_core::{Label, LearnError, Round, SampleId, Seeds};
+use querist_core::{Label, LearnError, Round, SampleId, Seeds, Synthetic};
 use querist_protocol::abi;
 use querist_protocol::philox::Stream;
 use querist_torchx::random;
@@ -33,6 +33,8 @@ pub(crate) struct Trainer<'a> {
     pub(crate) seeds: &'a Seeds,
     pub(crate) round: Round,
     pub(crate) labelled: &'a [(SampleId, Label)],
+    /// Images that strategies made, which are trained on beside them.
+    pub(crate) synthetic: &'a [Synthetic],
     /// Unlabelled samples, which may set the length of an epoch.
     pub(crate) pool: &'a [SampleId],
     /// Whether adversarial images take part, and how.
@@ -58,7 +60,7 @@ impl Trainer<'_> {
         hooks::steps(self.plan, self.minibatches().len(), self.pool.len())
     }
 
-    /// Trains the model on the labelled samples, with the strategy's part where it has one.
+    /// Trains the model on the labelled samples and synthetic images, with the strategy's part where it has one.
     pub(crate) fn train<'l>(
         &'l self,
         model: &'l Model,
@@ -72,7 +74,7 @@ impl Trainer<'_> {
         random::seed(self.seeds.model_stream("dropout", self.round).next_bits()).doing("seeding dropout")?;
         let mut fit = Fit {
             trainer: self,
-            data: LabelledSet::new(self.images, self.labelled)?,
+            data: LabelledSet::new(self.images, self.labelled, self.synthetic)?,
             minibatches: cycled(&self.minibatches(), self.steps()),
             augmenter: Augmenter::new(&recipe.augment, self.images.shape(), self.images.device()).doing(DOING)?,
             order: self.seeds.model_stream("order", self.round),
@@ -102,10 +104,15 @@ impl Trainer<'_> {
         Adversary::new(config, Source { images, pool, recipe, seeds, round, smallest })
     }
 
-    /// Minibatches of one pass over the labelled samples.
+    /// Images of one pass.
+    fn len(&self) -> usize {
+        self.labelled.len() + self.synthetic.len()
+    }
+
+    /// Minibatches of one pass over labelled samples and synthetic images.
     fn minibatches(&self) -> Vec<Range<usize>> {
         let Plan { recipe, architecture, .. } = self.plan;
-        minibatches(self.labelled.len(), recipe.minibatch, architecture.smallest_minibatch())
+        minibatches(self.len(), recipe.minibatch, architecture.smallest_minibatch())
     }
 
     fn check_size(&self) -> Result<(), LearnError> {
@@ -145,20 +152,28 @@ fn cycled(pass: &[Range<usize>], steps: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The labelled set on the device, both `i64 [samples]`.
+/// The labelled set on the device, ids and labels both `i64 [samples]`; synthetic images go on after its last sample.
 struct LabelledSet {
     ids: Tensor,
     labels: Tensor,
+    /// `f32 [synthetic, channels, height, width]`, where there are any.
+    synthetic: Option<Tensor>,
     len: usize,
 }
 
 impl LabelledSet {
-    fn new(images: &ImageStore, labelled: &[(SampleId, Label)]) -> Result<Self, LearnError> {
-        let labels: Vec<i64> = labelled.iter().map(|(_, label)| i64::from(label.0)).collect();
+    fn new(images: &ImageStore, labelled: &[(SampleId, Label)], synthetic: &[Synthetic]) -> Result<Self, LearnError> {
+        let all = labelled.iter().map(|(_, label)| label).chain(synthetic.iter().map(|image| &image.label));
+        let labels: Vec<i64> = all.map(|label| i64::from(label.0)).collect();
+        let ids = images.index(labelled.iter().map(|&(sample, _)| sample))?;
+        let on_device = |tensor: Result<Tensor, TchError>| tensor.and_then(|t| t.f_to_device(images.device()));
+        let first = images.first_synthetic();
+        let made = (first..first + synthetic.len() as i64).collect::<Vec<_>>();
         Ok(Self {
-            ids: images.index(labelled.iter().map(|&(sample, _)| sample))?,
-            labels: Tensor::f_from_slice(&labels).and_then(|t| t.f_to_device(images.device())).doing(DOING)?,
-            len: labelled.len(),
+            ids: on_device(Tensor::f_from_slice(&made)).and_then(|made| Tensor::f_cat(&[ids, made], 0)).doing(DOING)?,
+            labels: on_device(Tensor::f_from_slice(&labels)).doing(DOING)?,
+            synthetic: images.upload_synthetic(synthetic)?,
+            len: labels.len(),
         })
     }
 }
@@ -303,7 +318,7 @@ impl Fit<'_> {
     fn inputs(&self, at: usize, epoch: &Epoch) -> Result<(Tensor, Tensor), TchError> {
         let (start, len) = (self.minibatches[at].start as i64, self.minibatches[at].len() as i64);
         let images = self.trainer.images;
-        let mut bytes = images.gather(&epoch.ids.f_narrow(0, start, len)?)?;
+        let mut bytes = images.values(&epoch.ids.f_narrow(0, start, len)?, self.data.synthetic.as_ref())?;
         if let (Some(augmenter), Some(moves)) = (&self.augmenter, &epoch.moves) {
             bytes = augmenter.apply(&bytes, &moves.f_narrow(1, start, len)?)?;
         }

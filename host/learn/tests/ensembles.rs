@@ -21,7 +21,7 @@ fn fit(learner: &mut TorchLearner, needs: &[Need], batch: usize) -> Fitted {
     let seeds = Seeds::new(3);
     let scope =
         ServiceScope { round: Round(1), pool: &pool, labelled: &labelled, initial: 20, batch, strategy: "", seeds };
-    learner.fit(FitTask { scope, hooks: None, needs }, &Silent).unwrap()
+    learner.fit(FitTask { scope, hooks: None, needs, synthetic: &[] }, &Silent).unwrap()
 }
 
 /// `[rows, members, classes]` of the pool.

@@ -10,8 +10,8 @@ use querist_core::config::{Augmentation, ModelName, RecipeConfig};
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    FitTask, Fitted, HooksPresent, HostServices, Label, LearnError, Learner, Round, SampleId, Seeds, ServiceScope,
-    StrategyIdentity, StrategyKind, TrainingHooks,
+    FitTask, Fitted, HooksPresent, HostServices, Label, LearnError, Learner, Round, SampleId, Seeds, ServiceError,
+    ServiceScope, StrategyIdentity, StrategyKind, Synthetic, TrainingHooks,
 };
 use querist_learn::TorchLearner;
 use querist_protocol::{EpochLength, InitPolicy, TrainOverrides, Transform, UnlabelledStream, abi};
@@ -147,7 +147,7 @@ fn scope<'a>(pool: &'a [SampleId], labelled: &'a [(SampleId, Label)], round: u32
 fn fit(learner: &mut TorchLearner, round: u32, part: Option<&mut Part>) -> Result<Fitted, LearnError> {
     let (pool, labelled) = (ids(20..52), labelled(0..20));
     let hooks = part.map(|part| (part as &mut dyn TrainingHooks, None));
-    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[] }, &Silent)
+    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[], synthetic: &[] }, &Silent)
 }
 
 fn trained(name: ModelName, recipe: &RecipeConfig, part: Option<&mut Part>) -> Vec<u8> {
@@ -496,9 +496,69 @@ fn streams_and_passes_agree_with_the_learner() {
     assert!(refused(&right, abi::FORWARD_PREVIOUS).contains("keep_previous_model"));
     // SAFETY: null is allowed here, and refused.
     assert!(unsafe { services.forward(std::ptr::null_mut(), 0) }.is_err());
+    let nan = Tensor::full([2, 1, 16, 16], f64::NAN, (Kind::Float, Device::Cpu));
+    let five = Tensor::zeros([5, 1, 16, 16], (Kind::Float, Device::Cpu));
+    for (rows, images, part) in [
+        (&[0, 1][..], &wrong, "[2, 3, 16, 16], expected [n, 1, 16, 16]"),
+        (&[0], &right, "2 synthetic images for 1 rows"),
+        (&[3, 3], &right, "for row 3, expected distinct rows"),
+        (&[3, 32], &right, "for row 32, expected distinct rows of a pool of 32"),
+        (&[0, 1, 2, 3, 4], &five, "5 synthetic images, more than the 4"),
+        (&[0, 1], &nan, "for row 0 has a value that is NaN"),
+    ] {
+        let error = hand_in(&*services, rows, images).unwrap_err().0;
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(services.take_synthetic().is_empty(), "what is refused is not kept");
+    hand_in(&*services, &[3, 1], &right).unwrap();
+    assert!(hand_in(&*services, &[1, 4], &right).unwrap_err().0.contains("row 1"), "handed in before");
+    assert!(hand_in(&*services, &[5, 6, 7], &five.narrow(0, 0, 3)).unwrap_err().0.contains("more than the 4"));
+    assert_eq!(services.take_synthetic().iter().map(|image| image.row).collect::<Vec<_>>(), [3, 1]);
     services.log_metric("a", 1.0).unwrap();
     assert!(services.log_metric("a", f64::NAN).is_err());
     assert_eq!(services.metrics()["a"], 1.0);
+}
+
+fn hand_in(services: &dyn HostServices, rows: &[u32], images: &Tensor) -> Result<(), ServiceError> {
+    // SAFETY: the tensor lives.
+    unsafe { services.add_synthetic(rows, images.as_ptr().cast_mut().cast()) }
+}
+
+#[test]
+fn images_to_train_on_are_handed_in_inside_a_query_only() {
+    let said = Rc::new(RefCell::new(String::new()));
+    let log = said.clone();
+    let image = Tensor::zeros([1, 1, 16, 16], (Kind::Float, Device::Cpu));
+    let mut part = Part::new(TrainOverrides::default())
+        .on_begin(move |services| *log.borrow_mut() = hand_in(services, &[0], &image).unwrap_err().0);
+    fit(&mut learner(&bars(60, 16, 1), ModelName::Cnn, &quick()), 0, Some(&mut part)).unwrap();
+    assert!(said.borrow().contains("inside a query"), "{}", said.borrow());
+}
+
+/// Copies of samples, handed over as if a strategy had made them, train the model to the same bits as the samples do.
+#[test]
+fn synthetic_images_train_as_samples_do() {
+    let data = bars(60, 16, 3);
+    let augment = vec![Augmentation::Crop, Augmentation::Flip];
+    for recipe in [quick(), RecipeConfig { augment: Some(augment), ..quick() }] {
+        let trained = |real: Vec<(SampleId, Label)>, synthetic: &[Synthetic]| {
+            let mut learner = learner(&data, ModelName::Cnn, &recipe);
+            let pool = ids(30..52);
+            learner
+                .fit(FitTask { scope: scope(&pool, &real, 1), hooks: None, needs: &[], synthetic }, &Silent)
+                .unwrap();
+            learner.model().unwrap()
+        };
+        let copy = |(sample, label): (SampleId, Label)| {
+            let pixels: Vec<&[u8]> = data.images().image(sample).chunks(3).collect();
+            let values = (0..3).flat_map(|channel| pixels.iter().map(move |pixel| f32::from(pixel[channel]))).collect();
+            Synthetic { sample, label, values }
+        };
+        let copies: Vec<Synthetic> = labelled(20..30).into_iter().map(copy).collect();
+        let model = trained(labelled(0..20), &copies);
+        assert!(model == trained(labelled(0..30), &[]), "other bits");
+        assert!(model != trained(labelled(0..20), &[]), "they changed nothing");
+    }
 }
 
 #[test]

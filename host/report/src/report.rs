@@ -131,6 +131,7 @@ impl Report {
             runs.chunk_by(|a, b| a.label == b.label).map(|runs| group(runs, &mut warnings)).collect();
         warn_of_grids(&groups, &mut warnings);
         warn_of_ensembles(&runs, &mut warnings);
+        warn_of_synthetic(&runs, &mut warnings);
         let (mut comparisons, mut best) = (Vec::new(), None);
         if comparable {
             for label in labels.iter().filter(|&&label| label != BASELINE) {
@@ -333,6 +334,20 @@ fn warn_of_ensembles(runs: &[RunSummary], warnings: &mut Vec<String>) {
         let from = if *unlabelled > 0 { "; they learned from unlabelled images of the pool, too" } else { "" };
         let (label, members) = (&runs[0].label, seconds.len());
         warnings.push(format!("`{label}` trained {members} models a round{how}; {of}{from}"));
+    }
+}
+
+/// Nor is one whose models saw more images than were labelled.
+fn warn_of_synthetic(runs: &[RunSummary], warnings: &mut Vec<String>) {
+    for runs in runs.chunk_by(|a, b| a.label == b.label) {
+        let most = runs.iter().flat_map(|run| &run.rounds).map(|record| record.synthetic).max();
+        if let Some(most) = most.filter(|&most| most > 0) {
+            let label = &runs[0].label;
+            warnings.push(format!(
+                "`{label}` trained on images that it made of its picks beside the labelled samples, up to {most} in a \
+                 round; they count for no figure"
+            ));
+        }
     }
 }
 

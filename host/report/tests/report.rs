@@ -279,3 +279,18 @@ fn ensembles_are_told_apart_from_single_models() {
                 mean prediction; they learned from unlabelled images of the pool, too";
     assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{text}");
 }
+
+#[test]
+fn images_that_a_strategy_made_are_told() {
+    let mut runs = study();
+    let report = |runs: Vec<RunSummary>| table(&Report::new(runs).unwrap());
+    assert!(!report(runs.clone()).contains("images that it made"));
+    for (at, record) in runs.iter_mut().filter(|run| run.label == "margin").flat_map(|run| &mut run.rounds).enumerate()
+    {
+        record.synthetic = at % 3;
+    }
+    let text = report(runs);
+    let line = "warning: `margin` trained on images that it made of its picks beside the labelled samples, up to 2 in a \
+                round; they count for no figure";
+    assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{text}");
+}

@@ -367,6 +367,11 @@ pub struct TorchApi {
         unsafe extern "C" fn(call: *mut Call, images: Tensor, targets: Tensor, norms: *mut Tensor) -> Status,
     /// Records a named figure of this round.
     pub log_metric: unsafe extern "C" fn(call: *mut Call, name: Bytes, value: f64) -> Status,
+    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row: `images`
+    /// is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query then
+    /// picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
+    pub add_synthetic:
+        unsafe extern "C" fn(call: *mut Call, rows: *const u32, row_count: usize, images: Tensor) -> Status,
 }
 
 /// What the host does for every plugin. A function's meaning is that of the method of [`crate::HostCalls`] of the same

@@ -46,6 +46,8 @@ pub mod names {
     pub const STAGE_MAPS: &str = "stage_maps";
     /// Images, at least `min_side` pixels high and wide. No array: only asked for before training.
     pub const IMAGES: &str = "images";
+    /// Training on images that the strategy makes of those it picks. No array: it is the right to hand them in.
+    pub const SYNTHETIC_IMAGES: &str = "synthetic_images";
     /// Prefix of every array over the labelled set.
     pub const LABELLED: &str = "labelled.";
 
@@ -68,9 +70,9 @@ pub mod names {
         ORACLE_LABELS,
     ];
 
-    /// Whether `name` asks for a property of model or images instead of an array.
+    /// Whether `name` asks for something of model, images or training instead of an array.
     pub fn is_condition(name: &str) -> bool {
-        matches!(name, STAGE_MAPS | IMAGES)
+        matches!(name, STAGE_MAPS | IMAGES | SYNTHETIC_IMAGES)
     }
 
     /// Whether `name` is one of the arrays of the contract, labelled or not, the head, or a condition.

@@ -26,4 +26,6 @@ pub trait Calls {
     fn gradient_norms(&self, images: &tch::Tensor, targets: &tch::Tensor) -> Result<abi::Tensor, Fault>;
     /// Records a figure.
     fn log_metric(&self, name: &str, value: f64) -> Result<(), Fault>;
+    /// Hands in images to train on.
+    fn add_synthetic(&self, rows: &[u32], images: &tch::Tensor) -> Result<(), Fault>;
 }

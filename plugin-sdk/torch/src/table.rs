@@ -132,6 +132,12 @@ impl Calls for Torch {
         // SAFETY: the name outlives the call.
         self.table.check(unsafe { (self.api.log_metric)(self.table.call(), Bytes::of(name.as_bytes()), value) })
     }
+
+    fn add_synthetic(&self, rows: &[u32], images: &Tensor) -> Result<(), Fault> {
+        // SAFETY: rows and images outlive the call.
+        self.table
+            .check(unsafe { (self.api.add_synthetic)(self.table.call(), rows.as_ptr(), rows.len(), lend(images)) })
+    }
 }
 
 fn lend(tensor: &Tensor) -> abi::Tensor {

@@ -84,6 +84,27 @@ impl DeepFool {
     /// # Errors
     /// If the network fails or `go_on` says so.
     pub fn attack(&self, images: &Tensor, classify: Classify<'_>, go_on: GoOn<'_>) -> Result<Vec<Moved>> {
+        self.walk(images, classify, go_on, None)
+    }
+
+    /// For each image how far it was moved, and the moved image itself.
+    ///
+    /// # Errors
+    /// As for [`DeepFool::attack`].
+    pub fn twins(&self, images: &Tensor, classify: Classify<'_>, go_on: GoOn<'_>) -> Result<(Vec<Moved>, Tensor)> {
+        // Each image has a place after its first step, so none stays 0.
+        let mut twins = images.f_zeros_like()?;
+        let moved = self.walk(images, classify, go_on, Some(&mut twins))?;
+        Ok((moved, twins))
+    }
+
+    fn walk(
+        &self,
+        images: &Tensor,
+        classify: Classify<'_>,
+        go_on: GoOn<'_>,
+        mut twins: Option<&mut Tensor>,
+    ) -> Result<Vec<Moved>> {
         let mut active = self.start(images, classify)?;
         let n = images.size()[0] as usize;
         let mut moved = vec![Moved { length: 0.0, flipped: false }; n];
@@ -96,6 +117,9 @@ impl DeepFool {
             let flipped = self.has_flipped(&active, classify)?;
             go_on()?;
             self.note(&active, &flipped, &mut moved)?;
+            if let Some(twins) = &mut twins {
+                let _ = twins.f_index_copy_(0, &active.positions, &self.place(&active)?)?;
+            }
             // An image without a way anywhere stays as it is.
             active = active.keep(&flipped.f_logical_not()?.f_logical_and(&is_way)?)?;
         }
@@ -122,7 +146,7 @@ impl DeepFool {
     }
 
     fn place(&self, active: &Active) -> Result<Tensor> {
-        Ok(active.sum.f_mul(&self.unit)?.f_mul_scalar(1.0 + self.overshoot)?.f_add(&active.images)?)
+        channels_last(&active.sum.f_mul(&self.unit)?.f_mul_scalar(1.0 + self.overshoot)?.f_add(&active.images)?)
     }
 
     /// The next step of each image, and for which there is one, `bool [m]`.
@@ -198,6 +222,18 @@ impl Best {
 /// Euclidean norm of each image, `f64 [m]`.
 fn norms(images: &Tensor) -> Result<Tensor> {
     Ok(images.f_flatten(1, -1)?.f_to_kind(Kind::Double)?.f_norm_scalaropt_dim(2, [1], false)?)
+}
+
+/// The same images with a pixel's channels side by side where convolutions and pooling are faster so, which is on the CPU.
+fn channels_last(images: &Tensor) -> Result<Tensor> {
+    if images.device().is_cuda() {
+        return Ok(images.shallow_clone());
+    }
+    let (n, channels, height, width) = images.size4()?;
+    let pixels = images.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+    // By their strides: of a single channel libtorch takes a permuted view for the common order.
+    let strides = [height * width * channels, 1, width * channels, channels];
+    Ok(pixels.f_as_strided([n, channels, height, width], strides, None)?)
 }
 
 fn per_image(values: &Tensor) -> Result<Tensor> {

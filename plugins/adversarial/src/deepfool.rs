@@ -52,6 +52,9 @@ pub struct AdversarialDeepfoolParams {
     /// Images that walk at once.
     #[schemars(range(min = 1, max = 65_536))]
     pub batch_size: u32,
+    /// Whether later rounds train on each pick's adversarial twin too: the perturbed image with the pick's label. A pick
+    /// whose class never changed has none.
+    pub add_twins: bool,
 }
 
 impl Default for AdversarialDeepfoolParams {
@@ -65,6 +68,7 @@ impl Default for AdversarialDeepfoolParams {
             units: Units::Normalised,
             subset_size: Some(10_000),
             batch_size: 128,
+            add_twins: false,
         }
     }
 }
@@ -112,7 +116,11 @@ impl Strategy for AdversarialDeepfoolParams {
     const ALIASES: &'static [&'static str] = &["deepfool", "AdversarialDeepFool", "dfal"];
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::IMAGES)]
+        let mut needs = vec![Need::new(names::IMAGES)];
+        if self.add_twins {
+            needs.push(Need::new(names::SYNTHETIC_IMAGES));
+        }
+        needs
     }
 }
 
@@ -134,6 +142,28 @@ impl TorchStrategy for AdversarialDeepfool {
             let moved = deepfool.attack(images, &classify, go_on)?;
             Ok(moved.into_iter().map(|moved| (moved, 0.0)).collect())
         })?;
-        nearest(found, query.wanted())
+        let selection = nearest(found, query.wanted())?;
+        if self.0.add_twins {
+            self.add_twins(round, &deepfool, &selection.rows)?;
+        }
+        Ok(selection)
+    }
+}
+
+impl AdversarialDeepfool {
+    /// Attacks the picks once more, which is cheaper than keeping the images of all candidates, and hands their twins in.
+    fn add_twins(&self, round: &Round, deepfool: &DeepFool, picks: &[u32]) -> Result<()> {
+        let (classify, mut done, mut added) = (classify(round), 0, 0);
+        let stream = round.images(Of::Rows(picks)).batch(self.0.batch_size).open()?;
+        while let Some(batch) = stream.next(round)? {
+            let go_on = &mut || round.progress(done as u64, picks.len() as u64);
+            let (moved, twins) = deepfool.twins(&batch.images, &classify, go_on)?;
+            let flipped = (0..moved.len()).filter(|&at| moved[at].flipped);
+            let (at, rows): (Vec<i64>, Vec<u32>) = flipped.map(|at| (at as i64, picks[done + at])).unzip();
+            let at = Tensor::f_from_slice(&at)?.f_to_device(round.task().device)?;
+            round.add_synthetic(&rows, &twins.f_index_select(0, &at)?)?;
+            (done, added) = (done + moved.len(), added + rows.len());
+        }
+        round.log_metric("twins", added as f64)
     }
 }

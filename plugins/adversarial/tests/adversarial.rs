@@ -136,6 +136,21 @@ fn a_batch_moves_as_its_images_alone() {
     alike(&images, by_steps);
 }
 
+#[test]
+fn twins_are_the_images_where_their_class_changed() {
+    seeded(6);
+    let weights = [Tensor::randn([12, 16], FLOAT), Tensor::randn([16, 6], FLOAT)];
+    let images = Tensor::randn([25, 1, 3, 4], FLOAT);
+    let classify = |images: &Tensor, _: bool| Ok(curved(images, &weights));
+    let (moved, twins) = deepfool(Boundary::Nearest, 1.0).twins(&images, &classify, &mut || Ok(())).unwrap();
+    let class = |images: &Tensor| floats(&curved(images, &weights).argmax(1, false)).unwrap();
+    let distances = floats(&(&twins - &images).flatten(1, -1).norm_scalaropt_dim(2, [1], false)).unwrap();
+    for (at, (before, after)) in class(&images).into_iter().zip(class(&twins)).enumerate() {
+        assert!(moved[at].flipped && before != after, "{at}: {:?}", moved[at]);
+        assert!((distances[at] / moved[at].length - 1.0).abs() < 1e-3, "{at}: {:?} {}", moved[at], distances[at]);
+    }
+}
+
 fn alike(images: &Tensor, way: impl Fn(&Tensor) -> Vec<Moved>) {
     let together = way(images);
     assert!(together.iter().all(|moved| moved.flipped && moved.length > 0.0), "{together:?}");

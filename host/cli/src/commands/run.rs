@@ -179,7 +179,7 @@ fn go(
             let run_folder = RunFolder::create(folder, config, &header, &split, &initial, dataset)?;
             let mut partition = Partition::new(&split.pool);
             partition.acquire(Round(0), &initial)?;
-            (run_folder, Position { round: Round(0), partition, state: None })
+            (run_folder, Position { round: Round(0), partition, state: None, synthetic: Vec::new() })
         }
     };
     let asks_one_by_one = ready.description.capabilities.contains(&Capability::OracleStream);

@@ -338,6 +338,10 @@ fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
     let all: Vec<String> = missing.iter().map(Need::to_string).collect();
     let how = match first.name() {
         names::HEAD => "give a linear one with `--input head.w=FILE` and `--input head.b=FILE`".to_owned(),
+        name if first.split_labelled().0 == names::PENULTIMATE => {
+            let embeddings = name.replace(names::PENULTIMATE, names::EMBEDDINGS);
+            format!("give it with `--input {name}=FILE`, or `--input {embeddings}=FILE` where the head is linear")
+        }
         name => format!("give it with `--input {name}=FILE`"),
     };
     Err(Usage(format!("the strategy needs {}: {how}", all.join(", "))).into())

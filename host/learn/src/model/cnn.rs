@@ -45,15 +45,19 @@ impl Cnn {
 impl Body for Cnn {
     fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let [first, second, third] = &self.convs;
-        let x = halve(&first.forward(images, pass)?.f_relu_()?)?;
+        let x = first.forward(images, pass)?;
+        let x = halve(&pass.relu(x)?)?;
         let x = pass.tap(x);
-        let x = halve(&second.forward(&x, pass)?.f_relu_()?)?;
+        let x = second.forward(&x, pass)?;
+        let x = halve(&pass.relu(x)?)?;
         let x = pass.tap(x);
-        let mut x = third.forward(&x, pass)?.f_relu_()?;
+        let x = third.forward(&x, pass)?;
+        let mut x = pass.relu(x)?;
         for _ in 0..self.halvings {
             x = halve(&x)?;
         }
         let x = pass.tap(x);
-        self.embedding.forward(&x.f_flatten(1, -1)?, pass)?.f_relu_()
+        let x = self.embedding.forward(&x.f_flatten(1, -1)?, pass)?;
+        pass.relu(x)
     }
 }

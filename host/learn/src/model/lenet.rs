@@ -46,6 +46,7 @@ impl Body for Lenet {
         let x = self.conv2.forward(&x, pass)?;
         let x = pass.drop_channels(&x, CHANNEL_DROPOUT)?;
         let x = pass.tap(halve(&x)?.f_relu_()?);
-        self.embedding.forward(&x.f_flatten(1, -1)?, pass)?.f_relu_()
+        let x = self.embedding.forward(&x.f_flatten(1, -1)?, pass)?;
+        pass.relu(x)
     }
 }

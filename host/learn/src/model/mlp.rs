@@ -26,7 +26,8 @@ impl Mlp {
 
 impl Body for Mlp {
     fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        let x = self.hidden.forward(&images.f_flatten(1, -1)?, pass)?.f_relu_()?;
-        self.embedding.forward(&x, pass)?.f_relu_()
+        let x = self.hidden.forward(&images.f_flatten(1, -1)?, pass)?;
+        let x = self.embedding.forward(&pass.relu(x)?, pass)?;
+        pass.relu(x)
     }
 }

@@ -42,7 +42,8 @@ impl Resnet18 {
 
 impl Body for Resnet18 {
     fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        let mut x = self.stem_norm.forward(&self.stem.forward(images, pass)?, pass)?.f_relu_()?;
+        let x = self.stem_norm.forward(&self.stem.forward(images, pass)?, pass)?;
+        let mut x = pass.relu(x)?;
         for stage in self.blocks.chunks(BLOCKS) {
             for block in stage {
                 x = block.forward(&x, pass)?;
@@ -79,13 +80,14 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        let y = self.norm1.forward(&self.conv1.forward(x, pass)?, pass)?.f_relu_()?;
+        let y = self.norm1.forward(&self.conv1.forward(x, pass)?, pass)?;
+        let y = pass.relu(y)?;
         let mut y = self.norm2.forward(&self.conv2.forward(&y, pass)?, pass)?;
-        let mut sum = match &self.shortcut {
+        let sum = match &self.shortcut {
             None => y.f_add_(x)?,
             Some((conv, norm)) => y.f_add_(&norm.forward(&conv.forward(x, pass)?, pass)?)?,
         };
-        sum.f_relu_()
+        pass.relu(sum)
     }
 }
 

@@ -580,6 +580,7 @@ static TORCH: TorchApi = TorchApi {
     parameters,
     gradient_norms,
     log_metric,
+    add_synthetic,
 };
 
 functions! {
@@ -631,5 +632,12 @@ actions! {
     }
     fn log_metric(c, name: Bytes, value: f64) {
         service(c.services()?.log_metric(text(name)?, value))
+    }
+    fn add_synthetic(c, rows: *const u32, row_count: usize, images: Tensor) {
+        if row_count > MAX_STREAM_ROWS {
+            return Err(Fault::new(FaultCode::Quota, format!("{row_count} images to train on")));
+        }
+        // SAFETY: as above.
+        service(unsafe { c.services()?.add_synthetic(slice(rows, row_count)?, tensor(images)?) })
     }
 }

@@ -90,7 +90,10 @@ impl Bench {
     pub fn fit<'a>(&'a mut self, strategy: Option<&'a mut dyn TrainingHooks>) -> Result<Fitted, LearnError> {
         let Self { learner, labelled, pool, batch, seeds, round, state } = self;
         let scope = scope(pool, labelled, *batch, *seeds, *round);
-        learner.fit(FitTask { scope, hooks: strategy.map(|hooks| (hooks, state.as_deref())), needs: &[] }, &Silent)
+        learner.fit(
+            FitTask { scope, hooks: strategy.map(|hooks| (hooks, state.as_deref())), needs: &[], synthetic: &[] },
+            &Silent,
+        )
     }
 
     /// Asks a strategy for the batch.

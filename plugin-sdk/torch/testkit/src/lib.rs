@@ -6,3 +6,9 @@ mod strategy;
 
 pub use data::{Bench, bars, crossed, crossed_picks, planted};
 pub use strategy::InProcess;
+
+/// Seconds that the processors gave to all threads of this process so far.
+pub fn processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
+}

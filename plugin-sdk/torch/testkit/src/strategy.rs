@@ -266,4 +266,9 @@ impl Calls for Over<'_> {
     fn log_metric(&self, name: &str, value: f64) -> Result<(), Fault> {
         served(self.0.log_metric(name, value))
     }
+
+    fn add_synthetic(&self, rows: &[u32], images: &Tensor) -> Result<(), Fault> {
+        // SAFETY: as above.
+        served(unsafe { self.0.add_synthetic(rows, lend(images)) })
+    }
 }
