@@ -104,6 +104,42 @@ fn a_hidden_layer_lies_between_embedding_and_logits() {
     }
 }
 
+/// Asked about embeddings, the head says what the arrays say of their samples; it keeps saying it while the learner goes on.
+#[test]
+fn a_head_that_is_asked_agrees_with_the_arrays() {
+    for model in [model(ModelName::Mlp), with_hidden(ModelName::Lenet, HIDDEN)] {
+        let mut learner = fitted(&model);
+        let array = arrays(&mut learner, &["logits", "embeddings", "grad_embeddings", "head"]);
+        let head = learner.head().unwrap();
+        let embeddings = array("embeddings");
+        let width = embeddings.shape()[1];
+        assert_eq!((head.width(), head.classes()), (width, 2));
+        let embeddings = embeddings.as_f32().unwrap().to_vec();
+        let (mut logits, mut gradients) = (vec![0.0; 40], vec![0.0; embeddings.len()]);
+        head.logits(&embeddings, &mut logits).unwrap();
+        assert_eq!(logits, array("logits").as_f32().unwrap()[..]);
+        let predicted: Vec<u32> = logits.chunks(2).map(|row| u32::from(row[1] > row[0])).collect();
+        head.gradients(&embeddings, &predicted, &mut gradients).unwrap();
+        assert_eq!(gradients, array("grad_embeddings").as_f32().unwrap()[..]);
+        // With two classes the other one's gradient goes the other way, by the odds.
+        let (other, mut turned) = (predicted.iter().map(|class| 1 - class).collect::<Vec<_>>(), gradients.clone());
+        head.gradients(&embeddings, &other, &mut turned).unwrap();
+        for (row, logits) in logits.chunks(2).enumerate() {
+            let odds = f64::from((logits[0] - logits[1]).abs()).exp();
+            let (a, b) = (&gradients[row * width..][..width], &turned[row * width..][..width]);
+            for (a, b) in a.iter().zip(b) {
+                assert!((f64::from(*a) * odds + f64::from(*b)).abs() < 1e-4 * (1.0 + f64::from(b.abs())), "{a} {b}");
+            }
+        }
+        assert!(learner.model().unwrap() == fitted(&model).model().unwrap(), "asking leaves the weights as they are");
+        // The next training makes weights of its own.
+        learner.fit(FitTask::plain(Round(1), &labelled(0..10)), &Silent).unwrap();
+        let mut again = vec![0.0; 40];
+        head.logits(&embeddings, &mut again).unwrap();
+        assert_eq!(again, logits);
+    }
+}
+
 #[test]
 fn what_a_linear_head_has_is_refused_with_the_option_that_takes_it_away() {
     let model = with_hidden(ModelName::Cnn, HIDDEN);
