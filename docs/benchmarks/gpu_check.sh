@@ -6,8 +6,10 @@
 #
 # FOLDER_OF_BINARY holds `querist` (and what was built beside it), FOLDER_OF_PLUGINS the packed plugins, FOLDER_OF_DATA
 # the folders `mnist` and `cifar10` as `querist data fetch` makes them. FOLDER_OF_RESULTS must not hold runs yet.
-# A small MNIST run and a ResNet-18 run on CIFAR-10 are made on cuda:0 and on the CPU; then seconds an epoch and peak
-# memory are printed. The picks are not compared: features of a GPU and of a CPU differ in their last bits.
+# First `querist select` is asked on the same arrays with `--device cuda:0` and with the CPU alone: picks must be equal,
+# and the seconds of both are printed. Then a small MNIST run and a ResNet-18 run on CIFAR-10 are made on both, and
+# seconds an epoch and peak memory are printed. Their picks are not compared: features of a GPU and of a CPU differ in
+# their last bits.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
@@ -39,6 +41,37 @@ export LD_LIBRARY_PATH="$torch_lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export OMP_WAIT_POLICY=passive
 
 "$binary" doctor
+
+python3 - "$results" <<'PYTHON'
+import sys
+
+import numpy as np
+
+rng = np.random.default_rng(0)
+rows, labelled, width, classes = 50_000, 5_000, 512, 10
+centres = rng.normal(size=(100, width)) * 2
+# Features of groups, as trained networks make them.
+features = (centres[rng.integers(0, 100, rows + labelled)] + rng.normal(size=(rows + labelled, width))).astype("f4")
+logits = (features @ rng.normal(size=(width, classes)) / width**0.5).astype("f4")
+np.save(f"{sys.argv[1]}/embeddings.npy", features[:rows])
+np.save(f"{sys.argv[1]}/labelled.embeddings.npy", features[rows:])
+np.save(f"{sys.argv[1]}/logits.npy", logits[:rows])
+np.save(f"{sys.argv[1]}/labelled.logits.npy", logits[rows:])
+np.save(f"{sys.argv[1]}/labelled.labels.npy", logits[rows:].argmax(1).astype("u4"))
+PYTHON
+
+for strategy in k-center-greedy kmeans typiclust probcover max-herding; do
+    for device in cpu cuda:0; do
+        start=$(date +%s.%N)
+        "$binary" select --strategy "$strategy" --budget 1000 --seed 1 --device "$device" --memory 8GiB \
+            --input embeddings="$results/embeddings.npy" \
+            --input labelled.embeddings="$results/labelled.embeddings.npy" --input logits="$results/logits.npy" \
+            --input labelled.labels="$results/labelled.labels.npy" --input labelled.logits="$results/labelled.logits.npy" \
+            --plugin-dir "$plugins" --out "$results/$strategy-${device%%:*}.txt"
+        echo "$strategy on $device: $(echo "$(date +%s.%N) - $start" | bc) s"
+    done
+    cmp "$results/$strategy-cpu.txt" "$results/$strategy-cuda.txt"
+done
 
 cat > "$results/mnist.toml" <<TOML
 version = 1

@@ -469,6 +469,14 @@ typedef struct QueristHostApi {
   QueristStatus (*design_least)(struct QueristCall *call, uint32_t design, uint32_t *row, double *rise);
   QueristStatus (*design_add)(struct QueristCall *call, uint32_t design, uint32_t row);
   QueristStatus (*design_remove)(struct QueristCall *call, uint32_t design, uint32_t row);
+  QueristStatus (*has)(struct QueristCall *call, struct QueristBytes name, bool *has);
+  QueristStatus (*head_logits)(struct QueristCall *call, uint32_t embeddings, uint32_t *logits);
+  // One class for each row of the embeddings.
+  QueristStatus (*head_gradients)(struct QueristCall *call,
+                                  uint32_t embeddings,
+                                  const uint32_t *classes,
+                                  uintptr_t count,
+                                  uint32_t *gradients);
 } QueristHostApi;
 
 // A living strategy of a plugin.

@@ -43,7 +43,12 @@ impl Draws {
             return Err(StrategyError::Failed(format!("two classes or more are needed, this task has {classes}")));
         }
         if u64::from(columns) != u64::from(draws) * u64::from(classes) {
-            let message = format!("`{name}` has {columns} values a row, expected {draws} draws of {classes} classes");
+            let mut message =
+                format!("`{name}` has {columns} values a row, expected {draws} draws of {classes} classes");
+            if columns > 0 && columns.is_multiple_of(classes) {
+                let parameter = if name == querist_protocol::names::MEMBER_LOG_PROBS { "members" } else { "T" };
+                message += &format!("; it seems to hold {} draws: set `{parameter}` to that", columns / classes);
+            }
             return Err(StrategyError::Failed(message));
         }
         // Arrays that are not over the pool are seen whole.

@@ -35,6 +35,10 @@ pub unsafe fn enter(host: *const HostApi) -> Option<()> {
     Some(())
 }
 
+/// What plugins do on loading that bring nothing with them.
+#[doc(hidden)]
+pub fn nothing() {}
+
 /// The host's side of one call into this plugin.
 #[derive(Clone, Copy)]
 pub struct Table {
@@ -267,9 +271,15 @@ unsafe extern "C" fn select<P: Exports>(call: *mut Call, id: Bytes, params: Byte
 /// ```ignore
 /// export_native!(strategy_badge::PACKAGE);
 /// ```
+///
+/// `on_load = FUNCTION` names a `fn()` that is called once, when the plugin is loaded: for libraries that it brings with
+/// it, because a plugin in a worker process can open nothing later.
 #[macro_export]
 macro_rules! export_native {
     ($package:path) => {
+        $crate::export_native!($package, on_load = $crate::native::nothing);
+    };
+    ($package:path, on_load = $load:path) => {
         const _: () = {
             struct Library;
             impl $crate::native::Exports for Library {
@@ -277,7 +287,7 @@ macro_rules! export_native {
             }
             static TABLE: $crate::protocol::abi::PluginApi = $crate::native::table::<Library>();
 
-            $crate::native_entry!(TABLE);
+            $crate::native_entry!(TABLE, $load);
             $crate::native_identity!($package.name, $package.version, $crate::protocol::abi::TIER_PLAIN, 0, "");
         };
     };
@@ -288,6 +298,9 @@ macro_rules! export_native {
 #[macro_export]
 macro_rules! native_entry {
     ($table:ident) => {
+        $crate::native_entry!($table, $crate::native::nothing);
+    };
+    ($table:ident, $load:path) => {
         /// # Safety
         /// `host` is the host's table.
         #[unsafe(no_mangle)]
@@ -296,7 +309,10 @@ macro_rules! native_entry {
         ) -> *const $crate::protocol::abi::PluginApi {
             // SAFETY: the host's promise.
             match unsafe { $crate::native::enter(host) } {
-                Some(()) => &raw const $table,
+                Some(()) => {
+                    $load();
+                    &raw const $table
+                }
                 None => std::ptr::null(),
             }
         }
@@ -780,5 +796,17 @@ impl HostCalls for Table {
     fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault> {
         // SAFETY: numbers only.
         self.check(unsafe { (self.api.design_remove)(self.call, design, row) })
+    }
+
+    fn has(&self, name: &str) -> Result<bool, Fault> {
+        Ok(fetch!(self.has(bytes(name))))
+    }
+
+    fn head_logits(&self, embeddings: Handle) -> Result<Handle, Fault> {
+        Ok(fetch!(self.head_logits(embeddings)))
+    }
+
+    fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault> {
+        Ok(fetch!(self.head_gradients(embeddings, classes.as_ptr(), classes.len())))
     }
 }

@@ -21,6 +21,12 @@ macro_rules! object {
                 Self { host: host.clone(), handle }
             }
 
+            /// The handle, for a call.
+            #[allow(dead_code, reason = "not every kind is an argument of another's calls")]
+            pub(crate) fn handle(&self) -> Handle {
+                self.handle
+            }
+
             /// Gives the handle away; whoever takes it releases it.
             #[doc(hidden)]
             pub fn into_handle(self) -> Handle {

@@ -99,6 +99,32 @@ impl Query {
         Ok(Matrix::adopt(&self.host, self.host.calls().input(name)?))
     }
 
+    /// Whether this query has a need that the strategy declared: of two choices (`head.w(or=head)`) it has one.
+    ///
+    /// # Errors
+    /// If it was not declared.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.host.calls().has(name)?)
+    }
+
+    /// Logits `[n, classes]` in eval mode of embeddings `[n, width]`, which need not be those of samples; declare `head`
+    /// for them. The model's head is asked, whatever its form. For selectors.
+    ///
+    /// # Errors
+    /// If the head was not declared, the width is not the model's, a logit is not finite, or a limit is passed.
+    pub fn head_logits(&self, embeddings: &Matrix) -> Result<Matrix> {
+        Ok(Matrix::adopt(&self.host, self.host.calls().head_logits(embeddings.handle())?))
+    }
+
+    /// For each of the embeddings `[n, width]` the gradient there of the cross-entropy of a class, `[n, width]`; one class
+    /// a row. Otherwise as [`Query::head_logits`].
+    ///
+    /// # Errors
+    /// As for [`Query::head_logits`], and if there is not one class of the task a row.
+    pub fn head_gradients(&self, embeddings: &Matrix, classes: &[u32]) -> Result<Matrix> {
+        Ok(Matrix::adopt(&self.host, self.host.calls().head_gradients(embeddings.handle(), classes)?))
+    }
+
     /// Labels of the labelled set, `[labelled]`; declare `labelled.labels` for them.
     ///
     /// # Errors

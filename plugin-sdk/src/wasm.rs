@@ -506,4 +506,16 @@ impl HostCalls for Imports {
     fn design_remove(&self, design: Handle, row: u32) -> Call<()> {
         plain(lend::<host::Design>(design).remove(row))
     }
+
+    fn has(&self, name: &str) -> Call<bool> {
+        plain(host::has(name))
+    }
+
+    fn head_logits(&self, embeddings: Handle) -> Call<Handle> {
+        object(host::head_logits(&lend::<host::Matrix>(embeddings)))
+    }
+
+    fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Call<Handle> {
+        object(host::head_gradients(&lend::<host::Matrix>(embeddings), classes))
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use querist_core::observer::Silent;
 use querist_core::{Answer, Array, Arrays, Query, Round, Seeds, Strategy};
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{HostCalls, Need, TILE_BYTES, Uncertainty};
 use querist_tests::both;
@@ -210,7 +210,7 @@ fn best_rows(measure: Uncertainty, arrays: &Arrays, threads: usize) -> Vec<u32> 
         round: Round(0),
         seeds: Seeds::new(0),
         strategy: "kernel".to_owned(),
-        threads,
+        compute: Compute::threads(threads),
     };
     let control = Arc::new(Control::new(Limits::default(), None));
     let session = Session::new(Arc::new(Shared::new(setup, control).expect("threads start")));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use querist_core::Strategy;
+use querist_kernels::Compute;
 use querist_loader::cache::Cache;
 use querist_loader::{Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
 use querist_protocol::StrategyDescription;
@@ -101,8 +102,9 @@ impl Make for WasmMaker {
 
     fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
         let resolved = BUILT_IN.resolve(&self.0).map_err(|error| error.to_string())?;
-        let strategy = WasmStrategy::load(SANDBOX.clone(), resolved, params, Limits::default(), threads)
-            .map_err(|error| error.to_string())?;
+        let strategy =
+            WasmStrategy::load(SANDBOX.clone(), resolved, params, Limits::default(), Compute::threads(threads))
+                .map_err(|error| error.to_string())?;
         Ok(Box::new(strategy.with_tile_bytes(tile_bytes)))
     }
 }

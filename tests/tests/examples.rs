@@ -142,7 +142,7 @@ fn k_center_greedy_is_within_twice_the_optimum() {
 fn three_gradients() -> Arrays {
     let p = [[0.5, 0.5], [0.9, 0.1], [0.6, 0.4]];
     let embeddings = matrix(&[[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]);
-    arrays(3, 0, 2, [("logits", logits(&p)), ("embeddings", embeddings)])
+    arrays(3, 0, 2, [("logits", logits(&p)), ("penultimate", embeddings)])
 }
 
 #[test]

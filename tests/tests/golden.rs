@@ -145,7 +145,7 @@ fn badge_is_seeding_on_explicit_outer_products() {
     }
     let golden: Golden<Inputs, Case> = read("badge");
     let Inputs { logits, embeddings } = &golden.inputs;
-    let named = [("logits", logits.all(golden.scale)), ("embeddings", embeddings.all(golden.scale))];
+    let named = [("logits", logits.all(golden.scale)), ("penultimate", embeddings.all(golden.scale))];
     let arrays = arrays(logits.shape[0], 0, logits.shape[1], named);
     for case in &golden.cases {
         golden.ask("badge", &case.params, &arrays, case.rows.len(), |selection, context| {

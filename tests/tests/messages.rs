@@ -259,8 +259,12 @@ fn a_device_that_is_not_there() {
     let place = Place::with_run(RUN);
     let said = place.call(&["run", "run.toml", "--device", "cuda:99"]);
     // What there is instead depends on the machine.
-    said.fails(1, &["error: compute.device is `cuda:99`, but"]);
+    said.fails(1, &["error: compute.device\n  caused by: ", "cuda:99"]);
     assert!(!place.at("runs").exists(), "a run was begun");
+    for device in ["cuda:99", "gpu", "cuda:"] {
+        let select = ["select", "--strategy", "margin", "--budget", "1", "--input", "logits=x.npy", "--device", device];
+        place.call(&select).fails(2, &["error: `--device`: ", device]);
+    }
     refused(
         &place,
         &["run", "run.toml", "--device", "gpu"],
@@ -613,7 +617,7 @@ fn nothing_shadows_a_built_in() {
 }
 
 /// The ways to break rules, with what is said of them.
-const WAYS: [(&str, &str); 9] = [
+const WAYS: [(&str, &str); 10] = [
     ("panic", "on purpose, at row"),
     ("loop", "time limit"),
     ("memory", "limit"),
@@ -622,6 +626,7 @@ const WAYS: [(&str, &str); 9] = [
     ("short", "selected 1 rows, expected exactly 10"),
     ("nan", "scores must be finite"),
     ("undeclared", "`embeddings` is not among the declared needs (logits)"),
+    ("head-undeclared", "`head` is not among the declared needs (logits)"),
     ("fail", "not today"),
 ];
 

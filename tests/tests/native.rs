@@ -129,7 +129,9 @@ fn what_isolated_plugins_may_not_do_ends_in_its_own_error() {
         let more = ["--isolate", "--param", &param, "--seconds", seconds, "--memory", "64MiB"];
         arrays.refused("native-misbehave", &more, 1, &[&["native-misbehave", "native-fixture 0.1.0"], words].concat());
     }
-    arrays.picks("native-misbehave", &["--isolate", "--param", "how=nothing"]);
+    for harmless in ["nothing", "innocent"] {
+        arrays.picks("native-misbehave", &["--isolate", "--param", &format!("how={harmless}")]);
+    }
 }
 
 #[test]

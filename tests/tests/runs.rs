@@ -44,7 +44,7 @@ fn the_folder_of_a_finished_run() {
     assert_eq!(config["seeds"]["root"].as_integer(), Some(0));
     let header = json(&run.join("header.json"));
     assert_eq!(header["params"], json!({"first": "max-norm", "include_bias": false}));
-    assert_eq!(header["needs"], json!(["logits", "embeddings"]));
+    assert_eq!(header["needs"], json!(["logits", "penultimate"]));
     assert_eq!((&header["dataset"]["pool"], &header["dataset"]["validation"]), (&json!(1300), &json!(100)));
     assert_eq!(header["strategy"]["digest"].as_str().map(str::len), Some(64));
 

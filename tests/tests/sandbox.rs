@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Acquisition, Answer, Arrays, Query, Round, Seeds, Strategy};
+use querist_kernels::Compute;
 use querist_loader::{Limits, Listing, Source, WasmStrategy};
 use querist_testkit::cases::Pool;
 use querist_tests::{SANDBOX, target};
@@ -17,7 +18,7 @@ fn strategy(way: &str, limits: Limits) -> WasmStrategy {
     let folder = target().join("misbehaving");
     let listing = Listing::search(&[(Source::PluginDir, folder)]).expect("run `cargo xtask build` first");
     let resolved = listing.resolve("misbehaving").unwrap();
-    WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "way": way }), limits, 2).unwrap()
+    WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "way": way }), limits, Compute::threads(2)).unwrap()
 }
 
 fn query(strategy: &mut WasmStrategy, arrays: &Arrays) -> Result<Answer, QueryError> {

@@ -192,7 +192,11 @@ fn ids_in_any_order_give_the_same_samples() {
     write_npy(&place.at("ids-mixed.npy"), &[ROWS], &ids).unwrap();
     write_npy(&place.at("logits-mixed.npy"), &[ROWS, CLASSES], &gather(&logits, CLASSES)).unwrap();
     write_npy(&place.at("embeddings-mixed.npy"), &[ROWS, WIDTH], &gather(&embeddings, WIDTH)).unwrap();
-    for strategy in ["badge", "random", "entropy", "k-center-greedy", "kmeans"] {
+    let hidden: Vec<u32> = (0..ROWS as u32).map(|row| row % 7 % CLASSES as u32).collect();
+    write_npy(&place.at("hidden.npy"), &[ROWS], &hidden).unwrap();
+    let mixed: Vec<u32> = order.iter().map(|&row| hidden[row]).collect();
+    write_npy(&place.at("hidden-mixed.npy"), &[ROWS], &mixed).unwrap();
+    for strategy in ["badge", "random", "entropy", "k-center-greedy", "kmeans", "galaxy", "uniform"] {
         let ask = |mix: &str| {
             let (ids, logits, embeddings) =
                 (format!("ids{mix}.npy"), format!("logits=logits{mix}.npy"), format!("embeddings=embeddings{mix}.npy"));
@@ -208,6 +212,8 @@ fn ids_in_any_order_give_the_same_samples() {
                 &logits,
                 "--input",
                 &embeddings,
+                "--input",
+                &format!("oracle.labels=hidden{mix}.npy"),
             ];
             answer(&place, &args)
         };
@@ -216,6 +222,12 @@ fn ids_in_any_order_give_the_same_samples() {
         for (answer, ids) in [(&straight, &sorted), (&mixed, &ids)] {
             let of_rows: Vec<u64> = numbers(&answer["rows"]).iter().map(|&row| ids[row as usize]).collect();
             assert_eq!(of_rows, numbers(&answer["ids"]), "{strategy}: rows are not the user's");
+        }
+        if strategy == "uniform" {
+            let mut counts = [0; CLASSES];
+            numbers(&mixed["rows"]).iter().for_each(|&row| counts[hidden[order[row as usize]] as usize] += 1);
+            let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
+            assert!(spread <= 1, "classes of {counts:?} are not even");
         }
     }
 }
@@ -344,7 +356,7 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embedings=embeddings.npy"]),
         &expect![[r#"
-            error: `--input embedings`: no array has this name; the names are logits, embeddings, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, and `labelled.` before those with one row a sample
+            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, and `labelled.` before those with one row a sample
         "#]],
     );
     refused(

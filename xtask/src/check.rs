@@ -6,14 +6,14 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{libtorch, schemas};
+use crate::{schemas, setup};
 
 /// Sets up and runs every check.
 pub fn test(full: bool) -> Result<()> {
     let clock = Instant::now();
     step("format");
     run(&mut cargo(["fmt", "--all", "--check"]))?;
-    libtorch::setup()?;
+    setup::setup()?;
     build::with_tests()?;
     schemas::write(true)?;
     step("lints");

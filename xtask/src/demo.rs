@@ -6,11 +6,11 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::build::{self, program, run, step};
-use crate::libtorch;
+use crate::setup;
 
 /// Runs the example study and makes its report.
 pub fn demo(out: &Path) -> Result<()> {
-    libtorch::setup()?;
+    setup::setup()?;
     build::everything()?;
     step("running examples/quick.toml (finished runs are skipped)");
     run(Command::new(program()).args(["study", "run", "examples/quick.toml", "--out"]).arg(out))?;

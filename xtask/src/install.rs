@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::build::{self, program, step, target};
-use crate::libtorch;
+use crate::setup;
 
 /// Installs `bin/querist`, `lib/querist/querist-train` and `lib/querist/plugins` under `prefix`.
 ///
 /// The program finds libtorch where the set-up put or found it, so that folder must stay.
 pub fn install(prefix: &Path) -> Result<()> {
-    libtorch::setup()?;
+    setup::setup()?;
     build::everything()?;
     step(&format!("installing into {}", prefix.display()));
     let (bin, plugins) = (prefix.join("bin"), prefix.join("lib/querist/plugins"));

@@ -1,43 +1,20 @@
 //! Makes `.libtorch` exist: a link to a libtorch that is there, or the needed part of the published wheels.
 
 use std::env;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use zip::ZipArchive;
+
+use crate::setup::step;
+use crate::wheels::{self, Wheel, pythons, remove};
 
 /// The libtorch that the bindings were generated for.
 const VERSION: &str = "2.11.0";
 
 /// Version with its build, as written into `build-version`, which the bindings' build script checks.
 const BUILD: &str = "2.11.0+cu130";
-
-/// Python, ABI and platforms of the wheels; fixed, so that every machine fetches the same files.
-const TAGS: [&str; 10] = [
-    "--python-version=3.12",
-    "--implementation=cp",
-    "--abi=cp312",
-    "--platform=manylinux_2_28_x86_64",
-    "--platform=manylinux_2_25_x86_64",
-    "--platform=manylinux2014_x86_64",
-    "--only-binary=:all:",
-    "--no-deps",
-    "--no-cache-dir",
-    "--require-hashes",
-];
-
-/// A published wheel, and what of it is needed.
-struct Wheel {
-    requirement: &'static str,
-    sha256: &'static str,
-    /// Files that go into `lib/`.
-    libraries: &'static [&'static str],
-    /// Folder that becomes `include/`.
-    headers: Option<&'static str>,
-}
 
 const WHEELS: [Wheel; 3] = [
     Wheel {
@@ -76,30 +53,20 @@ if spec and spec.origin:
     print(runpy.run_path(os.path.join(folder, 'version.py'))['__version__'])
 ";
 
-/// Makes `.libtorch` and the WebAssembly target exist; does nothing where they do.
+/// Makes `.libtorch` exist; does nothing where it does.
 ///
 /// # Errors
-/// If no libtorch is found and none can be fetched, or the target cannot be added.
-pub fn setup() -> Result<()> {
-    let root = root()?;
+/// If no libtorch is found and none can be fetched.
+pub fn setup(root: &Path) -> Result<()> {
     let target = root.join(".libtorch");
     if is_complete(&target) {
         step(&format!("libtorch {VERSION} is in {}", target.display()));
     } else if let Some(found) = exported(&target)?.or_else(installed) {
         link(&found, &target)?;
     } else {
-        fetch(&root, &target)?;
+        fetch(&target)?;
     }
-    add_wasm_target()
-}
-
-fn root() -> Result<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(package.parent().context("xtask lies in the workspace")?.to_path_buf())
-}
-
-fn step(line: &str) {
-    eprintln!("setup: {line}");
+    Ok(())
 }
 
 /// Version of the libtorch in a folder: `build-version` of a fetched one, `version.py` of a Python package.
@@ -152,12 +119,6 @@ fn installed() -> Option<PathBuf> {
     })
 }
 
-/// Python interpreters to ask, the active environment's first.
-fn pythons() -> Vec<PathBuf> {
-    let active = env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
-    active.into_iter().chain(["python3".into(), "python".into()]).collect()
-}
-
 /// Makes `target` a link to the whole folder: libtorch's libraries look for each other beside their real files.
 fn link(found: &Path, target: &Path) -> Result<()> {
     let found = found.canonicalize().with_context(|| format!("resolving {}", found.display()))?;
@@ -171,150 +132,27 @@ fn link(found: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a folder, or a link but not what it points to; nothing there is fine.
-fn remove(path: &Path) -> Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => Err(error),
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    };
-    removed.with_context(|| format!("removing {}", path.display()))
-}
-
-/// Downloads the wheels, unpacks what is needed, and moves it into place once it is whole.
-fn fetch(root: &Path, target: &Path) -> Result<()> {
+/// Makes the folder from the published wheels.
+fn fetch(target: &Path) -> Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!(
             "libtorch is fetched for x86_64 Linux only. Here, install torch {VERSION} for Python \
              (`pip install torch=={VERSION}`) or export LIBTORCH with the folder of libtorch {VERSION}, then run this again"
         );
     }
-    let partial = root.join(".libtorch.tmp");
-    remove(&partial)?;
-    let wheels = partial.join("wheels");
-    fs::create_dir_all(&wheels).with_context(|| format!("creating {}", wheels.display()))?;
-    let new = partial.join("libtorch");
-    download(&wheels)?;
-    step("unpacking the libraries and headers");
-    for wheel in &WHEELS {
-        unpack(&wheel_file(&wheels, wheel)?, wheel, &new)
-            .with_context(|| format!("unpacking {}", wheel.requirement))?;
-    }
-    fs::write(new.join("build-version"), BUILD)?;
-    ensure!(is_complete(&new), "the wheels of libtorch {VERSION} did not hold what was expected");
-    remove(target)?;
-    fs::rename(&new, target).with_context(|| format!("moving {} to {}", new.display(), target.display()))?;
-    remove(&partial)?;
+    step(&format!("downloading libtorch {VERSION}, 545 MB, once"));
+    wheels::fetch(&WHEELS, target, |new| {
+        fs::write(new.join("build-version"), BUILD)?;
+        ensure!(is_complete(new), "the wheels of libtorch {VERSION} did not hold what was expected");
+        Ok(())
+    })?;
     step(&format!("libtorch {VERSION} is in {}", target.display()));
     Ok(())
-}
-
-fn download(into: &Path) -> Result<()> {
-    let pip = pip().with_context(|| {
-        format!(
-            "found neither `python3 -m pip` nor `pip3`, with which libtorch is fetched. Install it (Debian and \
-             Ubuntu: `apt install python3-pip`), or export LIBTORCH with the folder of libtorch {VERSION}"
-        )
-    })?;
-    let requirements = into.join("requirements.txt");
-    let lines: String = WHEELS.iter().map(|w| format!("{} --hash=sha256:{}\n", w.requirement, w.sha256)).collect();
-    fs::write(&requirements, lines).with_context(|| format!("writing {}", requirements.display()))?;
-    step(&format!("downloading libtorch {VERSION}, 545 MB, once"));
-    let status = Command::new(&pip[0])
-        .args(&pip[1..])
-        .arg("download")
-        .args(TAGS)
-        .arg("--dest")
-        .arg(into)
-        .arg("--requirement")
-        .arg(&requirements)
-        .stdout(Stdio::from(io::stderr()))
-        .status()
-        .with_context(|| format!("running {}", pip.join(" ")))?;
-    ensure!(status.success(), "`{} download` failed ({status}); its messages are above", pip.join(" "));
-    Ok(())
-}
-
-/// The first pip that answers, as a command line.
-fn pip() -> Option<Vec<String>> {
-    let of_python = |python: PathBuf| vec![python.display().to_string(), "-m".to_owned(), "pip".to_owned()];
-    let own = ["pip3", "pip"].map(|name| vec![name.to_owned()]);
-    pythons().into_iter().map(of_python).chain(own).find(|pip| {
-        let answer =
-            Command::new(&pip[0]).args(&pip[1..]).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        answer.is_ok_and(|status| status.success())
-    })
-}
-
-/// The downloaded file of a wheel.
-fn wheel_file(folder: &Path, wheel: &Wheel) -> Result<PathBuf> {
-    let name = wheel.requirement.replace("==", "-").replace("nvidia-cuda-", "nvidia_cuda_");
-    let files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-    files
-        .into_iter()
-        .find(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&name)))
-        .with_context(|| format!("pip left no file {name}*.whl in {}", folder.display()))
-}
-
-/// Writes the libraries of `wheel` flat into `lib/` and its headers into `include/`.
-fn unpack(file: &Path, wheel: &Wheel, into: &Path) -> Result<()> {
-    let mut archive = ZipArchive::new(File::open(file)?)?;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index)?;
-        // `None` for names that would leave the folder.
-        let Some(name) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
-        let Some(place) = place(&name, wheel) else { continue };
-        let place = into.join(place);
-        if let Some(folder) = place.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut out = File::create(&place).with_context(|| format!("creating {}", place.display()))?;
-        io::copy(&mut entry, &mut out).with_context(|| format!("writing {}", place.display()))?;
-    }
-    Ok(())
-}
-
-/// Where a file of `wheel` goes; `None` if it is not needed.
-fn place(name: &Path, wheel: &Wheel) -> Option<PathBuf> {
-    if wheel.libraries.iter().any(|library| name == Path::new(library)) {
-        return Some(Path::new("lib").join(name.file_name()?));
-    }
-    Some(Path::new("include").join(name.strip_prefix(wheel.headers?).ok()?))
-}
-
-/// Adds the target that plugins are built for, where it is missing.
-fn add_wasm_target() -> Result<()> {
-    const TARGET: &str = "wasm32-unknown-unknown";
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("running rustc")?;
-    let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-    if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
-        step(&format!("Rust's target {TARGET} is there"));
-        return Ok(());
-    }
-    step(&format!("adding Rust's target {TARGET}"));
-    let status = Command::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::from(io::stderr())).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => bail!("`rustup target add {TARGET}` failed ({status})"),
-        Err(error) => bail!("rustup: {error}; install Rust's target {TARGET} as your system installs Rust"),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_needed_is_unpacked() {
-        let torch = &WHEELS[0];
-        let at = |name: &str| place(Path::new(name), torch).map(|p| p.display().to_string());
-        assert_eq!(at("torch/lib/libc10.so").as_deref(), Some("lib/libc10.so"));
-        assert_eq!(at("torch/include/ATen/ATen.h").as_deref(), Some("include/ATen/ATen.h"));
-        assert_eq!(at("torch/lib/libtorch_cuda.so"), None);
-        assert_eq!(at("torch/functional.py"), None);
-        assert_eq!(place(Path::new("torch/include/ATen/ATen.h"), &WHEELS[1]), None);
-    }
 
     #[test]
     fn versions_are_read_and_compared_without_their_build() {
@@ -326,17 +164,5 @@ mod tests {
         assert!(!is_right("2.11.01") && !is_right("2.11.1+cpu") && !is_right("2.1"));
         // The right version alone is not a libtorch.
         assert!(!is_complete(folder.path()));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn removing_a_link_leaves_what_it_points_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
-        fs::create_dir(&real).unwrap();
-        std::os::unix::fs::symlink(&real, &link).unwrap();
-        remove(&link).unwrap();
-        assert!(real.is_dir() && fs::symlink_metadata(&link).is_err());
-        remove(&link).unwrap();
     }
 }

@@ -3,10 +3,13 @@
 mod build;
 mod check;
 mod demo;
+mod highs;
 mod install;
 mod libtorch;
 mod page;
 mod schemas;
+mod setup;
+mod wheels;
 
 use std::path::PathBuf;
 
@@ -17,7 +20,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Verb {
-    /// Make everything that the build needs exist: libtorch in `.libtorch`, and Rust's WebAssembly target.
+    /// Make everything that the build needs exist: libtorch in `.libtorch`, HiGHS in `.highs`, and Rust's
+    /// WebAssembly target.
     Setup,
     /// Build the program and pack the plugins beside it.
     Build,
@@ -57,25 +61,25 @@ fn main() -> Result<()> {
     let absolute = |path: PathBuf| folder.join(path);
     std::env::set_current_dir(workspace()).context("the workspace is gone")?;
     match verb {
-        Verb::Setup => libtorch::setup(),
+        Verb::Setup => setup::setup(),
         Verb::Build => {
-            libtorch::setup()?;
+            setup::setup()?;
             build::everything()
         }
         Verb::Demo { out } => demo::demo(&absolute(out)),
         Verb::Test { full } => check::test(full),
         Verb::Conformance => {
-            libtorch::setup()?;
+            setup::setup()?;
             build::everything()?;
             check::conformance()
         }
         Verb::Bench => {
-            libtorch::setup()?;
+            setup::setup()?;
             build::everything()?;
             build::run(&mut build::cargo(["bench", "--workspace", "--profile", "dev", "--benches"]))
         }
         Verb::Schemas { check } => {
-            libtorch::setup()?;
+            setup::setup()?;
             build::everything()?;
             schemas::write(check)
         }

@@ -69,6 +69,7 @@ pub fn front() -> ExitCode {
     with_verb(|verb| match verb {
         Verb::Run(_) | Verb::DescribeLibtorch => trainer::become_trainer(),
         Verb::Plugin(command) if command.needs_libtorch() => trainer::become_trainer(),
+        Verb::Select(args) if args.needs_libtorch() => trainer::become_trainer(),
         other => without_training(other, None),
     })
 }
@@ -86,7 +87,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study::main(command),
         Verb::Report(args) => report::main(args),
-        Verb::Select(args) => select::main(args),
+        Verb::Select(args) => select::main(args, trainer),
         Verb::Plugin(command) => plugin::main(command, trainer),
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),

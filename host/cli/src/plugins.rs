@@ -9,6 +9,7 @@ use clap::Args;
 use querist_core::config::{LimitsConfig, StrategyConfig};
 use querist_core::schema::Schema;
 use querist_core::{Strategy, StrategyKind};
+use querist_kernels::{Accelerator, Compute};
 use querist_loader::cache::Cache;
 use querist_loader::composite::{Made, Member, MemberError};
 use querist_loader::isolate::IsolatedStrategy;
@@ -142,6 +143,8 @@ pub struct Means<'a> {
     pub limits: &'a LimitsConfig,
     /// Threads of kernels.
     pub threads: usize,
+    /// The device of kernels beside the CPU, if there is one.
+    pub accelerator: Option<&'a Arc<dyn Accelerator>>,
     /// The libtorch of this process, where it has one.
     pub torch: Option<&'a TorchBuild>,
 }
@@ -167,9 +170,10 @@ pub fn ready(
 fn load(resolved: Resolved<'_>, params: &Value, means: Means<'_>, args: &PluginArgs) -> Result<Box<dyn Strategy>> {
     let mode = args.policy()?.mode(&resolved).map_err(|error| crate::exit::Usage(error.to_string()))?;
     let (limits, threads) = (Limits::from(means.limits), means.threads);
+    let compute = Compute { threads, accelerator: means.accelerator.cloned() };
     Ok(match mode {
-        Mode::Sandboxed => Box::new(WasmStrategy::load(sandbox()?, resolved, params, limits, threads)?),
-        Mode::InProcess => Box::new(NativeStrategy::load(resolved, params, limits, threads, means.torch)?),
+        Mode::Sandboxed => Box::new(WasmStrategy::load(sandbox()?, resolved, params, limits, compute)?),
+        Mode::InProcess => Box::new(NativeStrategy::load(resolved, params, limits, compute, means.torch)?),
         Mode::Isolated => Box::new(IsolatedStrategy::start(worker()?, resolved, params, limits, threads)?),
         Mode::Composed => Box::new(compose(resolved, params, means, args)?),
     })

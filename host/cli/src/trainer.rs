@@ -3,11 +3,13 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use querist_core::config::{ModelName, RunConfig};
 use querist_core::observer::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
+use querist_kernels::Accelerator;
 use querist_loader::TorchBuild;
 
 /// The hidden verb that says which libtorch is used.
@@ -40,6 +42,12 @@ pub trait Trainer {
         file: &[u8],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError>;
+
+    /// The device as one for kernels; `None` for the CPU, whose kernels need no libtorch.
+    ///
+    /// # Errors
+    /// If there is no such device, or it cannot be used.
+    fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError>;
 
     /// The libtorch in use, for plugins that share it.
     fn torch(&self) -> TorchBuild;

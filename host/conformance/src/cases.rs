@@ -1,8 +1,9 @@
 //! Pools to test on: ordinary ones and degenerate ones.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use querist_core::{Array, Arrays};
+use querist_core::{Array, Arrays, LinearHead};
 use querist_protocol::philox::Stream;
 use querist_protocol::{Need, names};
 
@@ -36,6 +37,8 @@ pub struct Pool {
     pub values: Shape,
     /// Seed of the values.
     pub seed: u64,
+    /// Whether needs with two choices are met by the second.
+    pub second_choice: bool,
 }
 
 /// What the values of a pool look like.
@@ -57,7 +60,17 @@ pub enum Shape {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { rows: 300, labelled: 20, classes: 5, seen: 5, width: 16, every: 1, values: Shape::Clustered, seed: 1 }
+        Self {
+            rows: 300,
+            labelled: 20,
+            classes: 5,
+            seen: 5,
+            width: 16,
+            every: 1,
+            values: Shape::Clustered,
+            seed: 1,
+            second_choice: false,
+        }
     }
 }
 
@@ -84,16 +97,30 @@ impl Pool {
     /// As [`Pool::try_arrays`].
     pub fn with_other(&self, needs: &[Need], name: &str) -> Result<Arrays, String> {
         let other = Self { seed: self.seed + 1003, ..*self };
-        self.joined(needs, |need| if need.name() == name { other.array(need) } else { self.array(need) })
+        let is_other = |need: &Need| need.name() == name || (name == names::HEAD && need.name().starts_with("head."));
+        self.joined(needs, |need| if is_other(need) { other.array(need) } else { self.array(need) })
     }
 
     fn joined(&self, needs: &[Need], array: impl Fn(&Need) -> Result<Array, String>) -> Result<Arrays, String> {
         // Ids with gaps, so that ids and rows cannot be mixed up unnoticed.
         let ids: Vec<u64> = self.pool_rows().map(|row| 3 * row as u64 + 7).collect();
         let labelled_ids: Vec<u64> = (0..self.labelled as u64).map(|row| 3 * row + 8).collect();
-        let named = needs.iter().map(|need| Ok((need.name().to_owned(), array(need)?)));
+        let chosen: Vec<Need> = needs.iter().map(|need| self.choice(need)).collect();
+        let is_head = |need: &&Need| need.name() == names::HEAD;
+        let named = chosen.iter().filter(|need| !is_head(need));
+        let named = named.map(|need| Ok((need.name().to_owned(), array(need)?)));
         let named = named.collect::<Result<BTreeMap<String, Array>, String>>()?;
-        Arrays::new(ids, labelled_ids, self.classes, named).map_err(|error| error.to_string())
+        let arrays = Arrays::new(ids, labelled_ids, self.classes, named).map_err(|error| error.to_string())?;
+        if !chosen.iter().any(|need| is_head(&need)) {
+            return Ok(arrays);
+        }
+        let part = |name: &str| array(&Need::new(name));
+        let head = LinearHead::new(&part(names::HEAD_W)?, &part(names::HEAD_B)?);
+        Ok(arrays.with_head(Arc::new(head.ok_or("a head without classes or columns")?)))
+    }
+
+    fn choice(&self, need: &Need) -> Need {
+        need.second_choice().filter(|_| self.second_choice).unwrap_or_else(|| need.first_choice())
     }
 
     fn pool_rows(&self) -> impl Iterator<Item = usize> + Clone + use<> {
@@ -118,7 +145,9 @@ impl Pool {
                 shaped(vec![rows.len()], norms)
             }
             names::LOGITS => self.floats(&rows, self.classes, 10 + salt, self.values == Shape::Extreme),
-            names::EMBEDDINGS | names::FIXED_EMBEDDINGS => self.floats(&rows, self.width, 20 + salt, false),
+            names::EMBEDDINGS | names::PENULTIMATE | names::FIXED_EMBEDDINGS => {
+                self.floats(&rows, self.width, 20 + salt, false)
+            }
             names::GRAD_EMBEDDINGS => self.floats(&rows, self.width, 90 + salt, false),
             names::CALIBRATION_LOGITS => {
                 let held_out: Vec<usize> = (0..CALIBRATION).collect();

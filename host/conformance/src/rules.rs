@@ -36,6 +36,7 @@ pub fn rules() -> &'static [Rule] {
         Rule { name: "order", says: "a scorer's picks come with falling scores, longest first", check: order },
         Rule { name: "state", says: "what it keeps leads to the same answers, and rubbish does no harm", check: state },
         Rule { name: "needs", says: "it uses the arrays that it asks for", check: needs },
+        Rule { name: "choices", says: "it answers with either of two arrays of which it asks for one", check: choices },
     ]
 }
 
@@ -286,6 +287,30 @@ fn needs(make: &dyn Make) -> Checked {
         return Ok(Verdict::Holds);
     }
     Ok(Verdict::Note(format!("no answer seen depends on {}: is it needed?", unused.join(", "))))
+}
+
+fn choices(make: &dyn Make) -> Checked {
+    let params = least_params(make)?;
+    let mut strategy = made(make, &params)?;
+    if strategy.needs().iter().all(|need| need.second_choice().is_none()) {
+        return Ok(Verdict::NotApplicable("none of its needs leaves a choice"));
+    }
+    for values in [Shape::Clustered, Shape::Constant, Shape::Duplicates, Shape::Extreme, Shape::Tiny] {
+        for (rows, labelled, batches) in [(60, 0, &[1, 60][..]), (300, 20, &[0, 17, 301]), (1, 5, &[1])] {
+            let pool = Pool { values, rows, labelled, second_choice: true, ..Pool::default() };
+            let arrays = arrays(pool, &*strategy)?;
+            for &batch in batches {
+                let question = Question::new(&arrays, batch);
+                let case = format!("second choices, {values:?}, {labelled} labelled, batch {batch} of {rows}");
+                let answer = question.picks(&mut *strategy, &case)?;
+                let again = question.picks(&mut *made_with(make, &params, 3, TILE_BYTES)?, &case)?;
+                if !same_bits(&answer, &again) {
+                    return broken!("3 threads answer differently ({case}): {}", apart(&answer, &again));
+                }
+            }
+        }
+    }
+    Ok(Verdict::Holds)
 }
 
 /// Where two answers differ first, for people.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use querist_protocol::names;
 
+use crate::head::Head;
+
 /// A shared, read-only block of values: a vector, a mapped file, or whatever else can lend a slice.
 #[derive(Clone)]
 pub struct Buffer<T>(Arc<dyn AsRef<[T]> + Send + Sync>);
@@ -163,6 +165,7 @@ pub struct Arrays {
     classes: usize,
     named: BTreeMap<String, Array>,
     reveals: Option<Arc<dyn Reveals>>,
+    head: Option<Arc<dyn Head>>,
 }
 
 impl Arrays {
@@ -179,7 +182,8 @@ impl Arrays {
         classes: usize,
         named: BTreeMap<String, Array>,
     ) -> Result<Self, ArrayError> {
-        let arrays = Self { ids: ids.into(), labelled_ids: labelled_ids.into(), classes, named, reveals: None };
+        let arrays =
+            Self { ids: ids.into(), labelled_ids: labelled_ids.into(), classes, named, reveals: None, head: None };
         arrays.check_ids()?;
         for (name, array) in &arrays.named {
             arrays.check_shape(name, array)?;
@@ -201,12 +205,24 @@ impl Arrays {
         self.reveals.as_deref()
     }
 
+    /// The same arrays, and a head that may be asked.
+    #[must_use]
+    pub fn with_head(mut self, head: Arc<dyn Head>) -> Self {
+        self.head = Some(head);
+        self
+    }
+
+    /// The model's head, where the strategy asked for it.
+    pub fn head(&self) -> Option<&dyn Head> {
+        self.head.as_deref()
+    }
+
     /// The arrays called `names`, for some rows of the pool, which are ascending, or for all. Whoever is told of revealed
-    /// labels stays told.
+    /// labels stays told, and a head stays.
     #[must_use]
     pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
         let some = |name: &str, array: &Array| match rows {
-            Some(rows) if names::per_sample(name).is_some() || name == names::ORACLE_LABELS => array.gather(rows),
+            Some(rows) if names::is_over_pool(name) => array.gather(rows),
             _ => array.clone(),
         };
         let named = names.into_iter().filter_map(|name| Some((name.to_owned(), some(name, self.named.get(name)?))));
@@ -346,6 +362,7 @@ impl Arrays {
             let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
             let mut shared = match bare {
                 names::EMBEDDINGS | names::GRAD_EMBEDDINGS | names::HEAD_W => vec![("width", array.row_len())],
+                names::PENULTIMATE => vec![("width of the last layer", array.row_len())],
                 names::FIXED_EMBEDDINGS => vec![("fixed width", array.row_len())],
                 _ => vec![],
             };

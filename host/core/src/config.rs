@@ -156,15 +156,25 @@ pub enum ModelName {
 pub struct ModelConfig {
     /// Architecture.
     pub name: ModelName,
-    /// Probability that an embedding value is dropped before the head while training; the architecture's own default
-    /// (lenet 0.5, others 0) where it is left out.
+    /// Probability that an input of the last linear layer is dropped while training: a value of the embedding, or of the
+    /// head's hidden layer where it has one. The architecture's own default (lenet 0.5, others 0) where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: Option<f64>,
+    /// Units of a hidden layer between embedding and logits: the head is then linear, ReLU, dropout, linear. One linear
+    /// layer where it is left out, which some strategies need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_536))]
+    pub head_hidden: Option<u32>,
 }
 
 impl ModelConfig {
-    /// Probability that an embedding value is dropped, the architecture's own where none is set.
+    /// The architecture with every option at its default.
+    pub fn of(name: ModelName) -> Self {
+        Self { name, dropout: None, head_hidden: None }
+    }
+
+    /// Probability that an input of the last linear layer is dropped, the architecture's own where none is set.
     pub fn dropout(&self) -> f64 {
         self.dropout.unwrap_or(if self.name == ModelName::Lenet { 0.5 } else { 0.0 })
     }
@@ -172,7 +182,7 @@ impl ModelConfig {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { name: ModelName::Cnn, dropout: None }
+        Self::of(ModelName::Cnn)
     }
 }
 

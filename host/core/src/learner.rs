@@ -1,10 +1,12 @@
 //! What trains, predicts and computes features.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use querist_protocol::{Need, TrainOverrides, names};
 
 use crate::array::Array;
+use crate::head::Head;
 use crate::ids::{Label, Round, SampleId};
 use crate::observer::{Cancelled, Progress};
 use crate::record::{EnsembleRecord, EpochRecord};
@@ -97,6 +99,12 @@ pub trait Learner {
     /// What a strategy that uses images and the model may ask for, about the fitted model; `None` for a learner without
     /// such services.
     fn services<'a>(&'a self, _scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {
+        None
+    }
+
+    /// The fitted model's head as it is now, which strategies may ask while they pick; `None` where nothing is fitted or the
+    /// learner has none.
+    fn head(&self) -> Option<Arc<dyn Head>> {
         None
     }
 

@@ -78,7 +78,7 @@ pub struct Position {
 /// # Errors
 /// The first failure; rounds that the observer took stay done.
 pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError> {
-    let needs = parts.strategy.needs().to_vec();
+    let needs = settled(parts.learner, parts.strategy.needs());
     check(parts.learner, &needs, parts.split, parts.plan, parts.options)?;
     while position.round.index() <= parts.plan.rounds() {
         let labelled = position.partition.labelled();
@@ -112,7 +112,7 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         let rows = query_rows(parts, &pool, position.round);
         record.subset = Some(rows.len()).filter(|&rows| rows < pool.len());
         record.short = batch >= rows.len();
-        let arrays = features(parts, &position, &rows, &mut record)?;
+        let arrays = features(parts, &needs, &position, &rows, &mut record)?;
         let services = parts.learner.services(ServiceScope { pool: &rows, ..scope });
         let query = Query {
             arrays: &arrays,
@@ -181,6 +181,7 @@ fn query_rows(parts: &Parts<'_>, pool: &[SampleId], round: Round) -> Vec<SampleI
 
 fn features(
     parts: &mut Parts<'_>,
+    needs: &[Need],
     position: &Position,
     pool: &[SampleId],
     record: &mut RoundRecord,
@@ -190,8 +191,9 @@ fn features(
     let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
     let fixed = parts.options.fixed;
     let is_own = |need: &Need| is_of_the_loop(need) || (fixed.is_some() && is_fixed(need));
-    let (own, needs): (Vec<_>, Vec<_>) = parts.strategy.needs().iter().cloned().partition(is_own);
-    let target = target_samples(parts, position.round);
+    let target = target_samples(parts, needs, position.round);
+    let has_head = needs.iter().any(|need| need.name() == names::HEAD);
+    let (own, needs): (Vec<_>, Vec<_>) = needs.iter().cloned().partition(is_own);
     let task = FeatureTask { needs: &needs, pool, labelled: &labelled_ids, target: &target };
     let mut named = parts.learner.features(task, parts.observer.progress())?;
     let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
@@ -222,6 +224,10 @@ fn features(
     {
         arrays = arrays.with_reveals(reveals);
     }
+    if has_head {
+        let nobody = || LearnError::Config("the learner has no head that can be asked".to_owned());
+        arrays = arrays.with_head(parts.learner.head().ok_or_else(nobody)?);
+    }
     record.seconds.features = clock.elapsed().as_secs_f64();
     record.peak_memory.features = parts.learner.take_peak_memory();
     Ok(arrays)
@@ -234,8 +240,8 @@ fn is_fixed(need: &Need) -> bool {
 }
 
 /// The samples that the strategy aims at, ascending: as many as its need says, drawn anew in each round.
-fn target_samples(parts: &Parts<'_>, round: Round) -> Vec<SampleId> {
-    let need = parts.strategy.needs().iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS);
+fn target_samples(parts: &Parts<'_>, needs: &[Need], round: Round) -> Vec<SampleId> {
+    let need = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS);
     let (Some(need), Some(target)) = (need, parts.options.target) else { return Vec::new() };
     let samples = held_out(parts.split, target);
     match need.arg("n").and_then(|text| text.parse().ok()) {
@@ -260,6 +266,23 @@ fn is_of_the_loop(need: &Need) -> bool {
     own.contains(&need.name())
 }
 
+/// The needs with every choice made: what the learner can compute comes first, else what does as well. Each stands once.
+fn settled(learner: &dyn Learner, needs: &[Need]) -> Vec<Need> {
+    let mut settled: Vec<Need> = Vec::with_capacity(needs.len());
+    for need in needs {
+        let first = need.first_choice();
+        let can = || learner.check_needs(std::slice::from_ref(&first)).is_ok();
+        let need = match need.second_choice() {
+            Some(other) if !can() => other,
+            _ => first,
+        };
+        if !settled.contains(&need) {
+            settled.push(need);
+        }
+    }
+    settled
+}
+
 /// Whether a run can be done at all: asked before anything is trained or written.
 ///
 /// # Errors
@@ -271,9 +294,10 @@ pub fn check(
     plan: &Plan,
     options: QueryOptions<'_>,
 ) -> Result<(), RunError> {
-    learner.check_needs(needs)?;
-    check_calibration(needs, split)?;
-    check_target(needs, split, options.target)?;
+    let needs = settled(learner, needs);
+    learner.check_needs(&needs)?;
+    check_calibration(&needs, split)?;
+    check_target(&needs, split, options.target)?;
     check_subset(options.subset, plan)
 }
 

@@ -117,8 +117,9 @@ pub trait Strategy {
 pub fn tile_rows(needs: &[Need], arrays: &Arrays, bytes: usize) -> usize {
     let row_bytes: usize = needs
         .iter()
-        .filter(|need| names::per_sample(need.name()).is_some())
-        .filter_map(|need| arrays.get(need.name()))
+        .flat_map(Need::names)
+        .filter(|name| names::per_sample(name).is_some())
+        .filter_map(|name| arrays.get(name))
         .map(|array| array.row_len() * 4)
         .sum();
     // Rows without inputs still have an id and a score.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use querist_core::{Array, Arrays, Round, Seeds};
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{HostCalls, Init, KmeansOptions, Metric, Need, Reduction, StreamScope, Uncertainty};
 
@@ -115,7 +115,7 @@ fn session(sizes: &Sizes, named: Vec<(&str, Vec<f32>)>) -> Session {
         round: Round(0),
         seeds: Seeds::new(0),
         strategy: "bench".to_owned(),
-        threads: sizes.threads,
+        compute: Compute::threads(sizes.threads),
     };
     let control = Arc::new(Control::new(Limits::default(), None));
     Session::new(Arc::new(Shared::new(setup, control).expect("threads start")))

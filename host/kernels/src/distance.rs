@@ -1,9 +1,12 @@
 //! Distances of rows to centres, reduced as they are made.
 
+use std::sync::Arc;
+
 use querist_protocol::{Fault, Metric, Reduction};
 
+use crate::accelerator::{RowTerms, Wanted};
 use crate::control::Pacer;
-use crate::filter::{Filter, RowTerms, TILE_ROWS, Tile};
+use crate::filter::{Filter, TILE_ROWS, Tile};
 use crate::matrix::rows_per_task;
 use crate::memory::Charged;
 use crate::points::{Points, finish};
@@ -51,6 +54,21 @@ fn sum(workers: &Workers, rows: &Points, centres: &Points, metric: Metric, out: 
     })
 }
 
+/// A filter that finds candidates on the query's device, if it has one.
+pub(crate) fn device_filter<'a>(
+    workers: &Workers,
+    rows: &'a Points,
+    centres: &'a Points,
+    metric: Metric,
+) -> Result<Option<Filter<'a>>, Fault> {
+    Filter::new(workers, rows, centres, metric)?.map(|filter| filter.on_device(workers)).transpose()
+}
+
+/// Rows that are looked at together, with a filter or without.
+pub(crate) fn block_rows(filter: Option<&Filter<'_>>) -> usize {
+    filter.map_or(TILE_ROWS, Filter::block_rows)
+}
+
 /// Distance to, and number of, the nearest centre of each row; the lowest among equals. There is a centre.
 pub(crate) fn nearest(
     workers: &Workers,
@@ -61,8 +79,8 @@ pub(crate) fn nearest(
     let control = workers.control();
     let mut distances = Charged::filled(control, rows.len(), f64::INFINITY)?;
     let mut numbers = Charged::filled(control, rows.len(), 0u32)?;
-    let filter = Filter::new(workers, rows, centres, metric)?;
-    workers.fill_two((&mut distances, &mut numbers), TILE_ROWS, |start, distances, numbers| {
+    let filter = device_filter(workers, rows, centres, metric)?;
+    workers.fill_two((&mut distances, &mut numbers), block_rows(filter.as_ref()), |start, distances, numbers| {
         let mut pacer = Pacer::new(control);
         let mut best: Vec<Best> = (0..distances.len()).map(|_| Best::new()).collect();
         match &filter {
@@ -129,12 +147,20 @@ fn nearest_filtered(
     start: usize,
     best: &mut [Best],
     pacer: &mut Pacer<'_>,
-    control: &crate::Control,
+    control: &Arc<crate::Control>,
 ) -> Result<(), Fault> {
     let terms: Vec<RowTerms> = (0..best.len()).map(|i| filter.row_terms(start + i)).collect();
+    let block = start..start + best.len();
+    if let Some(found) = filter.candidates(block.clone(), &terms, Wanted::Nearest(1), control)? {
+        for (row, centre, low, high) in found.iter(&terms) {
+            best[row].high = best[row].high.min(high);
+            best[row].open.push((low, centre as u32));
+        }
+        return best.iter_mut().enumerate().try_for_each(|(i, best)| best.settle(filter, start + i, pacer));
+    }
     let mut tile = filter.tile();
     for centres in filter.centre_blocks() {
-        filter.multiply(&mut tile, start..start + best.len(), centres, control)?;
+        filter.multiply(&mut tile, block.clone(), centres, control)?;
         for (i, best) in best.iter_mut().enumerate() {
             best.high = best.high.min(terms[i].high + filter.smallest_high(&tile, i, &terms[i]));
             filter.each_low_up_to(&tile, i, &terms[i], best.high, |centre, low, _| {
@@ -197,7 +223,7 @@ pub(crate) fn each_within(
     (filter, rows, centres): (Option<&Filter<'_>>, &Points, &Points),
     radius: Radius,
     block: std::ops::Range<usize>,
-    control: &crate::Control,
+    control: &Arc<crate::Control>,
     mut found: impl FnMut(usize, usize) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let mut pacer = Pacer::new(control);
@@ -213,20 +239,27 @@ pub(crate) fn each_within(
         return Ok(());
     };
     let terms: Vec<RowTerms> = block.clone().map(|row| filter.row_terms(row)).collect();
+    let mut judge = |i: usize, centre: usize, low: f64, high: f64| {
+        let within = match radius.judge(low, high) {
+            Within::Yes => true,
+            Within::No => false,
+            Within::Open => {
+                pacer.spend(rows.width() + 1)?;
+                radius.holds(rows, block.start + i, centres, centre)
+            }
+        };
+        if within { found(i, centre) } else { Ok(()) }
+    };
+    let wanted = Wanted::UpTo(radius.surely_outside);
+    if let Some(found) = filter.candidates(block.clone(), &terms, wanted, control)? {
+        return found.iter(&terms).try_for_each(|(i, centre, low, high)| judge(i, centre, low, high));
+    }
     let mut tile: Tile = filter.tile();
     for centre_block in filter.centre_blocks() {
         filter.multiply(&mut tile, block.clone(), centre_block, control)?;
         for (i, terms) in terms.iter().enumerate() {
             filter.each_low_up_to(&tile, i, terms, radius.surely_outside, |centre, low, high| {
-                let within = match radius.judge(low, high) {
-                    Within::Yes => true,
-                    Within::No => false,
-                    Within::Open => {
-                        pacer.spend(rows.width() + 1)?;
-                        radius.holds(rows, block.start + i, centres, centre)
-                    }
-                };
-                if within { found(i, centre) } else { Ok(()) }
+                judge(i, centre, low, high)
             })?;
         }
     }
@@ -241,9 +274,9 @@ fn count_within(
     radius: f64,
     out: &mut [f64],
 ) -> Result<(), Fault> {
-    let filter = Filter::new(workers, rows, centres, metric)?;
+    let filter = device_filter(workers, rows, centres, metric)?;
     let radius = Radius::new(metric, radius);
-    workers.fill(out, TILE_ROWS, |start, out| {
+    workers.fill(out, block_rows(filter.as_ref()), |start, out| {
         let block = start..start + out.len();
         each_within((filter.as_ref(), rows, centres), radius, block, workers.control(), |i, _| {
             out[i] += 1.0;

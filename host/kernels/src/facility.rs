@@ -17,7 +17,7 @@ use querist_protocol::{Fault, FaultCode, Metric, Similarity, SimilarityKind, mat
 
 use crate::check;
 use crate::control::Pacer;
-use crate::distance;
+use crate::distance::{self, device_filter};
 use crate::filter::{Filter, TILE_ROWS};
 use crate::matrix::Matrix;
 use crate::memory::{Charge, Charged};
@@ -213,7 +213,7 @@ impl Facility {
     /// Finds the pairs that can still gain if they fit into the memory that is left; if not, asks again later.
     fn find_pairs(&mut self, workers: &Workers) -> Result<(), Fault> {
         self.next_count = self.version + self.version / 2 + 1;
-        let Some(filter) = Filter::new(workers, &self.points, &self.references, METRIC)? else { return Ok(()) };
+        let Some(filter) = device_filter(workers, &self.points, &self.references, METRIC)? else { return Ok(()) };
         let limits = pairs::limits(
             workers,
             &self.cover,

@@ -5,11 +5,13 @@
 //! computed by [`Points::raw_distance`], so the product's own rounding never reaches a result.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use querist_protocol::{Fault, Metric};
 
+use crate::accelerator::{AcceleratorError, Candidate, CentreTerms, RowTerms, Search, Wanted};
 use crate::control::Control;
-use crate::memory::Charged;
+use crate::memory::{Charge, Charged};
 use crate::points::Points;
 use crate::products::Panels;
 use crate::simd::for_each_cpu;
@@ -19,6 +21,10 @@ use crate::workers::Workers;
 pub(crate) const TILE_ROWS: usize = 128;
 /// Centres of one product at most.
 const TILE_CENTRES: usize = 512;
+/// Pairs that a device looks at in one call: about a GiB of its memory.
+const DEVICE_PAIRS: usize = 1 << 25;
+/// The most rows of one such call.
+const DEVICE_ROWS: usize = 1024;
 /// Below this many centres a product gains nothing.
 const FEWEST_CENTRES: usize = 12;
 
@@ -38,14 +44,26 @@ pub(crate) struct Filter<'a> {
     absolute: f64,
     largest: crate::points::Norms,
     tile_centres: usize,
+    /// The same on a device, if that is faster.
+    device: Option<Box<dyn Search>>,
 }
 
-/// What does not depend on the centre.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowTerms {
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    scale: f64,
+/// Pairs that a device found.
+pub(crate) struct Candidates<'a> {
+    filter: &'a Filter<'a>,
+    found: Vec<Candidate>,
+    _room: Charge,
+}
+
+impl Candidates<'_> {
+    /// Row in the block, centre, and the bounds of their distance.
+    pub(crate) fn iter<'a>(&'a self, terms: &'a [RowTerms]) -> impl Iterator<Item = (usize, usize, f64, f64)> + 'a {
+        self.found.iter().map(|found| {
+            let (row, centre) = (found.row as usize, found.centre as usize);
+            let (low, high) = self.filter.bounds(&terms[row], centre, found.product);
+            (row, centre, low, high)
+        })
+    }
 }
 
 /// Products of one block of rows with one block of centres. A tile serves the filter that made it only.
@@ -80,9 +98,12 @@ impl<'a> Filter<'a> {
         }
         let unit = f64::from(f32::EPSILON) / 2.0;
         let relative = 1.25 * (width as f64 + 16.0) * unit;
-        // Each product may lose 2^-149 to underflow; a lost one is then multiplied by the other factor's product.
-        let underflow = (width as f64 + 16.0) * 2f64.powi(-140);
-        let absolute = underflow * (1.0 + safe_product(x.left, y.left) + safe_product(x.right, y.right));
+        // Values and products below the normal numbers may become 0, and a lost product is then multiplied by that of
+        // the other factor.
+        let underflow = (width as f64 + 16.0) * 2f64.powi(-120);
+        let lost = |a: f64, b: f64| underflow * (1.0 + a.sqrt() + b.sqrt());
+        let (left, right) = (lost(x.left, y.left), lost(x.right, y.right));
+        let absolute = left * (1.0 + safe_product(x.right, y.right)) + right * (1.0 + safe_product(x.left, y.left));
         let control = workers.control();
         let mut filter = Self {
             rows,
@@ -94,6 +115,7 @@ impl<'a> Filter<'a> {
             relative,
             absolute,
             largest: y,
+            device: None,
             tile_centres: ((1 << 26) / (TILE_ROWS * width)).clamp(16, TILE_CENTRES),
         };
         for (centre, &norm) in centres.sq_norms().iter().enumerate() {
@@ -124,6 +146,40 @@ impl<'a> Filter<'a> {
         let slack = if open { 4.0 } else { self.relative + rounding };
         let scale = if open { 0.0 } else { 1.0 / norm.sqrt() };
         RowTerms { low: 1.0 - slack, high: 1.0 + slack, scale }
+    }
+
+    /// The same filter, which finds candidates on the query's device if it has one and there is enough to do.
+    pub(crate) fn on_device(mut self, workers: &Workers) -> Result<Self, Fault> {
+        let (rows, centres, width) = (self.rows.len(), self.centres.len(), self.rows.width());
+        let Some(accelerator) = workers.device_for(rows, centres, width) else { return Ok(self) };
+        let (rows, centres) = (self.rows.residents(accelerator)?, self.centres.residents(accelerator)?);
+        let terms = CentreTerms { low: &self.low, high: &self.high, scale: &self.scale };
+        self.device = Some(accelerator.search(rows, centres, terms).map_err(AcceleratorError::fault)?);
+        Ok(self)
+    }
+
+    /// Rows that are looked at together.
+    pub(crate) fn block_rows(&self) -> usize {
+        match &self.device {
+            Some(_) => (DEVICE_PAIRS / self.centres.len()).clamp(TILE_ROWS, DEVICE_ROWS),
+            None => TILE_ROWS,
+        }
+    }
+
+    /// What the device finds among a block of rows and all centres, in the order of rows, then of centres; `None`
+    /// without a device.
+    pub(crate) fn candidates(
+        &self,
+        rows: Range<usize>,
+        terms: &[RowTerms],
+        wanted: Wanted<'_>,
+        control: &Arc<Control>,
+    ) -> Result<Option<Candidates<'_>>, Fault> {
+        let Some(device) = &self.device else { return Ok(None) };
+        control.check()?;
+        let found = device.candidates(rows, terms, wanted).map_err(AcceleratorError::fault)?;
+        let room = Charge::of::<Candidate>(control, found.len())?;
+        Ok(Some(Candidates { filter: self, found, _room: room }))
     }
 
     /// Blocks of centres that cover them all.
@@ -192,10 +248,9 @@ impl<'a> Filter<'a> {
                 continue;
             }
             for (&product, centre) in products.iter().zip(centres) {
-                let reach = terms.scale * (self.scale[centre] * f64::from(product));
-                let low = terms.low + (self.low[centre] - reach);
+                let (low, high) = self.bounds(terms, centre, product);
                 if low <= threshold {
-                    found(centre, low, terms.high + (self.high[centre] - reach))?;
+                    found(centre, low, high)?;
                 }
             }
         }
@@ -206,6 +261,12 @@ impl<'a> Filter<'a> {
     pub(crate) fn lows(&self, tile: &Tile, row_in_tile: usize, terms: &RowTerms, out: &mut [f64]) {
         let (products, centres) = (self.products(tile, row_in_tile), tile.centres.clone());
         write_lows(out, products, &self.low[centres.clone()], &self.scale[centres], terms.low, terms.scale);
+    }
+
+    #[inline]
+    fn bounds(&self, terms: &RowTerms, centre: usize, product: f32) -> (f64, f64) {
+        let reach = terms.scale * (self.scale[centre] * f64::from(product));
+        (terms.low + (self.low[centre] - reach), terms.high + (self.high[centre] - reach))
     }
 
     fn products<'t>(&self, tile: &'t Tile, row_in_tile: usize) -> &'t [f32] {

@@ -1,13 +1,15 @@
 //! Neighbours among rows, tile by tile: no object of rows x rows is made.
 
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use querist_protocol::{Fault, Metric};
 
+use crate::accelerator::{RowTerms, Wanted};
 use crate::check;
 use crate::control::{Control, Pacer};
-use crate::distance::{Radius, each_within};
-use crate::filter::{Filter, RowTerms, TILE_ROWS};
+use crate::distance::{Radius, block_rows, device_filter, each_within};
+use crate::filter::Filter;
 use crate::memory::{Charge, Charged, Growing};
 use crate::points::{Points, finish};
 use crate::workers::Workers;
@@ -15,8 +17,9 @@ use crate::workers::Workers;
 /// Which rows are near each other.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    /// Neighbours of the rows of each block of [`TILE_ROWS`] rows.
+    /// Neighbours of the rows of each block of rows.
     blocks: Vec<Block>,
+    block_rows: usize,
     rows: usize,
 }
 
@@ -34,11 +37,12 @@ impl Graph {
         check::argument(radius > 0.0, || {
             format!("the radius is {radius}, but it must be above 0: every row is its own neighbour")
         })?;
-        let filter = Filter::new(workers, points, points, metric)?;
+        let filter = device_filter(workers, points, points, metric)?;
+        let block_rows = block_rows(filter.as_ref());
         let radius = Radius::new(metric, radius);
         let rows = points.len();
-        let blocks = workers.map(rows.div_ceil(TILE_ROWS), |block| {
-            let range = block * TILE_ROWS..((block + 1) * TILE_ROWS).min(rows);
+        let blocks = workers.map(rows.div_ceil(block_rows), |block| {
+            let range = block * block_rows..((block + 1) * block_rows).min(rows);
             let mut lists = Vec::with_capacity(range.len());
             for _ in range.clone() {
                 lists.push(Growing::new(workers.control())?);
@@ -48,7 +52,7 @@ impl Graph {
             })?;
             Block::joined(&lists, workers)
         })?;
-        Ok(Self { blocks, rows })
+        Ok(Self { blocks, block_rows, rows })
     }
 
     /// Number of rows.
@@ -58,8 +62,8 @@ impl Graph {
 
     /// The neighbours of a row, ascending. The caller has checked the row.
     pub(crate) fn neighbours(&self, row: usize) -> &[u32] {
-        let block = &self.blocks[row / TILE_ROWS];
-        let at = row % TILE_ROWS;
+        let block = &self.blocks[row / self.block_rows];
+        let at = row % self.block_rows;
         let start = if at == 0 { 0 } else { block.ends[at - 1] };
         &block.neighbours[start..block.ends[at]]
     }
@@ -94,9 +98,9 @@ pub(crate) fn neighbour_distance(
             points.len()
         )
     })?;
-    let filter = Filter::new(workers, points, points, metric)?;
+    let filter = device_filter(workers, points, points, metric)?;
     let mut out = Charged::filled(workers.control(), points.len(), 0.0)?;
-    workers.fill(&mut out, TILE_ROWS, |start, out| {
+    workers.fill(&mut out, block_rows(filter.as_ref()), |start, out| {
         let block = start..start + out.len();
         let mut nearest = Vec::with_capacity(out.len());
         for _ in 0..out.len() {
@@ -202,10 +206,20 @@ fn closest_filtered(
     filter: &Filter<'_>,
     block: std::ops::Range<usize>,
     nearest: &mut [Closest],
-    control: &Control,
+    control: &Arc<Control>,
 ) -> Result<(), Fault> {
     let mut pacer = Pacer::new(control);
     let terms: Vec<RowTerms> = block.clone().map(|row| filter.row_terms(row)).collect();
+    // One more than are wanted, because a row is near itself.
+    let wanted = Wanted::Nearest(nearest.first().map_or(1, |nearest| nearest.count + 1));
+    if let Some(found) = filter.candidates(block.clone(), &terms, wanted, control)? {
+        for (i, other, low, high) in found.iter(&terms).filter(|&(i, other, ..)| other != block.start + i) {
+            keep_smallest(&mut nearest[i].highs, high, nearest[i].count);
+            nearest[i].open.push((low, other as u32));
+        }
+        let settle = |(i, nearest): (usize, &mut Closest)| nearest.settle(filter, block.start + i, &mut pacer);
+        return nearest.iter_mut().enumerate().try_for_each(settle);
+    }
     let mut tile = filter.tile();
     for centres in filter.centre_blocks() {
         filter.multiply(&mut tile, block.clone(), centres, control)?;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use querist_protocol::philox::Stream;
 use querist_protocol::{Fault, Init, KmeansOptions, Metric};
 
+use crate::assignment::Assignment;
 use crate::check;
 use crate::control::Pacer;
-use crate::distance;
 use crate::matrix::Matrix;
 use crate::memory::Charged;
 use crate::nearest::Nearest;
@@ -50,10 +50,11 @@ pub(crate) fn kmeans(
 ) -> Result<Clustering, Fault> {
     check_options(rows, weights.as_ref().map(|weights| &***weights), options)?;
     let points = Arc::new(Points::plain(workers, rows.clone())?);
+    let mut assignment = Assignment::new(workers, Arc::clone(&points), options.clusters as usize)?;
     let problem = Problem { workers, points, rows, weights, options };
-    let mut best = problem.restart(stream)?;
+    let mut best = problem.restart(&mut assignment, stream)?;
     for _ in 1..options.restarts {
-        let next = problem.restart(stream)?;
+        let next = problem.restart(&mut assignment, stream)?;
         if next.inertia < best.inertia {
             best = next;
         }
@@ -79,23 +80,26 @@ fn check_options(rows: &Matrix, weights: Option<&[f64]>, options: KmeansOptions)
 }
 
 impl Problem<'_> {
-    fn restart(&self, stream: &mut Stream) -> Result<Clustering, Fault> {
+    fn restart(&self, now: &mut Assignment, stream: &mut Stream) -> Result<Clustering, Fault> {
+        let control = self.workers.control();
         let first = match self.options.init {
             Init::KmeansPlusPlus => self.draw_spread(stream)?,
             Init::RandomPoints => self.draw_evenly(stream)?,
         };
-        let mut now = self.assign(self.rows.gather(self.workers, &first)?)?;
+        let mut centres = self.rows.gather(self.workers, &first)?;
+        now.reset();
+        let mut inertia = self.assign(now, &centres)?;
         for _ in 0..self.options.max_iterations {
-            let (centres, moved) = self.update(&now)?;
-            let next = self.assign(centres)?;
-            let fall = now.inertia - next.inertia;
-            let is_small = fall <= self.options.tolerance * now.inertia;
-            now = next;
-            if is_small && moved == 0 {
+            let moved;
+            (centres, moved) = self.update(now, &centres)?;
+            let before = std::mem::replace(&mut inertia, self.assign(now, &centres)?);
+            if before - inertia <= self.options.tolerance * before && moved == 0 {
                 break;
             }
         }
-        Ok(now)
+        let clusters = Charged::copied(control, now.clusters())?;
+        let distances = Charged::copied(control, now.distances())?;
+        Ok(Clustering { centres, clusters, distances, inertia })
     }
 
     fn weight(&self, row: usize) -> f64 {
@@ -141,32 +145,36 @@ impl Problem<'_> {
         Ok(rows[..self.options.clusters as usize].to_vec())
     }
 
-    /// Each row goes to its nearest centre.
-    fn assign(&self, centres: Matrix) -> Result<Clustering, Fault> {
-        let to = Points::plain(self.workers, centres.clone())?;
-        let (distances, clusters) = distance::nearest(self.workers, &self.points, &to, METRIC)?;
+    /// Each row goes to its nearest centre; the weighted sum of squared distances.
+    fn assign(&self, now: &mut Assignment, centres: &Matrix) -> Result<f64, Fault> {
+        now.assign(self.workers, Points::plain(self.workers, centres.clone())?)?;
+        let distances = now.distances();
         let weighted = |row: usize| self.weight(row) * distances[row];
         let blocks = distances.len().div_ceil(rank::SUM_BLOCK);
         let sums = (0..blocks).map(|block| rank::block_sum(block, distances.len(), weighted));
-        let inertia = sums.fold(0.0, |total, sum| total + sum);
-        Ok(Clustering { centres, clusters, distances, inertia })
+        Ok(sums.fold(0.0, |total, sum| total + sum))
     }
 
     /// The weighted mean of each cluster; an empty cluster moves to the worst-served row of a cluster of several. Tells
     /// how many moved so.
-    fn update(&self, now: &Clustering) -> Result<(Matrix, usize), Fault> {
+    fn update(&self, now: &Assignment, before: &Matrix) -> Result<(Matrix, usize), Fault> {
         let control = self.workers.control();
         let (count, columns) = (self.options.clusters as usize, self.rows.columns());
-        let members = Members::of(now, self.workers)?;
-        let mut values = Charged::copied(control, now.centres.values())?;
+        let members = Members::of(now.clusters(), count, self.workers)?;
+        let mut values = Charged::copied(control, before.values())?;
         if columns == 0 {
-            return Ok((now.centres.clone(), 0));
+            return Ok((before.clone(), 0));
         }
         self.workers.fill(&mut values, columns, |start, centre| {
+            let cluster = start / columns;
+            // The mean of the same rows is the same.
+            if !now.has_changed(cluster) {
+                return Ok(());
+            }
             let mut pacer = Pacer::new(control);
             let mut sums = Charged::filled(control, columns, 0.0f64)?;
             let mut total = 0.0;
-            for &row in members.rows(start / columns) {
+            for &row in members.rows(cluster) {
                 pacer.spend(columns)?;
                 let weight = self.weight(row as usize);
                 total += weight;
@@ -181,15 +189,16 @@ impl Problem<'_> {
             Ok(())
         })?;
         let mut moved = 0;
-        let mut sizes = now.sizes();
-        let mut worst = self.worst_served(now, &sizes)?.into_iter();
+        let clusters = now.clusters();
+        let mut sizes = sizes(clusters, count);
+        let mut worst = self.worst_served(now.distances(), &sizes)?.into_iter();
         for cluster in 0..count {
             if sizes[cluster] > 0 {
                 continue;
             }
-            let fits = |&row: &u32| sizes[now.clusters[row as usize] as usize] > 1;
+            let fits = |&row: &u32| sizes[clusters[row as usize] as usize] > 1;
             let Some(row) = worst.find(fits) else { break };
-            sizes[now.clusters[row as usize] as usize] -= 1;
+            sizes[clusters[row as usize] as usize] -= 1;
             sizes[cluster] = 1;
             values[cluster * columns..][..columns].copy_from_slice(self.rows.row(row as usize));
             moved += 1;
@@ -198,12 +207,12 @@ impl Problem<'_> {
     }
 
     /// Rows that are not at their centre, the farthest first; as many as could be needed.
-    fn worst_served(&self, now: &Clustering, sizes: &[u32]) -> Result<Vec<u32>, Fault> {
+    fn worst_served(&self, distances: &[f64], sizes: &[u32]) -> Result<Vec<u32>, Fault> {
         if sizes.iter().all(|&size| size > 0) {
             return Ok(Vec::new());
         }
-        let mut rows = rank::top(self.workers, &now.distances, None, now.distances.len(), None)?;
-        rows.retain(|&row| now.distances[row as usize] > 0.0);
+        let mut rows = rank::top(self.workers, distances, None, distances.len(), None)?;
+        rows.retain(|&row| distances[row as usize] > 0.0);
         Ok(rows)
     }
 }
@@ -215,15 +224,15 @@ struct Members {
 }
 
 impl Members {
-    fn of(clustering: &Clustering, workers: &Workers) -> Result<Self, Fault> {
-        let mut rows = Charged::filled(workers.control(), clustering.clusters.len(), 0u32)?;
-        let mut ends = Vec::with_capacity(clustering.centres.rows());
+    fn of(clusters: &[u32], count: usize, workers: &Workers) -> Result<Self, Fault> {
+        let mut rows = Charged::filled(workers.control(), clusters.len(), 0u32)?;
+        let mut ends = Vec::with_capacity(count);
         let mut end = 0;
-        for size in clustering.sizes() {
+        for size in sizes(clusters, count) {
             ends.push(end);
             end += size as usize;
         }
-        for (row, &cluster) in clustering.clusters.iter().enumerate() {
+        for (row, &cluster) in clusters.iter().enumerate() {
             let at = &mut ends[cluster as usize];
             rows[*at] = row as u32;
             *at += 1;
@@ -238,14 +247,16 @@ impl Members {
     }
 }
 
+fn sizes(clusters: &[u32], count: usize) -> Vec<u32> {
+    let mut sizes = vec![0; count];
+    clusters.iter().for_each(|&cluster| sizes[cluster as usize] += 1);
+    sizes
+}
+
 impl Clustering {
     /// Number of rows in each cluster.
     pub(crate) fn sizes(&self) -> Vec<u32> {
-        let mut sizes = vec![0; self.centres.rows()];
-        for &cluster in self.clusters.iter() {
-            sizes[cluster as usize] += 1;
-        }
-        sizes
+        sizes(&self.clusters, self.centres.rows())
     }
 
     /// The cluster of each row.

@@ -1,4 +1,4 @@
-//! The linear algebra that strategies call, on the CPU.
+//! The linear algebra that strategies call.
 //!
 //! A [`Session`] answers [`querist_protocol::HostCalls`] for one instance of a strategy. All sessions of a query share
 //! the arrays and the threads ([`Shared`]) and the limits ([`Control`]).
@@ -7,9 +7,12 @@
 //! Every result is defined to the last bit, and neither the number of threads nor the CPU changes it. Inputs are `f32`,
 //! widened to `f64` before the first operation; sums over columns run in sixteen lanes (column modulo 16) that a fixed
 //! tree joins; a product and a sum are two roundings, never fused. Faster arithmetic is used only to prove that a pair
-//! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition.
+//! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition. An
+//! [`Accelerator`], such as a GPU, makes these bounds too; its rounding never reaches a result.
 #![deny(missing_docs)]
 
+mod accelerator;
+mod assignment;
 mod check;
 mod control;
 mod design;
@@ -17,6 +20,7 @@ mod distance;
 mod facility;
 mod filter;
 mod graph;
+mod head;
 mod kmeans;
 mod linkage;
 mod matrix;
@@ -33,6 +37,9 @@ mod sketch;
 mod uncertainty;
 mod workers;
 
+pub use accelerator::{
+    Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Resident, RowTerms, Search, Wanted,
+};
 pub use control::{Control, Limits, LogLine};
 pub use session::{Session, Setup, SetupError, Shared};
 #[doc(hidden)]

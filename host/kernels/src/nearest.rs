@@ -13,10 +13,10 @@ use std::sync::Arc;
 use querist_protocol::{Fault, FaultCode, Metric};
 
 use crate::check;
-use crate::control::Pacer;
+use crate::control::{Control, Pacer};
 use crate::distance;
 use crate::memory::{Charge, Charged, Growing};
-use crate::points::{Points, finish};
+use crate::points::{Norms, Points, finish};
 use crate::rank::{self, SUM_BLOCK};
 use crate::sketch::Sketch;
 use crate::workers::Workers;
@@ -38,12 +38,16 @@ const FEWEST_SKETCHED: usize = 1 << 14;
 /// Centres that a stale row looks at before the queue is asked again.
 const STRIDE: usize = 16;
 
+/// More than the relative rounding of a norm.
+const NORM_HAIR: f64 = 1e-9;
+
 /// A member of the set.
 #[derive(Debug, Clone, Copy)]
 struct Centre {
     /// Which of the engine's sources it comes from.
     source: u32,
     row: u32,
+    norm: f64,
 }
 
 /// Distance of one row to the centres it has seen.
@@ -51,6 +55,8 @@ struct Centre {
 struct State {
     /// In raw form (squared for the Euclidean metrics).
     raw: f64,
+    /// Centres that are truly at least so far away (in chords for the cosine) are no nearer than that.
+    reach: f64,
     /// The nearest centre seen.
     near: u32,
     /// How many centres it has seen.
@@ -87,6 +93,10 @@ struct Set {
     metric: Metric,
     sources: Vec<Arc<Points>>,
     centres: Growing<Centre>,
+    /// Norm of each point.
+    norms: Charged<f64>,
+    /// The largest norms of all sources.
+    largest: Norms,
 }
 
 /// Each point's distance to the nearest of a growing set of points.
@@ -119,9 +129,10 @@ impl Nearest {
     ) -> Result<Self, Fault> {
         points.check_metric(metric)?;
         let (control, rows) = (workers.control(), points.len());
+        let far = State { raw: f64::INFINITY, reach: f64::INFINITY, near: 0, seen: 0 };
         Ok(Self {
             weights,
-            states: Charged::filled(control, rows, State { raw: f64::INFINITY, near: 0, seen: 0 })?,
+            states: Charged::filled(control, rows, far)?,
             settled: 0,
             waiting: None,
             sums: Charged::filled(control, rows.div_ceil(SUM_BLOCK), None)?,
@@ -129,7 +140,7 @@ impl Nearest {
             queue: BinaryHeap::new(),
             // Building the queue and setting rows aside may hold each place twice.
             _queue_room: Charge::of::<[Place; 2]>(control, rows)?,
-            set: Set { sources: vec![Arc::clone(&points)], centres: Growing::new(control)?, points, metric },
+            set: Set::new(control, points, metric)?,
         })
     }
 
@@ -157,8 +168,22 @@ impl Nearest {
             return self.add_many(workers, points);
         }
         let count = points.len() as u32;
-        let source = self.set.source(points);
+        let source = self.source(points);
         self.set.grow(source, 0..count)
+    }
+
+    /// The number of a source of centres, which is added if it is new.
+    fn source(&mut self, points: Arc<Points>) -> u32 {
+        let known = self.set.sources.iter().position(|known| Arc::ptr_eq(known, &points));
+        known.unwrap_or_else(|| {
+            self.set.largest = self.set.largest.or(points.largest_norms());
+            self.set.sources.push(points);
+            // Rounding may be larger now.
+            for (row, state) in self.states.iter_mut().enumerate() {
+                state.reach = self.set.reach(row, state.raw);
+            }
+            self.set.sources.len() - 1
+        }) as u32
     }
 
     /// Adds many points at once: every row looks at the first of them through a matrix product, and at the rest when it
@@ -166,7 +191,7 @@ impl Nearest {
     fn add_many(&mut self, workers: &Workers, points: Arc<Points>) -> Result<(), Fault> {
         self.refresh(workers)?;
         let (first, count) = (self.set.centres.len(), points.len());
-        let source = self.set.source(Arc::clone(&points));
+        let source = self.source(Arc::clone(&points));
         self.set.grow(source, 0..count as u32)?;
         let early = if count < 2 * EARLY_CENTRES { count } else { EARLY_CENTRES };
         let all: Vec<u32> = (0..self.rows() as u32).collect();
@@ -195,6 +220,7 @@ impl Nearest {
             let raw = own.raw_distance(metric, row as usize, points, number as usize);
             if raw < state.raw {
                 (state.raw, state.near) = (raw, first as u32 + number);
+                state.reach = self.set.reach(row as usize, raw);
                 self.sums[row as usize / SUM_BLOCK] = None;
             }
         }
@@ -367,14 +393,26 @@ impl Nearest {
         }
         let aids = Aids { gaps: self.set.gaps(workers, known, self.rows())?, sketch: self.sketch.as_ref() };
         let set = &self.set;
+        // Draws add one centre at a time.
+        let only =
+            (all - known == 1).then(|| (set.centres[known].norm, aids.gaps.as_ref().map(|gaps| &gaps.table[..])));
         let mut blocks: Vec<(&mut [State], &mut Option<f64>)> =
             self.states.chunks_mut(SUM_BLOCK).zip(self.sums.iter_mut()).collect();
         workers.fill(&mut blocks, 1, |block, blocks| {
             let mut pacer = Pacer::new(workers.control());
             for (states, sum) in blocks.iter_mut() {
+                pacer.spend(states.len())?;
                 for (i, state) in states.iter_mut().enumerate().filter(|(_, state)| !set.is_settled(state)) {
+                    let row = block * SUM_BLOCK + i;
+                    if let Some((norm, gaps)) = only
+                        && state.seen as usize == known
+                        && set.is_out_of_reach(state, row, norm, gaps.map_or(0.0, |gaps| gaps[state.near as usize]))
+                    {
+                        state.seen = all as u32;
+                        continue;
+                    }
                     let before = state.raw;
-                    *state = set.advance(*state, block * SUM_BLOCK + i, usize::MAX, Some(&aids), &mut pacer)?;
+                    *state = set.advance(*state, row, usize::MAX, Some(&aids), &mut pacer)?;
                     if state.raw < before {
                         **sum = None;
                     }
@@ -399,13 +437,17 @@ fn place(metric: Metric, row: u32, raw: f64) -> Place {
 }
 
 impl Set {
-    /// The number of a source of centres, which is added if it is new.
-    fn source(&mut self, points: Arc<Points>) -> u32 {
-        let known = self.sources.iter().position(|known| Arc::ptr_eq(known, &points));
-        known.unwrap_or_else(|| {
-            self.sources.push(points);
-            self.sources.len() - 1
-        }) as u32
+    fn new(control: &Arc<Control>, points: Arc<Points>, metric: Metric) -> Result<Self, Fault> {
+        let mut norms = Charged::copied(control, points.sq_norms())?;
+        norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
+        let (sources, centres) = (vec![Arc::clone(&points)], Growing::new(control)?);
+        Ok(Self { largest: points.largest_norms(), sources, centres, points, metric, norms })
+    }
+
+    /// The reach of a row at this raw distance from the set.
+    fn reach(&self, row: usize, raw: f64) -> f64 {
+        let rounding = self.points.largest_rounding(self.metric, row, &self.largest);
+        ((raw + 2.0 * rounding) * self.chord_scale()).sqrt() * (1.0 + 1e-12)
     }
 
     fn grow(&mut self, source: u32, rows: impl ExactSizeIterator<Item = u32>) -> Result<(), Fault> {
@@ -414,7 +456,8 @@ impl Set {
         }
         self.centres.reserve(rows.len())?;
         for row in rows {
-            self.centres.push(Centre { source, row })?;
+            let norm = self.sources[source as usize].sq_norms()[row as usize].sqrt();
+            self.centres.push(Centre { source, row, norm })?;
         }
         Ok(())
     }
@@ -435,64 +478,54 @@ impl Set {
         let end = self.centres.len().min((state.seen as usize).saturating_add(most));
         for index in state.seen as usize..end {
             let centre = self.centres[index];
+            let gap = aids.and_then(|aids| aids.gaps.as_ref()).map_or(0.0, |gaps| gaps.get(index, state.near));
+            if self.is_out_of_reach(&state, row, centre.norm, gap) {
+                pacer.spend(4)?;
+                continue;
+            }
             let (source, other) = (&*self.sources[centre.source as usize], centre.row as usize);
-            if self.cannot_improve(&state, row, source, other)
-                || aids.is_some_and(|aids| self.aids_rule_out(aids, &state, row, index))
-            {
-                pacer.spend(16)?;
+            if self.cannot_improve(aids, &state, row, source, other) {
+                pacer.spend(64)?;
                 continue;
             }
             pacer.spend(self.points.width() + 1)?;
             let raw = self.points.raw_distance(self.metric, row, source, other);
             if raw < state.raw {
                 (state.raw, state.near) = (raw, index as u32);
+                state.reach = self.reach(row, raw);
             }
         }
         state.seen = end as u32;
         Ok(state)
     }
 
-    /// Whether norms alone show that a centre is no nearer than the bound.
+    /// Whether the norm of a centre, or its least distance to the row's nearest one, shows that it is no nearer.
     #[inline]
-    fn cannot_improve(&self, state: &State, row: usize, source: &Points, centre: usize) -> bool {
-        if self.metric == Metric::Cosine {
-            return false;
-        }
-        let (x, y) = (self.points.sq_norms()[row], source.sq_norms()[centre]);
-        let slack = 2.0 * self.points.rounding(self.metric, row, source, centre);
-        let low = x.sqrt() - y.sqrt();
-        low * low - slack >= state.raw
-            || self.points.low_by_left_factor(row, source, centre).is_some_and(|low| low - slack >= state.raw)
-    }
-
-    /// Whether knowledge about all rows shows the same.
-    #[inline]
-    fn aids_rule_out(&self, aids: &Aids<'_>, state: &State, row: usize, index: usize) -> bool {
-        let centre = self.centres[index];
-        let (source, other) = (&*self.sources[centre.source as usize], centre.row as usize);
-        let gap = aids.gaps.as_ref().map_or(0.0, |gaps| gaps.get(index, state.near));
-        if self.is_far(state, row, source, other, gap) {
+    fn is_out_of_reach(&self, state: &State, row: usize, norm: f64, gap: f64) -> bool {
+        // The row is at most its reach away from its nearest centre.
+        if gap >= 2.0 * state.reach {
             return true;
         }
-        let Some(sketch) = aids.sketch else { return false };
-        let slack = 2.0 * self.points.rounding(self.metric, row, source, other);
-        let low = self.points.low_by_sketch(sketch, self.metric, row, source, other);
-        low.is_some_and(|low| low - slack >= state.raw)
+        let own = self.norms[row];
+        self.metric != Metric::Cosine && (own - norm).abs() - NORM_HAIR * (own + norm) >= state.reach
     }
 
-    /// Whether the centre is so far from the row's nearest centre that it is no nearer to the row: with `gap` the least
-    /// distance between the two, its distance is at least gap - distance of the row to its nearest.
+    /// Whether factors or a sketch show that a centre is no nearer.
     #[inline]
-    fn is_far(&self, state: &State, row: usize, source: &Points, centre: usize, gap: f64) -> bool {
-        if gap == 0.0 {
-            return false;
-        }
-        let near = self.centres[state.near as usize];
-        let rounding = self.points.rounding(self.metric, row, &self.sources[near.source as usize], near.row as usize);
-        let reach = self.chord(state.raw + rounding) * (1.0 + 1e-12);
-        let low = gap - reach;
+    fn cannot_improve(
+        &self,
+        aids: Option<&Aids<'_>>,
+        state: &State,
+        row: usize,
+        source: &Points,
+        centre: usize,
+    ) -> bool {
         let slack = 2.0 * self.points.rounding(self.metric, row, source, centre);
-        low > 0.0 && low * low / self.chord_scale() - slack >= state.raw
+        let shows = |low: Option<f64>| low.is_some_and(|low| low - slack >= state.raw);
+        shows(self.points.low_by_left_factor(row, source, centre))
+            || aids
+                .and_then(|aids| aids.sketch)
+                .is_some_and(|sketch| shows(self.points.low_by_sketch(sketch, self.metric, row, source, centre)))
     }
 
     /// A distance that obeys the triangle inequality, from a raw one: 1 - cosine is half a squared chord.

@@ -4,6 +4,7 @@
 //! only if it is nearer than all of these. A cover only grows, so no pair ever joins. What is left out adds exactly 0 to
 //! a gain, so sums over pairs have the bits of sums over all references.
 
+use crate::accelerator::Wanted;
 use crate::control::Pacer;
 use crate::filter::{Filter, TILE_ROWS};
 use crate::memory::Charged;
@@ -16,8 +17,9 @@ use querist_protocol::Fault;
 /// For each row the references that it is more similar to than the set was when they were looked for.
 #[derive(Debug)]
 pub(crate) struct Pairs {
-    /// Blocks of [`TILE_ROWS`] rows.
     blocks: Vec<Block>,
+    /// Rows of a block.
+    block_rows: usize,
 }
 
 #[derive(Debug)]
@@ -42,8 +44,9 @@ impl Pairs {
         similar: impl Fn(f64) -> f64 + Sync,
     ) -> Result<Self, Fault> {
         let rows = filter.rows.len();
-        let blocks = workers.map(rows.div_ceil(TILE_ROWS), |block| {
-            let block = block * TILE_ROWS..((block + 1) * TILE_ROWS).min(rows);
+        let block_rows = filter.block_rows();
+        let blocks = workers.map(rows.div_ceil(block_rows), |block| {
+            let block = block * block_rows..((block + 1) * block_rows).min(rows);
             let mut pacer = Pacer::new(workers.control());
             let mut lists: Vec<Vec<(u32, f64)>> = vec![Vec::new(); block.len()];
             each_near(workers, filter, limits, block.clone(), |i, reference| {
@@ -57,7 +60,7 @@ impl Pairs {
             })?;
             Block::of(workers, &lists)
         })?;
-        Ok(Self { blocks })
+        Ok(Self { blocks, block_rows })
     }
 
     /// The sum of gains over the references of a row: blocks of [`SUM_BLOCK`] references, added in order.
@@ -84,8 +87,8 @@ impl Pairs {
     }
 
     fn of(&self, row: usize) -> impl Iterator<Item = (&u32, &f64)> {
-        let block = &self.blocks[row / TILE_ROWS];
-        let at = row % TILE_ROWS;
+        let block = &self.blocks[row / self.block_rows];
+        let at = row % self.block_rows;
         let range = if at == 0 { 0 } else { block.ends[at - 1] }..block.ends[at];
         block.references[range.clone()].iter().zip(&block.similarities[range])
     }
@@ -163,6 +166,11 @@ fn each_near(
 ) -> Result<(), Fault> {
     const AT_ONCE: usize = 64;
     let terms: Vec<_> = block.clone().map(|row| filter.row_terms(row)).collect();
+    let wanted = Wanted::WithinCentres(limits);
+    if let Some(pairs) = filter.candidates(block.clone(), &terms, wanted, workers.control())? {
+        let mut near = pairs.iter(&terms).filter(|&(_, reference, low, _)| low <= limits[reference]);
+        return near.try_for_each(|(i, reference, ..)| found(i, reference));
+    }
     let mut tile = filter.tile();
     let mut lows = Vec::new();
     for centres in filter.centre_blocks() {

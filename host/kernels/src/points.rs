@@ -1,7 +1,10 @@
 //! Rows with a geometry: plain vectors, or outer products that are never formed.
 
+use std::sync::{Arc, OnceLock};
+
 use querist_protocol::{Fault, FaultCode, Metric};
 
+use crate::accelerator::{Accelerator, AcceleratorError, Resident};
 use crate::matrix::Matrix;
 use crate::memory::Charged;
 use crate::simd;
@@ -28,13 +31,15 @@ pub(crate) struct Factors {
 pub(crate) struct Points {
     geometry: Geometry,
     sq_norms: Charged<f64>,
+    /// The matrices on the query's device, once they were needed there.
+    residents: OnceLock<Vec<Arc<dyn Resident>>>,
 }
 
 impl Points {
     /// The rows of a matrix.
     pub(crate) fn plain(workers: &Workers, matrix: Matrix) -> Result<Self, Fault> {
         let sq_norms = matrix.sq_norms(workers)?;
-        Ok(Self { geometry: Geometry::Plain(matrix), sq_norms })
+        Ok(Self { geometry: Geometry::Plain(matrix), sq_norms, residents: OnceLock::new() })
     }
 
     /// The outer products of the rows of two matrices.
@@ -46,7 +51,8 @@ impl Points {
         for (row, norm) in sq_norms.iter_mut().enumerate() {
             *norm = left_sq_norms[row] * right_sq_norms[row];
         }
-        Ok(Self { geometry: Geometry::Factored(Factors { left, right, left_sq_norms, right_sq_norms }), sq_norms })
+        let geometry = Geometry::Factored(Factors { left, right, left_sq_norms, right_sq_norms });
+        Ok(Self { geometry, sq_norms, residents: OnceLock::new() })
     }
 
     /// The named points in order; the caller has checked them.
@@ -70,6 +76,7 @@ impl Points {
             values[row * columns + column] = (from + share * (to - from)) as f32;
         }
         self.sq_norms[row] = simd::dot(matrix.row(row), matrix.row(row));
+        self.residents = OnceLock::new();
         Ok(())
     }
 
@@ -85,6 +92,20 @@ impl Points {
     /// The matrix, if the points are plain.
     pub(crate) fn as_plain(&self) -> Option<&Matrix> {
         if let Geometry::Plain(matrix) = &self.geometry { Some(matrix) } else { None }
+    }
+
+    /// The matrices on a device: one, or two factors. They go there once.
+    pub(crate) fn residents(&self, accelerator: &dyn Accelerator) -> Result<&[Arc<dyn Resident>], Fault> {
+        if let Some(residents) = self.residents.get() {
+            return Ok(residents);
+        }
+        let upload =
+            |matrix: &Matrix| accelerator.upload(matrix.values(), matrix.columns()).map_err(AcceleratorError::fault);
+        let residents = match &self.geometry {
+            Geometry::Plain(matrix) => vec![upload(matrix)?],
+            Geometry::Factored(factors) => vec![upload(&factors.left)?, upload(&factors.right)?],
+        };
+        Ok(self.residents.get_or_init(|| residents))
     }
 
     /// The factors, if the points are outer products.
@@ -238,6 +259,13 @@ pub(crate) struct Norms {
     pub(crate) whole: f64,
     pub(crate) left: f64,
     pub(crate) right: f64,
+}
+
+impl Norms {
+    /// The larger of each.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { whole: self.whole.max(other.whole), left: self.left.max(other.left), right: self.right.max(other.right) }
+    }
 }
 
 /// A raw distance in the unit of the metric.

@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use querist_core::{Array, Arrays, Round, Seeds};
+use querist_core::{Array, Arrays, Head, Round, Seeds};
 use querist_protocol::philox::{ANY_ROUND, Stream};
 use querist_protocol::{
     DesignOptions, Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Merge, Metric, Need, QueryInfo,
     Reduction, Similarity, StreamScope, Uncertainty, names,
 };
 
+use crate::accelerator::Compute;
 use crate::check;
 use crate::control::{Control, Pacer};
 use crate::design::{Blocks, Design};
 use crate::distance;
 use crate::facility::Facility;
 use crate::graph::{self, Graph};
+use crate::head;
 use crate::kmeans::{self, Clustering};
 use crate::linkage;
 use crate::matrix::Matrix;
@@ -46,8 +48,8 @@ pub struct Setup {
     pub seeds: Seeds,
     /// The strategy's id, which is part of its streams' names.
     pub strategy: String,
-    /// Threads for kernels.
-    pub threads: usize,
+    /// Threads and devices for kernels.
+    pub compute: Compute,
 }
 
 /// What all sessions of one query share: the arrays, the threads and the control.
@@ -97,8 +99,9 @@ impl Shared {
             batch: narrow("batch", setup.batch)?,
             round: setup.round.0,
         };
-        let threads = setup.threads.max(1);
-        let workers = Workers::new(control, threads).map_err(|source| SetupError::Threads { threads, source })?;
+        let threads = setup.compute.threads.max(1);
+        let workers =
+            Workers::new(control, &setup.compute).map_err(|source| SetupError::Threads { threads, source })?;
         Ok(Self { setup, workers, rows, info })
     }
 
@@ -107,7 +110,6 @@ impl Shared {
         self.workers.control()
     }
 
-    /// A declared array of the query.
     /// Writes down that hidden labels of these rows are known from here on.
     fn reveal(&self, rows: Range<usize>, labels: &[u32]) -> Result<(), Fault> {
         let Some(reveals) = self.setup.arrays.reveals() else { return Ok(()) };
@@ -116,17 +118,32 @@ impl Shared {
         reveals.revealed(ids, labels).map_err(failed)
     }
 
-    fn array(&self, name: &str) -> Result<&Array, Fault> {
-        let shown: String = name.chars().take(80).collect();
-        if !self.setup.needs.iter().any(|need| need.name() == name) {
-            let declared: Vec<String> = self.setup.needs.iter().map(Need::to_string).collect();
-            let message = format!("`{shown}` is not among the declared needs ({})", declared.join(", "));
-            return Err(Fault::new(FaultCode::NotDeclared, message));
+    /// Refuses what the strategy did not declare.
+    fn check_declared(&self, name: &str) -> Result<(), Fault> {
+        if self.setup.needs.iter().flat_map(Need::names).any(|declared| declared == name) {
+            return Ok(());
         }
-        self.setup.arrays.get(name).ok_or_else(|| {
-            Fault::new(FaultCode::NotDeclared, format!("`{shown}` was declared, but this query does not have it"))
-        })
+        let shown: String = name.chars().take(80).collect();
+        let declared: Vec<String> = self.setup.needs.iter().map(Need::to_string).collect();
+        let message = format!("`{shown}` is not among the declared needs ({})", declared.join(", "));
+        Err(Fault::new(FaultCode::NotDeclared, message))
     }
+
+    /// A declared array of the query.
+    fn array(&self, name: &str) -> Result<&Array, Fault> {
+        self.check_declared(name)?;
+        self.setup.arrays.get(name).ok_or_else(|| not_there(name))
+    }
+
+    /// The head, where it was declared.
+    fn head(&self) -> Result<&dyn Head, Fault> {
+        self.check_declared(names::HEAD)?;
+        self.setup.arrays.head().ok_or_else(|| not_there(names::HEAD))
+    }
+}
+
+fn not_there(name: &str) -> Fault {
+    Fault::new(FaultCode::NotDeclared, format!("`{name}` was declared, but this query does not have it"))
 }
 
 /// An object of the host that a handle names.
@@ -191,6 +208,7 @@ struct Slab {
 pub struct Session {
     shared: Arc<Shared>,
     visible: Range<usize>,
+    is_tile: bool,
     slab: RefCell<Slab>,
 }
 
@@ -198,7 +216,7 @@ impl Session {
     /// A session that sees the whole pool.
     pub fn new(shared: Arc<Shared>) -> Self {
         let visible = 0..shared.rows as usize;
-        Self { shared, visible, slab: RefCell::default() }
+        Self { shared, visible, is_tile: false, slab: RefCell::default() }
     }
 
     /// A session that sees only some rows of the pool.
@@ -210,7 +228,7 @@ impl Session {
             let message = format!("a tile of rows {rows:?} lies outside the pool of {} rows", shared.rows);
             return Err(Fault::new(FaultCode::BadIndex, message));
         }
-        Ok(Self { shared, visible: rows, slab: RefCell::default() })
+        Ok(Self { shared, visible: rows, is_tile: true, slab: RefCell::default() })
     }
 
     /// The control of the query.
@@ -389,6 +407,18 @@ impl Session {
 
     fn get_blocks(&self, (factors, embeddings): (Handle, Handle)) -> Result<Blocks, Fault> {
         Ok(Blocks { factors: self.get_matrix(factors)?, embeddings: self.get_matrix(embeddings)? })
+    }
+
+    /// The head and embeddings that it takes.
+    fn head_and(&self, embeddings: Handle) -> Result<(&dyn Head, Matrix), Fault> {
+        let head = self.shared.head()?;
+        check::argument(!self.is_tile, || {
+            "the head is for selectors: the last bits of what it computes of a row depend on the rows beside it"
+                .to_owned()
+        })?;
+        let embeddings = self.get_matrix(embeddings)?;
+        check::same(embeddings.columns(), head.width(), "columns of the embeddings")?;
+        Ok((head, embeddings))
     }
 
     fn new_vector(&self, values: Charged<f64>) -> Result<Handle, Fault> {
@@ -845,6 +875,22 @@ impl HostCalls for Session {
 
     fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault> {
         self.with_design(design, |design| design.remove(self.workers(), row))
+    }
+
+    fn has(&self, name: &str) -> Result<bool, Fault> {
+        self.shared.check_declared(name)?;
+        let arrays = &self.shared.setup.arrays;
+        Ok(if name == names::HEAD { arrays.head().is_some() } else { arrays.get(name).is_some() })
+    }
+
+    fn head_logits(&self, embeddings: Handle) -> Result<Handle, Fault> {
+        let (head, embeddings) = self.head_and(embeddings)?;
+        self.insert(Object::Matrix(head::logits(self.workers(), head, &embeddings)?))
+    }
+
+    fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault> {
+        let (head, embeddings) = self.head_and(embeddings)?;
+        self.insert(Object::Matrix(head::gradients(self.workers(), head, &embeddings, classes)?))
     }
 }
 

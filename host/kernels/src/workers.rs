@@ -5,6 +5,7 @@ use std::sync::Arc;
 use querist_protocol::Fault;
 use rayon::prelude::*;
 
+use crate::accelerator::{Accelerator, Compute};
 use crate::control::Control;
 
 /// Threads and the control of a query.
@@ -12,19 +13,27 @@ use crate::control::Control;
 pub(crate) struct Workers {
     control: Arc<Control>,
     pool: Option<rayon::ThreadPool>,
+    accelerator: Option<Arc<dyn Accelerator>>,
 }
 
 impl Workers {
-    /// `threads` threads; one thread means the caller's own.
-    pub(crate) fn new(control: Arc<Control>, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    /// One thread means the caller's own.
+    pub(crate) fn new(control: Arc<Control>, compute: &Compute) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let threads = compute.threads.max(1);
         let named = |index| format!("querist-kernel-{index}");
         let build = || rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(named).build();
         let pool = if threads > 1 { Some(build()?) } else { None };
-        Ok(Self { control, pool })
+        Ok(Self { control, pool, accelerator: compute.accelerator.clone() })
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// The device beside the CPU, if it is faster with products of so many rows and centres.
+    pub(crate) fn device_for(&self, rows: usize, centres: usize, width: usize) -> Option<&dyn Accelerator> {
+        let multiplications = (rows as u64).saturating_mul(centres as u64).saturating_mul(width as u64);
+        self.accelerator.as_deref().filter(|device| device.is_worth(multiplications))
     }
 
     /// Calls `f(first position, block)` on each block of `out`.

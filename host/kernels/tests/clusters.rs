@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use querist_kernels::{Control, Limits, Session};
 use querist_protocol::philox::Stream;
 use querist_protocol::{HostCalls, Init, KmeansOptions, Metric, StreamScope};
 
@@ -159,6 +160,36 @@ fn kmeans_is_plain_lloyd() {
             }
         }
         assert_eq!(session.control().memory(), 0, "everything was released");
+    }
+}
+
+#[test]
+fn bounds_kept_between_iterations_lose_nothing() {
+    let (rows, clusters) = (1500, 60);
+    // In many columns centres are about equally far, so that most rows look at all that moved.
+    for (kind, columns, init) in [
+        (Kind::Random, 5, Init::RandomPoints),
+        (Kind::Random, 40, Init::KmeansPlusPlus),
+        (Kind::Clustered, 5, Init::RandomPoints),
+        (Kind::Mixed, 5, Init::KmeansPlusPlus),
+    ] {
+        let x = data(kind, rows, columns, 3);
+        let options = KmeansOptions { clusters, restarts: 2, max_iterations: 9, tolerance: 0.0, init };
+        let key = querist_core::Seeds::new(7).strategy_key("test", "k");
+        let expected = plain(&x, None, options, &mut Stream::new(key, 2));
+        // With little memory several centres share a bound, else each has its own.
+        for memory in [(430 + columns as u64 * 9) << 10, 1 << 30] {
+            let control = std::sync::Arc::new(Control::new(Limits { memory, ..Limits::default() }, None));
+            let session = Session::new(shared(10, querist_kernels::Compute::threads(2), control));
+            let matrix = x.handle(&session);
+            let stream = session.stream("k", StreamScope::Round).unwrap();
+            let clustering = session.kmeans(matrix, None, options, stream).unwrap();
+            let found = session.clustering_read(clustering, 0, rows as u32).unwrap();
+            assert_eq!(found, expected.clusters, "{kind:?}, {init:?}, {memory} bytes");
+            let centres = read_matrix(&session, session.clustering_centres(clustering).unwrap());
+            assert_eq!(centres, expected.centres.concat(), "{kind:?}, {init:?}, {memory} bytes");
+            same_bits(&[session.clustering_inertia(clustering).unwrap()], &[expected.inertia], (kind, init, memory));
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use querist_core::{Array, Arrays, Round, Seeds};
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_core::{Array, Arrays, Head, LinearHead, Round, Seeds, ServiceError};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{
     DesignOptions, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity,
     SimilarityKind, StreamScope, Uncertainty,
@@ -236,7 +236,7 @@ fn shapes_without_rows_or_columns_work() {
 }
 
 fn limited(limits: Limits, deadline: Option<Instant>) -> Session {
-    Session::new(shared(10, 1, Arc::new(Control::new(limits, deadline))))
+    Session::new(shared(10, Compute::threads(1), Arc::new(Control::new(limits, deadline))))
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn only_declared_inputs_are_seen_and_tiles_see_their_rows() {
         round: Round(1),
         seeds: Seeds::new(0),
         strategy: "s".to_owned(),
-        threads: 1,
+        compute: Compute::threads(1),
     };
     let shared = Arc::new(Shared::new(setup, control()).unwrap());
     let whole = Session::new(Arc::clone(&shared));
@@ -381,4 +381,129 @@ fn only_declared_inputs_are_seen_and_tiles_see_their_rows() {
     assert_eq!(read_matrix(&tile, tile.input("labelled.embeddings").unwrap()), [5.0, 5.0]);
     refused(tile.ids(2, 2), FaultCode::BadIndex);
     assert!(Session::tile(shared, 2..7).is_err());
+}
+
+/// A session over a pool of six rows, with the head of 3 classes and 2 columns.
+fn with_head(needs: &[&str], head: Arc<dyn Head>, memory: u64, tile: bool) -> (Session, Arc<Control>) {
+    let logits = Array::f32(vec![6, 3], vec![0.0; 18]).unwrap();
+    let named = BTreeMap::from([("logits".to_owned(), logits)]);
+    let arrays = Arrays::new((0..6).collect::<Vec<u64>>(), Vec::new(), 3, named).unwrap().with_head(head);
+    let setup = Setup {
+        arrays,
+        needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
+        batch: 1,
+        round: Round(0),
+        seeds: Seeds::new(1),
+        strategy: "test".to_owned(),
+        compute: Compute::threads(2),
+    };
+    let control = Arc::new(Control::new(Limits { memory, ..Limits::default() }, None));
+    let shared = Arc::new(Shared::new(setup, Arc::clone(&control)).unwrap());
+    (if tile { Session::tile(shared, 0..6).unwrap() } else { Session::new(shared) }, control)
+}
+
+fn linear_head() -> Arc<dyn Head> {
+    let array = |shape: &[usize], values: &[f32]| Array::f32(shape.to_vec(), values.to_vec()).unwrap();
+    let weights = array(&[3, 2], &[1.0, 0.0, 0.0, 1.0, -1.0, -1.0]);
+    Arc::new(LinearHead::new(&weights, &array(&[3], &[0.0, 0.5, 0.0])).unwrap())
+}
+
+#[test]
+fn a_head_answers_who_declared_it_and_refuses_the_rest() {
+    let (s, control) = with_head(&["logits", "head.w(or=head)"], linear_head(), 1 << 20, false);
+    let rows = 1300;
+    let values: Vec<f32> = (0..2 * rows).map(|at| (at % 7) as f32 - 3.0).collect();
+    let embeddings = s.matrix(rows, 2, &values).unwrap();
+    // More than two blocks, of which the last is short, and none of it rows of the pool.
+    let logits = read_matrix(&s, s.head_logits(embeddings).unwrap());
+    let classes: Vec<u32> = (0..rows).map(|row| row % 3).collect();
+    let gradients = read_matrix(&s, s.head_gradients(embeddings, &classes).unwrap());
+    for (row, z) in values.chunks(2).enumerate() {
+        let expected = [z[0], z[1] + 0.5, -z[0] - z[1]];
+        assert_eq!(&logits[3 * row..][..3], expected, "row {row}");
+        let shares = expected.map(|logit| f64::from(logit).exp());
+        let p = |class: usize| shares[class] / shares.iter().sum::<f64>() - f64::from(u8::from(class == row % 3));
+        for (found, expected) in gradients[2 * row..][..2].iter().zip([p(0) - p(2), p(1) - p(2)]) {
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "row {row}: {found} {expected}");
+        }
+    }
+    assert_eq!((s.has("logits"), s.has("head"), s.has("head.w")), (Ok(true), Ok(true), Ok(false)));
+    let none = s.matrix(0, 2, &[]).unwrap();
+    assert_eq!(s.matrix_shape(s.head_logits(none).unwrap()), Ok((0, 3)));
+    assert_eq!(s.matrix_shape(s.head_gradients(none, &[]).unwrap()), Ok((0, 2)));
+
+    refused(s.has("embeddings"), FaultCode::NotDeclared);
+    refused(s.input("head.w"), FaultCode::NotDeclared);
+    refused(s.input("head"), FaultCode::NotDeclared);
+    let wide = s.matrix(2, 3, &[0.0; 6]).unwrap();
+    refused(s.head_logits(wide), FaultCode::BadShape);
+    refused(s.head_gradients(wide, &[0, 0]), FaultCode::BadShape);
+    refused(s.head_gradients(embeddings, &classes[1..]), FaultCode::BadShape);
+    refused(s.head_gradients(none, &[0]), FaultCode::BadShape);
+    refused(s.head_gradients(embeddings, &vec![3; rows as usize]), FaultCode::BadIndex);
+    refused(s.head_gradients(embeddings, &vec![u32::MAX; rows as usize]), FaultCode::BadIndex);
+    let large = s.matrix(1, 2, &[3e38, 3e38]).unwrap();
+    refused(s.head_logits(large), FaultCode::NonFinite);
+    for handle in [u32::MAX, s.mask(3).unwrap()] {
+        refused(s.head_logits(handle), FaultCode::BadHandle);
+        refused(s.head_gradients(handle, &[]), FaultCode::BadHandle);
+    }
+    // Room for what is asked, and none for its answer.
+    let mut held = vec![s.matrix(20_000, 2, &vec![0.0; 40_000]).unwrap()];
+    while let Ok(logits) = s.head_logits(held[0]) {
+        held.push(logits);
+    }
+    assert!(held.len() > 1);
+    refused(s.head_logits(held[0]), FaultCode::Quota);
+    let before = control.memory();
+    s.release(held.pop().unwrap());
+    assert_eq!(before - control.memory(), 20_000 * 3 * 4);
+    control.cancel();
+    refused(s.head_logits(embeddings), FaultCode::Cancelled);
+    refused(s.head_gradients(embeddings, &classes), FaultCode::Cancelled);
+
+    let (undeclared, _) = with_head(&["logits", "head.w"], linear_head(), 1 << 20, false);
+    let embeddings = undeclared.matrix(1, 2, &[0.0; 2]).unwrap();
+    refused(undeclared.head_logits(embeddings), FaultCode::NotDeclared);
+    refused(undeclared.has("head"), FaultCode::NotDeclared);
+    let (tile, _) = with_head(&["head"], linear_head(), 1 << 20, true);
+    let embeddings = tile.matrix(1, 2, &[0.0; 2]).unwrap();
+    refused(tile.head_logits(embeddings), FaultCode::BadArgument);
+}
+
+/// A head whose second block never comes: it cancels the query, or fails.
+#[derive(Debug)]
+struct Stuck(std::sync::OnceLock<Arc<Control>>, std::sync::atomic::AtomicUsize);
+
+impl Head for Stuck {
+    fn width(&self) -> usize {
+        2
+    }
+
+    fn classes(&self) -> usize {
+        3
+    }
+
+    fn logits(&self, _: &[f32], _: &mut [f32]) -> Result<(), ServiceError> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.get().unwrap().cancel();
+        Ok(())
+    }
+
+    fn gradients(&self, _: &[f32], _: &[u32], _: &mut [f32]) -> Result<(), ServiceError> {
+        Err(ServiceError("the device is gone".to_owned()))
+    }
+}
+
+#[test]
+fn a_head_is_stopped_between_blocks_and_its_failure_is_told() {
+    let head = Arc::new(Stuck(std::sync::OnceLock::new(), std::sync::atomic::AtomicUsize::new(0)));
+    let (s, control) = with_head(&["head"], Arc::clone(&head) as Arc<dyn Head>, 1 << 24, false);
+    head.0.set(control).unwrap();
+    let embeddings = s.matrix(100_000, 2, &vec![0.0; 200_000]).unwrap();
+    let fault = s.head_gradients(embeddings, &vec![0; 100_000]).unwrap_err();
+    assert!(fault.message.contains("the device is gone"), "{fault}");
+    let handles = s.handles();
+    refused(s.head_logits(embeddings), FaultCode::Cancelled);
+    assert_eq!((s.handles(), head.1.load(std::sync::atomic::Ordering::Relaxed)), (handles, 1));
 }

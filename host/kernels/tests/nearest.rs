@@ -177,6 +177,39 @@ fn histories_in_which_many_points_wait_agree_too() {
 }
 
 #[test]
+fn points_that_wait_are_seen_before_a_row_is_called_the_farthest() {
+    for (metric, factored) in [(Metric::Euclidean, false), (Metric::Cosine, false), (Metric::SqEuclidean, true)] {
+        let points = reference(Kind::Random, 1600, factored, 1);
+        // Those that every row looks at straight away lie far off; only the ones that wait are near anything.
+        let mut extra = reference(Kind::Random, 1100, factored, 2);
+        let (Reference::Plain(data) | Reference::Factored(data, _)) = &mut extra;
+        let columns = data.columns;
+        data.values[..600 * columns].iter_mut().for_each(|value| *value = 50.0 + 0.01 * *value);
+        let session = session(2);
+        let (handle, other) = (points.points(&session), extra.points(&session));
+        let engine = session.nearest(handle, metric).unwrap();
+        session.nearest_add_points(engine, other).unwrap();
+        let of_row = |row: usize| {
+            (0..extra.rows()).map(|centre| points.distance(metric, row, &extra, centre)).fold(f64::INFINITY, f64::min)
+        };
+        let mut best: Vec<f64> = (0..points.rows()).map(of_row).collect();
+        for step in 0..25 {
+            let expected = (0..best.len()).fold(0, |a, b| if best[b] > best[a] { b } else { a });
+            let (found, distance) = session.nearest_farthest(engine, None).unwrap().unwrap();
+            let context = (step, metric, factored);
+            assert_eq!((found as usize, distance.to_bits()), (expected, best[expected].to_bits()), "{context:?}");
+            session.nearest_add(engine, &[found]).unwrap();
+            for (row, best) in best.iter_mut().enumerate() {
+                *best = best.min(points.distance(metric, row, &points, expected));
+            }
+            best[expected] = 0.0;
+        }
+        // Values end the waiting for all rows.
+        same_bits(&read(&session, session.nearest_values(engine).unwrap()), &best, (metric, factored));
+    }
+}
+
+#[test]
 fn furthest_first_on_a_line() {
     let session = session(1);
     let matrix = session.matrix(4, 1, &[0.0, 1.0, 2.0, 10.0]).unwrap();

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         let dataset = noise(64, side, channels)?;
         let samples: Vec<SampleId> = (0..64).map(SampleId).collect();
-        let model = ModelConfig { name, dropout: None };
+        let model = ModelConfig::of(name);
         let recipe = RecipeConfig { epochs: Some(1), ..RecipeConfig::default() }.resolve();
         let settings =
             Settings { model: &model, recipe: &recipe, seeds: Seeds::new(0), device: "cpu", threads: THREADS };

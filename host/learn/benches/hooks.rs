@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, side, channels, minibatches) in [(ModelName::Cnn, 28, 1, 60), (ModelName::Resnet18, 32, 3, 4)] {
         let dataset = noise(minibatches * MINIBATCH, side, channels)?;
         let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
-        let model = ModelConfig { name, dropout: None };
+        let model = ModelConfig::of(name);
         let recipe =
             RecipeConfig { lr: Some(0.01), epochs: Some(6), minibatch: Some(MINIBATCH), ..RecipeConfig::default() };
         let recipe = recipe.resolve();

@@ -45,7 +45,7 @@ fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
     let count = case.minibatches * MINIBATCH;
     let dataset = noise(count, case.side, case.channels)?;
     let samples: Vec<SampleId> = (0..count as u64).map(SampleId).collect();
-    let model = ModelConfig { name: case.name, dropout: None };
+    let model = ModelConfig::of(case.name);
     let recipe = RecipeConfig {
         lr: Some(0.01),
         epochs: Some(case.repeats + 1),

@@ -179,7 +179,7 @@ mod tests {
         querist_torchx::runtime::set_threads(1).unwrap();
         querist_torchx::random::seed(4).unwrap();
         let shape = ImageShape { channels: 1, height: 8, width: 8 };
-        let options = ModelConfig { name: ModelName::Mlp, dropout: None };
+        let options = ModelConfig::of(ModelName::Mlp);
         let model = Architecture::new(&options, shape, 3).unwrap().build(Device::Cpu).unwrap();
         (model, Tensor::randn([6, 1, 8, 8], (Kind::Float, Device::Cpu)))
     }

@@ -6,23 +6,26 @@ use tch::Device;
 
 use crate::fault::config;
 
-/// The device that `compute.device` names: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+/// The name of the device that every machine has.
+pub const CPU: &str = "cpu";
+
+/// The device that `compute.device` or `--device` names: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 ///
 /// # Errors
 /// If the name means nothing, or the GPU cannot be used; the message says what is missing.
 pub(crate) fn parse(name: &str, cuda: &Cuda) -> Result<Device, LearnError> {
     let index = match name.split_once(':') {
-        None if name == "cpu" => return Ok(Device::Cpu),
+        None if name == CPU => return Ok(Device::Cpu),
         None if name == "cuda" => Some(0),
         Some(("cuda", digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok(),
         _ => None,
     };
     let Some(index) = index else {
-        return config(format!("compute.device is `{name}`, expected `cpu`, `cuda` or `cuda:N`"));
+        return config(format!("there is no device `{name}`, expected `cpu`, `cuda` or `cuda:N`"));
     };
     match cuda.devices() {
-        0 => config(format!("compute.device is `{name}`, but {cuda}; use `cpu`, or a libtorch and driver for GPUs")),
-        n if index >= n => config(format!("compute.device is `{name}`, but the last GPU is `cuda:{}`", n - 1)),
+        0 => config(format!("device `{name}` cannot be used: {cuda}; use `cpu`, or a libtorch and driver for GPUs")),
+        n if index >= n => config(format!("there is no device `{name}`: the last GPU is `cuda:{}`", n - 1)),
         _ => Ok(Device::Cuda(index)),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Only dropout is on; batch-norm keeps its running statistics, and they do not move. Masks come from named numbers of
 //! each sample and draw, so a row's draws do not depend on which other rows are asked for. Coherent draws drop the same
-//! units for every sample: each draw is then one network. Where dropout lies on the embedding alone, the body runs once.
+//! units for every sample: each draw is then one network. Where dropout lies before the last layer alone, the rest runs once.
 //!
 //! Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML 2017.
 
@@ -54,23 +54,24 @@ pub(crate) fn log_probs(
 /// `[n, draws, classes]`.
 fn draw_block(model: &Model, images: &ImageStore, ids: &Tensor, masks: &Masks<'_>) -> Result<Tensor, TchError> {
     let pictures = images.normalise(&images.gather(ids)?)?;
+    let head = model.head();
     let fixed = match model.channel_dropout() {
-        None => Some(model.embed(&pictures)?),
+        None => Some(model.penultimate(&model.embed(&pictures)?)?),
         Some(_) => None,
     };
     let mut drawn = Vec::with_capacity(masks.draws.count);
     for draw in 0..masks.draws.count {
-        let embeddings = match (&fixed, model.channel_dropout()) {
-            (Some(embeddings), _) => embeddings.shallow_clone(),
+        let inputs = match (&fixed, model.channel_dropout()) {
+            (Some(inputs), _) => inputs.shallow_clone(),
             (None, inner) => {
                 let (channels, share) = inner.unwrap_or_default();
                 let mask = masks.of(draw, 1, channels, share)?.f_view([-1, channels, 1, 1])?;
-                model.embed_masked(&pictures, mask)?
+                model.penultimate(&model.embed_masked(&pictures, mask)?)?
             }
         };
-        let logits = match model.dropout() {
-            0.0 => model.classify_dropped(&embeddings, None)?,
-            share => model.classify_dropped(&embeddings, Some(&masks.of(draw, 0, model.width() as i64, share)?))?,
+        let logits = match head.dropout() {
+            0.0 => head.last(&inputs)?,
+            share => head.last(&inputs.f_mul(&masks.of(draw, 0, head.last_width() as i64, share)?)?)?,
         };
         drawn.push(logits.f_log_softmax(1, Kind::Float)?);
     }

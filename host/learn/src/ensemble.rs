@@ -181,13 +181,12 @@ impl Member {
         samples: &[SampleId],
         done: impl FnMut(usize) -> Result<(), LearnError>,
     ) -> Result<Vec<f32>, LearnError> {
-        let wanted = Wanted { logits: true, embeddings: false };
         let logits = match self {
-            Self::Task => predict(with.task, with.images, samples, wanted, &Scratch::memory(), done)?.logits,
+            Self::Task => predict(with.task, with.images, samples, Wanted::LOGITS, &Scratch::memory(), done)?.logits,
             Self::Stored(bytes) => {
                 let model = with.architecture.build(with.images.device())?;
                 model.parameters().read_safetensors(bytes)?;
-                predict(&model, with.images, samples, wanted, &Scratch::memory(), done)?.logits
+                predict(&model, with.images, samples, Wanted::LOGITS, &Scratch::memory(), done)?.logits
             }
         };
         let log_probs = Tensor::f_from_slice(&logits)

@@ -95,12 +95,11 @@ fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchErro
         let _no_grad = tch::no_grad_guard();
         model.embed(images)?
     };
-    let _grad = GradMode::set(true);
-    let embeddings = embeddings.f_detach()?.f_set_requires_grad(true)?;
-    let log_probs = model.classify(&embeddings, Mode::Eval)?.f_log_softmax(1, None)?;
-    let predicted = log_probs.f_detach()?.f_argmax(1, true)?;
-    let loss = log_probs.f_gather(1, &predicted, false)?.f_sum(None)?.f_neg()?;
-    Ok(Tensor::f_run_backward(&[loss], &[&embeddings], false, false)?.swap_remove(0))
+    let predicted = {
+        let _no_grad = tch::no_grad_guard();
+        model.classify(&embeddings, Mode::Eval)?.f_argmax(1, true)?
+    };
+    model.head().gradients(&embeddings, &predicted)
 }
 
 /// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval mode.
@@ -237,7 +236,9 @@ mod tests {
         querist_torchx::random::seed(7).unwrap();
         for name in [ModelName::Cnn, ModelName::Lenet, ModelName::Mlp, ModelName::Resnet18] {
             let shape = ImageShape { channels: 3, height: 20, width: 16 };
-            let architecture = Architecture::new(&ModelConfig { name, dropout: None }, shape, 5).unwrap();
+            let head_hidden = Some(7).filter(|_| name != ModelName::Lenet);
+            let options = ModelConfig { head_hidden, ..ModelConfig::of(name) };
+            let architecture = Architecture::new(&options, shape, 5).unwrap();
             let model = architecture.build(Device::Cpu).unwrap();
             // Running statistics and weights of batch-norm that are not where they start.
             for (name, tensor) in model.parameters().named() {

@@ -8,7 +8,6 @@ use tch::{TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::layer::Mode;
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
 
@@ -23,6 +22,14 @@ pub const BLOCK: usize = 512;
 pub(crate) struct Wanted {
     pub(crate) logits: bool,
     pub(crate) embeddings: bool,
+    pub(crate) penultimate: bool,
+}
+
+impl Wanted {
+    /// Logits alone.
+    pub(crate) const LOGITS: Self = Self { logits: true, embeddings: false, penultimate: false };
+    /// Embeddings alone.
+    pub(crate) const EMBEDDINGS: Self = Self { logits: false, embeddings: true, penultimate: false };
 }
 
 /// Outputs by row, in the order of the samples; empty where they were not wanted.
@@ -32,6 +39,8 @@ pub(crate) struct Outputs {
     pub(crate) logits: Rows,
     /// `[samples, width]`.
     pub(crate) embeddings: Rows,
+    /// Inputs of the last layer, `[samples, width of that]`.
+    pub(crate) penultimate: Rows,
 }
 
 /// One forward pass a block: no augmentation, no dropout, batch-norm with its running statistics.
@@ -49,6 +58,10 @@ pub(crate) fn predict(
     if wanted.embeddings {
         outputs.embeddings = scratch.rows(samples.len() * model.width())?;
     }
+    let last_width = model.head().last_width();
+    if wanted.penultimate {
+        outputs.penultimate = scratch.rows(samples.len() * last_width)?;
+    }
     if wanted.logits {
         outputs.logits = scratch.rows(samples.len() * model.classes())?;
     }
@@ -59,9 +72,15 @@ pub(crate) fn predict(
         if wanted.embeddings {
             fill(&mut outputs.embeddings, &rows, model.width(), &embeddings).doing(DOING)?;
         }
-        if wanted.logits {
-            let logits = model.classify(&embeddings, Mode::Eval).doing(DOING)?;
-            check_finite(fill(&mut outputs.logits, &rows, model.classes(), &logits).doing(DOING)?, block)?;
+        if wanted.penultimate || wanted.logits {
+            let inputs = model.penultimate(&embeddings).doing(DOING)?;
+            if wanted.penultimate {
+                fill(&mut outputs.penultimate, &rows, last_width, &inputs).doing(DOING)?;
+            }
+            if wanted.logits {
+                let logits = model.head().last(&inputs).doing(DOING)?;
+                check_finite(fill(&mut outputs.logits, &rows, model.classes(), &logits).doing(DOING)?, block)?;
+            }
         }
         done(block.len())?;
     }

@@ -187,6 +187,11 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// The same weights under another name.
+    pub(crate) fn share(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
+    }
+
     /// `[n, inputs]` to `[n, outputs]`.
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         Ok(pass.see(|| Layer::Linear, x, x.f_linear(&self.weight, Some(&self.bias))?))

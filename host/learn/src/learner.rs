@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Recipe};
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EnsembleRecord;
 use querist_core::{
-    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, HostServices, LearnError, Learner, Round, SampleId, Seeds,
-    ServiceScope, Synthetic,
+    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, LearnError, Learner, Round, SampleId,
+    Seeds, ServiceScope, Synthetic,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
@@ -19,9 +20,11 @@ use crate::draws::log_probs;
 use crate::ensemble::{Ensemble, Predicting, Training};
 use crate::fault::{Doing, config};
 use crate::gradient;
+use crate::head::AskedHead;
 use crate::hooks::Live;
 use crate::images::ImageStore;
 use crate::infer::{Outputs, Wanted, predict, reporter};
+use crate::layer::Linear;
 use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
 use crate::parameters::{shape, values};
@@ -79,7 +82,7 @@ impl TorchLearner {
     pub fn new(dataset: &Dataset, pool: &[SampleId], settings: &Settings<'_>) -> Result<Self, LearnError> {
         runtime::init();
         runtime::set_threads(settings.threads).or_else(|e| config(format!("compute.threads: {e}")))?;
-        let device = device::parse(settings.device, &runtime::describe().cuda)?;
+        let device = device::parse(settings.device, &runtime::describe().cuda).map_err(in_config)?;
         if device.is_cuda() {
             random::reproducible().doing("preparing the GPU")?;
         }
@@ -211,13 +214,12 @@ impl TorchLearner {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<(Vec<f32>, usize), LearnError> {
-        let options = ModelConfig { name, dropout: None };
+        let options = ModelConfig::of(name);
         let architecture = Architecture::new(&options, self.images.shape(), self.classes as i64)?;
         let model = architecture.build(self.images.device())?;
         model.parameters().read_body(file)?;
-        let wanted = Wanted { logits: false, embeddings: true };
         let report = reporter(progress, Phase::Features, samples.len());
-        let rows = predict(&model, &self.images, samples, wanted, &Scratch::memory(), report)?.embeddings;
+        let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
         Ok((rows.into_vec(), model.width()))
     }
 
@@ -238,6 +240,11 @@ const MOST_EPOCHS: usize = 100_000;
 const LARGEST_MINIBATCH: usize = 65_536;
 
 /// Settings that would train in silence to no good, or fail only in the middle.
+/// Says where the device was named.
+fn in_config(error: LearnError) -> LearnError {
+    LearnError::Config(format!("compute.device: {error}"))
+}
+
 fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
     let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
         true => Ok(()),
@@ -324,11 +331,15 @@ impl Learner for TorchLearner {
         })
     }
 
+    fn head(&self) -> Option<Arc<dyn Head>> {
+        let model = self.fitted.as_ref()?;
+        Some(Arc::new(AskedHead::of(model, self.images.device())))
+    }
+
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
-        let wanted = Wanted { logits: true, embeddings: false };
         let report = reporter(progress, Phase::Evaluate, samples.len());
         let model = self.model_or_error()?;
-        Ok(predict(model, &self.images, samples, wanted, &Scratch::memory(), report)?.logits.into_vec())
+        Ok(predict(model, &self.images, samples, Wanted::LOGITS, &Scratch::memory(), report)?.logits.into_vec())
     }
 
     fn evaluated(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
@@ -380,8 +391,9 @@ impl Learner for TorchLearner {
             let array = match feature {
                 Feature::Logits => rows_array(side.samples, self.classes, &side.logits),
                 Feature::Embeddings => rows_array(side.samples, model.width(), &side.embeddings),
-                Feature::HeadWeights => tensor_array(&model.head().weight),
-                Feature::HeadBiases => tensor_array(&model.head().bias),
+                Feature::Penultimate => rows_array(side.samples, model.head().last_width(), &side.penultimate),
+                Feature::HeadWeights => tensor_array(&linear_head(model)?.weight),
+                Feature::HeadBiases => tensor_array(&linear_head(model)?.bias),
                 Feature::Draws(draws) => {
                     let samples = task.samples(need);
                     let stream = self.seeds.model_stream(if draws.coherent { "coherent" } else { "draws" }, self.round);
@@ -441,18 +453,30 @@ struct Shared {
     samples: usize,
     logits: Buffer<f32>,
     embeddings: Buffer<f32>,
+    penultimate: Buffer<f32>,
 }
 
 impl Shared {
     fn new(outputs: Outputs, samples: usize) -> Self {
-        Self { samples, logits: outputs.logits.into_buffer(), embeddings: outputs.embeddings.into_buffer() }
+        let Outputs { logits, embeddings, penultimate } = outputs;
+        let (logits, embeddings) = (logits.into_buffer(), embeddings.into_buffer());
+        Self { samples, logits, embeddings, penultimate: penultimate.into_buffer() }
     }
 }
 
 /// What the needs of one side ask for.
 fn wanted(needs: &[(&Need, Feature)], labelled: bool) -> Wanted {
     let of_side = |feature| needs.iter().any(|&(need, f)| f == feature && need.split_labelled().1 == labelled);
-    Wanted { logits: of_side(Feature::Logits), embeddings: of_side(Feature::Embeddings) }
+    Wanted {
+        logits: of_side(Feature::Logits),
+        embeddings: of_side(Feature::Embeddings),
+        penultimate: of_side(Feature::Penultimate),
+    }
+}
+
+/// The one layer of a linear head; [`resolve`] refuses what needs it where there is none.
+fn linear_head(model: &Model) -> Result<&Linear, LearnError> {
+    model.head().linear().map_or_else(|| config("the head is not one linear layer"), Ok)
 }
 
 fn rows_array(rows: usize, width: usize, values: &Buffer<f32>) -> Result<Array, LearnError> {

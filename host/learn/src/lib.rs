@@ -4,6 +4,7 @@
 //! Every weight, minibatch order, augmentation and dropout mask comes from a named stream of the run's seeds.
 #![deny(missing_docs)]
 
+mod accelerator;
 mod adversary;
 mod augment;
 mod device;
@@ -11,6 +12,7 @@ mod draws;
 mod ensemble;
 mod fault;
 mod gradient;
+mod head;
 mod hooks;
 mod images;
 mod infer;
@@ -27,5 +29,7 @@ mod services;
 mod stream;
 mod train;
 
+pub use accelerator::TorchAccelerator;
+pub use device::CPU;
 pub use infer::BLOCK;
 pub use learner::{Settings, TorchLearner};

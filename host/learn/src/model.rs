@@ -1,6 +1,7 @@
-//! Models: a body that embeds images, and a linear head.
+//! Models: a body that embeds images, and a head.
 
 mod cnn;
+mod head;
 mod lenet;
 mod mlp;
 mod resnet;
@@ -10,8 +11,10 @@ use querist_core::config::{ModelConfig, ModelName};
 use tch::{Device, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::layer::{Linear, Mode, Pass, Seen};
+use crate::layer::{Mode, Pass, Seen};
 use crate::parameters::Parameters;
+pub(crate) use head::Head;
+use head::{HeadShape, MOST_HIDDEN};
 
 /// Sizes of the images that a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,7 @@ pub(crate) struct Forward {
 pub(crate) struct Architecture {
     name: ModelName,
     dropout: f64,
+    head_hidden: Option<u32>,
     images: ImageShape,
     classes: i64,
 }
@@ -76,7 +80,11 @@ impl Architecture {
         if !(0.0..1.0).contains(&dropout) {
             return config(format!("model.dropout is {dropout}, expected 0 or more and below 1"));
         }
-        Ok(Self { name, dropout, images, classes })
+        let head_hidden = options.head_hidden;
+        if let Some(units) = head_hidden.filter(|units| !(1..=MOST_HIDDEN).contains(units)) {
+            return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
+        }
+        Ok(Self { name, dropout, head_hidden, images, classes })
     }
 
     /// The fewest samples that a training step can use: batch-norm has no statistics of one.
@@ -124,7 +132,12 @@ impl Architecture {
         self.classes
     }
 
-    /// The same with another share of embedding values dropped in training.
+    /// Units of the head's hidden layer; `None` where the head is one linear layer.
+    pub(crate) fn head_hidden(&self) -> Option<u32> {
+        self.head_hidden
+    }
+
+    /// The same with another share of the last layer's inputs dropped in training.
     pub(crate) fn with_dropout(self, dropout: f64) -> Self {
         Self { dropout, ..self }
     }
@@ -140,8 +153,10 @@ impl Architecture {
         };
         let body = parts.doing("building the model")?;
         let width = self.width();
-        let head = Linear::new(&mut parameters, "head", width, self.classes).doing("building the model")?;
-        Ok(Model { parameters, body, head, dropout: self.dropout, width })
+        let hidden = self.head_hidden.map(i64::from);
+        let shape = HeadShape { width, hidden, classes: self.classes, dropout: self.dropout };
+        let head = Head::new(&mut parameters, shape).doing("building the model")?;
+        Ok(Model { parameters, body, head, width })
     }
 }
 
@@ -162,8 +177,7 @@ fn label(name: ModelName) -> &'static str {
 pub(crate) struct Model {
     parameters: Parameters,
     body: Box<dyn Body>,
-    head: Linear,
-    dropout: f64,
+    head: Head,
     width: i64,
 }
 
@@ -172,7 +186,7 @@ impl Model {
     pub(crate) fn forward(&self, images: &Tensor, mode: Mode, stages: bool) -> Result<Forward, TchError> {
         let mut pass = if stages { Pass::tapped(mode) } else { Pass::new(mode) };
         let embeddings = self.body.embed(images, &mut pass)?;
-        let logits = self.head_of(&embeddings, &mut pass)?;
+        let logits = self.head.logits(&embeddings, &mut pass)?;
         Ok(Forward { logits, embeddings, stages: pass.into_maps() })
     }
 
@@ -180,7 +194,7 @@ impl Model {
     pub(crate) fn recorded(&self, images: &Tensor) -> Result<(Tensor, Vec<Seen>), TchError> {
         let mut pass = Pass::recorded(Mode::Eval);
         let embeddings = self.body.embed(images, &mut pass)?;
-        let logits = self.head_of(&embeddings, &mut pass)?;
+        let logits = self.head.logits(&embeddings, &mut pass)?;
         Ok((logits, pass.into_layers()))
     }
 
@@ -191,14 +205,12 @@ impl Model {
 
     /// Logits `[n, classes]` of embeddings.
     pub(crate) fn classify(&self, embeddings: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
-        self.head_of(embeddings, &mut Pass::new(mode))
+        self.head.logits(embeddings, &mut Pass::new(mode))
     }
 
-    fn head_of(&self, embeddings: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        if self.dropout == 0.0 || !pass.is_training() {
-            return self.head.forward(embeddings, pass);
-        }
-        self.head.forward(&embeddings.f_dropout(self.dropout, true)?, pass)
+    /// Inputs of the last linear layer in eval mode.
+    pub(crate) fn penultimate(&self, embeddings: &Tensor) -> Result<Tensor, TchError> {
+        self.head.penultimate(embeddings, &mut Pass::new(Mode::Eval))
     }
 
     /// Channels that the body drops whole, with their share.
@@ -211,20 +223,6 @@ impl Model {
         self.body.embed(images, &mut Pass::masked(mask))
     }
 
-    /// Share of embedding values that are dropped in training.
-    pub(crate) fn dropout(&self) -> f64 {
-        self.dropout
-    }
-
-    /// Logits in eval mode of embeddings multiplied by a mask, `[n or 1, width]`.
-    pub(crate) fn classify_dropped(&self, embeddings: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let mut pass = Pass::new(Mode::Eval);
-        match mask {
-            Some(mask) => self.head.forward(&embeddings.f_mul(mask)?, &mut pass),
-            None => self.head.forward(embeddings, &mut pass),
-        }
-    }
-
     /// Width of an embedding.
     pub(crate) fn width(&self) -> usize {
         usize::try_from(self.width).unwrap_or(0)
@@ -232,11 +230,11 @@ impl Model {
 
     /// Classes of the task.
     pub(crate) fn classes(&self) -> usize {
-        self.head.bias.numel()
+        self.head.classes()
     }
 
-    /// The last linear layer.
-    pub(crate) fn head(&self) -> &Linear {
+    /// The part behind the embedding.
+    pub(crate) fn head(&self) -> &Head {
         &self.head
     }
 
@@ -254,7 +252,7 @@ mod tests {
 
     fn architecture(name: ModelName, channels: i64, side: i64) -> Result<Architecture, LearnError> {
         let shape = ImageShape { channels, height: side, width: side };
-        Architecture::new(&ModelConfig { name, dropout: None }, shape, 10)
+        Architecture::new(&ModelConfig::of(name), shape, 10)
     }
 
     fn weights(model: &Model) -> usize {

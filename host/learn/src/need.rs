@@ -17,13 +17,15 @@ pub(crate) enum Feature {
     Logits,
     /// Inputs of the head of samples.
     Embeddings,
-    /// Weights of the head.
+    /// Inputs of the last layer of samples, where those are no embeddings.
+    Penultimate,
+    /// Weights of a linear head.
     HeadWeights,
-    /// Biases of the head.
+    /// Biases of a linear head.
     HeadBiases,
     /// Labels, and what belongs to held-out samples, which the loop adds itself.
     OfTheLoop,
-    /// Something of model, images or training, which needs no array.
+    /// Something of model, images or training, or the head itself: no array.
     Condition,
     /// Log-probabilities with dropout on.
     Draws(Draws),
@@ -45,8 +47,9 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (names::LABELLED_LABELS | names::ORACLE_LABELS | names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS, _) => {
             Feature::OfTheLoop
         }
-        (names::HEAD_W, _) => Feature::HeadWeights,
-        (names::HEAD_B, _) => Feature::HeadBiases,
+        (names::HEAD_W, _) => linear(need, model, Feature::HeadWeights)?,
+        (names::HEAD_B, _) => linear(need, model, Feature::HeadBiases)?,
+        (names::HEAD, _) => Feature::Condition,
         (names::STAGE_MAPS, _) => stage_maps(need, model)?,
         (names::IMAGES, _) => return images(need, model),
         (names::SYNTHETIC_IMAGES, _) => Feature::Condition,
@@ -55,6 +58,8 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (_, names::GRAD_NORM) => return grad_norm(need),
         (_, names::GRAD_EMBEDDINGS) => Feature::GradEmbeddings,
         (_, names::LOGITS) => Feature::Logits,
+        (_, names::PENULTIMATE) if model.head_hidden().is_some() => Feature::Penultimate,
+        (_, names::PENULTIMATE) => Feature::Embeddings,
         // Asked for here only where none are configured: then the trained model's embeddings stand in.
         (_, names::EMBEDDINGS | names::FIXED_EMBEDDINGS) => Feature::Embeddings,
         _ => return refuse(need, "no array of this learner has this name"),
@@ -63,6 +68,20 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         return refuse(need, format_args!("`{}` takes no arguments", need.name()));
     }
     Ok(feature)
+}
+
+/// What only a head of one linear layer has.
+fn linear(need: &Need, model: &Architecture, feature: Feature) -> Result<Feature, LearnError> {
+    match model.head_hidden() {
+        None => Ok(feature),
+        Some(units) => refuse(
+            need,
+            format_args!(
+                "a linear head has it, but model.head_hidden = {units} puts a hidden layer into the head; leave \
+                 `model.head_hidden` out"
+            ),
+        ),
+    }
 }
 
 /// Draws with dropout: `mc_log_probs(T=10)`, `mc_log_probs(T=10, coherent)`, `target.mc_log_probs(T=10, n=100)`.
@@ -180,7 +199,7 @@ mod tests {
 
     fn model(name: ModelName) -> Architecture {
         let shape = ImageShape { channels: 1, height: 20, width: 16 };
-        Architecture::new(&ModelConfig { name, dropout: None }, shape, 10).unwrap()
+        Architecture::new(&ModelConfig::of(name), shape, 10).unwrap()
     }
 
     #[test]

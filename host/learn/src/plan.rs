@@ -125,7 +125,7 @@ mod tests {
 
     fn merge(name: ModelName, has_batch_loss: bool, overrides: &TrainOverrides) -> Result<Plan, String> {
         let shape = ImageShape { channels: 1, height: 16, width: 16 };
-        let architecture = Architecture::new(&ModelConfig { name, dropout: None }, shape, 10).unwrap();
+        let architecture = Architecture::new(&ModelConfig::of(name), shape, 10).unwrap();
         Plan::merge(overrides, &RecipeConfig::default().resolve(), &architecture, has_batch_loss)
     }
 

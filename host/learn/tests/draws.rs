@@ -30,7 +30,12 @@ fn pictures() -> Dataset {
 }
 
 fn fitted(name: ModelName) -> TorchLearner {
-    let (model, recipe) = (ModelConfig { name, dropout: Some(0.3) }, quick().resolve());
+    with_head(name, None)
+}
+
+fn with_head(name: ModelName, head_hidden: Option<u32>) -> TorchLearner {
+    let model = ModelConfig { dropout: Some(0.3), head_hidden, ..ModelConfig::of(name) };
+    let recipe = quick().resolve();
     let mut learner = TorchLearner::new(&pictures(), &ids(0..700), &settings(&model, &recipe)).unwrap();
     learner.fit(FitTask::plain(Round(2), &labelled(0..40)), &Silent).unwrap();
     learner
@@ -87,11 +92,14 @@ fn coherent_draws_are_the_same_networks_for_every_sample() {
 #[test]
 fn many_draws_average_to_the_prediction_without_dropout() {
     const MANY: usize = 400;
-    let mut learner = fitted(ModelName::Cnn);
     let samples = ids(0..64);
-    let array = draw(&mut learner, "mc_log_probs(T=400)", &samples);
-    let logits = learner.logits(&samples, &Silent).unwrap();
-    for (row, exact) in array.as_f32().unwrap().chunks(MANY * 2).zip(logits.chunks(2)) {
+    let (mut drawn, mut logits) = (Vec::new(), Vec::new());
+    for head_hidden in [None, Some(20)] {
+        let mut learner = with_head(ModelName::Cnn, head_hidden);
+        drawn.extend_from_slice(draw(&mut learner, "mc_log_probs(T=400)", &samples).as_f32().unwrap());
+        logits.extend(learner.logits(&samples, &Silent).unwrap());
+    }
+    for (row, exact) in drawn.chunks(MANY * 2).zip(logits.chunks(2)) {
         let differences: Vec<f64> = row.chunks(2).map(|draw| f64::from(draw[1] - draw[0])).collect();
         let mean = differences.iter().sum::<f64>() / MANY as f64;
         let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (MANY - 1) as f64;

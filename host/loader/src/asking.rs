@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Arrays, Query, Round, Seeds, ServiceScope, StrategyIdentity, tile_rows};
-use querist_kernels::{Control, Session, Setup, SetupError, Shared};
+use querist_kernels::{Compute, Control, Session, Setup, SetupError, Shared};
 use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, names};
 
 use crate::sandbox::Limits;
@@ -108,7 +108,7 @@ pub(crate) fn no_query(control: Arc<Control>) -> Result<Arc<Shared>, Failure> {
         round: Round(0),
         seeds: Seeds::default(),
         strategy: String::new(),
-        threads: 1,
+        compute: Compute::threads(1),
     };
     Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
 }
@@ -124,7 +124,7 @@ pub(crate) fn in_training(scope: ServiceScope<'_>, control: Arc<Control>) -> Res
         round: scope.round,
         seeds: scope.seeds,
         strategy: scope.strategy.to_owned(),
-        threads: 1,
+        compute: Compute::threads(1),
     };
     Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
 }
@@ -134,7 +134,7 @@ pub(crate) fn open(
     query: &Query<'_>,
     needs: &[Need],
     strategy: &str,
-    threads: usize,
+    compute: Compute,
     control: Arc<Control>,
 ) -> Result<Arc<Shared>, Failure> {
     let setup = Setup {
@@ -144,7 +144,7 @@ pub(crate) fn open(
         round: query.round,
         seeds: query.seeds,
         strategy: strategy.to_owned(),
-        threads,
+        compute,
     };
     Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
 }

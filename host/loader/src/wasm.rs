@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, Usage};
-use querist_kernels::{Session, Shared};
+use querist_kernels::{Compute, Session, Shared};
 use querist_protocol::{Need, Selection, StrategyDescription, TILE_BYTES};
 use serde_json::Value;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
@@ -97,7 +97,7 @@ fn call_once<T: Send>(
         None,
         || sandbox.engine().increment_epoch(),
         || {
-            let mut instance = Instance::new(sandbox, &prepared, shared, 0..0, limits)?;
+            let mut instance = Instance::new(sandbox, &prepared, Session::new(shared.clone()), limits)?;
             instance.run(call)
         },
     )
@@ -124,11 +124,9 @@ impl Instance {
     fn new(
         sandbox: &Sandbox,
         prepared: &PluginPre<CallState>,
-        shared: &Arc<Shared>,
-        rows: std::ops::Range<usize>,
+        session: Session,
         limits: &Limits,
     ) -> Result<Self, Failure> {
-        let session = Session::tile(shared.clone(), rows).map_err(|fault| fault_failure(&fault))?;
         let state = CallState { session, limiter: Limiter::new(limits.memory) };
         let mut store = Store::new(sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
@@ -221,7 +219,7 @@ pub struct WasmStrategy {
     params: String,
     needs: Vec<Need>,
     limits: Limits,
-    threads: usize,
+    compute: Compute,
     tile_bytes: usize,
 }
 
@@ -237,7 +235,7 @@ impl WasmStrategy {
         resolved: Resolved<'_>,
         params: &Value,
         limits: Limits,
-        threads: usize,
+        compute: Compute,
     ) -> Result<Self, LoadError> {
         let package = resolved.package;
         let identity = package.identity(&resolved.strategy.id);
@@ -252,7 +250,7 @@ impl WasmStrategy {
             params: params.to_string(),
             needs: Vec::new(),
             limits,
-            threads,
+            compute,
             tile_bytes: TILE_BYTES,
         };
         let described = describe(&strategy.sandbox, &strategy.component)
@@ -311,8 +309,8 @@ impl WasmStrategy {
         shared: &Arc<Shared>,
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
-        let rows = 0..query.arrays.ids().len();
-        let mut instance = Instance::new(&self.sandbox, prepared, shared, rows, &self.limits)?;
+        let session = Session::new(shared.clone());
+        let mut instance = Instance::new(&self.sandbox, prepared, session, &self.limits)?;
         let answer = instance.run(|plugin, store| {
             plugin.querist_strategy_strategies().call_select(store, &self.identity.id, &self.params, query.state)
         })?;
@@ -335,9 +333,10 @@ impl WasmStrategy {
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
         let tile = tile_of(query, &self.needs, self.tile_bytes);
-        let workers = self.threads.min(MAX_INSTANCES / 2);
+        let workers = self.compute.threads.min(MAX_INSTANCES / 2);
         score_tiles(shared, query, tile, workers, |window, primary, second| {
-            let mut instance = Instance::new(&self.sandbox, prepared, shared, window, &self.limits)?;
+            let session = Session::tile(shared.clone(), window).map_err(|fault| fault_failure(&fault))?;
+            let mut instance = Instance::new(&self.sandbox, prepared, session, &self.limits)?;
             let answer = instance.run(|plugin, store| {
                 plugin.querist_strategy_strategies().call_score(store, &self.identity.id, &self.params)
             })?;
@@ -366,8 +365,8 @@ impl Strategy for WasmStrategy {
         let clock = Instant::now();
         let control = control(&self.limits);
         // Tiles of a scorer run in parallel already.
-        let threads = if self.description.scorer { 1 } else { self.threads };
-        let answer = open(query, &self.needs, &self.identity.id, threads, control.clone())
+        let compute = if self.description.scorer { Compute::threads(1) } else { self.compute.clone() };
+        let answer = open(query, &self.needs, &self.identity.id, compute, control.clone())
             .and_then(|shared| self.answer(query, &shared));
         for line in control.take_log() {
             query.progress.log(line.level, &line.message);

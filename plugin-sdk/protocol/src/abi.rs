@@ -575,6 +575,16 @@ pub struct HostApi {
     pub design_least: unsafe extern "C" fn(call: *mut Call, design: u32, row: *mut u32, rise: *mut f64) -> Status,
     pub design_add: unsafe extern "C" fn(call: *mut Call, design: u32, row: u32) -> Status,
     pub design_remove: unsafe extern "C" fn(call: *mut Call, design: u32, row: u32) -> Status,
+    pub has: unsafe extern "C" fn(call: *mut Call, name: Bytes, has: *mut bool) -> Status,
+    pub head_logits: unsafe extern "C" fn(call: *mut Call, embeddings: u32, logits: *mut u32) -> Status,
+    /// One class for each row of the embeddings.
+    pub head_gradients: unsafe extern "C" fn(
+        call: *mut Call,
+        embeddings: u32,
+        classes: *const u32,
+        count: usize,
+        gradients: *mut u32,
+    ) -> Status,
 }
 
 // SAFETY: tables hold functions and numbers, and never change once they are handed over.

@@ -372,4 +372,15 @@ pub trait HostCalls {
     fn design_add(&self, design: Handle, row: u32) -> Result<(), Fault>;
     /// Removes an added row.
     fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault>;
+
+    /// Whether this query has a need that the strategy declared: of two choices it has one.
+    fn has(&self, name: &str) -> Result<bool, Fault>;
+    /// Logits in eval mode of embeddings `[n, width]` that need not be those of samples: a matrix `[n, classes]`.
+    ///
+    /// For selectors that declared [`crate::names::HEAD`]. The learner computes them in blocks of 512 rows from the first
+    /// on, so that the same question has the same answer; the last bits of a row may depend on its place in the block.
+    fn head_logits(&self, embeddings: Handle) -> Result<Handle, Fault>;
+    /// For each of the embeddings `[n, width]` the gradient there of the cross-entropy of a class, in eval mode: a matrix
+    /// `[n, width]`. `classes` holds one class a row. Otherwise as [`HostCalls::head_logits`].
+    fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault>;
 }

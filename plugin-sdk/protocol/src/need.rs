@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 pub mod names {
     /// Class scores before the softmax, `f32 [rows, classes]`.
     pub const LOGITS: &str = "logits";
-    /// Input of the last linear layer in eval mode, `f32 [rows, width]`.
+    /// Input of the head in eval mode, `f32 [rows, width]`.
     pub const EMBEDDINGS: &str = "embeddings";
+    /// Input of the last linear layer in eval mode, `f32 [rows, last width]`: what the gradient of that layer's weights
+    /// is made of. The embeddings themselves where the head is one linear layer.
+    pub const PENULTIMATE: &str = "penultimate";
     /// Embeddings from a file or a frozen backbone, `f32 [rows, width]`.
     pub const FIXED_EMBEDDINGS: &str = "fixed_embeddings";
     /// Log-probabilities of stochastic passes, `f32 [rows, draws, classes]`.
@@ -32,6 +35,9 @@ pub mod names {
     pub const HEAD_W: &str = "head.w";
     /// Biases of a linear head, `f32 [classes]`.
     pub const HEAD_B: &str = "head.b";
+    /// The head itself, whatever its form, for [`crate::HostCalls::head_logits`] and
+    /// [`crate::HostCalls::head_gradients`]. No array.
+    pub const HEAD: &str = "head";
     /// Labels of the labelled set, `u32 [labelled]`.
     pub const LABELLED_LABELS: &str = "labelled.labels";
     /// Hidden labels of the whole pool, `u32 [rows]`; only for strategies that declare the capability `oracle-labels`.
@@ -46,9 +52,10 @@ pub mod names {
     pub const LABELLED: &str = "labelled.";
 
     /// Every array name without the labelled prefix, for messages.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 15] = [
         LOGITS,
         EMBEDDINGS,
+        PENULTIMATE,
         FIXED_EMBEDDINGS,
         MC_LOG_PROBS,
         TARGET_MC_LOG_PROBS,
@@ -68,17 +75,28 @@ pub mod names {
         matches!(name, STAGE_MAPS | IMAGES | SYNTHETIC_IMAGES)
     }
 
-    /// Whether `name` is one of the arrays of the contract, labelled or not, or a condition.
+    /// Whether `name` is one of the arrays of the contract, labelled or not, the head, or a condition.
     pub fn is_known(name: &str) -> bool {
         ALL.contains(&name)
+            || name == HEAD
             || is_condition(name)
             || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
+    }
+
+    /// Whether `name` is an array of class numbers.
+    pub fn is_labels(name: &str) -> bool {
+        matches!(name, LABELLED_LABELS | ORACLE_LABELS | CALIBRATION_LABELS)
+    }
+
+    /// Whether `name` is an array with one row a pool sample.
+    pub fn is_over_pool(name: &str) -> bool {
+        per_sample(name).is_some() || name == ORACLE_LABELS
     }
 
     /// Number of dimensions of an array that has one row a sample; `None` for the others.
     pub fn per_sample(name: &str) -> Option<usize> {
         match name {
-            LOGITS | EMBEDDINGS | FIXED_EMBEDDINGS | GRAD_EMBEDDINGS => Some(2),
+            LOGITS | EMBEDDINGS | PENULTIMATE | FIXED_EMBEDDINGS | GRAD_EMBEDDINGS => Some(2),
             MC_LOG_PROBS | MEMBER_LOG_PROBS => Some(3),
             GRAD_NORM => Some(1),
             _ => None,
@@ -86,7 +104,13 @@ pub mod names {
     }
 }
 
+/// Argument of every need that names what does as well.
+const OR: &str = "or";
+
 /// An array the strategy needs, with arguments: `logits`, `mc_log_probs(T=10, coherent)`, `labelled.embeddings`.
+///
+/// `head.w(or=head)` is met by `head.w` where the model has it, and else by `head`; the strategy asks
+/// [`crate::HostCalls::has`] which it was.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Need {
@@ -114,9 +138,33 @@ impl Need {
         self
     }
 
+    /// The same need, which `other` meets as well where this model has no such array.
+    #[must_use]
+    pub fn or(self, other: impl ToString) -> Self {
+        self.with(OR, other)
+    }
+
     /// The array's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The need without its second choice.
+    #[must_use]
+    pub fn first_choice(&self) -> Self {
+        let mut first = self.clone();
+        first.args.remove(OR);
+        first
+    }
+
+    /// What does as well, if anything does.
+    pub fn second_choice(&self) -> Option<Self> {
+        self.arg(OR).map(Self::new)
+    }
+
+    /// The names by which a query may have what is needed.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [self.name()].into_iter().chain(self.arg(OR))
     }
 
     /// The value of an argument, if it was given one.
@@ -186,7 +234,11 @@ impl FromStr for Need {
                 return Err(fail("an argument is given twice"));
             }
         }
-        Ok(need)
+        match need.args.get(OR) {
+            Some(None) => Err(fail("`or` names what does as well: `or=head`")),
+            Some(Some(other)) if !names::is_known(other) => Err(fail("no array has the name after `or=`")),
+            _ => Ok(need),
+        }
     }
 }
 
@@ -220,6 +272,10 @@ mod tests {
         let mc: Need = "mc_log_probs(T=10, coherent)".parse().unwrap();
         let images: Need = "images(min_side=16)".parse().unwrap();
         assert_eq!((images.name(), images.arg("min_side")), (names::IMAGES, Some("16")));
+        let head = Need::new(names::HEAD_W).or(names::HEAD);
+        assert_eq!(head.to_string().parse::<Need>().as_ref(), Ok(&head));
+        assert_eq!((head.first_choice(), head.second_choice()), (Need::new("head.w"), Some(Need::new("head"))));
+        assert_eq!(head.names().collect::<Vec<_>>(), ["head.w", "head"]);
         assert_eq!((mc.arg("T"), mc.has_flag("coherent"), mc.has_flag("T")), (Some("10"), true, false));
     }
 
@@ -233,6 +289,10 @@ mod tests {
             "logits(T=1,T=2)",
             "logits(T=a b)",
             "labelled.head.w",
+            "labelled.head",
+            "head.w(or)",
+            "head.w(or=)",
+            "head.w(or=nothing)",
             "labelled.images",
         ] {
             assert!(text.parse::<Need>().is_err(), "{text}");

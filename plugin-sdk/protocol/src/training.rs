@@ -69,7 +69,7 @@ pub struct TrainOverrides {
     /// Where weights come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<InitPolicy>,
-    /// Share of embedding values dropped in training, in [0, 1).
+    /// Share of the inputs of the last linear layer dropped in training, in [0, 1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// Length of an epoch.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
 use querist_sdk::{Host, Package};
 use serde_json::Value;
@@ -157,7 +157,7 @@ impl Strategy for Native {
             seeds: query.seeds,
             strategy: self.identity.id.clone(),
             // Tiles of a scorer run in parallel already.
-            threads: if self.scorer { 1 } else { self.threads },
+            compute: Compute::threads(if self.scorer { 1 } else { self.threads }),
         };
         let failed = |message: String| QueryError {
             identity: Box::new(self.identity.clone()),

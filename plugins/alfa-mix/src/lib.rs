@@ -1,17 +1,22 @@
 //! Samples whose prediction flips when their embedding moves a little towards a labelled one.
 //!
 //! Each class has an anchor, the mean embedding of its labelled samples. A sample is a candidate if mixing some anchor
-//! into its embedding, by at most `alpha_cap` a coordinate, changes the class that the last layer predicts. The cap grows
+//! into its embedding, by at most `alpha_cap` a coordinate, changes the class that the model's head predicts. The cap grows
 //! in steps until there are more candidates than samples are wanted; these are clustered, and the one nearest to each
 //! centre is asked for.
+//!
+//! Under a linear head logits move by its weights times what is mixed in, so nothing is tried that can be solved. Any
+//! other head is asked for its logits, and for its gradients, at every mixture.
 //!
 //! Parvaneh, Abbasnejad, Teney, Haffari, van den Hengel and Shi, "Active Learning by Feature Mixing", CVPR 2022 (arXiv
 //! 2203.07034).
 
+mod asking;
 mod mixing;
 
 use querist_sdk::prelude::*;
 
+use asking::{Block, Cap};
 use mixing::{Anchors, Head, Learning, Noise, Sample};
 
 /// How much of an anchor is mixed in, coordinate by coordinate.
@@ -103,13 +108,12 @@ impl Strategy for AlfaMix {
     const ID: &'static str = "alfa-mix";
     const SUMMARY: &'static str = "Diverse samples whose prediction flips when mixed with a labelled one";
     const PAPER: &'static str = "Parvaneh et al., Active Learning by Feature Mixing, CVPR 2022";
-    const COST: &'static str = "closed-form and random: O(N D C) time for each step of the cap, then k-means of the candidates; O(N C) memory.";
+    const COST: &'static str = "closed-form: O(N D C) time; random and optimised: O(N D C) a class and step of the cap; another head than a linear one is asked for N rows a class and step of the cap; then k-means of the candidates. O(N) memory.";
     const ALIASES: &'static [&'static str] = &["alfamix", "AlphaMixSampling"];
 
     fn needs(&self) -> Vec<Need> {
-        [names::LOGITS, names::EMBEDDINGS, "labelled.embeddings", names::LABELLED_LABELS, names::HEAD_W]
-            .map(Need::new)
-            .to_vec()
+        let arrays = [names::LOGITS, names::EMBEDDINGS, "labelled.embeddings", names::LABELLED_LABELS];
+        arrays.into_iter().map(Need::new).chain([Need::new(names::HEAD_W).or(names::HEAD)]).collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -139,11 +143,15 @@ impl Selector for AlfaMix {
         if wanted == 0 {
             return Ok(selection);
         }
-        let head = Head::new(&query.matrix(names::HEAD_W)?)?;
         let anchors = Anchors::of(query, self.anchors_missing == AnchorsMissing::Skip)?;
-        let (candidates, cap) = match self.variant() {
-            Variant::ClosedForm => self.by_threshold(query, &head, &anchors)?,
-            Variant::Optimised | Variant::Random => self.by_trial(query, &head, &anchors)?,
+        let (candidates, cap) = if query.has(names::HEAD_W)? {
+            let head = Head::new(&query.matrix(names::HEAD_W)?)?;
+            match self.variant() {
+                Variant::ClosedForm => self.by_threshold(query, &head, &anchors)?,
+                Variant::Optimised | Variant::Random => self.by_trial(query, &head, &anchors)?,
+            }
+        } else {
+            self.by_asking(query, &anchors)?
         };
         if !candidates.is_empty() {
             let rows = query.matrix(names::EMBEDDINGS)?.gather(&candidates)?.normalise()?;
@@ -185,66 +193,98 @@ impl AlfaMix {
         })
     }
 
-    /// Rows whose least flipping cap is below the first cap that has more than enough of them, and that cap.
-    fn by_threshold(&self, query: &Query, head: &Head, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
-        let mut thresholds = Vec::with_capacity(query.rows() as usize);
-        for_each_sample(query, |_, sample| {
-            thresholds.push(head.threshold(&sample, anchors));
-            Ok(())
-        })?;
-        let below =
-            |cap: f64| -> Vec<u32> { (0..query.rows()).filter(|&row| thresholds[row as usize] < cap).collect() };
-        let mut found = (Vec::new(), 0.0);
-        for cap in self.caps() {
-            found = (below(cap), cap);
-            if found.0.len() > query.wanted() as usize {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Rows that flip in a trial with one of the anchors, at any cap up to the first that has more than enough of them.
-    fn by_trial(&self, query: &Query, head: &Head, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
-        let keys = query.stream("alpha", StreamScope::Round)?.by_row(0)?.to_vec()?;
-        let learning = match self.variant() {
-            Variant::Optimised => {
-                Learning { steps: self.iters, length: self.lr, loss_weight: self.clf_coef, norm_weight: self.l2_coef }
-            }
-            _ => Learning::NONE,
-        };
+    /// Rows that flip at some cap up to the first with more than enough of them, and that cap. `try_cap` marks those that
+    /// flip at a cap.
+    fn grow(&self, query: &Query, mut try_cap: impl FnMut(Cap, &mut [bool]) -> Result<()>) -> Result<(Vec<u32>, f64)> {
         let mut flips = vec![false; query.rows() as usize];
         let mut last = 0.0;
-        for (round, cap) in self.caps().enumerate() {
-            last = cap;
-            for_each_sample(query, |row, sample| {
-                let flip = &mut flips[row as usize];
-                if !*flip {
-                    let noise = |anchor| Noise::new(keys[row as usize], anchor as u32, round as u32);
-                    *flip = (0..anchors.len())
-                        .any(|anchor| head.flips(&sample, anchors.get(anchor), cap, noise(anchor), &learning));
-                }
-                Ok(())
-            })?;
+        for (number, size) in (0u32..).zip(self.caps()) {
+            last = size;
+            try_cap(Cap { number, size }, &mut flips)?;
             if flips.iter().filter(|&&flip| flip).count() > query.wanted() as usize {
                 break;
             }
         }
         Ok(((0..query.rows()).filter(|&row| flips[row as usize]).collect(), last))
     }
+
+    /// Under a linear head: rows whose least flipping cap, which is solved for once, is below a cap.
+    fn by_threshold(&self, query: &Query, head: &Head, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
+        let mut thresholds = Vec::with_capacity(query.rows() as usize);
+        for_each_sample(query, |_, sample| {
+            thresholds.push(head.threshold(&sample, anchors));
+            Ok(())
+        })?;
+        self.grow(query, |cap, flips| {
+            flips.iter_mut().zip(&thresholds).for_each(|(flip, threshold)| *flip = *threshold < cap.size);
+            Ok(())
+        })
+    }
+
+    /// Under a linear head: rows that flip in a trial with one of the anchors.
+    fn by_trial(&self, query: &Query, head: &Head, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
+        let (keys, learning) = (keys(query)?, self.learning());
+        self.grow(query, |cap, flips| {
+            for_each_sample(query, |row, sample| {
+                let flip = &mut flips[row as usize];
+                if !*flip {
+                    let noise = |anchor| Noise::new(keys[row as usize], anchor as u32, cap.number);
+                    *flip = (0..anchors.len())
+                        .any(|anchor| head.flips(&sample, anchors.get(anchor), cap.size, noise(anchor), &learning));
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Under any head, which is asked: rows that flip with one of the anchors.
+    fn by_asking(&self, query: &Query, anchors: &Anchors) -> Result<(Vec<u32>, f64)> {
+        let (keys, learning) = (keys(query)?, self.learning());
+        self.grow(query, |cap, flips| {
+            for_each_block(query, |start, logits, embeddings| {
+                let mut block = Block::new(query, start, (logits, embeddings), flips);
+                match self.variant() {
+                    Variant::ClosedForm => block.along_gradients(anchors, cap),
+                    Variant::Optimised | Variant::Random => block.by_shares(anchors, cap, &keys, &learning),
+                }
+            })
+        })
+    }
+
+    /// How shares are learnt; not at all but in the optimised variant.
+    fn learning(&self) -> Learning {
+        match self.variant() {
+            Variant::Optimised => {
+                Learning { steps: self.iters, length: self.lr, loss_weight: self.clf_coef, norm_weight: self.l2_coef }
+            }
+            Variant::ClosedForm | Variant::Random => Learning::NONE,
+        }
+    }
+}
+
+/// A number for each row, from which its random shares are made.
+fn keys(query: &Query) -> Result<Vec<f64>> {
+    query.stream("alpha", StreamScope::Round)?.by_row(0)?.to_vec()
+}
+
+/// Calls `visit(first_row, logits, embeddings)` for blocks of the pool, in order.
+fn for_each_block(query: &Query, mut visit: impl FnMut(u32, &[f32], &[f32]) -> Result<()>) -> Result<()> {
+    let (logits, embeddings) = (query.matrix(names::LOGITS)?, query.matrix(names::EMBEDDINGS)?);
+    let width = embeddings.shape()?.1.max(1) as usize;
+    embeddings.for_each_block(|start, block| {
+        let count = (block.len() / width) as u32;
+        visit(start, &logits.read(start, count)?, block)?;
+        query.progress(u64::from(start + count), u64::from(query.rows()))
+    })
 }
 
 /// Calls `visit(row, sample)` for each sample of the pool, in order.
 fn for_each_sample(query: &Query, mut visit: impl FnMut(u32, Sample<'_>) -> Result<()>) -> Result<()> {
-    let (logits, embeddings) = (query.matrix(names::LOGITS)?, query.matrix(names::EMBEDDINGS)?);
-    let (classes, width) = (logits.shape()?.1 as usize, embeddings.shape()?.1.max(1) as usize);
-    embeddings.for_each_block(|start, block| {
-        let count = block.len() / width;
-        let logits = logits.read(start, count as u32)?;
-        for (i, (logits, embedding)) in logits.chunks_exact(classes).zip(block.chunks_exact(width)).enumerate() {
-            visit(start + i as u32, Sample::new(logits, embedding))?;
-        }
-        query.progress(u64::from(start) + count as u64, u64::from(query.rows()))
+    let classes = query.classes() as usize;
+    for_each_block(query, |start, logits, embeddings| {
+        let width = (embeddings.len() * classes / logits.len().max(1)).max(1);
+        let rows = logits.chunks_exact(classes).zip(embeddings.chunks_exact(width));
+        (start..).zip(rows).try_for_each(|(row, (logits, embedding))| visit(row, Sample::new(logits, embedding)))
     })
 }
 

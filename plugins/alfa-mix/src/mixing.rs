@@ -136,8 +136,7 @@ impl Head {
     ) -> bool {
         let towards: Vec<f64> =
             anchor.iter().zip(sample.embedding).map(|(&a, &z)| f64::from(a) - f64::from(z)).collect();
-        let mut alpha: Vec<f64> =
-            towards.iter().map(|_| (cap / 2.0 * (1.0 + noise.normal())).clamp(LEAST, cap)).collect();
+        let mut alpha = noise.shares(towards.len(), cap);
         for step in 0..learning.steps {
             let moved: Vec<f64> = alpha.iter().zip(&towards).map(|(alpha, towards)| alpha * towards).collect();
             let logits: Vec<f64> = sample
@@ -173,7 +172,7 @@ impl Learning {
 
     /// Moves each share by the step's length against the sign of its slope: the first step of Adam, which is made anew
     /// for each.
-    fn step(&self, number: u32, alpha: &mut [f64], gradient: &[f64], towards: &[f64], cap: f64) {
+    pub(crate) fn step(&self, number: u32, alpha: &mut [f64], gradient: &[f64], towards: &[f64], cap: f64) {
         let is_late = f64::from(number) >= f64::from(self.steps) * 2.0 / 3.0;
         let length = if is_late { self.length / 10.0 } else { self.length };
         let norm = alpha.iter().fold(0.0, |sum, alpha| sum + alpha * alpha).sqrt();
@@ -205,6 +204,11 @@ impl Noise {
     /// `key` is a uniform number of the sample.
     pub(crate) fn new(key: f64, anchor: u32, round: u32) -> Self {
         Self { key: key.to_bits(), anchor, round, drawn: 0, spare: None }
+    }
+
+    /// The next shares of an anchor, one a coordinate: normal around half of the cap, and within it.
+    pub(crate) fn shares(&mut self, width: usize, cap: f64) -> Vec<f64> {
+        (0..width).map(|_| (cap / 2.0 * (1.0 + self.normal())).clamp(LEAST, cap)).collect()
     }
 
     /// The next number of mean 0 and variance 1, by Marsaglia's polar method.
@@ -252,11 +256,13 @@ fn sum_pairs<A: Copy, B: Copy>(x: &[A], y: &[B], f: impl Fn(A, B) -> f64) -> f64
     lanes.iter().fold(0.0, |sum, lane| sum + lane)
 }
 
-fn dot<B: Copy + Into<f64>>(x: &[f64], y: &[B]) -> f64 {
+/// Sum of products.
+pub(crate) fn dot<B: Copy + Into<f64>>(x: &[f64], y: &[B]) -> f64 {
     sum_pairs(x, y, |x, y: B| x * y.into())
 }
 
-fn sq_distance(x: &[f32], y: &[f32]) -> f64 {
+/// Squared Euclidean distance.
+pub(crate) fn sq_distance(x: &[f32], y: &[f32]) -> f64 {
     sum_pairs(x, y, |x: f32, y: f32| (f64::from(x) - f64::from(y)) * (f64::from(x) - f64::from(y)))
 }
 

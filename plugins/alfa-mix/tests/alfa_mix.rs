@@ -1,6 +1,8 @@
 //! ALFA-Mix against mixing by hand.
 
-use querist_core::{Array, Arrays};
+use std::sync::Arc;
+
+use querist_core::{Array, Arrays, Head, LinearHead, ServiceError};
 use querist_sdk::protocol::Selection;
 use querist_testkit::question::{arrays, figure, matrix, noise};
 use querist_testkit::{NativeMaker, Question, conforms};
@@ -141,6 +143,90 @@ fn candidates_are_those_of_mixing_by_hand() {
         }
     }
     assert!(sizes.iter().any(|&n| n > 0 && n < 10) && sizes.iter().any(|&n| n > 20), "{sizes:?}");
+}
+
+/// Asked for its logits and gradients, a linear head has the candidates that its weights give.
+#[test]
+fn a_head_that_is_asked_and_one_that_is_known_pick_alike() {
+    let mut sizes = Vec::new();
+    for seed in 0..10 {
+        for (labels, is_dead) in [(&[0, 1, 2, 3, 0, 2][..], false), (&[0, 1, 1, 3][..], true)] {
+            let data = Data::new(seed, labels, is_dead);
+            let known = data.arrays();
+            let biases = Array::f32(vec![CLASSES], data.bias.clone()).unwrap();
+            let head = LinearHead::new(known.get("head.w").unwrap(), &biases).unwrap();
+            let asked = known.part(known.names().filter(|&name| name != "head.w"), None).with_head(Arc::new(head));
+            for variant in ["closed-form", "random", "optimised"] {
+                for (step, most) in [(0.1, 0.5), (0.5, 2.0)] {
+                    for missing in ["global-mean", "skip"] {
+                        let params = json!({"variant": variant, "alpha_cap": step, "max_cap": most, "lr": 0.3,
+                            "anchors_missing": missing});
+                        let question = Question::new(&PACKAGE, "alfa-mix", 5 + seed as usize).with(params.clone());
+                        let question = Question { seed, ..question };
+                        let found = question.ask(&asked);
+                        assert_eq!(found, question.ask(&known), "seed {seed}, {labels:?}, {params}");
+                        sizes.push(figure(&found, "candidates"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(sizes.iter().any(|&n| n > 0.0 && n < 10.0) && sizes.iter().any(|&n| n > 20.0), "{sizes:?}");
+}
+
+/// Logits `|z|` and a constant: which way is up depends on where one stands.
+#[derive(Debug)]
+struct Fold;
+
+impl Head for Fold {
+    fn width(&self) -> usize {
+        1
+    }
+
+    fn classes(&self) -> usize {
+        2
+    }
+
+    fn logits(&self, embeddings: &[f32], logits: &mut [f32]) -> Result<(), ServiceError> {
+        embeddings.iter().zip(logits.chunks_mut(2)).for_each(|(z, logits)| logits.copy_from_slice(&[z.abs(), 1.0]));
+        Ok(())
+    }
+
+    fn gradients(&self, embeddings: &[f32], classes: &[u32], gradients: &mut [f32]) -> Result<(), ServiceError> {
+        for ((z, class), gradient) in embeddings.iter().zip(classes).zip(gradients) {
+            let p = 1.0 / (1.0 + (1.0 - z.abs()).exp());
+            *gradient = z.signum() * if *class == 0 { p - 1.0 } else { p };
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_bent_head_is_followed_to_both_sides() {
+    // Anchors at 8 and, for class 1, at -8; what is mixed in goes along the gradient, whatever side the anchor is on.
+    let pool = [0.1f32, -0.1, 1.1, -1.1, 0.9, -0.9, 3.0, -3.0];
+    let is_candidate = |z: f32, cap: f64| {
+        let named = [
+            ("logits", matrix(2, &[vec![z.abs(), 1.0]])),
+            ("embeddings", matrix(1, &[vec![z]])),
+            ("labelled.embeddings", matrix(1, &[vec![8.0], vec![-8.0]])),
+            ("labelled.labels", Array::labels(vec![0, 1])),
+        ];
+        let params = json!({"alpha_cap": cap, "max_cap": cap});
+        let question = Question::new(&PACKAGE, "alfa-mix", 1).with(params);
+        figure(&question.ask(&arrays(1, 2, 2, named).with_head(Arc::new(Fold))), "candidates") > 0.0
+    };
+    let candidates = |cap: f64| -> Vec<usize> { (0..pool.len()).filter(|&row| is_candidate(pool[row], cap)).collect() };
+    // A row moves by the cap times its distance to the farther anchor, 8 + |z|, away from its class: towards 0 from
+    // outside of [-1, 1], and outwards from within, if that takes it past 1.
+    assert!(candidates(0.01).is_empty(), "no row gets to 1: 1.1 - 0.01 * 9.1 > 1");
+    assert_eq!(candidates(0.0111), [2, 3], "1.1 - 0.0111 * 9.1 < 1, but 0.9 + 0.0111 * 8.9 < 1");
+    assert_eq!(candidates(0.0114), [2, 3, 4, 5]);
+    assert_eq!(candidates(0.112), [0, 1, 2, 3, 4, 5], "0.1 + 0.112 * 8.1 > 1");
+    assert_eq!(candidates(0.2), [0, 1, 2, 3, 4, 5, 6, 7], "3 - 0.2 * 11 < 1");
+    // A long step past 0 leads out on the other side again.
+    assert_eq!(candidates(0.5), [0, 1, 4, 5, 6, 7], "1.1 - 0.5 * 6.9 and 1.1 - 0.5 * 9.1 < -1, but 3 - 0.5 * 5 > -1");
+    assert_eq!(candidates(1.0), [0, 1, 4, 5], "3 - 5 and 3 - 11 are beyond -1 too");
 }
 
 #[test]

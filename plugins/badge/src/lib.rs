@@ -1,7 +1,7 @@
 //! k-means++ seeding on the gradients that the last layer would receive for the predicted labels.
 //!
-//! With p the class probabilities, e the one-hot of the predicted class and h the embedding, the gradient embedding of
-//! a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large gradients (unsure
+//! With p the class probabilities, e the one-hot of the predicted class and h the input of the last layer, the gradient
+//! embedding of a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large gradients (unsure
 //! samples) in different directions (diverse samples). The outer products are never formed.
 //!
 //! Ash, Zhang, Krishnamurthy, Langford and Agarwal, "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
@@ -39,7 +39,7 @@ impl Strategy for Badge {
     const ALIASES: &'static [&'static str] = &["BadgeSampling"];
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]
+        vec![Need::new(names::LOGITS), Need::new(names::PENULTIMATE)]
     }
 }
 
@@ -51,10 +51,10 @@ impl Selector for Badge {
             return Ok(selection);
         }
         let residual = query.matrix(names::LOGITS)?.residual()?;
-        let embeddings = query.matrix(names::EMBEDDINGS)?;
+        let inputs = query.matrix(names::PENULTIMATE)?;
         let gradients = match self.include_bias {
-            false => residual.outer_products(&embeddings)?,
-            true => residual.outer_products(&with_bias(query, &embeddings)?)?,
+            false => residual.outer_products(&inputs)?,
+            true => residual.outer_products(&with_bias(query, &inputs)?)?,
         };
         let norms = gradients.sq_norms()?;
         let numbers = query.stream("seeding", StreamScope::Round)?;
@@ -82,11 +82,11 @@ impl Selector for Badge {
     }
 }
 
-/// The embeddings with a constant 1 as last column, so that outer products hold the bias's gradient too.
-fn with_bias(query: &Query, embeddings: &Matrix) -> Result<Matrix> {
-    let (rows, columns) = embeddings.shape()?;
+/// The inputs with a constant 1 as last column, so that outer products hold the bias's gradient too.
+fn with_bias(query: &Query, inputs: &Matrix) -> Result<Matrix> {
+    let (rows, columns) = inputs.shape()?;
     let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
-    embeddings.for_each_block(|_, block| {
+    inputs.for_each_block(|_, block| {
         for row in block.chunks_exact(columns as usize) {
             values.extend_from_slice(row);
             values.push(1.0);

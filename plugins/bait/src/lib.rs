@@ -1,6 +1,6 @@
 //! Batches that lower the variance of predictions: Bayesian experimental design with the Fisher information of the head.
 //!
-//! With p the class probabilities and h the embedding, a sample's information about the last layer is
+//! With p the class probabilities and h the input of the last layer, a sample's information about that layer is
 //! `I = (diag p - p pᵀ) (x) h hᵀ`. With M the information of labelled and picked samples plus `lambda` times the identity,
 //! and F the mean information of all samples, the batch makes `tr(M⁻¹ F)` small: `oversample` times as many as wanted
 //! are added one by one, each the one that lowers it most, and then those are removed whose loss raises it least.
@@ -115,7 +115,7 @@ impl Strategy for Bait {
     const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
 
     fn needs(&self) -> Vec<Need> {
-        let names = [names::LOGITS, names::EMBEDDINGS, "labelled.logits", "labelled.embeddings"];
+        let names = [names::LOGITS, names::PENULTIMATE, "labelled.logits", "labelled.penultimate"];
         names.into_iter().map(Need::new).collect()
     }
 
@@ -178,7 +178,7 @@ impl Bait {
 
     /// Embeddings of the pool and of the labelled set, reduced and with a bias where that is wanted.
     fn embeddings(&self, query: &Query) -> Result<(Matrix, Matrix)> {
-        let (mut pool, mut labelled) = (query.matrix(names::EMBEDDINGS)?, query.matrix("labelled.embeddings")?);
+        let (mut pool, mut labelled) = (query.matrix(names::PENULTIMATE)?, query.matrix("labelled.penultimate")?);
         if let Some(components) = self.pca_dim {
             (pool, labelled) = principal::reduced(query, &pool, &labelled, components)?;
         }

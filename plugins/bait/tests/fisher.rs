@@ -36,9 +36,9 @@ fn query(pool: &Rows, labelled: &Rows) -> Arrays {
     let (classes, width) = (pool.logits[0].len(), pool.embeddings[0].len());
     let named = [
         ("logits", matrix(&pool.logits, classes)),
-        ("embeddings", matrix(&pool.embeddings, width)),
+        ("penultimate", matrix(&pool.embeddings, width)),
         ("labelled.logits", matrix(&labelled.logits, classes)),
-        ("labelled.embeddings", matrix(&labelled.embeddings, width)),
+        ("labelled.penultimate", matrix(&labelled.embeddings, width)),
     ];
     arrays(pool.logits.len(), labelled.logits.len(), classes, named)
 }

@@ -168,6 +168,7 @@ fn inputs_that_are_no_log_probabilities_are_refused_with_their_place() {
     let rows = random_rows(3, 4, 3);
     let error = ask(&PACKAGE, "bald", &json!({}), (&pool(names::MC_LOG_PROBS, &rows), 1, 0)).unwrap_err();
     assert!(error.contains("12 values a row, expected 10 draws of 3 classes"), "{error}");
+    assert!(error.ends_with("it seems to hold 4 draws: set `T` to that"), "{error}");
     let one_class = pool(names::MC_LOG_PROBS, &[vec![vec![1.0]; 10]]);
     assert!(ask(&PACKAGE, "bald", &json!({}), (&one_class, 1, 0)).unwrap_err().contains("two classes"));
 }

@@ -4,11 +4,11 @@
 //! largest distance of a pool sample to L and S. Furthest-first picks are within twice the smallest radius where Xi is 0.
 //! From there the search halves the list of realised distances: for each it asks whether some picks leave at most Xi
 //! samples farther away. A greedy cover may show that there are such picks, and samples that are pairwise too far apart
-//! that there are none; what these leave open is decided by a mixed-integer program
+//! that there are none; what these leave open is decided by a mixed-integer program, which HiGHS solves on one thread
 //!
 //! `sum_j u_j = b`, `sum_i z_i <= Xi`, `z_i + sum_(j within the radius of i) u_j >= 1`, u binary, 0 <= z <= 1
 //!
-//! with one row and at most two columns a sample. A program that reaches a limit counts as infeasible for the search, and
+//! with one row and at most two columns a sample (`sum_j u_j <= b`: what is left over may be anything). A program that reaches a limit counts as infeasible for the search, and
 //! the answer as not proven.
 //!
 //! The figures of an answer: `radius` of the picks, `lower_bound` of every batch's radius, `gap` = radius / lower bound,
@@ -22,6 +22,7 @@
 //! samples are then the candidates too. Picks that this improves on the whole pool replace the greedy ones, and the
 //! answer is never called optimal.
 
+mod highs;
 mod program;
 mod search;
 
@@ -227,4 +228,4 @@ fn report(selection: &mut Selection, found: &Found, outliers: usize) {
 pub static PACKAGE: Package =
     Package { name: "core-set", version: env!("CARGO_PKG_VERSION"), entries: &[Entry::selector::<CoreSet>()] };
 
-querist_sdk::export_native!(PACKAGE);
+querist_sdk::export_native!(PACKAGE, on_load = highs::load);

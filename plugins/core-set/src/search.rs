@@ -130,7 +130,7 @@ pub fn search(
     outliers: usize,
     tol: f64,
     limits: Limits,
-    mut tell: impl FnMut(u64) -> Result<()>,
+    tell: impl Fn(u64) -> Result<()>,
 ) -> Result<Found> {
     let greedy = pool.radius(&start, outliers);
     let mut found = Found { picks: start, radius: greedy, greedy, lower_bound: 0.0, is_optimal: true, programs: 0 };
@@ -144,7 +144,8 @@ pub fn search(
     let (mut low, mut high, mut tried) = (0, radii.len(), 0);
     while low < high && found.radius > found.lower_bound * (1.0 + tol) {
         let middle = low + (high - low) / 2;
-        match feasible(pool, radii[middle], count, outliers, limits, &mut found.programs) {
+        let is_wanted = || tell(tried).is_ok();
+        match feasible(pool, radii[middle], (count, outliers), limits, &mut found.programs, &is_wanted)? {
             Answer::Picks(picks) => {
                 let picks = pool.padded(picks, count);
                 let radius = pool.radius(&picks, outliers);
@@ -183,25 +184,34 @@ fn realised(pool: &Pool, low: f64, high: f64) -> Vec<f64> {
 }
 
 /// Whether some `count` picks leave at most `outliers` points farther away than `radius`.
-fn feasible(pool: &Pool, radius: f64, count: usize, outliers: usize, limits: Limits, programs: &mut u64) -> Answer {
+fn feasible(
+    pool: &Pool,
+    radius: f64,
+    (count, outliers): (usize, usize),
+    limits: Limits,
+    programs: &mut u64,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Answer> {
     let open: Vec<usize> = (0..pool.count).filter(|&i| pool.known[i] > radius).collect();
     if open.len() <= outliers {
-        return Answer::Picks(Vec::new());
+        return Ok(Answer::Picks(Vec::new()));
     }
     if let Some(picks) = greedy_cover(pool, &open, radius, count, outliers) {
-        return Answer::Picks(picks);
+        return Ok(Answer::Picks(picks));
     }
     if apart(pool, &open, radius) > count + outliers {
-        return Answer::None;
+        return Ok(Answer::None);
     }
     *programs += 1;
     let candidates = undominated(pool, &open, radius);
     let covers = |&i: &usize| candidates.iter().copied().filter(|&j| pool.of(i)[j] <= radius).collect::<Vec<_>>();
-    match program::solve(&open.iter().map(covers).collect::<Vec<_>>(), count, outliers, limits) {
+    let covers: Vec<_> = open.iter().map(covers).collect();
+    let answer = program::solve(&covers, count, outliers, limits, is_wanted).map_err(StrategyError::Failed)?;
+    Ok(match answer {
         // The solver works to a tolerance: what it found is counted again.
         Answer::Picks(picks) if pool.radius(&picks, outliers) > radius || picks.len() > count => Answer::Unknown,
         answer => answer,
-    }
+    })
 }
 
 /// Picks that each cover most of what is left, if few enough points are left in the end.

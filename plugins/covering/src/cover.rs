@@ -1,22 +1,37 @@
 //! Covering pool rows by open balls of one radius around them.
 
 use querist_sdk::prelude::*;
+use querist_sdk::protocol::FaultCode;
 
 /// Which pool rows are covered, and how many that are not lie in the ball of each row.
 pub(crate) struct Cover<'a> {
-    pool: &'a Matrix,
-    radius: f64,
+    balls: Balls<'a>,
     covered: Vec<bool>,
     degrees: Vec<f64>,
 }
 
+/// How the rows in a ball are found.
+enum Balls<'a> {
+    /// All balls at once.
+    Listed(Graph),
+    /// One after the other, around rows of a matrix.
+    Searched(&'a Matrix, f64),
+}
+
+/// Balls are listed if at least one row in so many is uncovered: else searching those of the others is less work.
+const LISTED_SHARE: usize = 4;
+
 impl<'a> Cover<'a> {
     /// Balls around the rows of `pool`, of which some are covered already.
     pub(crate) fn new(pool: &'a Matrix, radius: f64, covered: Vec<bool>) -> Result<Self> {
-        let mut cover = Self { pool, radius, degrees: vec![0.0; covered.len()], covered };
-        let open: Vec<u32> = (0..cover.covered.len() as u32).filter(|&row| !cover.covered[row as usize]).collect();
-        cover.degrees = cover.near(&open)?;
-        Ok(cover)
+        let open: Vec<u32> = (0..covered.len() as u32).filter(|&row| !covered[row as usize]).collect();
+        let balls = if radius > 0.0 && open.len() * LISTED_SHARE >= covered.len() {
+            Balls::listed(pool, radius)?
+        } else {
+            Balls::Searched(pool, radius)
+        };
+        let degrees = balls.counts(&open, covered.len())?;
+        Ok(Self { balls, covered, degrees })
     }
 
     /// Uncovered rows in the ball of each row.
@@ -31,25 +46,54 @@ impl<'a> Cover<'a> {
 
     /// Covers the ball of a row.
     pub(crate) fn add(&mut self, row: u32) -> Result<()> {
-        let ball = self.near(&[row])?;
-        let joins = |row: &u32| ball[*row as usize] > 0.0 && !self.covered[*row as usize];
-        let new: Vec<u32> = (0..ball.len() as u32).filter(joins).collect();
-        // A row that joins alone has just been looked at.
-        let falls = if new == [row] { ball } else { self.near(&new)? };
-        for (degree, fall) in self.degrees.iter_mut().zip(falls) {
-            *degree -= fall;
-        }
+        let mut new = self.balls.around(row)?;
+        new.retain(|&row| !self.covered[row as usize]);
+        let falls = self.balls.counts(&new, self.covered.len())?;
+        self.degrees.iter_mut().zip(falls).for_each(|(degree, fall)| *degree -= fall);
         new.iter().for_each(|&row| self.covered[row as usize] = true);
         Ok(())
     }
+}
 
-    /// How many of some rows lie in the ball of each row.
-    fn near(&self, rows: &[u32]) -> Result<Vec<f64>> {
-        if rows.is_empty() {
-            return Ok(vec![0.0; self.covered.len()]);
+impl<'a> Balls<'a> {
+    /// Lists them if there is room.
+    fn listed(pool: &'a Matrix, radius: f64) -> Result<Self> {
+        match pool.neighbours_within(radius, Metric::Euclidean) {
+            Ok(graph) => Ok(Self::Listed(graph)),
+            Err(StrategyError::Fault(fault)) if fault.code == FaultCode::Quota => Ok(Self::Searched(pool, radius)),
+            Err(error) => Err(error),
         }
-        let centres = self.pool.gather(rows)?;
-        self.pool.distance_reduce(&centres, Metric::Euclidean, Reduction::CountWithin(self.radius))?.to_vec()
+    }
+
+    /// The rows in the ball around one, ascending.
+    fn around(&self, row: u32) -> Result<Vec<u32>> {
+        match self {
+            Self::Listed(graph) => graph.neighbours(row),
+            Self::Searched(pool, _) => {
+                let counts = self.counts(&[row], pool.shape()?.0 as usize)?;
+                Ok((0..counts.len() as u32).filter(|&row| counts[row as usize] > 0.0).collect())
+            }
+        }
+    }
+
+    /// How many of some rows lie in the ball of each of all `count` rows.
+    fn counts(&self, rows: &[u32], count: usize) -> Result<Vec<f64>> {
+        match self {
+            _ if rows.is_empty() => Ok(vec![0.0; count]),
+            Self::Searched(pool, radius) => {
+                let within = Reduction::CountWithin(*radius);
+                pool.distance_reduce(&pool.gather(rows)?, Metric::Euclidean, within)?.to_vec()
+            }
+            Self::Listed(graph) if rows.len() == count => graph.degrees()?.to_vec(),
+            Self::Listed(graph) => {
+                let mut counts = vec![0.0; count];
+                for &row in rows {
+                    // A row lies in the balls of those that lie in its own.
+                    graph.neighbours(row)?.into_iter().for_each(|near| counts[near as usize] += 1.0);
+                }
+                Ok(counts)
+            }
+        }
     }
 }
 

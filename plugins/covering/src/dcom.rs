@@ -150,23 +150,24 @@ impl Dcom {
         Ok(radii)
     }
 
-    /// The largest radius, to the resolution, whose ball has at least this share of rows that agree with its centre.
+    /// The largest radius, to the resolution, whose ball has at least this share of rows that agree with its centre: the
+    /// middle of where it may lie, as the authors take it.
     fn pure_radius(&self, purity: f64, distances: &[f64], agrees: impl Fn(usize) -> bool) -> f64 {
         let is_pure = |radius: f64| {
             let ball = || (0..distances.len()).filter(|&row| distances[row] < radius);
             let (size, pure) = (ball().count(), ball().filter(|&row| agrees(row)).count());
             size > 0 && pure as f64 / size as f64 >= purity
         };
-        let (mut low, mut high, mut middle) = (0.0, self.max_delta, self.max_delta);
+        let (mut low, mut high) = (0.0, self.max_delta);
         while high - low > self.delta_resolution {
-            middle = (low + high) / 2.0;
+            let middle = (low + high) / 2.0;
             if is_pure(middle) {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        to_hundredths(middle)
+        to_hundredths((low + high) / 2.0)
     }
 
     fn competence(&self, coverage: f64) -> f64 {

@@ -83,14 +83,14 @@ fn plain(data: &Data, batch: usize, first: f64) -> (Vec<u32>, f64, f64) {
     let mut radii = vec![first; all - n];
     let purity = 0.4 + 0.2 * share(&data.coverage(&radii));
     for (l, radius) in radii.iter_mut().enumerate() {
-        let (mut low, mut high, mut middle) = (0.0, 1.1, 0.0);
+        let (mut low, mut high) = (0.0, 1.1);
         while high - low > 0.05 {
-            middle = (low + high) / 2.0;
+            let middle = (low + high) / 2.0;
             let ball: Vec<usize> = (0..all).filter(|&i| data.distance(i, n + l) < middle).collect();
             let pure = ball.iter().filter(|&&i| data.predicted(i) == data.labels[n + l]).count();
             if pure as f64 / ball.len() as f64 >= purity { low = middle } else { high = middle }
         }
-        *radius = (middle * 100.0).round() / 100.0;
+        *radius = ((low + high) / 2.0 * 100.0).round() / 100.0;
     }
     let covered = data.coverage(&radii);
     let c = share(&covered);
@@ -144,6 +144,20 @@ fn a_round_is_its_definition() {
         competences.push(competence);
     }
     assert!(competences.contains(&0.0) && competences.iter().any(|&s| s > 0.1), "both ends are tried: {competences:?}");
+}
+
+#[test]
+fn a_radius_is_the_middle_of_the_last_interval() {
+    // [0, 1.1] halved until it is at most 0.05 wide: five times.
+    for (agrees, mean) in [(true, 1.08), (false, 0.02)] {
+        let mut data = Data::new(80, 6);
+        for logits in &mut data.logits {
+            *logits = vec![9.0, 0.0, 0.0];
+        }
+        data.labels.fill(u32::from(!agrees));
+        let found = question(3, json!({})).ask(&data.arrays());
+        assert!((figure(&found, "mean_delta") - mean).abs() < 1e-12, "{agrees}: {}", figure(&found, "mean_delta"));
+    }
 }
 
 /// The sample of every entry of a state, with its radius.

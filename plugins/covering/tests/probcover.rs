@@ -76,31 +76,35 @@ fn picks_are_those_of_counting_every_ball_anew() {
     }
 }
 
-/// Three groups on the circle that k-means cannot miss.
-fn groups() -> (Vec<Vec<f32>>, Vec<usize>) {
-    let angle = |i: usize| 2.0 * (i % 3) as f64 + 0.004 * ((i * i) % 71) as f64;
+/// Three groups on the circle that k-means cannot miss, each as wide as this.
+fn groups(width: f64) -> (Vec<Vec<f32>>, Vec<usize>) {
+    let angle = |i: usize| 2.094 * (i % 3) as f64 + width * ((i * i) % 71) as f64 / 71.0;
     ((0..90).map(|i| at(angle(i))).collect(), (0..90).map(|i| i % 3).collect())
 }
 
 #[test]
 fn the_estimated_radius_is_the_largest_that_is_pure_enough() {
-    let (pool, group) = groups();
-    let purity = |delta: f64| {
-        let is_pure = |i: usize| (0..90).all(|j| group[j] == group[i] || distance(&pool[i], &pool[j]) >= delta);
-        (0..90).filter(|&i| is_pure(i)).count() as f64 / 90.0
-    };
-    for alpha in [0.5, 0.9, 0.95, 1.0] {
-        let delta = figure(&ask(&pool, &[], 1, json!({ "alpha": alpha })), "delta");
-        assert!(purity(delta - 1e-6) >= alpha, "alpha {alpha}: {delta}");
-        assert!(purity(delta + 1e-6) < alpha, "alpha {alpha}: {delta}");
+    // Wide groups almost touch, so that many rows lie near the next one.
+    for width in [0.3, 1.9] {
+        let (pool, group) = groups(width);
+        let purity = |delta: f64| {
+            let is_pure = |i: usize| (0..90).all(|j| group[j] == group[i] || distance(&pool[i], &pool[j]) >= delta);
+            (0..90).filter(|&i| is_pure(i)).count() as f64 / 90.0
+        };
+        for alpha in [0.1, 0.5, 0.9, 0.95, 1.0] {
+            let delta = figure(&ask(&pool, &[], 1, json!({ "alpha": alpha })), "delta");
+            assert!(purity(delta - 1e-6) >= alpha, "width {width}, alpha {alpha}: {delta}");
+            assert!(purity(delta + 1e-6) < alpha, "width {width}, alpha {alpha}: {delta}");
+        }
     }
+    let (pool, _) = groups(0.3);
     let one_class = question(1, json!({})).ask(&features(&pool, &[], 1));
     assert_eq!(figure(&one_class, "delta"), 2.0, "a single cluster is pure at any radius");
 }
 
 #[test]
 fn an_estimate_is_remembered_as_long_as_the_features_stay() {
-    let (pool, _) = groups();
+    let (pool, _) = groups(0.3);
     let first = ask(&pool, &[], 3, json!({}));
     // What was picked is labelled now; the features are the same in another order.
     let is_picked = |row: usize| first.rows.contains(&(row as u32));

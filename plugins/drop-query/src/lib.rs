@@ -6,6 +6,8 @@
 //! for. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member nearest to
 //! the centre is asked for. With fewer candidates than wanted all of them are taken and the rest drawn at random.
 //!
+//! A linear head is computed here, from what survives of an embedding; any other is asked for the logits of the copies.
+//!
 //! Whether a coordinate is dropped depends on the sample's id, the round, the copy and the coordinate alone.
 //!
 //! Gupte, Aklilu, Nirschl and Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR 2024
@@ -45,7 +47,8 @@ impl Strategy for DropQuery {
     const ALIASES: &'static [&'static str] = &["DropQuery", "dropout"];
 
     fn needs(&self) -> Vec<Need> {
-        [names::LOGITS, names::EMBEDDINGS, names::HEAD_W, names::HEAD_B].into_iter().map(Need::new).collect()
+        let head = [names::HEAD_W, names::HEAD_B].map(|name| Need::new(name).or(names::HEAD));
+        [names::LOGITS, names::EMBEDDINGS].into_iter().map(Need::new).chain(head).collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -95,15 +98,27 @@ impl DropQuery {
     /// How many copies of each sample are predicted to be of another class than the whole.
     fn mismatches(&self, query: &Query, embeddings: &Matrix) -> Result<Vec<u32>> {
         let predicted = predictions(query)?;
-        let head = Head::read(query, embeddings.shape()?.1)?;
+        let width = embeddings.shape()?.1;
+        let head = match query.has(names::HEAD_W)? && query.has(names::HEAD_B)? {
+            true => Some(Head::read(query, width)?),
+            false => None,
+        };
+        let width = width.max(1) as usize;
         let mut mismatches = vec![0u32; query.rows() as usize];
         let stream = query.stream("masks", StreamScope::Round)?;
         for copy in 0..self.copies {
             let keys = stream.by_row(copy)?.to_vec()?;
             embeddings.for_each_block(|start, block| {
-                for (i, h) in block.chunks_exact(head.width).enumerate() {
-                    let row = start as usize + i;
-                    let class = head.predict(h, 1.0 / (1.0 - self.p_drop), |d| self.keeps(keys[row].to_bits(), d));
+                let keys = keys[start as usize..].iter().map(|key| key.to_bits());
+                let classes = match &head {
+                    Some(head) => block
+                        .chunks_exact(width)
+                        .zip(keys)
+                        .map(|(h, key)| head.predict(h, self.scale(), |d| self.keeps(key, d)))
+                        .collect(),
+                    None => self.asked(query, block, width, keys)?,
+                };
+                for (row, class) in (start as usize..).zip(classes) {
                     mismatches[row] += u32::from(class != predicted[row]);
                 }
                 Ok(())
@@ -111,6 +126,27 @@ impl DropQuery {
             query.progress(u64::from(copy) + 1, u64::from(self.copies))?;
         }
         Ok(mismatches)
+    }
+
+    /// What surviving coordinates are multiplied with.
+    fn scale(&self) -> f64 {
+        1.0 / (1.0 - self.p_drop)
+    }
+
+    /// Classes of a block's thinned embeddings, by the head that the host has.
+    fn asked(&self, query: &Query, block: &[f32], width: usize, keys: impl Iterator<Item = u64>) -> Result<Vec<usize>> {
+        let mut thinned = Vec::with_capacity(block.len());
+        for (h, key) in block.chunks_exact(width).zip(keys) {
+            for (quad, h) in h.chunks(4).enumerate() {
+                let kept = self.keeps(key, 4 * quad);
+                thinned.extend(
+                    h.iter().zip(kept).map(|(&h, kept)| if kept { (f64::from(h) * self.scale()) as f32 } else { 0.0 }),
+                );
+            }
+        }
+        let rows = (thinned.len() / width) as u32;
+        let logits = query.head_logits(&query.new_matrix(rows, width as u32, &thinned)?)?.read(0, rows)?;
+        Ok(logits.chunks_exact(query.classes() as usize).map(math::argmax).collect())
     }
 
     /// Whether four coordinates from `first` on survive, for a copy whose key is this.
@@ -133,7 +169,6 @@ fn predictions(query: &Query) -> Result<Vec<usize>> {
 
 /// A linear head, one column of weights after the other.
 struct Head {
-    width: usize,
     classes: usize,
     /// `[width, classes]`.
     weights: Vec<f32>,
@@ -152,7 +187,7 @@ impl Head {
                 weights[d * classes + class] = weight;
             }
         }
-        Ok(Self { width, classes, weights, biases: biases.into_iter().map(f64::from).collect() })
+        Ok(Self { classes, weights, biases: biases.into_iter().map(f64::from).collect() })
     }
 
     /// Class of an embedding of which only some coordinates survive, scaled up; `keeps(d)` says which of d to d + 3 do.

@@ -1,6 +1,8 @@
 //! Candidates against the rule written out, and how often coordinates are dropped.
 
-use querist_core::{Array, Arrays, Seeds};
+use std::sync::Arc;
+
+use querist_core::{Array, Arrays, LinearHead, Seeds};
 use querist_protocol::Selection;
 use querist_protocol::philox::{Stream, philox4x32};
 use querist_testkit::cases::{Pool, arrays};
@@ -86,6 +88,20 @@ fn candidates_are_those_of_the_rule() {
         assert_eq!(figure(&answer, "mismatches_above"), f64::from(least), "{params}");
         let picked_candidates = answer.rows.iter().filter(|&&row| mismatches[row as usize] > least).count();
         assert_eq!(picked_candidates, batch.min(above(least)), "{params}");
+    }
+}
+
+/// Asked for its logits, a linear head has the candidates that its weights give.
+#[test]
+fn a_head_that_is_asked_and_one_that_is_known_pick_alike() {
+    let known = pool(300, 4, 10);
+    let head = LinearHead::new(known.get("head.w").unwrap(), known.get("head.b").unwrap()).unwrap();
+    let asked = known.part(["logits", "embeddings"], None).with_head(Arc::new(head));
+    for (copies, p_drop, oversample, batch) in [(3, 0.75, 25, 4), (7, 0.3, 2, 10), (1, 0.5, 1, 30), (5, 0.9, 1, 100)] {
+        let params = json!({"T": copies, "p_drop": p_drop, "oversample": oversample});
+        let answers = [&asked, &known].map(|pool| ask(&PACKAGE, "drop-query", &params, (pool, batch, 8)).unwrap());
+        assert_eq!(answers[0], answers[1], "{params}");
+        assert!(figure(&answers[0], "candidates") > 0.0, "{params}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! The norm of the gradient that a sample would give without its label.
 //!
-//! With p the class probabilities, H their entropy and h the embedding, the gradient of the entropy at the logits is
-//! `d = -p (ln p + H)` and at the last layer's weights and biases `d (x) h` and `d`. The expected gradient length takes
-//! `p - e_c`, the gradient of the cross-entropy of class c, in its place, and averages its norm over p.
+//! With p the class probabilities, H their entropy and h the input of the last layer, the gradient of the entropy at the
+//! logits is `d = -p (ln p + H)` and at the last layer's weights and biases `d (x) h` and `d`. The expected gradient
+//! length takes `p - e_c`, the gradient of the cross-entropy of class c, in its place, and averages its norm over p.
 //!
 //! Note that `d` is 0 for the uniform distribution, the most uncertain of all: `gradnorm-entropy` is largest at a
 //! largest probability of about 0.82 with two classes, 0.67 with ten, 0.60 with a hundred (the others equal).
@@ -70,7 +70,7 @@ impl Settings {
         let scheme = if self.scheme == Scheme::Entropy { "entropy" } else { "egl" };
         let norm = if self.norm == Norm::TensorSum { "tensor-sum" } else { "global" };
         match self.scope {
-            Scope::LastLayer => vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)],
+            Scope::LastLayer => vec![Need::new(names::LOGITS), Need::new(names::PENULTIMATE)],
             Scope::Full => vec![Need::new(names::GRAD_NORM).with("scheme", scheme).with("norm", norm)],
         }
     }
@@ -96,7 +96,7 @@ impl Settings {
             Ok(())
         })?;
         // A rank-one matrix has the product of its factors' norms as its norm; the bias adds the left factor's.
-        let sq_norms = tile.matrix(names::EMBEDDINGS)?.sq_norms()?.to_vec()?;
+        let sq_norms = tile.matrix(names::PENULTIMATE)?.sq_norms()?.to_vec()?;
         for (score, sq_norm) in scores.iter_mut().zip(sq_norms) {
             *score *= match self.norm {
                 Norm::TensorSum => sq_norm.sqrt() + 1.0,

@@ -79,7 +79,7 @@ fn pool(logits: &[Vec<f64>], embeddings: &[Vec<f64>]) -> Arrays {
         let values: Vec<f32> = rows.iter().flatten().map(|&value| value as f32).collect();
         Array::f32(vec![rows.len(), rows[0].len()], values).unwrap()
     };
-    arrays(logits.len(), 0, logits[0].len(), [("logits", matrix(logits)), ("embeddings", matrix(embeddings))])
+    arrays(logits.len(), 0, logits[0].len(), [("logits", matrix(logits)), ("penultimate", matrix(embeddings))])
 }
 
 fn scores(id: &str, params: &Value, pool: &Arrays) -> Vec<f64> {
@@ -149,7 +149,7 @@ fn full_gradients_are_the_hosts_and_are_only_ranked() {
     let needs = |id, params: Value| -> Vec<String> {
         PACKAGE.needs(id, &params.to_string()).unwrap().iter().map(ToString::to_string).collect()
     };
-    assert_eq!(needs("gradnorm-entropy", json!({})), ["logits", "embeddings"]);
+    assert_eq!(needs("gradnorm-entropy", json!({})), ["logits", "penultimate"]);
     assert_eq!(needs("gradnorm-egl", json!({"scope": "full"})), ["grad_norm(norm=tensor-sum, scheme=egl)"]);
     let s0 = json!({"preset": "s0", "norm": "global"});
     assert_eq!(needs("gradnorm-expected", s0.clone()), ["grad_norm(norm=global, scheme=entropy)"]);

@@ -24,7 +24,8 @@ fn kmeans_conforms() {
 fn rows_with_numbers_of_kmeans(id: &str, params: &str, arrays: &Arrays) -> Vec<u32> {
     let needs = PACKAGE.needs(id, params).unwrap();
     let (round, seeds) = (Round(0), Seeds::new(3));
-    let setup = Setup { arrays: arrays.clone(), needs, batch: 12, round, seeds, strategy: "kmeans".into(), threads: 1 };
+    let compute = querist_kernels::Compute::threads(1);
+    let setup = Setup { arrays: arrays.clone(), needs, batch: 12, round, seeds, strategy: "kmeans".into(), compute };
     let shared = Arc::new(Shared::new(setup, Arc::new(Control::new(Limits::default(), None))).unwrap());
     PACKAGE.select(id, params, None, Host::new(std::rc::Rc::new(Session::new(shared)))).unwrap().rows
 }

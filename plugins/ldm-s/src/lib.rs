@@ -2,7 +2,7 @@
 //!
 //! The least disagreement metric (LDM) of a sample is the smallest share of a reference set that changes class under a
 //! head that makes the sample change class. It is estimated by drawing heads: for standard deviations from 1e-5 to 1 in 51
-//! steps, Gaussian noise is added to weights and biases until `patience` draws in a row improve no estimate. The reference
+//! steps, Gaussian noise is added to the last layer's weights and biases until `patience` draws in a row improve no estimate. The reference
 //! is a random part of the pool.
 //!
 //! With q the (b + 1)-th smallest LDM, a sample weighs `exp(-max(LDM - q, 0) / q)`; those beyond the b smallest are scaled
@@ -50,7 +50,7 @@ impl Strategy for LdmS {
 
     fn needs(&self) -> Vec<Need> {
         // Noise alone moves the logits, so the head's own weights are not needed.
-        vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]
+        vec![Need::new(names::LOGITS), Need::new(names::PENULTIMATE)]
     }
 
     fn check(&self) -> Result<(), String> {
@@ -123,7 +123,7 @@ fn seed(query: &Query, weights: &[f64], first: u32) -> Result<Vec<u32>> {
     let wanted = query.wanted() as usize;
     let numbers = query.stream("seeding", StreamScope::Round)?;
     let picked = query.mask(query.rows())?;
-    let nearest = query.matrix(names::EMBEDDINGS)?.points()?.nearest(Metric::Cosine)?;
+    let nearest = query.matrix(names::PENULTIMATE)?.points()?.nearest(Metric::Cosine)?;
     let mut rows = Vec::with_capacity(wanted);
     let mut next = Some(first);
     while let Some(row) = next {

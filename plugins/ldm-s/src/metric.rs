@@ -63,7 +63,7 @@ impl Search {
     fn new(query: &Query, params: &LdmS) -> Result<Self> {
         let rows = query.rows();
         let classes = query.classes() as usize;
-        let embeddings = query.matrix(names::EMBEDDINGS)?;
+        let embeddings = query.matrix(names::PENULTIMATE)?;
         let logits = query.matrix(names::LOGITS)?.read(0, rows)?;
         let references = params.n_ref.min(rows);
         let keys = query.stream("reference", StreamScope::Round)?.by_row(0)?;

@@ -24,7 +24,7 @@ fn pool(logits: &[Vec<f64>], embeddings: &[Vec<f64>]) -> Arrays {
         let values: Vec<f32> = rows.iter().flatten().map(|&value| value as f32).collect();
         Array::f32(vec![rows.len(), rows[0].len()], values).unwrap()
     };
-    arrays(logits.len(), 0, logits[0].len(), [("logits", matrix(logits)), ("embeddings", matrix(embeddings))])
+    arrays(logits.len(), 0, logits[0].len(), [("logits", matrix(logits)), ("penultimate", matrix(embeddings))])
 }
 
 /// Rows in a rounded random position, so that `f32` holds them exactly.

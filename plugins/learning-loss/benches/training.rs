@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for with in [false, true] {
             let dataset = bars(minibatches * MINIBATCH, side, channels);
             let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
-            let model = ModelConfig { name, dropout: None };
+            let model = ModelConfig::of(name);
             let recipe = RecipeConfig {
                 lr: Some(0.01),
                 epochs: Some(repeats + 1),

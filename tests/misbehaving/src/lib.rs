@@ -51,6 +51,16 @@ pub enum Way {
     Trap,
     /// Logs what is no UTF-8.
     BadText,
+    /// Behaves, and needs the weights of a linear head.
+    Weights,
+    /// Behaves, and needs a head whose logits it looks at.
+    Head,
+    /// Asks a head that it did not declare.
+    HeadUndeclared,
+    /// Asks the head about embeddings of another width.
+    HeadShape,
+    /// Asks the head for gradients of a class that does not exist.
+    HeadClass,
 }
 
 /// Parameters: the way.
@@ -67,7 +77,12 @@ impl Strategy for Misbehaving {
     const PAPER: &'static str = "None";
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::LOGITS)]
+        let more = match self.way {
+            Way::Weights => Some(names::HEAD_W),
+            Way::Head | Way::HeadShape | Way::HeadClass => Some(names::HEAD),
+            _ => None,
+        };
+        [names::LOGITS].into_iter().chain(more).map(Need::new).collect()
     }
 }
 
@@ -127,6 +142,19 @@ impl Selector for Misbehaving {
             },
             Way::Diagnostics => {
                 selection.diagnostics = (0..1000).map(|i| (format!("figure {i}"), 0.0)).collect();
+            }
+            Way::Weights => drop(query.matrix(names::HEAD_W)?.read(0, 1)?),
+            Way::Head => {
+                // The first class's own mean, as an embedding: enough to see that somebody answers.
+                let width = 3;
+                let logits = query.head_logits(&query.new_matrix(1, width, &vec![0.5; width as usize])?)?;
+                selection.diagnostics.push(("first".to_owned(), f64::from(logits.read(0, 1)?[0])));
+            }
+            Way::HeadUndeclared => drop(query.head_logits(&query.matrix(names::LOGITS)?)?),
+            Way::HeadShape => drop(query.head_logits(&query.new_matrix(1, 7, &[0.0; 7])?)?),
+            Way::HeadClass => {
+                let embeddings = query.new_matrix(1, 128, &[0.0; 128])?;
+                drop(query.head_gradients(&embeddings, &[query.classes()])?);
             }
             Way::Undeclared => drop(query.matrix(names::EMBEDDINGS)?),
             Way::Outside => drop(query.matrix(names::LOGITS)?.read(u32::MAX, u32::MAX)?),

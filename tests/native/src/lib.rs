@@ -22,6 +22,8 @@ pub enum How {
     Socket,
     /// Reads a file.
     File,
+    /// What C libraries do on their own account: counts the processors, and gives memory of another thread's heap back.
+    Innocent,
     /// Asks for more memory than there may be.
     Memory,
     /// Panics.
@@ -74,6 +76,18 @@ impl Selector for Misbehave {
             }
             How::Socket => drop(std::net::TcpListener::bind("127.0.0.1:0")),
             How::File => drop(std::fs::read("/etc/hostname")),
+            How::Innocent => {
+                unsafe extern "C" {
+                    fn get_nprocs() -> std::ffi::c_int;
+                }
+                // SAFETY: takes nothing and counts.
+                assert!(unsafe { get_nprocs() } > 0, "no processor at all");
+                let busy = || {
+                    let blocks: Vec<Vec<u8>> = (0..500).map(|_| vec![1; 20_000]).collect();
+                    drop(blocks);
+                };
+                std::thread::spawn(busy).join().expect("the thread ends");
+            }
             How::Memory => {
                 let mut hoard: Vec<Vec<u8>> = Vec::new();
                 loop {
@@ -103,6 +117,7 @@ pub static PACKAGE: Package = Package {
         Entry::scorer::<strategy_uncertainty::Margin>(),
         Entry::selector::<strategy_k_center_greedy::KCenterGreedy>(),
         Entry::selector::<strategy_badge::Badge>(),
+        Entry::selector::<strategy_alfa_mix::AlfaMix>(),
         Entry::selector::<Misbehave>(),
     ],
 };

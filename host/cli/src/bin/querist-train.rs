@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use querist::Trainer;
 use querist_core::config::{ModelName, RunConfig};
 use querist_core::observer::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
-use querist_learn::{Settings, TorchLearner};
+use querist_kernels::Accelerator;
+use querist_learn::{CPU, Settings, TorchAccelerator, TorchLearner};
 use querist_loader::TorchBuild;
 use querist_torchx::runtime;
 
@@ -40,6 +42,13 @@ impl Trainer for Torch {
         let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
         let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(name, file, &samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
+    fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError> {
+        if device == CPU {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(TorchAccelerator::new(device)?)))
     }
 
     fn torch(&self) -> TorchBuild {

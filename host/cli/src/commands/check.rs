@@ -9,6 +9,7 @@ use clap::Args;
 use querist_conformance::{Broken, Make, Rule, Verdict, digest, measurements, rules};
 use querist_core::config::LimitsConfig;
 use querist_core::{Schema, Strategy, StrategyKind};
+use querist_kernels::Compute;
 use querist_loader::isolate::IsolatedStrategy;
 use querist_loader::trust::Mode;
 use querist_loader::{Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack};
@@ -216,17 +217,24 @@ impl Make for Maker<'_> {
         let text = |error: querist_loader::LoadError| error.to_string();
         Ok(match self.mode {
             Mode::Sandboxed => {
-                let made = WasmStrategy::load(self.checked.sandbox.clone(), self.resolved, &params, limits, threads);
+                let made = WasmStrategy::load(
+                    self.checked.sandbox.clone(),
+                    self.resolved,
+                    &params,
+                    limits,
+                    Compute::threads(threads),
+                );
                 Box::new(made.map_err(text)?.with_tile_bytes(tile_bytes))
             }
             Mode::InProcess => {
                 let torch = self.checked.trainer.map(Trainer::torch);
-                let made = NativeStrategy::load(self.resolved, &params, limits, threads, torch.as_ref());
+                let made =
+                    NativeStrategy::load(self.resolved, &params, limits, Compute::threads(threads), torch.as_ref());
                 Box::new(made.map_err(text)?.with_tile_bytes(tile_bytes))
             }
             Mode::Composed => {
                 let limits = LimitsConfig::default();
-                let means = Means { limits: &limits, threads, torch: None };
+                let means = Means { limits: &limits, threads, accelerator: None, torch: None };
                 let mut flags = self.checked.args.plugins.clone();
                 // Members may lie beside it.
                 flags.plugin_dir.extend(self.checked.path.parent().map(Path::to_owned));

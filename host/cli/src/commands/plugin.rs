@@ -117,7 +117,7 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                 let packed = match (pack::is_native(file), allow_native) {
                     (false, _) if pack::is_composite(file) => {
                         let limits = LimitsConfig::default();
-                        let means = Means { limits: &limits, threads: 1, torch: None };
+                        let means = Means { limits: &limits, threads: 1, accelerator: None, torch: None };
                         let args = PluginArgs { plugin_dir: plugin_dir.clone(), ..PluginArgs::default() };
                         pack::pack_composite(file, out, &mut |member| plugins::member(member, means, &args))
                     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
@@ -40,7 +40,7 @@ pub struct RunArgs {
     pub resume: bool,
     #[command(flatten)]
     pub plugins: PluginArgs,
-    /// Device of training and features, instead of the file's.
+    /// Device of training, features and kernels, instead of the file's.
     #[arg(long, value_name = "cpu|cuda:N")]
     pub device: Option<String>,
     /// Form of the table of rounds on standard output.
@@ -65,9 +65,16 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if !(args.resume && StoredRun::is_run(&folder)) {
         refuse_occupied(&folder)?;
     }
+    let accelerator = trainer.accelerator(&config.compute.device).context("compute.device")?;
+    let torch = trainer.torch();
     let ready = plugins::ready(
         &config.strategy,
-        Means { limits: &config.limits, threads: config.compute.threads, torch: Some(&trainer.torch()) },
+        Means {
+            limits: &config.limits,
+            threads: config.compute.threads,
+            accelerator: accelerator.as_ref(),
+            torch: Some(&torch),
+        },
         &args.plugins,
         Some((&file, "/strategy/params")),
     )?;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use querist_core::array::ArrayError;
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig};
 use querist_core::{
-    Acquisition, Answer, Array, Arrays, Buffer, Query, Round, SampleId, Seeds, Strategy, Values, subset,
+    Acquisition, Answer, Array, Arrays, Buffer, LinearHead, Query, Round, SampleId, Seeds, Strategy, Values, subset,
 };
 use querist_data::arrays::{Kind, read_array, write_npy};
 use querist_protocol::philox::Stream;
@@ -19,6 +20,7 @@ use crate::exit::Usage;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs};
 use crate::progress::{self, Display};
+use crate::trainer::Trainer;
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
@@ -60,6 +62,9 @@ pub struct SelectArgs {
     /// Threads of the kernels [default: all cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Device that finds bounds for the kernels; picks are the same on all.
+    #[arg(long, value_name = "cpu|cuda:N", default_value = "cpu")]
+    pub device: String,
     /// Memory of the plugin, and again as much for host objects made for it.
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     pub memory: Bytes,
@@ -96,8 +101,15 @@ struct Inputs {
     user_rows: Vec<u32>,
 }
 
+impl SelectArgs {
+    /// Whether the verb needs `querist-train`.
+    pub fn needs_libtorch(&self) -> bool {
+        self.device != "cpu"
+    }
+}
+
 /// Runs the verb.
-pub fn main(args: &SelectArgs) -> Result<()> {
+pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let several = args.budget.len() > 1;
     if several && matches!(args.format, SelectFormat::Ids | SelectFormat::Npy) {
         return Err(Usage("several budgets need `--format csv` or `--format json`".to_owned()).into());
@@ -114,7 +126,12 @@ pub fn main(args: &SelectArgs) -> Result<()> {
     };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let mut ready = plugins::ready(&config, Means { limits: &limits, threads, torch: None }, &args.plugins, None)?;
+    let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
+        Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
+        None => None,
+    };
+    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
+    let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
     let inputs = read_inputs(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
@@ -181,8 +198,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
                 .into());
             }
             _ => {
-                let labels = matches!(name, names::LABELLED_LABELS | names::CALIBRATION_LABELS);
-                let kind = if labels { Kind::U32 } else { Kind::F32 };
+                let kind = if names::is_labels(name) { Kind::U32 } else { Kind::F32 };
                 named.insert(name.to_owned(), read(name, path, kind)?).is_some()
             }
         };
@@ -194,7 +210,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     let rows_of = |labelled: bool| {
         named.iter().find_map(|(name, array)| match name.strip_prefix(names::LABELLED) {
             Some(_) if labelled => Some(array.rows()),
-            None if !labelled && names::per_sample(name).is_some() => Some(array.rows()),
+            None if !labelled && names::is_over_pool(name) => Some(array.rows()),
             _ => None,
         })
     };
@@ -218,7 +234,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     for (name, array) in &mut named {
         let order = match name.strip_prefix(names::LABELLED) {
             Some(_) => &labelled_order,
-            None if names::per_sample(name).is_some() => &pool_order,
+            None if names::is_over_pool(name) => &pool_order,
             None => continue,
         };
         // An array of another length is left for the check to name.
@@ -229,8 +245,12 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     }
     let sorted =
         |ids: &[u64], order: &[u32]| Buffer::from(order.iter().map(|&row| ids[row as usize]).collect::<Vec<_>>());
-    let arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
+    let head = linear_head(&named);
+    let mut arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
         .map_err(|error| Usage(in_user_rows(error, &pool_order, &labelled_order).to_string()))?;
+    if let Some(head) = head {
+        arrays = arrays.with_head(Arc::new(head));
+    }
     Ok(Inputs { arrays, user_rows: pool_order })
 }
 
@@ -253,7 +273,7 @@ fn subset_of(args: &SelectArgs, strategy: &dyn Strategy, ids: &[u64], order: &[u
 fn in_user_rows(mut error: ArrayError, pool_order: &[u32], labelled_order: &[u32]) -> ArrayError {
     if let ArrayError::NotFinite { name, row, .. } | ArrayError::Label { name, row, .. } = &mut error {
         let order = if name.starts_with(names::LABELLED) { labelled_order } else { pool_order };
-        if name.starts_with(names::LABELLED) || names::per_sample(name).is_some() {
+        if name.starts_with(names::LABELLED) || names::is_over_pool(name) {
             *row = order.get(*row).map_or(*row, |&user_row| user_row as usize);
         }
     }
@@ -272,18 +292,29 @@ fn read_ids(name: &str, path: &Path) -> Result<Vec<u64>> {
     }
 }
 
+/// The head that weights and biases make.
+fn linear_head(named: &BTreeMap<String, Array>) -> Option<LinearHead> {
+    LinearHead::new(named.get(names::HEAD_W)?, named.get(names::HEAD_B)?)
+}
+
 /// Adds what can stand for a missing array, and refuses the rest.
 fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
     let no_labelled = !named.keys().any(|name| name.starts_with(names::LABELLED));
-    let mut missing = Vec::new();
+    let mut missing: Vec<Need> = Vec::new();
+    let has_head = linear_head(named).is_some();
+    let is_there = |named: &BTreeMap<String, Array>, name: &str| match name {
+        names::HEAD => has_head,
+        name => named.contains_key(name),
+    };
     for need in needs {
         let (bare, labelled) = need.split_labelled();
-        if named.contains_key(need.name()) {
+        if need.names().any(|name| is_there(named, name)) {
             continue;
         }
-        let fixed = bare == names::FIXED_EMBEDDINGS;
-        let stand_in = need.name().replace(names::FIXED_EMBEDDINGS, names::EMBEDDINGS);
-        if let Some(array) = named.get(&stand_in).filter(|_| fixed).cloned() {
+        // Fixed embeddings are the model's where nobody says otherwise, and a linear head has no other layer.
+        let may_stand_in = matches!(bare, names::FIXED_EMBEDDINGS | names::PENULTIMATE);
+        let stand_in = need.name().replace(bare, names::EMBEDDINGS);
+        if let Some(array) = named.get(&stand_in).filter(|_| may_stand_in).cloned() {
             named.insert(need.name().to_owned(), array);
         } else if labelled && no_labelled {
             let empty = match named.get(bare) {
@@ -294,22 +325,22 @@ fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
                     Array::f32(shape, Vec::new())?
                 }
                 None => {
-                    missing.push(need.to_string());
+                    missing.push(need.clone());
                     continue;
                 }
             };
             named.insert(need.name().to_owned(), empty);
         } else {
-            missing.push(need.to_string());
+            missing.push(need.clone());
         }
     }
-    match missing.first() {
-        None => Ok(()),
-        Some(first) => {
-            let name = first.split('(').next().unwrap_or(first);
-            Err(Usage(format!("the strategy needs {}: give it with `--input {name}=FILE`", missing.join(", "))).into())
-        }
-    }
+    let Some(first) = missing.first() else { return Ok(()) };
+    let all: Vec<String> = missing.iter().map(Need::to_string).collect();
+    let how = match first.name() {
+        names::HEAD => "give a linear one with `--input head.w=FILE` and `--input head.b=FILE`".to_owned(),
+        name => format!("give it with `--input {name}=FILE`"),
+    };
+    Err(Usage(format!("the strategy needs {}: {how}", all.join(", "))).into())
 }
 
 /// Classes as the arrays say: a class dimension, else one more than the largest label.

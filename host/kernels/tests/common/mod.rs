@@ -1,11 +1,13 @@
 //! Sessions to test with, data of every kind, and the definitions of the kernels in slow and obvious code.
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
+pub mod pairs;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use querist_core::{Arrays, Round, Seeds};
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{Handle, HostCalls, Metric, Uncertainty, math};
 
@@ -13,7 +15,7 @@ pub fn control() -> Arc<Control> {
     Arc::new(Control::new(Limits { memory: 1 << 30, ..Limits::default() }, None))
 }
 
-pub fn shared(rows: u64, threads: usize, control: Arc<Control>) -> Arc<Shared> {
+pub fn shared(rows: u64, compute: Compute, control: Arc<Control>) -> Arc<Shared> {
     let ids: Vec<u64> = (0..rows).map(|row| row * 3 + 1).collect();
     let arrays = Arrays::new(ids, Vec::new(), 3, BTreeMap::new()).unwrap();
     let setup = Setup {
@@ -23,13 +25,17 @@ pub fn shared(rows: u64, threads: usize, control: Arc<Control>) -> Arc<Shared> {
         round: Round(2),
         seeds: Seeds::new(7),
         strategy: "test".to_owned(),
-        threads,
+        compute,
     };
     Arc::new(Shared::new(setup, control).unwrap())
 }
 
 pub fn session(threads: usize) -> Session {
-    Session::new(shared(10, threads, control()))
+    session_on(Compute::threads(threads))
+}
+
+pub fn session_on(compute: Compute) -> Session {
+    Session::new(shared(10, compute, control()))
 }
 
 /// A plain matrix for the references.

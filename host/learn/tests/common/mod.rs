@@ -47,7 +47,7 @@ pub fn quick() -> RecipeConfig {
 }
 
 pub fn model(name: ModelName) -> ModelConfig {
-    ModelConfig { name, dropout: None }
+    ModelConfig::of(name)
 }
 
 pub fn settings<'a>(model: &'a ModelConfig, recipe: &'a Recipe) -> Settings<'a> {

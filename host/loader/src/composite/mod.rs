@@ -137,7 +137,7 @@ impl CompositeStrategy {
 
     /// The arrays that a member declared, for some rows of the pool or for all.
     fn arrays(&self, member: usize, query: &Query<'_>, rows: Option<&[u32]>) -> Arrays {
-        query.arrays.part(self.members[member].needs().iter().map(Need::name), rows)
+        query.arrays.part(self.members[member].needs().iter().flat_map(Need::names), rows)
     }
 
     /// One question to one member.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind};
-use querist_protocol::{LogLevel, Need};
+use querist_protocol::{LogLevel, Need, names};
 use serde_json::Value;
 
 use crate::asking::{Failure, check_selection, parse_needs, state_limit};
@@ -43,6 +43,9 @@ pub struct IsolatedStrategy {
     artifact: Vec<u8>,
     identity: StrategyIdentity,
     params: String,
+    /// What it declares, word by word: the worker compares.
+    declared: Vec<Need>,
+    /// The same without what a worker cannot be given.
     needs: Vec<Need>,
     limits: Limits,
     threads: usize,
@@ -79,6 +82,7 @@ impl IsolatedStrategy {
             artifact,
             identity: package.identity(&resolved.strategy.id),
             params: params.to_string(),
+            declared: Vec::new(),
             needs: Vec::new(),
             limits,
             threads,
@@ -91,7 +95,15 @@ impl IsolatedStrategy {
         if *description != package.description {
             return Err(strategy.dishonest("it describes itself otherwise than its manifest does").into());
         }
-        strategy.needs = parse_needs(&needs).map_err(|failure| failure.of(&strategy.identity))?;
+        strategy.declared = parse_needs(&needs).map_err(|failure| failure.of(&strategy.identity))?;
+        if strategy.declared.iter().any(|need| need.name() == names::HEAD) {
+            return Err(refuse(
+                "it asks the model's head while it picks (`head`), which a worker cannot reach; if you trust it, lock \
+                 it and use `--allow-native`"
+                    .to_owned(),
+            ));
+        }
+        strategy.needs = strategy.declared.iter().map(without_head).collect();
         Ok(strategy)
     }
 
@@ -113,7 +125,7 @@ impl IsolatedStrategy {
         job.ask = ask;
         job.strategy.clone_from(&self.identity.id);
         job.params.clone_from(&self.params);
-        job.needs = self.needs.iter().map(ToString::to_string).collect();
+        job.needs = self.declared.iter().map(ToString::to_string).collect();
         job.threads = self.threads;
         (job.memory, job.seconds) = (self.limits.memory, self.limits.time.as_secs_f64());
         (job.handles, job.log) = (self.limits.handles, self.limits.log);
@@ -153,6 +165,14 @@ impl IsolatedStrategy {
             Heard::Cancelled => Err(Failure::new(QueryErrorKind::Cancelled, "cancelled")),
             Heard::Nothing(why) => Err(ended(status, &why)),
         }
+    }
+}
+
+/// A need whose second choice is none that a worker cannot be given.
+fn without_head(need: &Need) -> Need {
+    match need.second_choice() {
+        Some(other) if other.name() == names::HEAD => need.first_choice(),
+        _ => need.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::QueryErrorKind;
 use querist_core::{Query, Round, Strategy, StrategyIdentity, StrategyKind};
+use querist_kernels::Compute;
 use querist_protocol::LogLevel;
 
 use super::cage;
@@ -58,7 +59,14 @@ fn work() -> Result<Said, Failure> {
         kind: StrategyKind::Native,
         digest: String::new(),
     };
-    let made = NativeStrategy::from_plugin(plugin, identity, stated.clone(), job.params.clone(), limits, job.threads)?;
+    let made = NativeStrategy::from_plugin(
+        plugin,
+        identity,
+        stated.clone(),
+        job.params.clone(),
+        limits,
+        Compute::threads(job.threads),
+    )?;
     if job.ask == Ask::Describe {
         let needs = made.needs().iter().map(ToString::to_string).collect();
         return Ok(Said::Description { description: Box::new(description), needs });

@@ -6,7 +6,7 @@ use std::time::Instant;
 use querist_core::observer::Progress;
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, HooksPresent, HostServices, Query, Strategy, StrategyIdentity, TrainingHooks, Usage};
-use querist_kernels::{Control, Session, Shared};
+use querist_kernels::{Compute, Control, Session, Shared};
 use querist_protocol::abi::{self, Bytes, Call, EpochFigures, Loss, Minibatch, PluginApi, Status};
 use querist_protocol::{
     Description, Fault, FaultCode, Need, Selection, StrategyDescription, TILE_BYTES, TrainOverrides,
@@ -34,7 +34,7 @@ pub struct NativeStrategy {
     params: String,
     needs: Vec<Need>,
     limits: Limits,
-    threads: usize,
+    compute: Compute,
     tile_bytes: usize,
     hooks: Option<HooksPresent>,
     round: Option<Round>,
@@ -143,7 +143,7 @@ impl NativeStrategy {
         resolved: Resolved<'_>,
         params: &Value,
         limits: Limits,
-        threads: usize,
+        compute: Compute,
         torch: Option<&TorchBuild>,
     ) -> Result<Self, LoadError> {
         let package = resolved.package;
@@ -158,7 +158,7 @@ impl NativeStrategy {
             return Err(dishonest("it describes itself otherwise than its manifest does".to_owned()).into());
         }
         let made =
-            Self::from_plugin(plugin, identity.clone(), resolved.strategy.clone(), params.to_string(), limits, threads);
+            Self::from_plugin(plugin, identity.clone(), resolved.strategy.clone(), params.to_string(), limits, compute);
         Ok(made.map_err(|failure| failure.of(&identity))?)
     }
 
@@ -169,7 +169,7 @@ impl NativeStrategy {
         description: StrategyDescription,
         params: String,
         limits: Limits,
-        threads: usize,
+        compute: Compute,
     ) -> Result<Self, Failure> {
         let mut strategy = Self {
             plugin,
@@ -178,7 +178,7 @@ impl NativeStrategy {
             params,
             needs: Vec::new(),
             limits,
-            threads,
+            compute,
             tile_bytes: TILE_BYTES,
             hooks: None,
             round: None,
@@ -264,8 +264,8 @@ impl NativeStrategy {
     fn answer(&mut self, query: &Query<'_>, control: &Arc<Control>) -> Result<(Selection, Cost), Failure> {
         let live = self.plugin.api.create.is_some();
         // Tiles of a scorer run in parallel already.
-        let threads = if self.description.scorer { 1 } else { self.threads };
-        let shared = open(query, &self.needs, &self.identity.id, threads, control.clone())?;
+        let compute = if self.description.scorer { Compute::threads(1) } else { self.compute.clone() };
+        let shared = open(query, &self.needs, &self.identity.id, compute, control.clone())?;
         let round = self.round.take();
         for line in round.iter().flat_map(|round| round.session.control().take_log()) {
             query.progress.log(line.level, &line.message);
@@ -326,7 +326,7 @@ impl NativeStrategy {
         let score = self.plugin.api.score.ok_or_else(|| missing("score"))?;
         let tile = tile_of(query, &self.needs, self.tile_bytes);
         let (id, params) = (self.identity.id.as_str(), self.params.as_str());
-        score_tiles(shared, query, tile, self.threads, |window, primary, second| {
+        score_tiles(shared, query, tile, self.compute.threads, |window, primary, second| {
             let session = Session::tile(shared.clone(), window).map_err(|fault| fault_failure(&fault))?;
             let (id, params) = (Bytes::of(id.as_bytes()), Bytes::of(params.as_bytes()));
             // SAFETY: texts and call live through the call.

@@ -469,6 +469,11 @@ functions! {
         let options = DesignOptions { rank, ridge, labelled_weight, added_weight };
         c.session.design((pool_factors, pool_embeddings), (labelled_factors, labelled_embeddings), options)?
     }
+    fn has(c, name: Bytes) -> bool { c.session.has(text(name)?)? }
+    fn head_logits(c, embeddings: u32) -> u32 { c.session.head_logits(embeddings)? }
+    fn head_gradients(c, embeddings: u32, classes: *const u32, count: usize) -> u32 {
+        c.session.head_gradients(embeddings, slice(classes, count)?)?
+    }
     fn clustering_centres(c, clustering: u32) -> u32 { c.session.clustering_centres(clustering)? }
     fn clustering_inertia(c, clustering: u32) -> f64 { c.session.clustering_inertia(clustering)? }
     fn array_dlpack(c, name: Bytes) -> *mut c_void { dlpack::lend(c.session.declared_array(text(name)?)?)? }
@@ -549,6 +554,9 @@ const fn api(torch: *const TorchApi) -> HostApi {
         design_least,
         design_add,
         design_remove,
+        has,
+        head_logits,
+        head_gradients,
     }
 }
 

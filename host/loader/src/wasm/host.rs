@@ -108,6 +108,18 @@ impl host::Host for CallState {
     fn labelled_ids(&mut self, start: u32, count: u32) -> Call<Vec<u64>> {
         plain(self.session.labelled_ids(start, count))
     }
+
+    fn has(&mut self, name: String) -> Call<bool> {
+        plain(self.session.has(&name))
+    }
+
+    fn head_logits(&mut self, embeddings: Resource<Matrix>) -> Call<Resource<Matrix>> {
+        object(self.session.head_logits(embeddings.rep()))
+    }
+
+    fn head_gradients(&mut self, embeddings: Resource<Matrix>, classes: Vec<u32>) -> Call<Resource<Matrix>> {
+        object(self.session.head_gradients(embeddings.rep(), &classes))
+    }
 }
 
 macro_rules! released {

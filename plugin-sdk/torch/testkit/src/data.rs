@@ -67,7 +67,7 @@ impl Bench {
     /// If data, model and recipe do not fit each other.
     pub fn new(data: &Dataset, labelled: usize, batch: usize, model: ModelName, recipe: &RecipeConfig) -> Self {
         let all: Vec<SampleId> = (0..data.len() as u64).map(SampleId).collect();
-        let model = ModelConfig { name: model, dropout: None };
+        let model = ModelConfig::of(model);
         let recipe = recipe.resolve();
         let settings = Settings { model: &model, recipe: &recipe, seeds: Seeds::new(3), device: "cpu", threads: 1 };
         let learner = TorchLearner::new(data, &all, &settings).expect("the settings fit");

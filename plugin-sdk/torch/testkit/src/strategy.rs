@@ -10,7 +10,7 @@ use querist_core::{
     Answer, Arrays, HooksPresent, HostServices, Query, ServiceError, Strategy, StrategyIdentity, StrategyKind,
     TrainingHooks, Usage,
 };
-use querist_kernels::{Control, Limits, Session, Setup, Shared};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{Fault, FaultCode, Need, Selection, StrategyError, TrainOverrides, abi};
 use querist_sdk::Host;
 use querist_sdk_torch::{Calls, Entry, Living, Package, Result, Round, table};
@@ -103,7 +103,7 @@ fn outside_queries(services: &dyn HostServices) -> Rc<Session> {
         round: scope.round,
         seeds: scope.seeds,
         strategy: scope.strategy.to_owned(),
-        threads: 1,
+        compute: Compute::threads(1),
     };
     session(setup, Arc::new(Control::new(Limits::default(), None)))
 }
@@ -135,7 +135,7 @@ impl Strategy for InProcess {
             round: query.round,
             seeds: query.seeds,
             strategy: self.identity.id.clone(),
-            threads: 1,
+            compute: Compute::threads(1),
         };
         let session = session(setup, control);
         let state = query.state;
