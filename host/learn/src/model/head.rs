@@ -57,7 +57,10 @@ impl Head {
     pub(crate) fn penultimate(&self, embeddings: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         match &self.hidden {
             None => Ok(embeddings.shallow_clone()),
-            Some(hidden) => hidden.forward(embeddings, pass)?.f_relu_(),
+            Some(hidden) => {
+                let x = hidden.forward(embeddings, pass)?;
+                pass.relu(x)
+            }
         }
     }
 
