@@ -46,13 +46,16 @@ pub enum SyntheticError {
     },
 }
 
+/// An image and the sample that it was made of.
+pub(crate) type Made = (SampleId, Arc<[f32]>);
+
 /// The images that were handed in, each with its sample, in pick order.
 pub(crate) fn of_picks(
     handed: Vec<Handed>,
     needs: &[Need],
     rows: &[SampleId],
     acquired: &Acquisition,
-) -> Result<Vec<(SampleId, Arc<[f32]>)>, SyntheticError> {
+) -> Result<Vec<Made>, SyntheticError> {
     if !handed.is_empty() && !needs.iter().any(|need| need.name() == names::SYNTHETIC_IMAGES) {
         return Err(SyntheticError::Unasked { count: handed.len() });
     }
@@ -68,7 +71,7 @@ pub(crate) fn of_picks(
 }
 
 /// The images with the labels of their samples.
-pub(crate) fn labelled(images: Vec<(SampleId, Arc<[f32]>)>, labels: &[(SampleId, Label)]) -> Vec<Synthetic> {
+pub(crate) fn labelled(images: Vec<Made>, labels: &[(SampleId, Label)]) -> Vec<Synthetic> {
     let label = |sample| labels.iter().find(|(labelled, _)| *labelled == sample).map(|&(_, label)| label);
     let with_label = |(sample, values)| Some(Synthetic { sample, label: label(sample)?, values });
     images.into_iter().filter_map(with_label).collect()

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let mut bench = Bench::new(&levels(LABELLED + POOL)?, LABELLED, POOL / 2, name, &recipe);
         bench.fit(None)?;
-        let mut query = |batch: usize| -> Result<_, Box<dyn std::error::Error>> {
+        let query = |batch: usize| -> Result<_, Box<dyn std::error::Error>> {
             let mut strategy = InProcess::new(&PACKAGE, "adversarial-deepfool", &json!({ "batch_size": batch }))?;
             let start = processor_seconds();
             let selection = bench.query(&mut strategy, &Silent)?;
