@@ -239,12 +239,12 @@ impl TorchLearner {
 const MOST_EPOCHS: usize = 100_000;
 const LARGEST_MINIBATCH: usize = 65_536;
 
-/// Settings that would train in silence to no good, or fail only in the middle.
 /// Says where the device was named.
 fn in_config(error: LearnError) -> LearnError {
     LearnError::Config(format!("compute.device: {error}"))
 }
 
+/// Settings that would train in silence to no good, or fail only in the middle.
 fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
     let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
         true => Ok(()),
