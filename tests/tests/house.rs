@@ -48,7 +48,8 @@ const ROOMS: [(&str, &[&str]); 4] = [
     // The executables, and libraries that share libtorch, learn from it where libtorch lies.
     ("torch-sys", &["querist-torchx", "querist-learn", "querist", "querist-sdk-torch", "querist-torch-testkit"]),
     ("wasmtime", &["querist-loader"]),
-    ("libloading", &["querist-loader", "querist-torchx"]),
+    // A strategy that brings a solver with it loads that.
+    ("libloading", &["querist-loader", "querist-torchx", "strategy-core-set"]),
 ];
 
 fn metadata() -> Value {
