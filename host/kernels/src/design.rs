@@ -18,7 +18,7 @@ use crate::simd::for_each_cpu;
 use crate::workers::Workers;
 
 /// Rows of a product that are computed side by side.
-const SIDE: usize = 4;
+const SIDE: usize = 8;
 /// Rows whose small matrices are handled side by side.
 const EIGHT: usize = 8;
 /// Columns of a product that are computed side by side.
@@ -26,12 +26,20 @@ const LANES: usize = 16;
 /// Rows of the data that are added to a Gram matrix at once, and values of their middle matrices at most.
 const CHUNK: usize = 512;
 const CHUNK_VALUES: usize = 1 << 20;
-/// Rows of a matrix that one task multiplies, and terms that it sums before it turns to the next rows.
+/// Terms of a product that are summed before the next ones are turned to, and lines of a target that one task fills.
 const PANEL: usize = 64;
+/// Lines that one task multiplies with a whole matrix, and rows that it multiplies with its blocks: the more they are, the
+/// fewer times these are read.
+const MULTIPLIED: usize = 128;
+const COMPRESSED: usize = 128;
+/// Side of a tile of a matrix that is copied or transposed.
+const TILE: usize = 16;
 /// Columns of a factor at most: a row's own small matrices are inverted in one go.
 const MOST_RANK: usize = 1024;
-/// Changes after which everything is computed afresh, so that rounding does not add up.
-const REFRESH: usize = 256;
+/// Changes after which everything is computed afresh. P and Q fall fastest at first, and what rounding left of the old
+/// values weighs more and more: so soon at first, then every `REFRESH` changes.
+const FIRST_REFRESHES: [usize; 2] = [16, 128];
+const REFRESH: usize = 1024;
 /// A pivot of I - S below this makes a removal inexact: everything is computed afresh first.
 const TINY_PIVOT: f64 = 1e-6;
 
@@ -83,7 +91,8 @@ impl Rows {
         })
     }
 
-    /// Adds `weight * (R Rᵀ) (x) (h hᵀ)` of the named rows to a square matrix, on and above the diagonal at least.
+    /// Adds `weight * (R Rᵀ) (x) (h hᵀ)` of the named rows to a square matrix: in its blocks on and above the diagonal,
+    /// what lies on and above their own diagonals at least. [`Rows::complete`] copies that to the rest.
     fn add_information(
         &self,
         workers: &Workers,
@@ -94,34 +103,40 @@ impl Rows {
     ) -> Result<(), Fault> {
         let (order, rank, width, blocks) = (self.order(), self.rank, self.width, self.blocks);
         for rows in rows.chunks((CHUNK_VALUES / (blocks * blocks)).clamp(1, CHUNK)) {
+            // Embeddings row by row and column by column, and R Rᵀ of all rows entry by entry.
             let mut h = Charged::filled(workers.control(), rows.len() * width, 0.0)?;
+            let mut columns = Charged::filled(workers.control(), rows.len() * width, 0.0)?;
             let mut inner = Charged::filled(workers.control(), rows.len() * blocks * blocks, 0.0)?;
             for (i, &row) in rows.iter().enumerate() {
-                for (out, &value) in h[i * width..].iter_mut().zip(data.embeddings.row(row as usize)) {
-                    *out = f64::from(value);
+                for (d, &value) in data.embeddings.row(row as usize).iter().enumerate() {
+                    h[i * width + d] = f64::from(value);
+                    columns[d * rows.len() + i] = f64::from(value);
                 }
                 let r = data.factors.row(row as usize);
                 for (a, b) in (0..blocks).flat_map(|a| (0..blocks).map(move |b| (a, b))) {
                     let products = r[a * rank..][..rank].iter().zip(&r[b * rank..][..rank]);
-                    inner[(i * blocks + a) * blocks + b] =
+                    inner[(a * blocks + b) * rows.len() + i] =
                         weight * products.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
                 }
             }
             workers.fill(target, PANEL * order, |start, out| {
                 let mut pacer = Pacer::new(workers.control());
                 let (first, lines) = (start / order, out.len() / order);
+                // Lines of one block alone start at their first one's place in it: the rest is below the diagonal.
+                let from = if first % width + lines <= width { first % width } else { 0 };
                 let mut left = vec![[0.0; SIDE]; lines.div_ceil(SIDE) * rows.len()];
                 for block in first / width..blocks {
                     pacer.spend(rows.len() * width * lines)?;
-                    for (group, left) in left.chunks_exact_mut(rows.len()).enumerate() {
-                        let own = (first + group * SIDE..first + lines).take(SIDE);
-                        for (side, (a, d)) in own.map(|line| (line / width, line % width)).enumerate() {
-                            for (i, left) in left.iter_mut().enumerate() {
-                                left[side] = inner[(i * blocks + a) * blocks + block] * h[i * width + d];
-                            }
+                    for line in 0..lines {
+                        let (a, d) = ((first + line) / width, (first + line) % width);
+                        let inner = &inner[(a * blocks + block) * rows.len()..][..rows.len()];
+                        let products = inner.iter().zip(&columns[d * rows.len()..][..rows.len()]).map(|(r, h)| r * h);
+                        for (left, product) in left[line / SIDE * rows.len()..].iter_mut().zip(products) {
+                            left[line % SIDE] = product;
                         }
                     }
-                    add_products((out, order, block * width, lines), &left, rows.len(), (&h, width), width);
+                    let place = (&mut *out, order, block * width + from, lines);
+                    add_products(place, &left, rows.len(), (&h[from..], width), width - from);
                 }
                 Ok(())
             })?;
@@ -129,40 +144,55 @@ impl Rows {
         Ok(())
     }
 
-    /// Xᵀ `matrix` X of some pool rows, for a symmetric matrix: its blocks on and above the diagonal are read.
+    /// Pairs of blocks on and above the diagonal.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let blocks = self.blocks;
+        (0..blocks).flat_map(move |a| (a..blocks).map(move |b| (a, b)))
+    }
+
+    /// Copies what [`Rows::add_information`] computes to the rest of the matrix, which is symmetric block by block.
+    fn complete(&self, matrix: &mut [f64]) {
+        let (order, width) = (self.order(), self.width);
+        for (a, b) in self.pairs() {
+            for_each_below(width, |i, j| {
+                matrix[(a * width + i) * order + b * width + j] = matrix[(a * width + j) * order + b * width + i];
+            });
+        }
+        for_each_below(order, |i, j| matrix[i * order + j] = matrix[j * order + i]);
+    }
+
+    /// Xᵀ `matrix` X of some pool rows, for a symmetric matrix.
     fn compress(&self, workers: &Workers, matrix: &[f64], rows: &[u32], out: &mut [f64]) -> Result<(), Fault> {
-        let (order, rank, width, blocks) = (self.order(), self.rank, self.width, self.blocks);
+        let (rank, width, blocks) = (self.rank, self.width, self.blocks);
         let sq = rank * rank;
-        workers.fill(out, PANEL * sq, |start, out| {
+        workers.fill(out, COMPRESSED * sq, |start, out| {
             let mut pacer = Pacer::new(workers.control());
             let rows = &rows[start / sq..][..out.len() / sq];
             let embedding = |i: usize| self.data.embeddings.row(rows[i] as usize);
-            let mut z = Charged::filled(workers.control(), rows.len() * order, 0.0)?;
+            let parts: Vec<_> = (0..width)
+                .step_by(PANEL)
+                .map(|from| from..width.min(from + PANEL))
+                .map(|part| {
+                    (part.clone(), side_by_side((0..rows.len()).map(|i| &embedding(i)[part.clone()]), part.len()))
+                })
+                .collect();
+            let mut z = Charged::filled(workers.control(), rows.len() * width, 0.0)?;
+            let mut folded = Charged::filled(workers.control(), PANEL.min(width) * width, 0.0)?;
             // h (matrix block) h of each pair of blocks of each row.
             let mut middles = vec![0.0; rows.len() * blocks * blocks];
-            for block in 0..blocks {
+            for (block, other) in self.pairs() {
                 z.fill(0.0);
-                let from = block * width;
-                // The block's lines of the matrix a few at a time, so that these stay near while all rows pass.
-                for lines in (0..width).step_by(PANEL) {
-                    let terms = PANEL.min(width - lines);
-                    let panel = &matrix[(from + lines) * order..][..terms * order];
-                    pacer.spend(terms * (order - from) * rows.len() / SIDE)?;
-                    let left = side_by_side((0..rows.len()).map(|i| &embedding(i)[lines..lines + terms]), terms);
-                    add_products(
-                        (&mut z, order, from, rows.len()),
-                        &left,
-                        terms,
-                        (&panel[from..], order),
-                        order - from,
-                    );
+                for (part, left) in &parts {
+                    let across = width - part.start;
+                    pacer.spend(part.len() * across * rows.len() / SIDE)?;
+                    self.fold(matrix, (block, other), part.clone(), &mut folded);
+                    let place = (&mut *z, width, part.start, rows.len());
+                    add_products(place, left, part.len(), (&folded, across), across);
                 }
                 for (i, middle) in middles.chunks_exact_mut(blocks * blocks).enumerate() {
-                    for other in block..blocks {
-                        let value = self.weight * dot_with(embedding(i), &z[i * order + other * width..][..width]);
-                        middle[block * blocks + other] = value;
-                        middle[other * blocks + block] = value;
-                    }
+                    let value = self.weight * dot_with(embedding(i), &z[i * width..][..width]);
+                    middle[block * blocks + other] = value;
+                    middle[other * blocks + block] = value;
                 }
             }
             for ((i, out), middle) in out.chunks_exact_mut(sq).enumerate().zip(middles.chunks_exact(blocks * blocks)) {
@@ -178,6 +208,22 @@ impl Rows {
             }
             Ok(())
         })
+    }
+
+    /// Some lines of a block B from the first one's diagonal on, with what lies below B's diagonal added to its mirror
+    /// image: h B h needs half the products so.
+    fn fold(&self, matrix: &[f64], (block, other): (usize, usize), lines: Range<usize>, out: &mut [f64]) {
+        let (order, width, from) = (self.order(), self.width, lines.start);
+        for (d, out) in lines.zip(out.chunks_exact_mut(width - from)) {
+            let line = &matrix[(block * width + d) * order + other * width..][..width];
+            // The matrix is symmetric, so that a column of B is a line of the block on the other side.
+            let column = &matrix[(other * width + d) * order + block * width..][..width];
+            out[..d - from].fill(0.0);
+            out[d - from] = line[d];
+            for (out, (a, b)) in out[d - from + 1..].iter_mut().zip(line[d + 1..].iter().zip(&column[d + 1..])) {
+                *out = a + b;
+            }
+        }
     }
 }
 
@@ -314,7 +360,8 @@ impl Design {
 
     fn count_change(&mut self, workers: &Workers) -> Result<(), Fault> {
         self.changes += 1;
-        if self.changes.is_multiple_of(REFRESH) { self.rebuild(workers) } else { Ok(()) }
+        let due = self.changes.is_multiple_of(REFRESH) || FIRST_REFRESHES.contains(&self.changes);
+        if due { self.rebuild(workers) } else { Ok(()) }
     }
 
     /// Where S and T of a row lie.
@@ -460,26 +507,27 @@ impl Design {
     /// P, Q, S and T from the data and the rows added so far.
     fn rebuild(&mut self, workers: &Workers) -> Result<(), Fault> {
         let order = self.pool.order();
-        let (pool, labelled) = (&self.pool.data, &self.labelled);
         let everything = |data: &Blocks| (0..data.factors.rows() as u32).collect::<Vec<_>>();
-        let (of_pool, of_labelled) = (everything(pool), everything(labelled));
-        let share = 1.0 / (of_pool.len() + of_labelled.len()).max(1) as f64;
-        self.q.fill(0.0);
-        self.pool.add_information(workers, &mut self.q, pool, &of_pool, share)?;
-        self.pool.add_information(workers, &mut self.q, labelled, &of_labelled, share)?;
+        let (pool, labelled) = (&self.pool.data, &self.labelled);
         self.p.fill(0.0);
-        self.pool.add_information(workers, &mut self.p, labelled, &of_labelled, self.options.labelled_weight)?;
+        let weight = self.options.labelled_weight;
+        self.pool.add_information(workers, &mut self.p, labelled, &everything(labelled), weight)?;
         self.pool.add_information(workers, &mut self.p, pool, &self.added, self.options.added_weight)?;
         for i in 0..order {
             self.p[i * order + i] += self.options.ridge;
         }
-        mirror(&mut self.p, order);
-        mirror(&mut self.q, order);
+        self.pool.complete(&mut self.p);
         invert_in_blocks(workers, &mut self.p, order)?;
-        // F P, then its transpose P F, then P F P.
-        times(workers, &mut self.q, &self.p, order)?;
+        let share = 1.0 / (pool.factors.rows() + labelled.factors.rows()).max(1) as f64;
+        self.q.fill(0.0);
+        self.pool.add_information(workers, &mut self.q, pool, &everything(pool), share)?;
+        self.pool.add_information(workers, &mut self.q, labelled, &everything(labelled), share)?;
+        self.pool.complete(&mut self.q);
+        // F P, then its transpose P F, then P F P, which is symmetric again.
+        times(workers, &mut self.q, &self.p, order, Part::All)?;
         transpose(&mut self.q, order);
-        times(workers, &mut self.q, &self.p, order)?;
+        times(workers, &mut self.q, &self.p, order, Part::Upper)?;
+        for_each_below(order, |i, j| self.q[i * order + j] = self.q[j * order + i]);
         if !self.removing {
             self.pool.compress(workers, &self.p, &everything(pool), &mut self.s)?;
             return self.pool.compress(workers, &self.q, &everything(pool), &mut self.t);
@@ -726,7 +774,7 @@ fn invert_in_blocks(workers: &Workers, matrix: &mut [f64], order: usize) -> Resu
                 Ok(())
             })?;
         }
-        workers.fill(matrix, PANEL * order, |start, out| {
+        workers.fill(matrix, MULTIPLIED * order, |start, out| {
             let (first, count) = (start / order, out.len() / order);
             let is_pivot = |line: usize| (from..from + side).contains(&(first + line));
             let left = beside(count, side, |line, k| match is_pivot(line) {
@@ -747,38 +795,44 @@ fn invert_in_blocks(workers: &Workers, matrix: &mut [f64], order: usize) -> Resu
     Ok(())
 }
 
+/// What is wanted of a square matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    All,
+    /// What lies on and above the diagonal; the rest is left as anything.
+    Upper,
+}
+
 /// `left = left * right`, square matrices.
-fn times(workers: &Workers, left: &mut [f64], right: &[f64], order: usize) -> Result<(), Fault> {
-    workers.fill(left, PANEL * order, |_, out| {
+fn times(workers: &Workers, left: &mut [f64], right: &[f64], order: usize, part: Part) -> Result<(), Fault> {
+    workers.fill(left, MULTIPLIED * order, |start, out| {
         let mut pacer = Pacer::new(workers.control());
         let source = Charged::copied(workers.control(), out)?;
         out.fill(0.0);
         let lines = out.len() / order;
+        let first = if part == Part::Upper { start / order } else { 0 };
         for from in (0..order).step_by(PANEL) {
             let terms = PANEL.min(order - from);
-            pacer.spend(terms * order * lines / SIDE)?;
+            pacer.spend(terms * (order - first) * lines / SIDE)?;
             let left = beside(lines, terms, |line, k| source[line * order + from + k]);
-            add_products((out, order, 0, lines), &left, terms, (&right[from * order..], order), order);
+            let right = (&right[from * order + first..], order);
+            add_products((&mut *out, order, first, lines), &left, terms, right, order - first);
         }
         Ok(())
     })
 }
 
-/// Copies what is above the diagonal below it.
-fn mirror(matrix: &mut [f64], order: usize) {
-    for i in 0..order {
-        for j in 0..i {
-            matrix[i * order + j] = matrix[j * order + i];
+/// Calls `f(line, column)` for what is below the diagonal, tile by tile: a walk along columns would miss every cache.
+fn for_each_below(order: usize, mut f: impl FnMut(usize, usize)) {
+    for (top, left) in (0..order).step_by(TILE).flat_map(|top| (0..=top).step_by(TILE).map(move |left| (top, left))) {
+        for i in top..order.min(top + TILE) {
+            (left..i.min(left + TILE)).for_each(|j| f(i, j));
         }
     }
 }
 
 fn transpose(matrix: &mut [f64], order: usize) {
-    for i in 0..order {
-        for j in 0..i {
-            matrix.swap(i * order + j, j * order + i);
-        }
-    }
+    for_each_below(order, |i, j| matrix.swap(i * order + j, j * order + i));
 }
 
 for_each_cpu! {
@@ -817,108 +871,135 @@ for_each_cpu! {
     }
 }
 
-/// Lines to add to: values, values of a line, first column, number of lines (at most [`SIDE`]).
+/// Lines to add to: values, values of a line, first column, number of lines.
 type Lines<'a> = (&'a mut [f64], usize, usize, usize);
 
-/// Adds `sum_k left[k][line] * right[k, column]` to the first `width` columns of some lines; terms in order. `left` holds
-/// `terms` factors for each [`SIDE`] lines.
-fn add_products(out: Lines<'_>, left: &[[f64; SIDE]], terms: usize, right: (&[f64], usize), width: usize) {
-    #[cfg(target_arch = "x86_64")]
-    match crate::simd::level() {
-        // SAFETY: `level` saw the features that these functions need on this CPU.
-        2 => return add_products_with(out, left, terms, right, width, |own, x, y| unsafe { avx512(own, x, y) }),
-        // SAFETY: as above.
-        1 => return add_products_with(out, left, terms, right, width, |own, x, y| unsafe { avx2(own, x, y) }),
-        _ => {}
-    }
-    add_products_with(out, left, terms, right, width, portable);
-}
+/// Some columns of a line, placed so that no vector of them lies across two cache lines.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Columns([f64; LANES]);
 
-/// The same, by `add` for `WIDTH` columns at once. These are copied together first: a step of many powers of two would
-/// drive them out of the cache.
-fn add_products_with<const WIDTH: usize>(
+/// Adds to some columns of some lines.
+type AddTile = fn([&mut [f64; LANES]; SIDE], &[[f64; SIDE]], &[Columns]);
+
+/// Adds `sum_k left[k][line] * right[k, column]` to the first `width` columns of some lines; terms in order, each with
+/// one rounding. `left` holds `terms` factors for each [`SIDE`] lines.
+fn add_products(
     (out, stride, offset, lines): Lines<'_>,
     left: &[[f64; SIDE]],
     terms: usize,
     (right, right_stride): (&[f64], usize),
     width: usize,
-    add: impl Fn(&mut [[f64; WIDTH]; SIDE], &[[f64; SIDE]], &[[f64; WIDTH]]),
 ) {
-    let mut panel = vec![[0.0; WIDTH]; terms];
-    for column in (0..width).step_by(WIDTH) {
-        let count = WIDTH.min(width - column);
-        for (k, panel) in panel.iter_mut().enumerate() {
-            read_some(panel, &right[k * right_stride + column..][..count]);
+    let add = add_tile();
+    // Columns that are used together are copied together first: a step of many powers of two would drive them out of
+    // the cache.
+    let mut panel = vec![Columns([0.0; LANES]); terms];
+    for column in (0..width).step_by(LANES) {
+        let count = LANES.min(width - column);
+        for (panel, right) in panel.iter_mut().zip(right.chunks(right_stride)) {
+            match right[column..].first_chunk() {
+                Some(right) => panel.0 = *right,
+                None => panel.0[..count].copy_from_slice(&right[column..column + count]),
+            }
         }
         for (left, first) in left.chunks_exact(terms).zip((0..lines).step_by(SIDE)) {
-            let mut sums = [[0.0; WIDTH]; SIDE];
-            let places = (first..lines.min(first + SIDE)).map(|line| line * stride + offset + column);
-            for (sums, place) in sums.iter_mut().zip(places.clone()) {
-                read_some(sums, &out[place..][..count]);
+            let out = &mut out[first * stride + offset + column..];
+            let within = SIDE.min(lines - first);
+            if within == SIDE
+                && count == LANES
+                && let Some(sums) = tile(out, stride)
+            {
+                add(sums, left, &panel);
+                continue;
             }
-            add(&mut sums, left, &panel);
-            for (sums, place) in sums.iter().zip(places) {
-                match out[place..][..count].first_chunk_mut() {
-                    Some(out) => *out = *sums,
-                    None => out[place..][..count].copy_from_slice(&sums[..count]),
-                }
+            let mut sums = [[0.0; LANES]; SIDE];
+            for (sums, out) in sums.iter_mut().zip(out.chunks(stride)).take(within) {
+                sums[..count].copy_from_slice(&out[..count]);
             }
-        }
-    }
-}
-
-/// Copies values into an array that may be longer. The usual length is known when this is compiled, and fast.
-#[inline(always)]
-fn read_some<const WIDTH: usize>(out: &mut [f64; WIDTH], values: &[f64]) {
-    match values.first_chunk() {
-        Some(values) => *out = *values,
-        None => out[..values.len()].copy_from_slice(values),
-    }
-}
-
-fn portable(sums: &mut [[f64; 4]; SIDE], left: &[[f64; SIDE]], right: &[[f64; 4]]) {
-    for (factors, y) in left.iter().zip(right) {
-        for (sums, x) in sums.iter_mut().zip(factors) {
-            for (sum, y) in sums.iter_mut().zip(y) {
-                *sum += x * y;
+            add(sums.each_mut(), left, &panel);
+            for (sums, out) in sums.iter().zip(out.chunks_mut(stride)).take(within) {
+                out[..count].copy_from_slice(&sums[..count]);
             }
         }
     }
 }
 
-/// Two vectors of `$lanes` columns of each line, with all sums in registers. A product and a sum are two roundings, as
-/// everywhere.
+/// The first columns of the first lines.
+fn tile(out: &mut [f64], stride: usize) -> Option<[&mut [f64; LANES]; SIDE]> {
+    let mut lines = out.chunks_mut(stride);
+    let mut next = || lines.next()?.first_chunk_mut();
+    Some([next()?, next()?, next()?, next()?, next()?, next()?, next()?, next()?])
+}
+
+/// The loop for this CPU.
+fn add_tile() -> AddTile {
+    #[cfg(target_arch = "x86_64")]
+    match crate::simd::level() {
+        // SAFETY: `level` saw the features that these functions need on this CPU.
+        2 => return |sums, left, right| unsafe { avx512(sums, left, right) },
+        1 if std::arch::is_x86_feature_detected!("fma") => {
+            // SAFETY: `level` saw AVX2 on this CPU, and the line above FMA.
+            return |sums, left, right| unsafe { avx2(sums, left, right) };
+        }
+        _ => {}
+    }
+    portable
+}
+
+fn portable(sums: [&mut [f64; LANES]; SIDE], left: &[[f64; SIDE]], right: &[Columns]) {
+    for (line, sums) in sums.into_iter().enumerate() {
+        for (x, y) in left.iter().zip(right) {
+            for (sum, y) in sums.iter_mut().zip(y.0) {
+                *sum = x[line].mul_add(y, *sum);
+            }
+        }
+    }
+}
+
+/// Two vectors of `$lanes` columns of some lines at once, with all sums in registers, part by part of the tile. The sums
+/// have names because the compiler would keep so many of an array in memory.
 #[cfg(target_arch = "x86_64")]
 macro_rules! kernel {
-    ($name:ident, $features:literal, $lanes:literal, $load:ident, $set:ident, $mul:ident, $add:ident, $store:ident) => {
+    ($name:ident, $features:literal, $lanes:literal, $load:ident, $set:ident, $fma:ident, $store:ident,
+     $($column:literal: [$($line:literal $low:ident $high:ident),*])*) => {
         #[target_feature(enable = $features)]
-        fn $name(sums: &mut [[f64; 2 * $lanes]; SIDE], left: &[[f64; SIDE]], right: &[[f64; 2 * $lanes]]) {
-            use std::arch::x86_64::{$add, $load, $mul, $set, $store};
-            let mut own = [[$set(0.0); 2]; SIDE];
-            for (own, sums) in own.iter_mut().zip(&*sums) {
-                // SAFETY: each half of the sums of a line holds a vector.
-                *own = unsafe { [$load(sums.as_ptr()), $load(sums[$lanes..].as_ptr())] };
-            }
-            for (factors, y) in left.iter().zip(right) {
-                // SAFETY: each half of `y` holds a vector.
-                let y = unsafe { [$load(y.as_ptr()), $load(y[$lanes..].as_ptr())] };
-                for (own, &x) in own.iter_mut().zip(factors) {
-                    let x = $set(x);
-                    *own = [$add(own[0], $mul(x, y[0])), $add(own[1], $mul(x, y[1]))];
+        fn $name(sums: [&mut [f64; LANES]; SIDE], left: &[[f64; SIDE]], right: &[Columns]) {
+            use std::arch::x86_64::{$fma, $load, $set, $store};
+            const { assert!($($column + 2 * $lanes <= LANES)&&*) };
+            $(
+                // SAFETY: two vectors lie behind this column of a line, as asserted above.
+                $(let (mut $low, mut $high) = unsafe {
+                    let sums = sums[$line].as_ptr().add($column);
+                    ($load(sums), $load(sums.add($lanes)))
+                };)*
+                for (x, y) in left.iter().zip(right) {
+                    // SAFETY: as above.
+                    let (low, high) = unsafe {
+                        let y = y.0.as_ptr().add($column);
+                        ($load(y), $load(y.add($lanes)))
+                    };
+                    $(
+                        let x_line = $set(x[$line]);
+                        $low = $fma(x_line, low, $low);
+                        $high = $fma(x_line, high, $high);
+                    )*
                 }
-            }
-            for (sums, own) in sums.iter_mut().zip(own) {
-                // SAFETY: each half of the sums of a line holds a vector.
-                unsafe {
-                    $store(sums.as_mut_ptr(), own[0]);
-                    $store(sums[$lanes..].as_mut_ptr(), own[1]);
-                }
-            }
+                // SAFETY: as above.
+                $(unsafe {
+                    let sums = sums[$line].as_mut_ptr().add($column);
+                    $store(sums, $low);
+                    $store(sums.add($lanes), $high);
+                })*
+            )*
         }
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-kernel!(avx512, "avx512f", 8, _mm512_loadu_pd, _mm512_set1_pd, _mm512_mul_pd, _mm512_add_pd, _mm512_storeu_pd);
+kernel!(avx512, "avx512f", 8, _mm512_loadu_pd, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_storeu_pd,
+    0: [0 a b, 1 c d, 2 e f, 3 g h, 4 i j, 5 k l, 6 m n, 7 o p]);
 #[cfg(target_arch = "x86_64")]
-kernel!(avx2, "avx2", 4, _mm256_loadu_pd, _mm256_set1_pd, _mm256_mul_pd, _mm256_add_pd, _mm256_storeu_pd);
+kernel!(avx2, "avx2,fma", 4, _mm256_loadu_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_storeu_pd,
+    0: [0 a b, 1 c d, 2 e f, 3 g h] 0: [4 i j, 5 k l, 6 m n, 7 o p]
+    8: [0 a b, 1 c d, 2 e f, 3 g h] 8: [4 i j, 5 k l, 6 m n, 7 o p]);

@@ -94,7 +94,7 @@ fn engine(s: &Session, pool: (&Data, &Data), labelled: (&Data, &Data), options: 
 #[test]
 fn every_step_is_the_best_of_brute_force() {
     for (blocks, rank, width, labelled, threads) in
-        [(4, 3, 3, 5, 1), (1, 1, 17, 3, 2), (3, 3, 5, 0, 2), (5, 2, 21, 9, 3)]
+        [(4, 3, 3, 5, 1), (1, 1, 17, 3, 2), (3, 3, 5, 0, 2), (5, 2, 21, 9, 3), (2, 1, 67, 4, 2), (1, 1, 130, 4, 2)]
     {
         let pool = (data(Kind::Random, 30, blocks * rank, 1), data(Kind::Random, 30, width, 2));
         let known = (data(Kind::Random, labelled, blocks * rank, 3), data(Kind::Random, labelled, width, 4));
@@ -132,7 +132,7 @@ fn every_step_is_the_best_of_brute_force() {
 #[test]
 fn hundreds_of_changes_do_not_drift() {
     // The first changes lower everything ten thousandfold; what they round off stays until all is computed afresh.
-    const DRIFT: f64 = 1e-7;
+    const DRIFT: f64 = 1e-9;
     let pool = (data(Kind::Random, 320, 2, 5), data(Kind::Random, 320, 4, 6));
     let none = (data(Kind::Random, 0, 2, 7), data(Kind::Random, 0, 4, 8));
     let options = DesignOptions { rank: 1, ridge: 0.01, labelled_weight: 0.0, added_weight: 1.0 };
