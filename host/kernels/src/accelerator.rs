@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
-use querist_protocol::{Fault, FaultCode};
+use querist_protocol::{Fault, FaultCode, Similarity};
 
 /// What kernels compute with.
 #[derive(Debug, Clone)]
@@ -93,6 +93,17 @@ pub enum Wanted<'a> {
     WithinCentres(&'a [f64]),
 }
 
+/// How well centres are covered, and what covering them more is worth.
+#[derive(Debug, Clone, Copy)]
+pub struct Cover<'a> {
+    /// The similarity of each centre to what covers it.
+    pub cover: &'a [f64],
+    /// What a centre counts; 1 each without.
+    pub weights: Option<&'a [f64]>,
+    /// Similarity of a row and a centre at a squared distance.
+    pub similarity: Similarity,
+}
+
 /// A pair that may matter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
@@ -117,6 +128,14 @@ pub trait Search: Debug + Send + Sync {
         terms: &[RowTerms],
         wanted: Wanted<'_>,
     ) -> Result<Vec<Candidate>, AcceleratorError>;
+
+    /// For each of some rows what it could add to the cover at most: the sum over centres of
+    /// `weight * max(similarity - cover, 0)`, with the similarity at the lower bound of the distance or at 0, whichever
+    /// is larger. A sum may be too large by a billionth of itself, and too small by no more.
+    ///
+    /// # Errors
+    /// If the device has no room, or fails.
+    fn gains(&self, rows: Range<usize>, terms: &[RowTerms], cover: Cover<'_>) -> Result<Vec<f64>, AcceleratorError>;
 }
 
 /// What a device could not do, and what helps.

@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use querist_protocol::{Fault, FaultCode, Metric, Similarity, SimilarityKind, math};
 
+use crate::accelerator::{Cover, RowTerms};
 use crate::check;
 use crate::control::Pacer;
 use crate::distance::{self, device_filter};
-use crate::filter::{Filter, TILE_ROWS};
+use crate::filter::{self, Filter, TILE_ROWS};
 use crate::matrix::{Matrix, Rows};
 use crate::memory::{Charge, Charged};
 use crate::pairs::{self, Pairs};
@@ -181,6 +182,7 @@ impl Facility {
         let is_excluded = |row: u32| excluded.is_some_and(|excluded| excluded[row as usize]);
         let mut pacer = Pacer::new(workers.control());
         let mut singly = FEW;
+        let together = self.bounded_together(workers);
         while let Some(top) = self.queue.pop() {
             pacer.spend(64)?;
             let Reverse(row) = top.1;
@@ -201,7 +203,7 @@ impl Facility {
                 continue;
             }
             let mut stale = vec![row];
-            while stale.len() < TILE_ROWS
+            while stale.len() < together
                 && let Some(&next) = self.queue.peek()
                 && self.states[next.1.0 as usize].at != self.version
             {
@@ -279,35 +281,62 @@ impl Facility {
         Ok(())
     }
 
-    /// Bounds of the gains of some rows, at most [`TILE_ROWS`], from products with all references at once.
+    /// Stale rows that are bounded at once.
+    fn bounded_together(&self, workers: &Workers) -> usize {
+        let (references, width) = (self.references.len(), self.references.width());
+        let device = workers.device_for(TILE_ROWS, references, width);
+        device.map_or(TILE_ROWS, |_| filter::device_rows(references))
+    }
+
+    /// Bounds of the gains of some rows, of at most [`Self::bounded_together`], from products with all references at once.
     fn bound(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
         let points = self.points(workers, rows)?;
-        let Some(filter) = Filter::new(workers, &points, &self.references, METRIC)? else {
+        let Some(filter) = device_filter(workers, &points, &self.references, METRIC)? else {
             return rows.iter().try_for_each(|&row| self.compute(workers, row));
         };
         let terms: Vec<_> = (0..rows.len()).map(|i| filter.row_terms(i)).collect();
-        let blocks: Vec<_> = filter.centre_blocks().collect();
-        let parts = workers.map(blocks.len(), |block| {
-            let range = blocks[block].clone();
-            let mut tile = filter.tile();
-            filter.multiply(&mut tile, 0..rows.len(), range.clone(), workers.control())?;
-            let mut lows = vec![0.0; range.len()];
-            let weights = self.weights.as_ref().map(|weights| &weights[range.clone()]);
-            let of_row = |(i, terms)| {
-                filter.lows(&tile, i, terms, &mut lows);
-                sum_of_bounds(&lows, &self.cover[range.clone()], weights, self.similarity)
-            };
-            Ok(terms.iter().enumerate().map(of_row).collect::<Vec<f64>>())
-        })?;
-        for (i, &row) in rows.iter().enumerate() {
-            let sum: f64 = parts.iter().map(|part| part[i]).sum();
+        let weights = self.weights.as_ref().map(|weights| &***weights);
+        let cover = Cover { cover: &self.cover, weights, similarity: self.similarity };
+        let sums = match filter.gains(&terms, cover, workers.control())? {
+            Some(sums) => sums,
+            None => sums_of_bounds(workers, &filter, &terms, cover)?,
+        };
+        for (&row, sum) in rows.iter().zip(sums) {
             let state = &mut self.states[row as usize];
             // A hair more, because the definition adds in another order.
-            let bound = sum * (1.0 + 1e-9) / self.cover.len() as f64;
+            let bound = sum * (1.0 + 1e-8) / self.cover.len() as f64;
             *state = State { bound: bound.min(state.bound), at: self.version, is_exact: false };
         }
         Ok(())
     }
+}
+
+/// What the rows of a filter could add to the cover at most.
+fn sums_of_bounds(
+    workers: &Workers,
+    filter: &Filter<'_>,
+    terms: &[RowTerms],
+    cover: Cover<'_>,
+) -> Result<Vec<f64>, Fault> {
+    let mut sums = Vec::with_capacity(terms.len());
+    for (block, terms) in terms.chunks(TILE_ROWS).enumerate() {
+        let rows = block * TILE_ROWS..block * TILE_ROWS + terms.len();
+        let blocks: Vec<_> = filter.centre_blocks().collect();
+        let parts = workers.map(blocks.len(), |block| {
+            let range = blocks[block].clone();
+            let mut tile = filter.tile();
+            filter.multiply(&mut tile, rows.clone(), range.clone(), workers.control())?;
+            let mut lows = vec![0.0; range.len()];
+            let weights = cover.weights.map(|weights| &weights[range.clone()]);
+            let of_row = |(i, terms)| {
+                filter.lows(&tile, i, terms, &mut lows);
+                sum_of_bounds(&lows, &cover.cover[range.clone()], weights, cover.similarity)
+            };
+            Ok(terms.iter().enumerate().map(of_row).collect::<Vec<f64>>())
+        })?;
+        sums.extend((0..terms.len()).map(|i| parts.iter().map(|part| part[i]).sum::<f64>()));
+    }
+    Ok(sums)
 }
 
 /// Stale rows that are computed one by one before many are bounded at once: mostly these are enough.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use querist_protocol::{Fault, Metric};
 
-use crate::accelerator::{AcceleratorError, Candidate, CentreTerms, RowTerms, Search, Wanted};
+use crate::accelerator::{AcceleratorError, Candidate, CentreTerms, Cover, RowTerms, Search, Wanted};
 use crate::control::Control;
 use crate::memory::{Charge, Charged};
 use crate::points::Points;
@@ -161,7 +161,7 @@ impl<'a> Filter<'a> {
     /// Rows that are looked at together.
     pub(crate) fn block_rows(&self) -> usize {
         match &self.device {
-            Some(_) => (DEVICE_PAIRS / self.centres.len()).clamp(TILE_ROWS, DEVICE_ROWS),
+            Some(_) => device_rows(self.centres.len()),
             None => TILE_ROWS,
         }
     }
@@ -180,6 +180,18 @@ impl<'a> Filter<'a> {
         let found = device.candidates(rows, terms, wanted).map_err(AcceleratorError::fault)?;
         let room = Charge::of::<Candidate>(control, found.len())?;
         Ok(Some(Candidates { filter: self, found, _room: room }))
+    }
+
+    /// What the rows could add to the cover at most, by the device; `None` without one.
+    pub(crate) fn gains(
+        &self,
+        terms: &[RowTerms],
+        cover: Cover<'_>,
+        control: &Arc<Control>,
+    ) -> Result<Option<Vec<f64>>, Fault> {
+        let Some(device) = &self.device else { return Ok(None) };
+        control.check()?;
+        device.gains(0..terms.len(), terms, cover).map(Some).map_err(AcceleratorError::fault)
     }
 
     /// Blocks of centres that cover them all.
@@ -272,6 +284,11 @@ impl<'a> Filter<'a> {
     fn products<'t>(&self, tile: &'t Tile, row_in_tile: usize) -> &'t [f32] {
         &tile.products[row_in_tile * tile.centres.len()..][..tile.centres.len()]
     }
+}
+
+/// Rows that a device looks at in one call, with so many centres.
+pub(crate) fn device_rows(centres: usize) -> usize {
+    (DEVICE_PAIRS / centres).clamp(TILE_ROWS, DEVICE_ROWS)
 }
 
 fn safe_product(x: f64, y: f64) -> f64 {

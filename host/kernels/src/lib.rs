@@ -38,7 +38,7 @@ mod uncertainty;
 mod workers;
 
 pub use accelerator::{
-    Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Resident, RowTerms, Search, Wanted,
+    Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Cover, Resident, RowTerms, Search, Wanted,
 };
 pub use control::{Control, Limits, LogLine};
 pub use session::{Session, Setup, SetupError, Shared};

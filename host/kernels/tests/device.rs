@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::pairs::same_as_the_cpu;
 use common::*;
 use querist_kernels::{
-    Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Resident, RowTerms, Search, Wanted,
+    Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Cover, Resident, RowTerms, Search, Wanted,
 };
 use querist_protocol::{FaultCode, HostCalls, Metric, Reduction};
 
@@ -110,6 +110,21 @@ impl Search for Pairs {
             found.extend(near.map(|c| Candidate { row: row as u32, centre: c as u32, product: products[c] }));
         }
         Ok(found)
+    }
+
+    fn gains(&self, rows: Range<usize>, terms: &[RowTerms], cover: Cover<'_>) -> Result<Vec<f64>, AcceleratorError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let of_row = |(row, own): (usize, &RowTerms)| {
+            let of_centre = |c: usize| {
+                let product = f64::from(self.product(rows.start + row, c));
+                let low = own.low + (self.terms[c][0] - own.scale * (self.terms[c][2] * product));
+                let gain = (similarity(cover.similarity, low.max(0.0)) - cover.cover[c]).max(0.0);
+                cover.weights.map_or(gain, |weights| weights[c] * gain)
+            };
+            // Too small, as far as a device may be.
+            (0..self.terms.len()).map(of_centre).sum::<f64>() * (1.0 - 1e-9)
+        };
+        Ok(terms.iter().enumerate().map(of_row).collect())
     }
 }
 

@@ -3,26 +3,7 @@
 mod common;
 
 use common::*;
-use querist_protocol::{HostCalls, Metric, Similarity, SimilarityKind, math};
-
-const FORMS: [SimilarityKind; 5] = [
-    SimilarityKind::Rbf,
-    SimilarityKind::Laplace,
-    SimilarityKind::Student,
-    SimilarityKind::Cauchy,
-    SimilarityKind::TopHat,
-];
-
-fn similar(similarity: Similarity, sq: f64) -> f64 {
-    let h = similarity.width;
-    match similarity.kind {
-        SimilarityKind::Rbf => math::exp(-(sq / (h * h))),
-        SimilarityKind::Laplace => math::exp(-(sq.sqrt() / h)),
-        SimilarityKind::Student => math::exp(-0.75 * math::ln_1p(2.0 * (sq / (h * h)))),
-        SimilarityKind::Cauchy => 1.0 / (1.0 + sq),
-        SimilarityKind::TopHat => f64::from(u8::from(sq.sqrt() < h)),
-    }
-}
+use querist_protocol::{HostCalls, Metric, Similarity, SimilarityKind};
 
 /// The plain engine.
 struct Plain<'a> {
@@ -35,7 +16,7 @@ struct Plain<'a> {
 
 impl Plain<'_> {
     fn similarity(&self, row: &[f32], reference: usize) -> f64 {
-        similar(self.similarity, sq_distance(row, self.references.row(reference)))
+        similarity(self.similarity, sq_distance(row, self.references.row(reference)))
     }
 
     fn add(&mut self, row: &[f32]) {

@@ -5,7 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use querist_core::LearnError;
-use querist_kernels::{Accelerator, AcceleratorError, Candidate, CentreTerms, Resident, RowTerms, Search, Wanted};
+use querist_kernels::{
+    Accelerator, AcceleratorError, Candidate, CentreTerms, Cover, Resident, RowTerms, Search, Wanted,
+};
+use querist_protocol::{Similarity, SimilarityKind};
 use querist_torchx::runtime;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -60,6 +63,12 @@ impl TorchAccelerator {
 
     fn terms(&self, values: &[f64], shape: [i64; 2]) -> Result<Tensor, TchError> {
         Tensor::f_from_data_size(bytemuck::cast_slice(values), &shape, Kind::Double)?.f_to_device(self.device)
+    }
+
+    /// One value a row, as a column.
+    fn column(&self, terms: &[RowTerms], of: fn(&RowTerms) -> f64) -> Result<Tensor, TchError> {
+        let values: Vec<f64> = terms.iter().map(of).collect();
+        self.terms(&values, [values.len() as i64, 1])
     }
 
     fn failed(&self, doing: &str, bytes: usize, error: &TchError) -> AcceleratorError {
@@ -157,6 +166,13 @@ impl Search for TorchSearch {
         let found = tch::no_grad(|| prepared.find(&self.accelerator, rows, terms, wanted));
         found.map_err(|error| self.accelerator.failed("looking for near rows", 30 * pairs, &error))
     }
+
+    fn gains(&self, rows: Range<usize>, terms: &[RowTerms], cover: Cover<'_>) -> Result<Vec<f64>, AcceleratorError> {
+        let prepared = lock(&self.prepared);
+        let pairs = terms.len() * prepared.low.size()[1] as usize;
+        let found = tch::no_grad(|| prepared.gains(&self.accelerator, &rows, terms, cover));
+        found.map_err(|error| self.accelerator.failed("bounding gains", 30 * pairs, &error))
+    }
 }
 
 impl Prepared {
@@ -167,12 +183,9 @@ impl Prepared {
         terms: &[RowTerms],
         wanted: Wanted<'_>,
     ) -> Result<Vec<Candidate>, TchError> {
-        let column = |of: fn(&RowTerms) -> f64| {
-            let values: Vec<f64> = terms.iter().map(of).collect();
-            accelerator.terms(&values, [values.len() as i64, 1])
-        };
+        let column = |of| accelerator.column(terms, of);
         let products = self.products(&rows)?;
-        let reach = products.f_to_kind(Kind::Double)?.f_mul(&self.scale)?.f_mul(&column(|terms| terms.scale)?)?;
+        let reach = self.reach(&products, &column(|terms| terms.scale)?)?;
         let row_low = column(|terms| terms.low)?;
         // Each comparison allows for the roundings of its own sums: the caller looks at the pairs again.
         let hair = 1e-12;
@@ -212,6 +225,30 @@ impl Prepared {
         Ok(places.into_iter().zip(products).map(candidate).collect())
     }
 
+    fn gains(
+        &self,
+        accelerator: &TorchAccelerator,
+        rows: &Range<usize>,
+        terms: &[RowTerms],
+        cover: Cover<'_>,
+    ) -> Result<Vec<f64>, TchError> {
+        let column = |of| accelerator.column(terms, of);
+        let row = |values: &[f64]| accelerator.terms(values, [1, values.len() as i64]);
+        let mut lows = self.reach(&self.products(rows)?, &column(|terms| terms.scale)?)?;
+        let mut lows = lows.f_neg_()?.f_add_(&self.low)?.f_add_(&column(|terms| terms.low)?)?;
+        let mut similar = similarity(cover.similarity, &lows.f_clamp_min_(0.0)?)?;
+        let mut gains = similar.f_sub_(&row(cover.cover)?)?.f_clamp_min_(0.0)?;
+        if let Some(weights) = cover.weights {
+            gains = gains.f_mul_(&row(weights)?)?;
+        }
+        Vec::try_from(gains.f_sum_dim_intlist(1, false, None)?.f_to_device(Device::Cpu)?)
+    }
+
+    /// What products take from the terms of their rows and centres.
+    fn reach(&self, products: &Tensor, row_scales: &Tensor) -> Result<Tensor, TchError> {
+        products.f_to_kind(Kind::Double)?.f_mul_(&self.scale)?.f_mul_(row_scales)
+    }
+
     /// Products of some rows with all centres.
     fn products(&self, rows: &Range<usize>) -> Result<Tensor, TchError> {
         let mut product: Option<Tensor> = None;
@@ -223,5 +260,22 @@ impl Prepared {
             });
         }
         product.ok_or_else(|| TchError::Torch("a search without rows".to_owned()))
+    }
+}
+
+/// At least the similarity of rows at these squared distances, and hardly more.
+fn similarity(Similarity { kind, width }: Similarity, squares: &Tensor) -> Result<Tensor, TchError> {
+    // More than rounding takes.
+    const HAIR: f64 = 1.0 + 1e-12;
+    // A device may take exponentials below the normal numbers for 0, and hosts do not.
+    const SMALLEST: f64 = 1e-300;
+    let exp = |power: Tensor| power.f_exp()?.f_mul_scalar_(HAIR)?.f_clamp_min_(SMALLEST);
+    let scaled = |by: f64| squares.f_div_scalar(width * width)?.f_mul_scalar_(by);
+    match kind {
+        SimilarityKind::Rbf => exp(scaled(-1.0)?),
+        SimilarityKind::Laplace => exp(squares.f_sqrt()?.f_div_scalar_(width)?.f_neg_()?),
+        SimilarityKind::Student => exp(scaled(2.0)?.f_log1p_()?.f_mul_scalar_(-0.75)?),
+        SimilarityKind::Cauchy => squares.f_add_scalar(1.0)?.f_reciprocal_()?.f_mul_scalar_(HAIR),
+        SimilarityKind::TopHat => squares.f_sqrt()?.f_lt(width)?.f_to_kind(Kind::Double),
     }
 }

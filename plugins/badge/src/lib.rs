@@ -35,7 +35,7 @@ impl Strategy for Badge {
     const SUMMARY: &'static str = "Samples with large and diverse gradient embeddings, drawn by k-means++ seeding";
     const PAPER: &'static str =
         "Ash et al., Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds, ICLR 2020";
-    const COST: &'static str = "O(N (C + D) b) time at most; O(N) memory: the C x D gradients are never formed.";
+    const COST: &'static str = "O(N (C + D) b) time at most, far less where bounds prune; N (C + D) bytes of sketches at most, and O(N): the C x D gradients are never formed.";
     const ALIASES: &'static [&'static str] = &["BadgeSampling"];
 
     fn needs(&self) -> Vec<Need> {

@@ -70,7 +70,7 @@ impl Strategy for Kmeans {
     const SUMMARY: &'static str = "The sample nearest to the centre of each of as many k-means clusters as are wanted";
     const PAPER: &'static str =
         "Pourahmadi, Nooralinejad and Pirsiavash, A Simple Baseline for Low-Budget Active Learning, 2021";
-    const COST: &'static str = "O(N b D) time an iteration and restart; O(N + b D) memory.";
+    const COST: &'static str = "O(N b D) time an iteration and restart at most, far less where bounds prune; 2 N b bytes for the bounds at most, and O(N + b D).";
     const ALIASES: &'static [&'static str] = &["KMeansSampling"];
 
     fn needs(&self) -> Vec<Need> {
@@ -138,7 +138,7 @@ impl Strategy for AccuKmeans {
     const SUMMARY: &'static str =
         "The unlabelled sample nearest to the centre of each k-means cluster of the whole dataset";
     const PAPER: &'static str = Kmeans::PAPER;
-    const COST: &'static str = "O(A b D) time an iteration and restart; O(A + b D) memory.";
+    const COST: &'static str = "O(A b D) time an iteration and restart at most, far less where bounds prune; 2 A b bytes for the bounds at most, and O(A + b D).";
     const ALIASES: &'static [&'static str] = &["accu_kmeans"];
 
     fn needs(&self) -> Vec<Need> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use querist_core::{Arrays, Round, Seeds};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
-use querist_protocol::{Handle, HostCalls, Metric, Uncertainty, math};
+use querist_protocol::{Handle, HostCalls, Metric, Similarity, SimilarityKind, Uncertainty, math};
 
 pub fn control() -> Arc<Control> {
     Arc::new(Control::new(Limits { memory: 1 << 30, ..Limits::default() }, None))
@@ -53,6 +53,27 @@ impl Data {
 
     pub fn handle(&self, session: &Session) -> Handle {
         session.matrix(self.rows as u32, self.columns as u32, &self.values).unwrap()
+    }
+}
+
+/// Every form of similarity.
+pub const FORMS: [SimilarityKind; 5] = [
+    SimilarityKind::Rbf,
+    SimilarityKind::Laplace,
+    SimilarityKind::Student,
+    SimilarityKind::Cauchy,
+    SimilarityKind::TopHat,
+];
+
+/// Similarity at a squared distance.
+pub fn similarity(similarity: Similarity, sq: f64) -> f64 {
+    let h = similarity.width;
+    match similarity.kind {
+        SimilarityKind::Rbf => math::exp(-(sq / (h * h))),
+        SimilarityKind::Laplace => math::exp(-(sq.sqrt() / h)),
+        SimilarityKind::Student => math::exp(-0.75 * math::ln_1p(2.0 * (sq / (h * h)))),
+        SimilarityKind::Cauchy => 1.0 / (1.0 + sq),
+        SimilarityKind::TopHat => f64::from(u8::from(sq.sqrt() < h)),
     }
 }
 

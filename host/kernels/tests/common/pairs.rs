@@ -41,7 +41,13 @@ pub fn all_pairs(compute: Compute, rows: usize, kind: Kind) -> Vec<(&'static str
     s.facility_add_others(facility, x).unwrap();
     let clustered = s.facility(x, x, None, similarity).unwrap();
     s.facility_add_others(clustered, y).unwrap();
-    for engine in [facility, clustered] {
+    let weights = s.vector(&(0..60).map(|i| f64::from(i % 4)).collect::<Vec<_>>()).unwrap();
+    let mut engines = vec![facility, clustered];
+    // With nothing covered every gain is bounded.
+    for kind in FORMS {
+        engines.push(s.facility(x, y, Some(weights), Similarity { kind, width: 4.0 }).unwrap());
+    }
+    for engine in engines {
         for _ in 0..5 {
             let (row, gain) = s.facility_best(engine, None).unwrap().unwrap();
             s.facility_add(engine, &[row]).unwrap();
