@@ -1,7 +1,7 @@
 //! Objects of the host. Each is a handle that is released when it goes out of scope.
 
 use querist_protocol::{
-    DesignOptions, Handle, KmeansOptions, Merge, Metric, Reduction, Similarity, TILE_BYTES, Uncertainty,
+    BLOCK_BYTES, DesignOptions, Handle, KmeansOptions, Merge, Metric, Reduction, Similarity, Uncertainty,
 };
 
 use crate::host::Host;
@@ -216,7 +216,7 @@ impl Matrix {
     /// The first error of `visit` or of the host.
     pub fn for_each_block(&self, mut visit: impl FnMut(u32, &[f32]) -> Result<()>) -> Result<()> {
         let (rows, columns) = self.shape()?;
-        let block = (TILE_BYTES as u32 / (4 * columns.max(1))).max(1);
+        let block = (BLOCK_BYTES as u32 / (4 * columns.max(1))).max(1);
         let mut start = 0;
         while start < rows {
             let count = block.min(rows - start);

@@ -62,8 +62,10 @@ fn pool() -> Arrays {
             .collect();
         Array::f32(vec![rows, WIDTH], values).expect("sizes fit")
     };
+    let of_pool = embeddings(ROWS);
     let named = BTreeMap::from([
-        ("embeddings".to_owned(), embeddings(ROWS)),
+        ("penultimate".to_owned(), of_pool.clone()),
+        ("embeddings".to_owned(), of_pool),
         ("labelled.embeddings".to_owned(), embeddings(LABELLED)),
         ("logits".to_owned(), logits(ROWS)),
     ]);

@@ -27,7 +27,12 @@ pub use training::{EpochLength, InitPolicy, StreamOf, TrainOverrides, Transform,
 /// Version of the boundary between host and plugins, as `major.minor`; a plugin states the one it was built for.
 pub const API_VERSION: &str = "0.1";
 
-/// Bytes of input that the host hands to a scorer, or that a strategy should pull, at once.
+/// Bytes of input that the host hands to a scorer at once.
+///
+/// Every tile gets a fresh instance, which costs next to nothing beside the work on so many bytes.
+pub const TILE_BYTES: usize = 1 << 20;
+
+/// Bytes of input that a strategy should pull at once.
 ///
 /// A block of this size is still in the second-level cache when the plugin reads it.
-pub const TILE_BYTES: usize = 256 * 1024;
+pub const BLOCK_BYTES: usize = 256 * 1024;
