@@ -131,7 +131,7 @@ pub trait Search: Debug + Send + Sync {
 
     /// For each of some rows what it could add to the cover at most: the sum over centres of
     /// `weight * max(similarity - cover, 0)`, with the similarity at the lower bound of the distance or at 0, whichever
-    /// is larger. A sum may be too large by a billionth of itself, and too small by no more.
+    /// is larger. A sum may be too small by a billionth of itself; one that is too large costs time and no more.
     ///
     /// # Errors
     /// If the device has no room, or fails.

@@ -31,7 +31,6 @@ const PANEL: usize = 64;
 /// Lines that one task multiplies with a whole matrix, and rows that it multiplies with its blocks: the more they are, the
 /// fewer times these are read.
 const MULTIPLIED: usize = 128;
-const COMPRESSED: usize = 128;
 /// Side of a tile of a matrix that is copied or transposed.
 const TILE: usize = 16;
 /// Columns of a factor at most: a row's own small matrices are inverted in one go.
@@ -165,7 +164,7 @@ impl Rows {
     fn compress(&self, workers: &Workers, matrix: &[f64], rows: &[u32], out: &mut [f64]) -> Result<(), Fault> {
         let (rank, width, blocks) = (self.rank, self.width, self.blocks);
         let sq = rank * rank;
-        workers.fill(out, COMPRESSED * sq, |start, out| {
+        workers.fill(out, MULTIPLIED * sq, |start, out| {
             let mut pacer = Pacer::new(workers.control());
             let rows = &rows[start / sq..][..out.len() / sq];
             let embedding = |i: usize| self.data.embeddings.row(rows[i] as usize);

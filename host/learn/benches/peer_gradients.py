@@ -11,32 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from peer_training import Resnet18
+
 ROUNDS = 4
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.skip = nn.Sequential()
-        if stride != 1 or inputs != outputs:
-            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
-        return functional.relu(y + self.skip(x))
-
-
-def resnet18():
-    blocks, inputs = [], 64
-    for outputs, stride in [(64, 1), (128, 2), (256, 2), (512, 2)]:
-        blocks += [Block(inputs, outputs, stride), Block(outputs, outputs, 1)]
-        inputs = outputs
-    stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
 def cnn():
@@ -66,7 +43,7 @@ def one_by_one(network, images, targets):
 
 def main():
     torch.set_num_threads(1)
-    for name, network, count in [("lenet", lenet(), 256), ("cnn", cnn(), 256), ("resnet18", resnet18(), 32)]:
+    for name, network, count in [("lenet", lenet(), 256), ("cnn", cnn(), 256), ("resnet18", Resnet18(), 32)]:
         network.eval()
         images, targets = torch.randn(count, 3, 32, 32), torch.randn(count, 10).softmax(1)
         seconds = []
