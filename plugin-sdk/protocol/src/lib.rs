@@ -12,6 +12,7 @@ pub mod math;
 mod need;
 pub mod philox;
 mod selection;
+mod shown;
 mod training;
 
 pub use calls::{
@@ -22,6 +23,7 @@ pub use describe::{Capability, Description, StrategyDescription};
 pub use fault::{Fault, FaultCode, StrategyError};
 pub use need::{Need, NeedParseError, names};
 pub use selection::Selection;
+pub use shown::{Shown, is_showable};
 pub use training::{EpochLength, InitPolicy, StreamOf, TrainOverrides, Transform, UnlabelledStream};
 
 /// Version of the boundary between host and plugins, as `major.minor`; a plugin states the one it was built for.
