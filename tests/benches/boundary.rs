@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use querist_core::observer::Silent;
-use querist_core::{Answer, Array, Arrays, Query, Round, Seeds, Strategy};
+use querist_core::{Answer, Array, Arrays, Granted, Query, Round, Seeds, Strategy};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{HostCalls, Need, TILE_BYTES, Uncertainty};
@@ -121,6 +121,7 @@ fn cpu_seconds() -> f64 {
 
 fn ask(strategy: &mut dyn Strategy, arrays: &Arrays) -> (Taken, Answer) {
     let seeds = Seeds::new(0);
+    let arrays = &Granted::to(strategy, arrays).expect("nothing is secret");
     let query = Query { arrays, batch: BATCH, round: Round(0), seeds, state: None, services: None, progress: &Silent };
     timed(|| strategy.query(&query).expect("an answer"))
 }
@@ -206,12 +207,10 @@ fn whole_array(id: &str, measure: Uncertainty, runs: usize, threads: usize) {
 
 fn best_rows(measure: Uncertainty, arrays: &Arrays, threads: usize) -> Vec<u32> {
     let setup = Setup {
-        arrays: arrays.clone(),
-        needs: vec![Need::new("logits")],
+        arrays: Granted::new(arrays, &[Need::new("logits")], &[]).expect("nothing is secret"),
         batch: BATCH,
         round: Round(0),
-        seeds: Seeds::new(0),
-        strategy: "kernel".to_owned(),
+        streams: Seeds::new(0).strategy("kernel"),
         compute: Compute::threads(threads),
     };
     let control = Arc::new(Control::new(Limits::default(), None));

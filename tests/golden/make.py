@@ -64,11 +64,16 @@ def philox4x32(key, counter):
     return c
 
 
-def stream_key(strategy, tag):
-    text = struct.pack("<Q", ROOT)
-    for part in ("strategy", strategy, tag):
+def named_key(root, *parts):
+    text = struct.pack("<Q", root)
+    for part in parts:
         text += struct.pack("<Q", len(part)) + part.encode()
     return struct.unpack("<Q", hashlib.sha256(text).digest()[:8])[0]
+
+
+def stream_key(strategy, tag):
+    """A strategy has a key of its own, which leads to its streams and to nothing else."""
+    return named_key(named_key(ROOT, "strategy", strategy, ""), "stream", "", tag)
 
 
 def bits(key, low, high, round_, last):

@@ -1,7 +1,7 @@
 //! Every first strategy keeps every rule, built both ways, and both ways give the same rows with the same score bits.
 
 use querist_core::observer::Silent;
-use querist_core::{Query, Round, Seeds, Strategy};
+use querist_core::{Granted, Query, Round, Seeds, Strategy};
 use querist_protocol::TILE_BYTES;
 use querist_testkit::cases::{Pool, Shape};
 use querist_testkit::{Make, NativeMaker, conforms};
@@ -100,7 +100,7 @@ fn answer(maker: &dyn Make, params: &Value, pool: &Pool, batch: usize) -> (Vec<u
     let mut strategy: Box<dyn Strategy> = maker.make(params, 2, TILE_BYTES).unwrap();
     let arrays = pool.arrays(strategy.needs());
     let query = Query {
-        arrays: &arrays,
+        arrays: &Granted::to(&*strategy, &arrays).unwrap(),
         batch,
         round: Round(2),
         seeds: Seeds::new(11),

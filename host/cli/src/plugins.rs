@@ -17,7 +17,6 @@ use querist_loader::trust::{LOCK_FILE, Lock, Mode, Policy};
 use querist_loader::{
     Compiler, CompositeStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, TorchBuild, WasmStrategy,
 };
-use querist_protocol::StrategyDescription;
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
@@ -130,8 +129,6 @@ impl PluginArgs {
 pub struct Ready {
     /// The strategy.
     pub strategy: Box<dyn Strategy>,
-    /// What its package says of it.
-    pub description: StrategyDescription,
     /// Its parameters with every default.
     pub params: Value,
 }
@@ -163,7 +160,7 @@ pub fn ready(
     }
     let params = params(&resolved, &Value::Object(config.params.clone()), file)?;
     let strategy = load(resolved, &params, means, args)?;
-    Ok(Ready { strategy, description: resolved.strategy.clone(), params })
+    Ok(Ready { strategy, params })
 }
 
 /// Loads a strategy the way that its package and the user's word allow. `params` are complete.

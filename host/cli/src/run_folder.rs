@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::record::{EpochRecord, FinishedRound, need_names};
-use querist_core::{Array, Dataset, Split, StrategyIdentity, StrategyKind, Synthetic, Values};
+use querist_core::{Array, Dataset, Settled, Split, StrategyIdentity, StrategyKind, Synthetic, Values};
 use querist_data::arrays::write_safetensors;
 use querist_files::{Links, open_or_create, shown};
 use querist_protocol::Shown;
@@ -51,9 +51,9 @@ pub struct Header {
     pub strategy: StrategyIdentity,
     /// Its parameters with every default.
     pub params: serde_json::Value,
-    /// What it needs.
+    /// What it was handed.
     pub needs: Vec<String>,
-    /// Powers beyond arrays that it declares.
+    /// Powers beyond arrays that it used for that.
     pub capabilities: Vec<querist_protocol::Capability>,
     /// SHA-256 of the files that fixed embeddings come from, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,13 @@ pub struct DatasetFacts {
 
 impl Header {
     /// The header of a new run.
-    pub fn new(dataset: &Dataset, split: &Split, ready: &Ready, backend: String, threads: usize) -> Self {
+    pub fn new(
+        dataset: &Dataset,
+        split: &Split,
+        (ready, settled): (&Ready, &Settled),
+        backend: String,
+        threads: usize,
+    ) -> Self {
         Self {
             layout: LAYOUT,
             querist: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,8 +103,8 @@ impl Header {
             },
             strategy: ready.strategy.identity().clone(),
             params: ready.params.clone(),
-            needs: need_names(ready.strategy.needs()),
-            capabilities: ready.description.capabilities.clone(),
+            needs: need_names(settled.needs()),
+            capabilities: settled.capabilities().to_vec(),
             fixed_embeddings: None,
             backend,
             threads,

@@ -2,7 +2,7 @@
 
 use querist_core::observer::Silent;
 use querist_core::strategy::QueryError;
-use querist_core::{Acquisition, Answer, Arrays, Query, Round, Seeds, Strategy};
+use querist_core::{Acquisition, Answer, Arrays, Granted, Query, Round, Seeds, Strategy};
 use querist_protocol::{Selection, TILE_BYTES};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -56,6 +56,7 @@ impl<'a> Question<'a> {
     pub fn try_ask(&self, strategy: &mut dyn Strategy) -> Result<Answer, QueryError> {
         let Self { arrays, batch, seed, round, state } = *self;
         let (round, seeds) = (Round(round), Seeds::new(seed));
+        let arrays = &Granted::to(strategy, arrays)?;
         strategy.query(&Query { arrays, batch, round, seeds, state, services: None, progress: &Silent })
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::QueryErrorKind;
-use querist_core::{Query, Round, Seeds};
+use querist_core::{Granted, Query, Round, Seeds};
 
 use crate::cases::Pool;
 use crate::exam::{Broken, Question, Verdict, arrays, broken, least_params, made};
@@ -79,7 +79,8 @@ fn cancel(make: &dyn Make) -> Result<Verdict, Broken> {
     let arrays = arrays(Pool { rows: 4000, ..Pool::default() }, &*strategy)?;
     let progress = StopAtOnce(AtomicBool::new(false));
     let (round, seeds) = (Round(0), Seeds::new(1));
-    let query = Query { arrays: &arrays, batch: 50, round, seeds, state: None, services: None, progress: &progress };
+    let granted = Granted::to(&*strategy, &arrays).map_err(|error| Broken(error.to_string()))?;
+    let query = Query { arrays: &granted, batch: 50, round, seeds, state: None, services: None, progress: &progress };
     let clock = Instant::now();
     let answer = strategy.query(&query);
     let took = clock.elapsed();

@@ -1,6 +1,6 @@
 //! Named, shared, read-only arrays: what the host computes and a strategy sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -217,20 +217,29 @@ impl Arrays {
         self.head.as_deref()
     }
 
-    /// The arrays called `names`, for some rows of the pool, which are ascending, or for all. Whoever is told of revealed
-    /// labels stays told, and a head stays.
+    /// Whether there is something of this name: an array, or the head.
+    pub fn has(&self, name: &str) -> bool {
+        if name == names::HEAD { self.head.is_some() } else { self.named.contains_key(name) }
+    }
+
+    /// What is called `names`, for some rows of the pool, which are ascending, or for all; nothing else stays. Whoever is
+    /// told of revealed labels stays told.
     #[must_use]
     pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
+        let names: BTreeSet<&str> = names.into_iter().collect();
         let some = |name: &str, array: &Array| match rows {
             Some(rows) if names::is_over_pool(name) => array.gather(rows),
             _ => array.clone(),
         };
+        let head = self.head.clone().filter(|_| names.contains(names::HEAD));
+        let reveals = self.reveals.clone().filter(|_| names.contains(names::ORACLE_LABELS));
         let named = names.into_iter().filter_map(|name| Some((name.to_owned(), some(name, self.named.get(name)?))));
         let ids = match rows {
             Some(rows) => gather(&self.ids, 1, rows).into(),
             None => self.ids.clone(),
         };
-        Self { ids, named: named.collect(), ..self.clone() }
+        let (labelled_ids, named) = (self.labelled_ids.clone(), named.collect());
+        Self { ids, labelled_ids, classes: self.classes, named, reveals, head }
     }
 
     /// Global ids of the pool rows, ascending, `[N]`.

@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::ids::{Label, Round, SampleId};
 use crate::observer::{Cancelled, Progress};
 use crate::record::{EnsembleRecord, EpochRecord};
-use crate::seed::Seeds;
+use crate::seed::Streams;
 use crate::strategy::QueryError;
 use crate::synthetic::Synthetic;
 use crate::training::{HostServices, ServiceScope, TrainingHooks};
@@ -31,8 +31,7 @@ impl<'a> FitTask<'a> {
     /// Training on labelled samples and nothing else.
     pub fn plain(round: Round, labelled: &'a [(SampleId, Label)]) -> Self {
         let initial = labelled.len();
-        let scope =
-            ServiceScope { round, pool: &[], labelled, initial, batch: 0, strategy: "", seeds: Seeds::default() };
+        let scope = ServiceScope { round, pool: &[], labelled, initial, batch: 0, streams: Streams::NONE };
         Self { scope, hooks: None, needs: &[], synthetic: &[] }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use querist_protocol::philox::Stream;
 use querist_protocol::{Need, names};
 
 use crate::acquisition::{Acquisition, ContractError};
@@ -18,6 +17,7 @@ use crate::observer::{Observer, Progress};
 use crate::oracle::{Oracle, OracleError};
 use crate::partition::{Partition, PartitionError};
 use crate::record::{EpochRecord, FinishedRound, RoundRecord};
+use crate::rights::{Granted, Settled};
 use crate::seed::Seeds;
 use crate::split::Split;
 use crate::strategy::{Query, QueryError, Strategy};
@@ -78,27 +78,25 @@ pub struct Position {
 /// # Errors
 /// The first failure; rounds that the observer took stay done.
 pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError> {
-    let needs = settled(parts.learner, parts.strategy.needs());
-    check(parts.learner, &needs, parts.split, parts.plan, parts.options)?;
+    let settled = check(parts.learner, parts.strategy, parts.split, parts.plan, parts.options)?;
+    let needs = settled.needs();
     while position.round.index() <= parts.plan.rounds() {
         let labelled = position.partition.labelled();
         let pool = position.partition.pool();
         let batch = parts.plan.batch(position.round).filter(|_| !pool.is_empty());
-        let strategy = parts.strategy.identity().id.clone();
         let scope = ServiceScope {
             round: position.round,
             pool: &pool,
             labelled: &labelled,
             initial: position.partition.initial_len(),
             batch: batch.unwrap_or(0),
-            strategy: &strategy,
-            seeds: parts.seeds,
+            streams: parts.seeds.strategy(&parts.strategy.identity().id),
         };
         let clock = Instant::now();
         let hooks = parts.strategy.hooks().map(|hooks| (hooks, position.state.as_deref()));
         let fitted = parts
             .learner
-            .fit(FitTask { scope, hooks, needs: &needs, synthetic: &position.synthetic }, parts.observer.progress())?;
+            .fit(FitTask { scope, hooks, needs, synthetic: &position.synthetic }, parts.observer.progress())?;
         let cost = (clock.elapsed().as_secs_f64(), parts.learner.take_peak_memory());
         let mut record = evaluate(parts, &position, cost)?;
         record.overrides.clone_from(&fitted.overrides);
@@ -112,10 +110,11 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         let rows = query_rows(parts, &pool, position.round);
         record.subset = Some(rows.len()).filter(|&rows| rows < pool.len());
         record.short = batch >= rows.len();
-        let arrays = features(parts, &needs, &position, &rows, &mut record)?;
+        let arrays = features(parts, needs, &position, &rows, &mut record)?;
+        let granted = Granted::to(parts.strategy, &arrays)?;
         let services = parts.learner.services(ServiceScope { pool: &rows, ..scope });
         let query = Query {
-            arrays: &arrays,
+            arrays: &granted,
             batch,
             round: position.round,
             seeds: parts.seeds,
@@ -128,7 +127,7 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         record.diagnostics.extend(services.map(|services| services.metrics()).unwrap_or_default());
         let acquired = Acquisition::check(&answer.selection, arrays.ids(), batch)
             .map_err(|source| RunError::Contract { strategy: parts.strategy.identity().to_string(), source })?;
-        let images = synthetic::of_picks(handed, &needs, &rows, &acquired)
+        let images = synthetic::of_picks(handed, needs, &rows, &acquired)
             .map_err(|source| RunError::Synthetic { strategy: parts.strategy.identity().to_string(), source })?;
         let labels = parts.oracle.label(&acquired)?;
         let made = synthetic::labelled(images, &labels);
@@ -172,10 +171,7 @@ fn evaluate(parts: &mut Parts<'_>, position: &Position, fit: (f64, Option<u64>))
 fn query_rows(parts: &Parts<'_>, pool: &[SampleId], round: Round) -> Vec<SampleId> {
     match parts.options.subset {
         None => pool.to_vec(),
-        Some(size) => {
-            let key = parts.seeds.strategy_key(&parts.strategy.identity().id, "subset");
-            subset(pool, size, Stream::new(key, round.0))
-        }
+        Some(size) => subset(pool, size, parts.seeds.query_stream(&parts.strategy.identity().id, "subset", round)),
     }
 }
 
@@ -246,10 +242,7 @@ fn target_samples(parts: &Parts<'_>, needs: &[Need], round: Round) -> Vec<Sample
     let samples = held_out(parts.split, target);
     match need.arg("n").and_then(|text| text.parse().ok()) {
         None => samples.to_vec(),
-        Some(count) => {
-            let key = parts.seeds.strategy_key(&parts.strategy.identity().id, "target");
-            subset(samples, count, Stream::new(key, round.0))
-        }
+        Some(count) => subset(samples, count, parts.seeds.query_stream(&parts.strategy.identity().id, "target", round)),
     }
 }
 
@@ -266,39 +259,25 @@ fn is_of_the_loop(need: &Need) -> bool {
     own.contains(&need.name())
 }
 
-/// The needs with every choice made: what the learner can compute comes first, else what does as well. Each stands once.
-fn settled(learner: &dyn Learner, needs: &[Need]) -> Vec<Need> {
-    let mut settled: Vec<Need> = Vec::with_capacity(needs.len());
-    for need in needs {
-        let first = need.first_choice();
-        let can = || learner.check_needs(std::slice::from_ref(&first)).is_ok();
-        let need = match need.second_choice() {
-            Some(other) if !can() => other,
-            _ => first,
-        };
-        if !settled.contains(&need) {
-            settled.push(need);
-        }
-    }
-    settled
-}
-
-/// Whether a run can be done at all: asked before anything is trained or written.
+/// Whether a run can be done at all, and what its strategy is handed: asked before anything is trained or written.
 ///
 /// # Errors
-/// The first need that cannot be met, with the setting that would help, or a subset smaller than a batch.
+/// The first need that cannot be met, with the setting that would help, one for which the strategy has no right, or a
+/// subset smaller than a batch.
 pub fn check(
     learner: &dyn Learner,
-    needs: &[Need],
+    strategy: &dyn Strategy,
     split: &Split,
     plan: &Plan,
     options: QueryOptions<'_>,
-) -> Result<(), RunError> {
-    let needs = settled(learner, needs);
-    learner.check_needs(&needs)?;
-    check_calibration(&needs, split)?;
-    check_target(&needs, split, options.target)?;
-    check_subset(options.subset, plan)
+) -> Result<Settled, RunError> {
+    let can = |need: &Need| learner.check_needs(std::slice::from_ref(need)).is_ok();
+    let settled = Settled::new(strategy.needs(), strategy.capabilities(), can).map_err(|error| error.of(strategy))?;
+    learner.check_needs(settled.needs())?;
+    check_calibration(settled.needs(), split)?;
+    check_target(settled.needs(), split, options.target)?;
+    check_subset(options.subset, plan)?;
+    Ok(settled)
 }
 
 /// A target set must be named and not empty.

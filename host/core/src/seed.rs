@@ -62,9 +62,40 @@ impl Seeds {
         Self { model, ..*self }
     }
 
-    /// Key of a strategy's own stream.
-    pub fn strategy_key(&self, strategy: &str, tag: &str) -> u64 {
-        stream_key(self.root, "strategy", strategy, tag)
+    /// The streams of a strategy.
+    pub fn strategy(&self, strategy: &str) -> Streams {
+        Streams { key: stream_key(self.root, "strategy", strategy, "") }
+    }
+
+    /// A stream from which the host draws what a query of this strategy is about: `subset`, `target`. The strategy's own
+    /// streams do not lead to it.
+    pub fn query_stream(&self, strategy: &str, tag: &str, round: Round) -> Stream {
+        Stream::new(stream_key(self.root, "query", strategy, tag), round.0)
+    }
+}
+
+/// The random streams of one strategy in one run.
+///
+/// This, not [`Seeds`], is what goes where a strategy's own code runs: it opens that strategy's streams by name and leads
+/// to no other's, nor to those of split, initial set and model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Streams {
+    key: u64,
+}
+
+impl Streams {
+    /// Those of nobody, where nothing is drawn.
+    pub const NONE: Self = Self { key: 0 };
+
+    /// The Philox key of the stream called `tag`.
+    pub fn key(&self, tag: &str) -> u64 {
+        stream_key(self.key, "stream", "", tag)
+    }
+
+    /// The stream called `tag` in a round.
+    pub fn stream(&self, tag: &str, round: Round) -> Stream {
+        Stream::new(self.key(tag), round.0)
     }
 }
 

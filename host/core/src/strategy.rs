@@ -1,11 +1,12 @@
 //! A query strategy as the loop sees it.
 
-use querist_protocol::{Need, Selection, names};
+use querist_protocol::{Capability, Need, Selection, names};
 use serde::{Deserialize, Serialize};
 
 use crate::array::Arrays;
 use crate::ids::Round;
 use crate::observer::Progress;
+use crate::rights::Granted;
 use crate::seed::Seeds;
 use crate::training::{HostServices, TrainingHooks};
 
@@ -57,13 +58,13 @@ impl std::fmt::Display for StrategyIdentity {
 
 /// One question to a strategy.
 pub struct Query<'a> {
-    /// The arrays it declared, and the ids.
-    pub arrays: &'a Arrays,
+    /// The arrays that it may see, and the ids.
+    pub arrays: &'a Granted,
     /// Samples to ask for; more than the pool means the whole pool.
     pub batch: usize,
     /// The round.
     pub round: Round,
-    /// Source of its random streams.
+    /// Source of its random streams; its own code never sees a seed, only streams.
     pub seeds: Seeds,
     /// What it kept in the last round.
     pub state: Option<&'a [u8]>,
@@ -100,6 +101,9 @@ pub trait Strategy {
 
     /// The arrays it wants, under the parameters it was made with.
     fn needs(&self) -> &[Need];
+
+    /// The powers beyond arrays that its package declares.
+    fn capabilities(&self) -> &[Capability];
 
     /// The strategy's part in training; `None` for one that only answers queries.
     fn hooks(&mut self) -> Option<&mut dyn TrainingHooks> {

@@ -9,7 +9,7 @@ use querist_protocol::{TrainOverrides, abi};
 
 use crate::ids::{Round, SampleId};
 use crate::observer::Progress;
-use crate::seed::Seeds;
+use crate::seed::Streams;
 use crate::strategy::QueryError;
 use crate::synthetic::Handed;
 
@@ -31,10 +31,8 @@ pub struct ServiceScope<'a> {
     pub initial: usize,
     /// Samples to ask for; 0 where nothing is asked.
     pub batch: usize,
-    /// The strategy's id, which names its random numbers.
-    pub strategy: &'a str,
-    /// Source of random numbers.
-    pub seeds: Seeds,
+    /// The strategy's random numbers.
+    pub streams: Streams,
 }
 
 /// What the learner does for a strategy that uses images and the model.

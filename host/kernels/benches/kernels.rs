@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use querist_core::{Array, Arrays, Round, Seeds};
+use querist_core::{Array, Arrays, Granted, Round, Seeds};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{HostCalls, Init, KmeansOptions, Metric, Need, Reduction, StreamScope, Uncertainty};
@@ -101,20 +101,19 @@ fn features(rows: usize, width: usize, clustered: bool) -> (Vec<f32>, Vec<f32>) 
 }
 
 fn session(sizes: &Sizes, named: Vec<(&str, Vec<f32>)>) -> Session {
-    let needs = named.iter().map(|(name, _)| Need::new(*name)).collect();
+    let needs: Vec<Need> = named.iter().map(|(name, _)| Need::new(*name)).collect();
     let arrays = named.into_iter().map(|(name, values)| {
         let rows = if name == "logits" { values.len() / CLASSES } else { sizes.rows };
         (name.to_owned(), Array::f32(vec![rows, values.len() / rows], values).expect("shapes fit"))
     });
     let arrays: BTreeMap<String, Array> = arrays.collect();
     let rows = arrays.values().next().map_or(0, Array::rows) as u64;
+    let arrays = Arrays::new((0..rows).collect::<Vec<u64>>(), Vec::new(), CLASSES, arrays).expect("arrays fit");
     let setup = Setup {
-        arrays: Arrays::new((0..rows).collect::<Vec<u64>>(), Vec::new(), CLASSES, arrays).expect("arrays fit"),
-        needs,
+        arrays: Granted::new(&arrays, &needs, &[]).expect("nothing is secret"),
         batch: sizes.batch,
         round: Round(0),
-        seeds: Seeds::new(0),
-        strategy: "bench".to_owned(),
+        streams: Seeds::new(0).strategy("bench"),
         compute: Compute::threads(sizes.threads),
     };
     let control = Arc::new(Control::new(Limits::default(), None));

@@ -133,6 +133,11 @@ impl Control {
         lock(&self.panic).clone()
     }
 
+    /// Forgets a panic that was not the end: what panicked is done again.
+    pub fn forget_panic(&self) {
+        *lock(&self.panic) = None;
+    }
+
     pub(crate) fn set_panic(&self, message: &str) {
         let end = message.floor_char_boundary(PANIC_BYTES);
         lock(&self.panic).get_or_insert_with(|| message[..end].to_owned());

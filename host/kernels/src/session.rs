@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use querist_core::{Array, Arrays, Head, Round, Seeds};
+use querist_core::{Array, Granted, Head, Round, Streams};
 use querist_protocol::philox::{ANY_ROUND, Stream};
 use querist_protocol::{
     DesignOptions, Fault, FaultCode, Handle, HostCalls, KmeansOptions, LogLevel, Merge, Metric, Need, QueryInfo,
-    Reduction, Similarity, StreamScope, Uncertainty, names,
+    Reduction, Shown, Similarity, StreamScope, Uncertainty, names,
 };
 
 use crate::accelerator::Compute;
@@ -36,18 +36,14 @@ const TAG_BYTES: usize = 256;
 /// What one query consists of.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The arrays of the query.
-    pub arrays: Arrays,
-    /// Arrays that the strategy declared; it sees no others.
-    pub needs: Vec<Need>,
+    /// What the strategy may see.
+    pub arrays: Granted,
     /// Samples to ask for.
     pub batch: usize,
     /// Round of the run.
     pub round: Round,
-    /// Source of random streams.
-    pub seeds: Seeds,
-    /// The strategy's id, which is part of its streams' names.
-    pub strategy: String,
+    /// The strategy's random streams.
+    pub streams: Streams,
     /// Threads and devices for kernels.
     pub compute: Compute,
 }
@@ -120,12 +116,12 @@ impl Shared {
 
     /// Refuses what the strategy did not declare.
     fn check_declared(&self, name: &str) -> Result<(), Fault> {
-        if self.setup.needs.iter().flat_map(Need::names).any(|declared| declared == name) {
+        let declared = self.setup.arrays.declared();
+        if declared.iter().flat_map(Need::names).any(|declared| declared == name) {
             return Ok(());
         }
-        let shown: String = name.chars().take(80).collect();
-        let declared: Vec<String> = self.setup.needs.iter().map(Need::to_string).collect();
-        let message = format!("`{shown}` is not among the declared needs ({})", declared.join(", "));
+        let declared: Vec<String> = declared.iter().map(Need::to_string).collect();
+        let message = format!("`{}` is not among the declared needs ({})", Shown::name(name), declared.join(", "));
         Err(Fault::new(FaultCode::NotDeclared, message))
     }
 
@@ -521,8 +517,8 @@ impl HostCalls for Session {
             format!("a stream's tag has at most {TAG_BYTES} bytes, this one {}", tag.len())
         })?;
         let setup = &self.shared.setup;
-        let round = if scope == StreamScope::Round { setup.round.0 } else { ANY_ROUND };
-        self.insert(Object::Stream(Stream::new(setup.seeds.strategy_key(&setup.strategy, tag), round)))
+        let round = if scope == StreamScope::Round { setup.round } else { Round(ANY_ROUND) };
+        self.insert(Object::Stream(setup.streams.stream(tag, round)))
     }
 
     fn stream_uniforms(&self, stream: Handle, count: u32) -> Result<Vec<f64>, Fault> {
@@ -895,8 +891,7 @@ impl HostCalls for Session {
 
     fn has(&self, name: &str) -> Result<bool, Fault> {
         self.shared.check_declared(name)?;
-        let arrays = &self.shared.setup.arrays;
-        Ok(if name == names::HEAD { arrays.head().is_some() } else { arrays.get(name).is_some() })
+        Ok(self.shared.setup.arrays.has(name))
     }
 
     fn head_logits(&self, embeddings: Handle) -> Result<Handle, Fault> {

@@ -136,7 +136,7 @@ fn kmeans_is_plain_lloyd() {
                         let stream = session.stream("k", StreamScope::Round).unwrap();
                         let matrix = x.handle(&session);
                         let clustering = session.kmeans(matrix, handle, options(clusters, init), stream).unwrap();
-                        let key = querist_core::Seeds::new(7).strategy_key("test", "k");
+                        let key = querist_core::Seeds::new(7).strategy("test").key("k");
                         let expected = plain(&x, weights.as_deref(), options(clusters, init), &mut Stream::new(key, 2));
                         let context = (kind, rows, clusters, init, weighted);
                         let found = session.clustering_read(clustering, 0, rows as u32).unwrap();
@@ -175,7 +175,7 @@ fn bounds_kept_between_iterations_lose_nothing() {
     ] {
         let x = data(kind, rows, columns, 3);
         let options = KmeansOptions { clusters, restarts: 2, max_iterations: 9, tolerance: 0.0, init };
-        let key = querist_core::Seeds::new(7).strategy_key("test", "k");
+        let key = querist_core::Seeds::new(7).strategy("test").key("k");
         let expected = plain(&x, None, options, &mut Stream::new(key, 2));
         // With little memory several centres share a bound, else each has its own.
         for memory in [(430 + columns as u64 * 9) << 10, 1 << 30] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use querist_core::{Array, Arrays, Head, LinearHead, Round, Seeds, ServiceError};
+use querist_core::{Array, Arrays, Granted, Head, LinearHead, Round, Seeds, ServiceError};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{
     DesignOptions, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity,
@@ -355,13 +355,13 @@ fn only_declared_inputs_are_seen_and_tiles_see_their_rows() {
         ("labelled.embeddings".to_owned(), Array::f32(vec![2, 1], vec![5.0; 2]).unwrap()),
     ]);
     let needs = ["logits", "mc_log_probs(T=3)", "labelled.labels", "labelled.embeddings", "grad_norm"];
+    let needs: Vec<Need> = needs.iter().map(|need| need.parse().unwrap()).collect();
+    let arrays = Arrays::new(ids, vec![10, 11], 2, named).unwrap();
     let setup = Setup {
-        arrays: Arrays::new(ids, vec![10, 11], 2, named).unwrap(),
-        needs: needs.iter().map(|need| need.parse::<Need>().unwrap()).collect(),
+        arrays: Granted::new(&arrays, &needs, &[]).unwrap(),
         batch: 2,
         round: Round(1),
-        seeds: Seeds::new(0),
-        strategy: "s".to_owned(),
+        streams: Seeds::new(0).strategy("s"),
         compute: Compute::threads(1),
     };
     let shared = Arc::new(Shared::new(setup, control()).unwrap());
@@ -388,13 +388,12 @@ fn with_head(needs: &[&str], head: Arc<dyn Head>, memory: u64, tile: bool) -> (S
     let logits = Array::f32(vec![6, 3], vec![0.0; 18]).unwrap();
     let named = BTreeMap::from([("logits".to_owned(), logits)]);
     let arrays = Arrays::new((0..6).collect::<Vec<u64>>(), Vec::new(), 3, named).unwrap().with_head(head);
+    let needs: Vec<Need> = needs.iter().map(|need| need.parse().unwrap()).collect();
     let setup = Setup {
-        arrays,
-        needs: needs.iter().map(|need| need.parse().unwrap()).collect(),
+        arrays: Granted::new(&arrays, &needs, &[]).unwrap(),
         batch: 1,
         round: Round(0),
-        seeds: Seeds::new(1),
-        strategy: "test".to_owned(),
+        streams: Seeds::new(1).strategy("test"),
         compute: Compute::threads(2),
     };
     let control = Arc::new(Control::new(Limits { memory, ..Limits::default() }, None));

@@ -38,8 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             labelled: &[],
             initial: 0,
             batch: 0,
-            strategy: "none",
-            seeds: Seeds::new(0),
+            streams: Seeds::new(0).strategy("none"),
         };
         let services = learner.services(scope).ok_or("a learner with services")?;
         let (side, channels) = (side as i64, channels as i64);

@@ -50,8 +50,7 @@ fn guarded(learner: &TorchLearner) -> Result<f64, Box<dyn std::error::Error>> {
         labelled: &[],
         initial: 0,
         batch: 0,
-        strategy: "none",
-        seeds: Seeds::new(0),
+        streams: Seeds::new(0).strategy("none"),
     };
     let services = learner.services(scope).ok_or("a learner with services")?;
     let mut best = f64::INFINITY;

@@ -2,7 +2,6 @@
 
 use querist_core::strategy::QueryError;
 use querist_core::{HooksPresent, LearnError, ServiceScope, TrainingHooks};
-use querist_protocol::philox::Stream;
 use querist_protocol::{EpochLength, UnlabelledStream, abi};
 use tch::{Kind, Reduction, TchError, Tensor};
 
@@ -217,9 +216,7 @@ impl<'a> Beside<'a> {
         images: &'a ImageStore,
         scope: ServiceScope<'a>,
     ) -> Result<Self, TchError> {
-        let numbers = |kind: &str| {
-            Stream::new(scope.seeds.strategy_key(scope.strategy, &format!("{kind}/beside minibatches")), scope.round.0)
-        };
+        let numbers = |kind: &str| scope.streams.stream(&format!("{kind}/beside minibatches"), scope.round);
         let turns = Turns { shuffle: true, infinite: true, drop_last: true };
         Ok(Self {
             images,

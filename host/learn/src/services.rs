@@ -142,8 +142,8 @@ impl<'a> Services<'a> {
     }
 
     fn numbers(&self, kind: &str, tag: &str) -> Stream {
-        let ServiceScope { seeds, strategy, round, .. } = self.base.scope;
-        Stream::new(seeds.strategy_key(strategy, &format!("{kind}/{tag}")), round.0)
+        let ServiceScope { streams, round, .. } = self.base.scope;
+        streams.stream(&format!("{kind}/{tag}"), round)
     }
 
     /// Puts the plugin's own generators in place of the host's.

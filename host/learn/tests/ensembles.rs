@@ -19,8 +19,14 @@ fn ensemble(dataset: &Dataset, name: ModelName, config: &EnsembleConfig) -> Torc
 fn fit(learner: &mut TorchLearner, needs: &[Need], batch: usize) -> Fitted {
     let (pool, labelled) = (ids(20..40), labelled(0..20));
     let seeds = Seeds::new(3);
-    let scope =
-        ServiceScope { round: Round(1), pool: &pool, labelled: &labelled, initial: 20, batch, strategy: "", seeds };
+    let scope = ServiceScope {
+        round: Round(1),
+        pool: &pool,
+        labelled: &labelled,
+        initial: 20,
+        batch,
+        streams: seeds.strategy(""),
+    };
     learner.fit(FitTask { scope, hooks: None, needs, synthetic: &[] }, &Silent).unwrap()
 }
 

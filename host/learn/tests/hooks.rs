@@ -141,7 +141,7 @@ fn extra(tensor: Tensor) -> abi::Loss {
 
 /// A round over samples 0 to 19 as the labelled set and 20 to 51 as the pool.
 fn scope<'a>(pool: &'a [SampleId], labelled: &'a [(SampleId, Label)], round: u32) -> ServiceScope<'a> {
-    ServiceScope { round: Round(round), pool, labelled, initial: 20, batch: 4, strategy: "part", seeds: Seeds::new(3) }
+    ServiceScope { round: Round(round), pool, labelled, initial: 20, batch: 4, streams: Seeds::new(3).strategy("part") }
 }
 
 fn fit(learner: &mut TorchLearner, round: u32, part: Option<&mut Part>) -> Result<Fitted, LearnError> {

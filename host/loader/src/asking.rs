@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Arrays, Query, Round, Seeds, ServiceScope, StrategyIdentity, tile_rows};
+use querist_core::{Arrays, Granted, Query, Round, ServiceScope, StrategyIdentity, Streams, rights, tile_rows};
 use querist_kernels::{Compute, Control, Session, Setup, SetupError, Shared};
 use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, names};
 
@@ -65,7 +65,7 @@ fn host_failure() -> Failure {
 
 /// The parts of a query that its threads look at.
 pub(crate) struct Asked<'a> {
-    pub(crate) arrays: &'a Arrays,
+    pub(crate) arrays: &'a Granted,
     pub(crate) batch: usize,
     pub(crate) state: Option<&'a [u8]>,
 }
@@ -99,51 +99,35 @@ fn shares(limits: &Limits) -> querist_kernels::Limits {
 
 /// What a plugin reaches while it is asked about itself: nothing.
 pub(crate) fn no_query(control: Arc<Control>) -> Result<Arc<Shared>, Failure> {
-    let arrays = Arrays::new(Vec::new(), Vec::new(), 1, BTreeMap::new())
-        .map_err(|error| Failure::new(QueryErrorKind::Failed, error.to_string()))?;
-    let setup = Setup {
-        arrays,
-        needs: Vec::new(),
-        batch: 0,
-        round: Round(0),
-        seeds: Seeds::default(),
-        strategy: String::new(),
-        compute: Compute::threads(1),
-    };
-    Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
+    without_arrays(0, Round(0), Streams::NONE, control)
 }
 
 /// What a plugin reaches while it takes part in training: named random numbers of the round, and no arrays.
 pub(crate) fn in_training(scope: ServiceScope<'_>, control: Arc<Control>) -> Result<Arc<Shared>, Failure> {
-    let arrays = Arrays::new(Vec::new(), Vec::new(), 1, BTreeMap::new())
-        .map_err(|error| Failure::new(QueryErrorKind::Failed, error.to_string()))?;
-    let setup = Setup {
-        arrays,
-        needs: Vec::new(),
-        batch: scope.batch.min(u32::MAX as usize),
-        round: scope.round,
-        seeds: scope.seeds,
-        strategy: scope.strategy.to_owned(),
-        compute: Compute::threads(1),
-    };
+    without_arrays(scope.batch, scope.round, scope.streams, control)
+}
+
+fn without_arrays(batch: usize, round: Round, streams: Streams, control: Arc<Control>) -> Result<Arc<Shared>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(QueryErrorKind::Failed, error.to_string());
+    let none = Arrays::new(Vec::new(), Vec::new(), 1, BTreeMap::new()).map_err(|error| failed(&error))?;
+    let arrays = Granted::new(&none, &[], &[]).map_err(|error| failed(&error))?;
+    let batch = batch.min(u32::MAX as usize);
+    let setup = Setup { arrays, batch, round, streams, compute: Compute::threads(1) };
     Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
 }
 
 /// What a plugin reaches during `query`.
 pub(crate) fn open(
     query: &Query<'_>,
-    needs: &[Need],
-    strategy: &str,
+    streams: Streams,
     compute: Compute,
     control: Arc<Control>,
 ) -> Result<Arc<Shared>, Failure> {
     let setup = Setup {
         arrays: query.arrays.clone(),
-        needs: needs.to_vec(),
         batch: query.batch.min(u32::MAX as usize),
         round: query.round,
-        seeds: query.seeds,
-        strategy: strategy.to_owned(),
+        streams,
         compute,
     };
     Shared::new(setup, control).map(Arc::new).map_err(|error| setup_failure(&error))
@@ -209,7 +193,6 @@ pub(crate) fn score_tiles(
             let (has_second, tile_cost) = score(window, primary, second)?;
             with_second += usize::from(has_second);
             cost.fuel += tile_cost.fuel;
-            cost.memory = cost.memory.max(tile_cost.memory);
             progress.progress(number as u64 + 1, tiles as u64).map_err(|fault| fault_failure(&fault))?;
         }
     };
@@ -223,8 +206,6 @@ pub(crate) fn score_tiles(
         let (tiles, tile_cost) = part?;
         with_second += tiles;
         cost.fuel += tile_cost.fuel;
-        // Workers run at the same time.
-        cost.memory += tile_cost.memory;
     }
     if with_second != 0 && with_second != tiles {
         return Err(Failure::new(QueryErrorKind::Contract, "some tiles have tie-breakers and some have none"));
@@ -276,14 +257,8 @@ pub(crate) fn parse_needs(texts: &[String]) -> Result<Vec<Need>, Failure> {
 }
 
 /// Hidden labels are for strategies that declare so: reports must be able to say it.
-pub(crate) fn check_oracle(needs: &[Need], declared: &[Capability]) -> Result<(), Failure> {
-    let asks = needs.iter().any(|need| need.name() == names::ORACLE_LABELS);
-    let may = declared.iter().any(|c| matches!(c, Capability::OracleLabels | Capability::OracleStream));
-    if asks && !may {
-        let message = "it needs hidden labels (`oracle.labels`) without the capability `oracle-labels`";
-        return Err(Failure::new(QueryErrorKind::Dishonest, message));
-    }
-    Ok(())
+pub(crate) fn check_rights(needs: &[Need], declared: &[Capability]) -> Result<(), Failure> {
+    rights::check(needs, declared).map_err(|error| Failure::new(QueryErrorKind::Dishonest, error.to_string()))
 }
 
 /// Bytes of state that a strategy over arrays may keep.

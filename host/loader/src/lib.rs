@@ -21,5 +21,5 @@ pub use composite::CompositeStrategy;
 pub use discover::{Found, Listing, ResolveError, Resolved, Source};
 pub use manifest::{Manifest, RefusedPackage};
 pub use native::{NativeStrategy, TorchBuild};
-pub use sandbox::{Compiler, Limits, Sandbox, SandboxError, compile_file};
+pub use sandbox::{Compiler, Limits, Sandbox, SandboxError, Step, compile_file};
 pub use wasm::{LoadError, WasmStrategy};

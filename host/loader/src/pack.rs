@@ -11,7 +11,7 @@ use crate::cache::write_whole;
 use crate::composite::{self, CompositeError, Made, Member, MemberError};
 use crate::manifest::{self, FILE, Manifest, RefusedPackage, SECTION};
 use crate::native::{self, NativeError, TorchBuild, identity, library};
-use crate::sandbox::{Sandbox, SandboxError};
+use crate::sandbox::{Limits, Sandbox, SandboxError};
 use crate::wasm;
 
 /// Makes a package folder of a core module (as cargo builds it for `wasm32-unknown-unknown`) or of a component.
@@ -23,14 +23,14 @@ use crate::wasm;
 /// If the artifact is refused, does not answer, or the folder cannot be written.
 pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, PackError> {
     let bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
-    let component = componentise(&bytes)?;
+    let component = componentise(bytes, sandbox)?;
     manifest::scan(&component)?;
 
     fs::create_dir_all(out).map_err(writing(out))?;
     let bare = tempfile::NamedTempFile::new_in(out).map_err(writing(out))?;
     fs::write(bare.path(), &component).map_err(writing(bare.path()))?;
     let loaded = sandbox.load(bare.path(), &manifest::hex_sha256(&component))?;
-    let description = wasm::describe(sandbox, &loaded).map_err(PackError::Describe)?;
+    let description = wasm::describe(sandbox, &loaded, &Limits::default()).map_err(PackError::Describe)?;
     let packed = with_section(component, &description)?;
     lay_down(out, &description, StrategyKind::Wasm, &packed)
 }
@@ -123,19 +123,16 @@ fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> PackError + use<> {
 }
 
 /// Wraps a core module into a component; a component stays as it is, without an earlier manifest.
-fn componentise(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
-    let encode = |error: String| PackError::Encode(error);
-    if wasmparser::Parser::is_component(bytes) {
-        return match manifest::scan(bytes)? {
-            None => Ok(bytes.to_vec()),
-            Some(_) => Err(encode("this component is packed already: pack the module it was made from".to_owned())),
-        };
+fn componentise(bytes: Vec<u8>, sandbox: &Sandbox) -> Result<Vec<u8>, PackError> {
+    if !wasmparser::Parser::is_component(&bytes) {
+        return Ok(sandbox.wrap(&bytes)?);
     }
-    wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| encode(format!("{error:#}")))
+    match manifest::scan(&bytes)? {
+        None => Ok(bytes),
+        Some(_) => {
+            Err(PackError::Encode("this component is packed already: pack the module it was made from".to_owned()))
+        }
+    }
 }
 
 fn with_section(mut component: Vec<u8>, description: &Description) -> Result<Vec<u8>, PackError> {

@@ -1,11 +1,15 @@
 //! The WebAssembly engine: settings, compilation, limits.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use querist_core::config::LimitsConfig;
+use querist_protocol::Shown;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter};
 
@@ -27,10 +31,13 @@ const MAX_PARTS: usize = 16;
 /// Bytes of a memory that are cleared by hand, not given back to the system, when an instance ends.
 const KEPT_RESIDENT: usize = 2 << 20;
 
+/// Bytes of a child's messages that are kept.
+const MESSAGE_BYTES: u64 = 16 << 10;
+
 /// What one query of a plugin may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Bytes of linear memory; as many again for host objects made for the plugin.
+    /// Bytes of linear memory of all its instances together; as many again for host objects made for the plugin.
     pub memory: u64,
     /// Wall-clock time.
     pub time: Duration,
@@ -62,11 +69,29 @@ impl Default for Limits {
 /// Who compiles components that are not in the cache.
 #[derive(Debug, Clone)]
 pub enum Compiler {
-    /// A child process, which can be killed: this program with these first arguments, then the component's path and
-    /// the path of the result. It must call [`compile_file`].
+    /// A child process, which can be killed: this program with these first arguments, then those of a [`Step`]. It must
+    /// call [`compile_file`].
     Child(PathBuf, Vec<String>),
     /// This process. A hostile component can then hold it up for as long as it likes.
     InProcess,
+}
+
+/// What is asked of third-party parsers about a file, whose author may have meant them to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A component becomes machine code.
+    Compile,
+    /// A core module becomes a component.
+    Wrap,
+}
+
+impl Step {
+    /// First argument of a child that does the second step.
+    const WRAP: &str = "--wrap";
+
+    fn argument(self) -> Option<&'static str> {
+        (self == Self::Wrap).then_some(Self::WRAP)
+    }
 }
 
 /// An engine with its cache: everything that is shared by all plugins of a process.
@@ -86,7 +111,7 @@ impl Sandbox {
     pub fn new(cache: Cache, compiler: Compiler) -> Result<Self, SandboxError> {
         let engine = new_engine(settings().allocation_strategy(pool()))?;
         let mut linker = Linker::new(&engine);
-        add_to_linker(&mut linker).map_err(|error| SandboxError::Engine(error.to_string()))?;
+        add_to_linker(&mut linker).map_err(|error| SandboxError::Engine(Shown::sentence(&error.to_string())))?;
         Ok(Self { engine, linker, cache, compiler, compile_time: COMPILE_TIME })
     }
 
@@ -119,16 +144,34 @@ impl Sandbox {
             return Err(SandboxError::Changed(artifact.to_owned()));
         }
         // The child compiles a private copy, so that nobody can exchange the file under its hands.
-        let failed = |error: std::io::Error| SandboxError::Compile(error.to_string());
+        self.work(Step::Compile, &bytes, &compiled)?;
+        self.load_compiled(&compiled).map_err(|reason| SandboxError::Compile(Shown::sentence(&reason)))
+    }
+
+    /// Makes a component of a core module.
+    ///
+    /// # Errors
+    /// If it is no module of this boundary, or takes too long or too much memory.
+    pub(crate) fn wrap(&self, module: &[u8]) -> Result<Vec<u8>, SandboxError> {
+        let failed = |error: std::io::Error| SandboxError::Compile(Shown::sentence(&error.to_string()));
+        let target = tempfile::NamedTempFile::new_in(self.cache.folder()).map_err(failed)?;
+        self.work(Step::Wrap, module, target.path())?;
+        Ok(manifest::read_capped(target.path(), MAX_ARTIFACT_BYTES)?)
+    }
+
+    /// Does one step for these bytes.
+    fn work(&self, step: Step, bytes: &[u8], target: &Path) -> Result<(), SandboxError> {
+        let failed = |error: std::io::Error| SandboxError::Compile(Shown::sentence(&error.to_string()));
         let source = tempfile::NamedTempFile::new_in(self.cache.folder()).map_err(failed)?;
-        fs::write(source.path(), &bytes).map_err(failed)?;
+        fs::write(source.path(), bytes).map_err(failed)?;
         match &self.compiler {
-            Compiler::InProcess => compile_with(&self.engine, source.path(), &compiled)?,
+            Compiler::InProcess => do_step(step, &self.engine, source.path(), target),
             Compiler::Child(program, args) => {
-                compile_in_child((program, args), self.compile_time, source.path(), &compiled)?;
+                let mut command = Command::new(program);
+                command.args(args).args(step.argument()).args([source.path(), target]);
+                in_child(command, self.compile_time)
             }
         }
-        self.load_compiled(&compiled).map_err(SandboxError::Compile)
     }
 
     fn load_compiled(&self, path: &Path) -> Result<Component, String> {
@@ -176,81 +219,130 @@ fn pool() -> InstanceAllocationStrategy {
 }
 
 fn new_engine(config: &Config) -> Result<Engine, SandboxError> {
-    Engine::new(config).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+    Engine::new(config).map_err(|error| SandboxError::Engine(Shown::sentence(&format!("{error:#}"))))
 }
 
-/// Compiles a component to a file: the work of the child process. Limits its own memory first.
+/// Does one step from file to file: the work of the child process. Limits its own memory first, and ends with its parent.
 ///
 /// # Errors
-/// If the component cannot be compiled or the result not written.
-pub fn compile_file(source: &Path, target: &Path) -> Result<(), SandboxError> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+/// If the step cannot be done or the result not written.
+pub fn compile_file(step: Step, source: &Path, target: &Path) -> Result<(), SandboxError> {
+    use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+    let failed = |error: rustix::io::Errno| SandboxError::Compile(Shown::sentence(&error.to_string()));
     let limit = Rlimit { current: Some(COMPILE_MEMORY), maximum: Some(COMPILE_MEMORY) };
-    setrlimit(Resource::As, limit).map_err(|error| SandboxError::Compile(error.to_string()))?;
+    setrlimit(Resource::As, limit).map_err(failed)?;
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
     // Without the pool, whose addresses would not fit; it makes no difference to compiled code.
-    compile_with(&new_engine(&settings())?, source, target)
+    do_step(step, &new_engine(&settings())?, source, target)
 }
 
-fn compile_with(engine: &Engine, source: &Path, target: &Path) -> Result<(), SandboxError> {
+fn do_step(step: Step, engine: &Engine, source: &Path, target: &Path) -> Result<(), SandboxError> {
+    let failed = |reason: String| SandboxError::Compile(Shown::sentence(&reason));
     let bytes = manifest::read_capped(source, MAX_ARTIFACT_BYTES)?;
-    manifest::scan(&bytes)?;
-    let compiled = engine.precompile_component(&bytes).map_err(|error| SandboxError::Compile(format!("{error:#}")))?;
-    write_whole(target, &compiled, 0o600)
-        .map_err(|error| SandboxError::Compile(format!("{}: {error}", target.display())))
-}
-
-fn compile_in_child(
-    (program, args): (&Path, &[String]),
-    time: Duration,
-    source: &Path,
-    target: &Path,
-) -> Result<(), SandboxError> {
-    let failed = |error: std::io::Error| SandboxError::Compile(format!("{}: {error}", program.display()));
-    let mut child = Command::new(program)
-        .args(args)
-        .args([source, target])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let deadline = Instant::now() + time;
-    while child.try_wait().map_err(failed)?.is_none() {
-        if Instant::now() > deadline {
-            // It may have ended on its own in between; either way it must be reaped.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(SandboxError::Compile(format!(
-                "it takes longer than {} seconds to compile; a strategy of ordinary size takes less than one",
-                time.as_secs()
-            )));
+    let made = match step {
+        Step::Compile => {
+            manifest::scan(&bytes)?;
+            engine.precompile_component(&bytes).map_err(|error| failed(format!("{error:#}")))?
         }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(SandboxError::Compile(match said.trim() {
-        "" => format!("the compiler ended with {}", output.status),
-        said => said.chars().take(2000).collect(),
-    }))
+        Step::Wrap => wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(&bytes)
+            .and_then(|mut encoder| encoder.encode())
+            .map_err(|error| failed(format!("{error:#}")))?,
+    };
+    write_whole(target, &made, 0o600).map_err(|error| failed(format!("{}: {error}", target.display())))
 }
 
-/// Counts and limits what the instances of one store allocate.
+/// Waits for a child that compiles, and kills it when its time is over.
+fn in_child(mut command: Command, time: Duration) -> Result<(), SandboxError> {
+    let program = command.get_program().to_owned();
+    let compile = |reason: String| SandboxError::Compile(Shown::sentence(&reason));
+    let failed = |error: std::io::Error| compile(format!("{}: {error}", program.display()));
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let messages = child.stderr.take().map(|stderr| std::thread::spawn(|| beginning_of(stderr)));
+    let deadline = Instant::now() + time;
+    let status = loop {
+        match child.try_wait().map_err(failed)? {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                // It may have ended on its own in between; either way it must be reaped.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(compile(format!(
+                    "it takes longer than {} seconds to compile; a strategy of ordinary size takes less than one",
+                    time.as_secs()
+                )));
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let said = messages.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    match (status.success(), said.trim()) {
+        (true, _) => Ok(()),
+        (false, "") => Err(compile(format!("the compiler ended with {status}"))),
+        (false, said) => Err(compile(said.trim_start_matches("error: ").to_owned())),
+    }
+}
+
+/// The first bytes of what a child says. The rest is read too, since a child whose pipe is full waits for ever.
+fn beginning_of(mut stderr: ChildStderr) -> String {
+    let mut said = Vec::new();
+    let read = (&mut stderr).take(MESSAGE_BYTES).read_to_end(&mut said);
+    // A pipe that breaks has nothing more to say.
+    let _ = read.and_then(|_| std::io::copy(&mut stderr, &mut std::io::sink()));
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// The linear memory of all instances that answer one question, on however many threads.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    limit: u64,
+    used: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0), peak: AtomicU64::new(0) })
+    }
+
+    /// The most bytes that were held at once.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` more, unless that would pass the limit; then says how many it would have been.
+    fn take(&self, bytes: u64) -> Result<(), u64> {
+        let add = |now: u64| now.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
+            Ok(before) => {
+                self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(now) => Err(now.saturating_add(bytes)),
+        }
+    }
+}
+
+/// Counts and limits what one instance allocates.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    limit: u64,
+    memory: Arc<Memory>,
     used: u64,
-    pub(crate) peak: u64,
     /// Whether a request was refused: the trap itself cannot say so.
-    pub(crate) refused: Option<u64>,
+    pub(crate) refused: bool,
 }
 
 impl Limiter {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, used: 0, peak: 0, refused: None }
+    pub(crate) fn new(memory: &Arc<Memory>) -> Self {
+        Self { memory: memory.clone(), used: 0, refused: false }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.used, Ordering::Relaxed);
     }
 }
 
@@ -259,19 +351,18 @@ const MAX_TABLE: usize = 100_000;
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let used = self.used + (desired - current) as u64;
-        if used > self.limit {
-            self.refused = Some(used);
-            wasmtime::bail!("the plugin asked for {used} bytes of memory, the limit is {}", self.limit);
+        let more = desired.saturating_sub(current) as u64;
+        if let Err(wanted) = self.memory.take(more) {
+            self.refused = true;
+            wasmtime::bail!("the plugin asked for {wanted} bytes of memory, the limit is {}", self.memory.limit);
         }
-        self.used = used;
-        self.peak = self.peak.max(used);
+        self.used += more;
         Ok(true)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > MAX_TABLE {
-            self.refused = Some(desired as u64);
+            self.refused = true;
             wasmtime::bail!("the plugin asked for a table of {desired} entries, the limit is {MAX_TABLE}");
         }
         Ok(true)
@@ -296,13 +387,13 @@ impl ResourceLimiter for Limiter {
 pub enum SandboxError {
     /// The engine cannot run here.
     #[error("the WebAssembly engine cannot run here: {0}")]
-    Engine(String),
+    Engine(Shown),
     /// The file is not the one that was checked.
     #[error("{}: the file changed since it was checked", .0.display())]
     Changed(PathBuf),
     /// Compilation failed or was stopped.
     #[error("the component cannot be compiled: {0}")]
-    Compile(String),
+    Compile(Shown),
     /// The package is refused.
     #[error(transparent)]
     Refused(#[from] RefusedPackage),

@@ -1,23 +1,24 @@
 //! Sandboxed strategies: the host's side of `plugin-sdk/wit`.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, Usage};
 use querist_kernels::{Compute, Session, Shared};
-use querist_protocol::{Need, Selection, StrategyDescription, TILE_BYTES};
+use querist_protocol::{Capability, Need, Selection, StrategyDescription, TILE_BYTES};
 use serde_json::Value;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::asking::{
-    Asked, Cost, Failure, check_oracle, check_selection, control, fault_failure, no_query, open, parse_needs,
+    Asked, Cost, Failure, Place, check_rights, check_selection, control, fault_failure, no_query, open, parse_needs,
     read_scores, score_tiles, state_limit, tile_of, under_the_clock,
 };
 use crate::discover::Resolved;
 use crate::native::NativeError;
-use crate::sandbox::{Limiter, Limits, MAX_INSTANCES, Sandbox, SandboxError};
+use crate::sandbox::{Limiter, Limits, MAX_INSTANCES, Memory, Sandbox, SandboxError};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -73,8 +74,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 }
 
 /// Asks a component to describe itself.
-pub(crate) fn describe(sandbox: &Sandbox, component: &Component) -> Result<querist_protocol::Description, String> {
-    let limits = Limits { time: DESCRIBE_TIME, ..Limits::default() };
+pub(crate) fn describe(
+    sandbox: &Sandbox,
+    component: &Component,
+    limits: &Limits,
+) -> Result<querist_protocol::Description, String> {
+    let limits = Limits { time: DESCRIBE_TIME.min(limits.time), ..*limits };
     let shared = no_query(control(&limits)).map_err(|failure| failure.message)?;
     let text = call_once(sandbox, component, &shared, &limits, |plugin, store| {
         plugin.querist_strategy_strategies().call_describe(store)
@@ -97,7 +102,8 @@ fn call_once<T: Send>(
         None,
         || sandbox.engine().increment_epoch(),
         || {
-            let mut instance = Instance::new(sandbox, &prepared, Session::new(shared.clone()), limits)?;
+            let room = Room { limits: *limits, memory: Memory::new(limits.memory) };
+            let mut instance = Instance::new(sandbox, &prepared, Session::new(shared.clone()), &room)?;
             instance.run(call)
         },
     )
@@ -113,6 +119,12 @@ fn prepare(sandbox: &Sandbox, component: &Component) -> Result<PluginPre<CallSta
     PluginPre::new(pre).map_err(wrong)
 }
 
+/// What the instances of one question may use together.
+struct Room {
+    limits: Limits,
+    memory: Arc<Memory>,
+}
+
 /// One instance with its store, for one call.
 struct Instance {
     store: Store<CallState>,
@@ -125,9 +137,9 @@ impl Instance {
         sandbox: &Sandbox,
         prepared: &PluginPre<CallState>,
         session: Session,
-        limits: &Limits,
+        Room { limits, memory }: &Room,
     ) -> Result<Self, Failure> {
-        let state = CallState { session, limiter: Limiter::new(limits.memory) };
+        let state = CallState { session, limiter: Limiter::new(memory) };
         let mut store = Store::new(sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
         let fuel = limits.fuel.unwrap_or(UNLIMITED_FUEL);
@@ -155,10 +167,6 @@ impl Instance {
     fn fuel_used(&self) -> u64 {
         self.fuel - self.store.get_fuel().unwrap_or(self.fuel)
     }
-
-    fn memory_peak(&self) -> u64 {
-        self.store.data().limiter.peak
-    }
 }
 
 /// Finds out why a call trapped.
@@ -171,7 +179,7 @@ fn explain(store: &Store<CallState>, error: &wasmtime::Error) -> Failure {
     if let Err(fault) = control.check() {
         return fault_failure(&fault);
     }
-    if state.limiter.refused.is_some() {
+    if state.limiter.refused {
         return Failure::new(QueryErrorKind::Memory, root_cause(error))
             .hint("raise `limits.memory`, or use kernels of the host instead of arrays of its own");
     }
@@ -253,14 +261,14 @@ impl WasmStrategy {
             compute,
             tile_bytes: TILE_BYTES,
         };
-        let described = describe(&strategy.sandbox, &strategy.component)
+        let described = describe(&strategy.sandbox, &strategy.component, &limits)
             .map_err(|message| strategy.error(Failure::new(QueryErrorKind::Dishonest, message)))?;
         if described != package.description {
             let message = "it describes itself otherwise than its manifest does";
             return Err(strategy.error(Failure::new(QueryErrorKind::Dishonest, message)).into());
         }
         strategy.needs = strategy.ask_needs().map_err(|failure| strategy.error(failure))?;
-        check_oracle(&strategy.needs, &strategy.description.capabilities).map_err(|failure| strategy.error(failure))?;
+        check_rights(&strategy.needs, &strategy.description.capabilities).map_err(|failure| strategy.error(failure))?;
         Ok(strategy)
     }
 
@@ -310,12 +318,13 @@ impl WasmStrategy {
         prepared: &PluginPre<CallState>,
     ) -> Result<(Selection, Cost), Failure> {
         let session = Session::new(shared.clone());
-        let mut instance = Instance::new(&self.sandbox, prepared, session, &self.limits)?;
+        let room = self.room();
+        let mut instance = Instance::new(&self.sandbox, prepared, session, &room)?;
         let answer = instance.run(|plugin, store| {
             plugin.querist_strategy_strategies().call_select(store, &self.identity.id, &self.params, query.state)
         })?;
         let selection = answer.map_err(answered_error)?;
-        let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
+        let cost = Cost { fuel: instance.fuel_used(), memory: room.memory.peak() };
         let selection = Selection {
             rows: selection.rows,
             scores: selection.scores,
@@ -334,21 +343,60 @@ impl WasmStrategy {
     ) -> Result<(Selection, Cost), Failure> {
         let tile = tile_of(query, &self.needs, self.tile_bytes);
         let workers = self.compute.threads.min(MAX_INSTANCES / 2);
-        score_tiles(shared, query, tile, workers, |window, primary, second| {
-            let session = Session::tile(shared.clone(), window).map_err(|fault| fault_failure(&fault))?;
-            let mut instance = Instance::new(&self.sandbox, prepared, session, &self.limits)?;
-            let answer = instance.run(|plugin, store| {
-                plugin.querist_strategy_strategies().call_score(store, &self.identity.id, &self.params)
-            })?;
-            let scores = answer.map_err(answered_error)?;
-            let session = &instance.store.data().session;
-            read_scores(session, scores.primary.rep(), primary)?;
-            if let Some(scores) = &scores.second {
-                read_scores(session, scores.rep(), second)?;
+        let (room, turns) = (self.room(), Turns::default());
+        let (selection, cost) = score_tiles(shared, query, tile, workers, |window, primary, second| {
+            turns.take(shared, || {
+                self.score_tile(shared, prepared, &room, (window.clone(), &mut *primary, &mut *second))
+            })
+        })?;
+        Ok((selection, Cost { memory: cost.memory + room.memory.peak(), ..cost }))
+    }
+
+    fn score_tile(
+        &self,
+        shared: &Arc<Shared>,
+        prepared: &PluginPre<CallState>,
+        room: &Room,
+        (window, primary, second): (Range<usize>, Place<'_>, Place<'_>),
+    ) -> Result<(bool, Cost), Failure> {
+        let session = Session::tile(shared.clone(), window).map_err(|fault| fault_failure(&fault))?;
+        let mut instance = Instance::new(&self.sandbox, prepared, session, room)?;
+        let answer = instance.run(|plugin, store| {
+            plugin.querist_strategy_strategies().call_score(store, &self.identity.id, &self.params)
+        })?;
+        let scores = answer.map_err(answered_error)?;
+        let session = &instance.store.data().session;
+        read_scores(session, scores.primary.rep(), primary)?;
+        if let Some(scores) = &scores.second {
+            read_scores(session, scores.rep(), second)?;
+        }
+        Ok((scores.second.is_some(), Cost { fuel: instance.fuel_used(), memory: 0 }))
+    }
+
+    fn room(&self) -> Room {
+        Room { limits: self.limits, memory: Memory::new(self.limits.memory) }
+    }
+}
+
+/// Tiles beside each other share the memory of the query. One that fails there is scored again with nothing beside it, so
+/// that the answer does not depend on how many threads there are.
+#[derive(Default)]
+struct Turns(RwLock<()>);
+
+impl Turns {
+    fn take<T>(&self, shared: &Shared, mut score: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let beside = {
+            let _others = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            score()
+        };
+        match beside {
+            Err(failure) if !matches!(failure.kind, QueryErrorKind::Timeout | QueryErrorKind::Cancelled) => {
+                let _alone = self.0.write().unwrap_or_else(PoisonError::into_inner);
+                shared.control().forget_panic();
+                score()
             }
-            let cost = Cost { fuel: instance.fuel_used(), memory: instance.memory_peak() };
-            Ok((scores.second.is_some(), cost))
-        })
+            done => done,
+        }
     }
 }
 
@@ -361,12 +409,16 @@ impl Strategy for WasmStrategy {
         &self.needs
     }
 
+    fn capabilities(&self) -> &[Capability] {
+        &self.description.capabilities
+    }
+
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         let clock = Instant::now();
         let control = control(&self.limits);
         // Tiles of a scorer run in parallel already.
         let compute = if self.description.scorer { Compute::threads(1) } else { self.compute.clone() };
-        let answer = open(query, &self.needs, &self.identity.id, compute, control.clone())
+        let answer = open(query, query.seeds.strategy(&self.identity.id), compute, control.clone())
             .and_then(|shared| self.answer(query, &shared));
         for line in control.take_log() {
             query.progress.log(line.level, &line.message);

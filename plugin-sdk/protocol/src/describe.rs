@@ -13,6 +13,16 @@ pub enum Capability {
     OracleStream,
 }
 
+impl Capability {
+    /// The power as manifests write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OracleLabels => "oracle-labels",
+            Self::OracleStream => "oracle-stream",
+        }
+    }
+}
+
 /// A package: its name, the boundary it was built for and its strategies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,8 +6,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Shown;
+
+/// Bytes of a need's text at most.
+const MAX_NEED_BYTES: usize = 200;
+
 /// Names of the arrays that a strategy may ask for.
 pub mod names {
+    use crate::Capability;
+
     /// Class scores before the softmax, `f32 [rows, classes]`.
     pub const LOGITS: &str = "logits";
     /// Input of the head in eval mode, `f32 [rows, width]`.
@@ -81,6 +88,14 @@ pub mod names {
             || name == HEAD
             || is_condition(name)
             || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
+    }
+
+    /// The powers of which a strategy must have declared one to be handed `name`; `None` for what is no secret.
+    pub fn secret(name: &str) -> Option<&'static [Capability]> {
+        match name {
+            ORACLE_LABELS => Some(&[Capability::OracleLabels, Capability::OracleStream]),
+            _ => None,
+        }
     }
 
     /// Whether `name` is an array of class numbers.
@@ -204,7 +219,7 @@ impl fmt::Display for Need {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no need: {reason}")]
 pub struct NeedParseError {
-    text: String,
+    text: Shown,
     reason: String,
 }
 
@@ -212,7 +227,10 @@ impl FromStr for Need {
     type Err = NeedParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason: &str| NeedParseError { text: text.chars().take(80).collect(), reason: reason.to_owned() };
+        let fail = |reason: &str| NeedParseError { text: Shown::name(text), reason: reason.to_owned() };
+        if text.len() > MAX_NEED_BYTES {
+            return Err(fail("it is too long"));
+        }
         let (name, args) = match text.trim().split_once('(') {
             None => (text.trim(), ""),
             Some((name, rest)) => (name.trim(), rest.strip_suffix(')').ok_or_else(|| fail("no closing `)`"))?),
@@ -294,6 +312,14 @@ mod tests {
             "head.w(or=)",
             "head.w(or=nothing)",
             "labelled.images",
+            // Whatever is no name is no secret in disguise either.
+            "oracle.Labels",
+            "labelled.oracle.labels",
+            "oracle. labels",
+            "logits(or=oracle.labels.)",
+            "logits(or=labelled.oracle.labels)",
+            "logits(or= oracle.labels (or=oracle.labels))",
+            &format!("logits(T={})", "1".repeat(70_000)),
         ] {
             assert!(text.parse::<Need>().is_err(), "{text}");
         }

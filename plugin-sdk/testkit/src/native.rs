@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Arrays, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
+use querist_core::{
+    Answer, Arrays, Granted, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
+};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
-use querist_protocol::{HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
+use querist_protocol::{Capability, HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
 use querist_sdk::{Host, Package};
 use serde_json::Value;
 
@@ -23,6 +25,7 @@ pub struct Native {
     scorer: bool,
     params: String,
     needs: Vec<Need>,
+    capabilities: Vec<Capability>,
     threads: usize,
     tile_bytes: usize,
 }
@@ -37,6 +40,7 @@ impl Native {
         let description = describe(package, id)?;
         Ok(Self {
             needs: package.needs(id, &params)?,
+            capabilities: description.capabilities,
             identity: StrategyIdentity {
                 id: id.to_owned(),
                 package: package.name.to_owned(),
@@ -57,8 +61,9 @@ impl Native {
     /// # Errors
     /// What the strategy says where it gives no answer.
     pub fn ask(&mut self, arrays: &Arrays, batch: usize, seed: u64) -> Result<Selection, String> {
+        let granted = Granted::to(self, arrays).map_err(|error| error.message)?;
         let query = Query {
-            arrays,
+            arrays: &granted,
             batch,
             round: Round(0),
             seeds: Seeds::new(seed),
@@ -146,16 +151,18 @@ impl Strategy for Native {
         &self.needs
     }
 
+    fn capabilities(&self) -> &[Capability] {
+        &self.capabilities
+    }
+
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         let clock = Instant::now();
         let control = Arc::new(Control::new(Limits::default(), None));
         let setup = Setup {
             arrays: query.arrays.clone(),
-            needs: self.needs.clone(),
             batch: query.batch,
             round: query.round,
-            seeds: query.seeds,
-            strategy: self.identity.id.clone(),
+            streams: query.seeds.strategy(&self.identity.id),
             // Tiles of a scorer run in parallel already.
             compute: Compute::threads(if self.scorer { 1 } else { self.threads }),
         };

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use querist_core::{Array, Arrays, LinearHead, Seeds};
+use querist_core::{Array, Arrays, LinearHead, Round, Seeds};
 use querist_protocol::Selection;
-use querist_protocol::philox::{Stream, philox4x32};
+use querist_protocol::philox::philox4x32;
 use querist_testkit::cases::{Pool, arrays};
 use querist_testkit::{Native, NativeMaker, ask, conforms};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn mismatches(pool: &Arrays, copies: u32, p_drop: f64, seed: u64) -> Vec<u32> {
         let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         logits.iter().position(|&logit| logit == top).unwrap()
     };
-    let stream = Stream::new(Seeds::new(seed).strategy_key("drop-query", "masks"), 0);
+    let stream = Seeds::new(seed).strategy("drop-query").stream("masks", Round(0));
     let of_row = |row: usize| {
         let thinned = |copy: u32| -> Vec<f64> {
             let key = stream.item_uniform(pool.ids()[row], copy).to_bits();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use querist_core::{Arrays, Round, Seeds};
+use querist_core::{Arrays, Granted, Round, Seeds};
 use querist_kernels::{Control, Limits, Session, Setup, Shared};
 use querist_sdk::Host;
 use querist_testkit::question::{arrays, figure, matrix, noise};
@@ -23,9 +23,10 @@ fn kmeans_conforms() {
 /// The rows of a strategy that is given the random numbers of `kmeans`.
 fn rows_with_numbers_of_kmeans(id: &str, params: &str, arrays: &Arrays) -> Vec<u32> {
     let needs = PACKAGE.needs(id, params).unwrap();
-    let (round, seeds) = (Round(0), Seeds::new(3));
+    let (round, streams) = (Round(0), Seeds::new(3).strategy("kmeans"));
     let compute = querist_kernels::Compute::threads(1);
-    let setup = Setup { arrays: arrays.clone(), needs, batch: 12, round, seeds, strategy: "kmeans".into(), compute };
+    let arrays = Granted::new(arrays, &needs, &[]).unwrap();
+    let setup = Setup { arrays, batch: 12, round, streams, compute };
     let shared = Arc::new(Shared::new(setup, Arc::new(Control::new(Limits::default(), None))).unwrap());
     PACKAGE.select(id, params, None, Host::new(std::rc::Rc::new(Session::new(shared)))).unwrap().rows
 }

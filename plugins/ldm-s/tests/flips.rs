@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use querist_core::{Array, Arrays, Seeds};
+use querist_core::{Array, Arrays, Round, Seeds};
 use querist_protocol::Selection;
 use querist_protocol::philox::Stream;
 use querist_testkit::cases::arrays;
@@ -45,7 +45,7 @@ struct Written {
 }
 
 fn stream(seed: u64, tag: &str) -> Stream {
-    Stream::new(Seeds::new(seed).strategy_key("ldm-s", tag), 0)
+    Seeds::new(seed).strategy("ldm-s").stream(tag, Round(0))
 }
 
 fn argmax(values: &[f64]) -> usize {

@@ -1,7 +1,6 @@
 //! Each form draws in proportion to what it says.
 
-use querist_core::{Array, Arrays, Seeds};
-use querist_protocol::philox::Stream;
+use querist_core::{Array, Arrays, Round, Seeds};
 use querist_testkit::cases::arrays;
 use querist_testkit::{Native, NativeMaker, ask, conforms};
 use serde_json::{Value, json};
@@ -97,7 +96,7 @@ fn scores_are_the_perturbed_base_scores() {
     for base in BASES {
         for form in ["power", "softmax", "softrank"] {
             let id = format!("{form}-{base}");
-            let numbers = Stream::new(Seeds::new(9).strategy_key(&id, "gumbel"), 0);
+            let numbers = Seeds::new(9).strategy(&id).stream("gumbel", Round(0));
             let weights = weights(form, base, 2.5, &rows);
             let answer = ask(&PACKAGE, &id, &params(base, 2.5), (&pool, 50, 9)).unwrap();
             for (&row, score) in answer.rows.iter().zip(&answer.scores) {

@@ -159,8 +159,8 @@ fn go(
         target: config.strategy.target,
         fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
     };
-    check(&*learner, ready.strategy.needs(), &split, &plan, options)?;
-    let mut header = Header::new(dataset, &split, &ready, learner.backend(), config.compute.threads);
+    let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
+    let mut header = Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.compute.threads);
     header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, config.seeds.initial_stream())?;
@@ -181,7 +181,7 @@ fn go(
             (run_folder, Position { round: Round(0), partition, state: None, synthetic: Vec::new() })
         }
     };
-    let asks_one_by_one = ready.description.capabilities.contains(&Capability::OracleStream);
+    let asks_one_by_one = settled.capabilities().contains(&Capability::OracleStream);
     let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds(), asks_one_by_one };
     let mut parts = Parts {
         dataset,

@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use querist_core::array::ArrayError;
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig};
 use querist_core::{
-    Acquisition, Answer, Array, Arrays, Buffer, LinearHead, Query, Round, SampleId, Seeds, Strategy, Values, subset,
+    Acquisition, Answer, Array, Arrays, Buffer, Granted, LinearHead, Query, Round, SampleId, Seeds, Strategy, Values,
+    subset,
 };
 use querist_data::arrays::{Kind, read_array, write_npy};
-use querist_protocol::philox::Stream;
 use querist_protocol::{Need, names};
 use serde_json::{Map, Value, json};
 
@@ -136,10 +136,11 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
+    let granted = Granted::to(&*ready.strategy, &inputs.arrays)?;
     let mut answers = Vec::new();
     for &budget in &args.budget {
         let query = Query {
-            arrays: &inputs.arrays,
+            arrays: &granted,
             batch: budget,
             round: Round(args.round),
             seeds: Seeds::new(args.seed),
@@ -261,8 +262,8 @@ fn subset_of(args: &SelectArgs, strategy: &dyn Strategy, ids: &[u64], order: &[u
         return Err(Usage(message).into());
     }
     let samples: Vec<SampleId> = order.iter().map(|&row| SampleId(ids[row as usize])).collect();
-    let key = Seeds::new(args.seed).strategy_key(&strategy.identity().id, "subset");
-    let drawn = subset(&samples, size, Stream::new(key, args.round));
+    let stream = Seeds::new(args.seed).query_stream(&strategy.identity().id, "subset", Round(args.round));
+    let drawn = subset(&samples, size, stream);
     // Both ascend.
     let mut drawn = drawn.into_iter().peekable();
     let is_drawn = |&(sample, _): &(&SampleId, &u32)| drawn.next_if_eq(sample).is_some();

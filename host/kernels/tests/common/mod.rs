@@ -6,7 +6,7 @@ pub mod pairs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use querist_core::{Arrays, Round, Seeds};
+use querist_core::{Arrays, Granted, Round, Seeds};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{Handle, HostCalls, Metric, Similarity, SimilarityKind, Uncertainty, math};
@@ -19,12 +19,10 @@ pub fn shared(rows: u64, compute: Compute, control: Arc<Control>) -> Arc<Shared>
     let ids: Vec<u64> = (0..rows).map(|row| row * 3 + 1).collect();
     let arrays = Arrays::new(ids, Vec::new(), 3, BTreeMap::new()).unwrap();
     let setup = Setup {
-        arrays,
-        needs: Vec::new(),
+        arrays: Granted::new(&arrays, &[], &[]).unwrap(),
         batch: 5,
         round: Round(2),
-        seeds: Seeds::new(7),
-        strategy: "test".to_owned(),
+        streams: Seeds::new(7).strategy("test"),
         compute,
     };
     Arc::new(Shared::new(setup, control).unwrap())

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Arrays, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_core::{Answer, Granted, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage};
 use querist_protocol::{Capability, Need, StrategyDescription};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,7 @@ pub type MemberError = Box<dyn std::error::Error + Send + Sync>;
 pub struct CompositeStrategy {
     identity: StrategyIdentity,
     needs: Vec<Need>,
+    capabilities: Vec<Capability>,
     members: Vec<Box<dyn Strategy>>,
     combined: Combined,
     limits: Limits,
@@ -124,20 +125,21 @@ impl CompositeStrategy {
     ) -> Result<Self, CompositeError> {
         let (combined, members) = Combined::read(&resolved.package.artifact, &resolved.strategy.id, params)?;
         let made = combined.made(&members, make)?;
-        let allowed = &resolved.strategy.capabilities;
-        if let Some(power) = capabilities_of(&made).iter().find(|power| !allowed.contains(power)) {
-            let message = format!("a member declares `{power:?}`, which the composite does not: pack it anew");
+        let capabilities = resolved.strategy.capabilities.clone();
+        if let Some(power) = capabilities_of(&made).iter().find(|power| !capabilities.contains(power)) {
+            let message = format!("a member declares `{}`, which the composite does not: pack it anew", power.name());
             return Err(CompositeError::Source(message));
         }
         let made: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
         let mut identity = resolved.package.identity(&resolved.strategy.id);
         identity.digest = digest(&identity.digest, &made);
-        Ok(Self { identity, needs: needs_of(&made), members: made, combined, limits })
+        Ok(Self { identity, needs: needs_of(&made), capabilities, members: made, combined, limits })
     }
 
-    /// The arrays that a member declared, for some rows of the pool or for all.
-    fn arrays(&self, member: usize, query: &Query<'_>, rows: Option<&[u32]>) -> Arrays {
-        query.arrays.part(self.members[member].needs().iter().flat_map(Need::names), rows)
+    /// What a member may see, for some rows of the pool or for all.
+    fn granted(&self, member: usize, query: &Query<'_>, rows: Option<&[u32]>) -> Result<Granted, QueryError> {
+        let strategy = &*self.members[member];
+        Granted::to(strategy, &query.arrays.part(strategy.needs().iter().flat_map(Need::names), rows))
     }
 
     /// One question to one member.
@@ -162,6 +164,10 @@ impl Strategy for CompositeStrategy {
 
     fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    fn capabilities(&self) -> &[Capability] {
+        &self.capabilities
     }
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {

@@ -9,7 +9,6 @@ use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::QueryError;
 use querist_core::{Answer, Query, SampleId, Seeds, subset};
 use querist_protocol::LogLevel;
-use querist_protocol::philox::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -114,14 +113,14 @@ impl Work<'_, '_> {
     /// A root of its own for each batch, so that members draw anew each time.
     fn seeds(&self, level: u32, member: u32, batch: u32) -> Seeds {
         let tag = format!("refine/{level}/{member}/{batch}");
-        Seeds::new(self.query.seeds.strategy_key(&self.composite.identity.id, &tag))
+        Seeds::new(self.query.seeds.strategy(&self.composite.identity.id).key(&tag))
     }
 
     /// Some of the rows, drawn by the ids of their samples.
     fn drawn(&self, rows: &[u32], size: usize, seeds: Seeds) -> Vec<u32> {
         let ids = self.query.arrays.ids();
         let samples: Vec<SampleId> = rows.iter().map(|&row| SampleId(ids[row as usize])).collect();
-        let stream = Stream::new(seeds.strategy_key(&self.composite.identity.id, "part"), self.query.round.0);
+        let stream = seeds.query_stream(&self.composite.identity.id, "part", self.query.round);
         let kept = subset(&samples, size, stream);
         let mut kept = kept.iter().peekable();
         let is_kept = |row: &&u32| kept.next_if(|kept| kept.0 == ids[**row as usize]).is_some();
@@ -132,7 +131,7 @@ impl Work<'_, '_> {
         if self.clock.elapsed() > self.composite.limits.time {
             return Err(self.composite.timeout());
         }
-        let arrays = self.composite.arrays(member, self.query, Some(rows));
+        let arrays = self.composite.granted(member, self.query, Some(rows))?;
         let total = u64::from(self.refine.depth) * u64::from(self.batches()) * self.refine.members.len() as u64 + 1;
         let progress = Steps { outer: self.query.progress, done: self.done, total };
         let query = Query { arrays: &arrays, seeds, state: None, progress: &progress, ..*self.query };

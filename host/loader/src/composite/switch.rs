@@ -46,7 +46,7 @@ impl Switch {
             Some(state) => serde_json::from_slice(state)
                 .map_err(|error| failed(composite, format!("its state is not one that it kept: {error}")))?,
         };
-        let arrays = composite.arrays(member, query, None);
+        let arrays = composite.granted(member, query, None)?;
         let slot = if is_first { &mut kept.first } else { &mut kept.then };
         let mut answer = composite.ask(member, &Query { arrays: &arrays, state: slot.as_deref(), ..*query })?;
         *slot = answer.selection.state.take();

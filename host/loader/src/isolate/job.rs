@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use querist_core::strategy::QueryErrorKind;
-use querist_core::{Array, Arrays, Buffer, Query, Seeds, Values};
+use querist_core::{Array, Arrays, Buffer, Query, Streams, Values};
 use querist_protocol::{Description, Selection};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub(super) struct Job {
     pub(super) log: usize,
     pub(super) batch: usize,
     pub(super) round: u32,
-    pub(super) seeds: Seeds,
+    pub(super) streams: Option<Streams>,
     pub(super) classes: usize,
     artifact: Place,
     state: Option<Place>,
@@ -84,7 +84,9 @@ impl Job {
         let mut blocks = Blocks::default();
         self.artifact = blocks.put(artifact);
         if let Some(query) = query {
-            (self.batch, self.round, self.seeds) = (query.batch, query.round.0, query.seeds);
+            (self.batch, self.round) = (query.batch, query.round.0);
+            // Its own streams and no seed, from which it could foresee what it must not know.
+            self.streams = Some(query.seeds.strategy(&self.strategy));
             self.classes = query.arrays.classes();
             self.state = query.state.map(|state| blocks.put(state));
             self.ids = blocks.put(bytemuck::cast_slice(query.arrays.ids()));

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind};
-use querist_protocol::{LogLevel, Need, names};
+use querist_protocol::{Capability, LogLevel, Need, names};
 use serde_json::Value;
 
-use crate::asking::{Failure, check_selection, parse_needs, state_limit};
+use crate::asking::{Failure, check_rights, check_selection, parse_needs, state_limit};
 use crate::discover::Resolved;
 use crate::manifest;
 use crate::native::NativeError;
@@ -47,6 +47,8 @@ pub struct IsolatedStrategy {
     declared: Vec<Need>,
     /// The same without what a worker cannot be given.
     needs: Vec<Need>,
+    /// What its package declares.
+    capabilities: Vec<Capability>,
     limits: Limits,
     threads: usize,
 }
@@ -84,6 +86,7 @@ impl IsolatedStrategy {
             params: params.to_string(),
             declared: Vec::new(),
             needs: Vec::new(),
+            capabilities: resolved.strategy.capabilities.clone(),
             limits,
             threads,
         };
@@ -104,6 +107,7 @@ impl IsolatedStrategy {
             ));
         }
         strategy.needs = strategy.declared.iter().map(without_head).collect();
+        check_rights(&strategy.needs, &strategy.capabilities).map_err(|failure| failure.of(&strategy.identity))?;
         Ok(strategy)
     }
 
@@ -300,6 +304,10 @@ impl Strategy for IsolatedStrategy {
 
     fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    fn capabilities(&self) -> &[Capability] {
+        &self.capabilities
     }
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::QueryErrorKind;
-use querist_core::{Query, Round, Strategy, StrategyIdentity, StrategyKind};
+use querist_core::{Granted, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Streams};
 use querist_kernels::Compute;
 use querist_protocol::LogLevel;
 
@@ -74,18 +74,19 @@ fn work() -> Result<Said, Failure> {
     answer(made, &received)
 }
 
-fn answer(mut strategy: NativeStrategy, received: &Received) -> Result<Said, Failure> {
+fn answer(strategy: NativeStrategy, received: &Received) -> Result<Said, Failure> {
     let job = &received.job;
     let needs: Vec<String> = strategy.needs().iter().map(ToString::to_string).collect();
     if needs != job.needs {
         return Err(Failure::new(QueryErrorKind::Dishonest, "its needs are not those that it named before"));
     }
     let arrays = received.arrays().map_err(failed)?;
+    let mut strategy = strategy.with_streams(job.streams.unwrap_or(Streams::NONE));
     let query = Query {
-        arrays: &arrays,
+        arrays: &Granted::to(&strategy, &arrays).map_err(|error| failed(error.message))?,
         batch: job.batch,
         round: Round(job.round),
-        seeds: job.seeds,
+        seeds: Seeds::default(),
         state: received.state(),
         services: None,
         progress: &Pipe,

@@ -5,18 +5,20 @@ use std::time::Instant;
 
 use querist_core::observer::Progress;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, HooksPresent, HostServices, Query, Strategy, StrategyIdentity, TrainingHooks, Usage};
+use querist_core::{
+    Answer, HooksPresent, HostServices, Query, Strategy, StrategyIdentity, Streams, TrainingHooks, Usage,
+};
 use querist_kernels::{Compute, Control, Session, Shared};
 use querist_protocol::abi::{self, Bytes, Call, EpochFigures, Loss, Minibatch, PluginApi, Status};
 use querist_protocol::{
-    Description, Fault, FaultCode, Need, Selection, StrategyDescription, TILE_BYTES, TrainOverrides,
+    Capability, Description, Fault, FaultCode, Need, Selection, StrategyDescription, TILE_BYTES, TrainOverrides,
 };
 use serde_json::Value;
 
 use super::library::{self, Loaded, NativeError, TorchBuild};
 use super::table::{Context, Reply};
 use crate::asking::{
-    Asked, Cost, Failure, check_oracle, check_selection, control, fault_failure, in_training, no_query, open,
+    Asked, Cost, Failure, check_rights, check_selection, control, fault_failure, in_training, no_query, open,
     parse_needs, read_scores, score_tiles, state_limit, tile_of, under_the_clock, unhurried,
 };
 use crate::discover::Resolved;
@@ -36,6 +38,8 @@ pub struct NativeStrategy {
     limits: Limits,
     compute: Compute,
     tile_bytes: usize,
+    /// Its random streams, where this process knows no seeds.
+    streams: Option<Streams>,
     hooks: Option<HooksPresent>,
     round: Option<Round>,
 }
@@ -180,11 +184,12 @@ impl NativeStrategy {
             limits,
             compute,
             tile_bytes: TILE_BYTES,
+            streams: None,
             hooks: None,
             round: None,
         };
         strategy.needs = strategy.ask_needs()?;
-        check_oracle(&strategy.needs, &strategy.description.capabilities)?;
+        check_rights(&strategy.needs, &strategy.description.capabilities)?;
         strategy.hooks = strategy.ask_hooks()?;
         Ok(strategy)
     }
@@ -198,6 +203,13 @@ impl NativeStrategy {
     #[must_use]
     pub fn with_tile_bytes(mut self, bytes: usize) -> Self {
         self.tile_bytes = bytes;
+        self
+    }
+
+    /// The same strategy with these random streams, whatever a query says.
+    #[must_use]
+    pub(crate) fn with_streams(mut self, streams: Streams) -> Self {
+        self.streams = Some(streams);
         self
     }
 
@@ -265,7 +277,8 @@ impl NativeStrategy {
         let live = self.plugin.api.create.is_some();
         // Tiles of a scorer run in parallel already.
         let compute = if self.description.scorer { Compute::threads(1) } else { self.compute.clone() };
-        let shared = open(query, &self.needs, &self.identity.id, compute, control.clone())?;
+        let streams = self.streams.unwrap_or_else(|| query.seeds.strategy(&self.identity.id));
+        let shared = open(query, streams, compute, control.clone())?;
         let round = self.round.take();
         for line in round.iter().flat_map(|round| round.session.control().take_log()) {
             query.progress.log(line.level, &line.message);
@@ -371,6 +384,10 @@ impl Strategy for NativeStrategy {
 
     fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    fn capabilities(&self) -> &[Capability] {
+        &self.description.capabilities
     }
 
     fn hooks(&mut self) -> Option<&mut dyn TrainingHooks> {

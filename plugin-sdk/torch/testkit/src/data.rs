@@ -5,8 +5,8 @@ use querist_core::dataset::DatasetParts;
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::QueryError;
 use querist_core::{
-    Array, Arrays, Buffer, Dataset, FitTask, Fitted, Images, Label, LearnError, Learner, Query, Round, SampleId, Seeds,
-    ServiceScope, Strategy, TrainingHooks,
+    Array, Arrays, Buffer, Dataset, FitTask, Fitted, Granted, Images, Label, LearnError, Learner, Query, Round,
+    SampleId, Seeds, ServiceScope, Strategy, TrainingHooks,
 };
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::Selection;
@@ -110,7 +110,7 @@ impl Bench {
         let arrays = Arrays::new(ids(&mut self.pool.iter().copied()), labelled, 2, named).expect("ids ascend");
         let services = self.learner.services(scope(&self.pool, &self.labelled, self.batch, self.seeds, self.round));
         let query = Query {
-            arrays: &arrays,
+            arrays: &Granted::to(strategy, &arrays)?,
             batch: self.batch,
             round: Round(self.round),
             seeds: self.seeds,
@@ -141,7 +141,7 @@ fn scope<'a>(
     round: u32,
 ) -> ServiceScope<'a> {
     let initial = labelled.len();
-    ServiceScope { round: Round(round), pool, labelled, initial, batch, strategy: "in-process", seeds }
+    ServiceScope { round: Round(round), pool, labelled, initial, batch, streams: seeds.strategy("in-process") }
 }
 
 /// Bars as [`bars`] draws them, of which every second pair of those that follow the first `clear` images has both bars:

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    Answer, Arrays, HooksPresent, HostServices, Query, ServiceError, Strategy, StrategyIdentity, StrategyKind,
+    Answer, Arrays, Granted, HooksPresent, HostServices, Query, ServiceError, Strategy, StrategyIdentity, StrategyKind,
     TrainingHooks, Usage,
 };
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
-use querist_protocol::{Fault, FaultCode, Need, Selection, StrategyError, TrainOverrides, abi};
+use querist_protocol::{Capability, Fault, FaultCode, Need, Selection, StrategyError, TrainOverrides, abi};
 use querist_sdk::Host;
 use querist_sdk_torch::{Calls, Entry, Living, Package, Result, Round, table};
 use serde_json::Value;
@@ -96,13 +96,12 @@ fn session(setup: Setup, control: Arc<Control>) -> Rc<Session> {
 /// What a strategy reaches outside queries: random numbers, progress and log.
 fn outside_queries(services: &dyn HostServices) -> Rc<Session> {
     let scope = services.scope();
+    let none = Arrays::new(Vec::new(), Vec::new(), 1, BTreeMap::new()).expect("no rows fit");
     let setup = Setup {
-        arrays: Arrays::new(Vec::new(), Vec::new(), 1, BTreeMap::new()).expect("no rows fit"),
-        needs: Vec::new(),
+        arrays: Granted::new(&none, &[], &[]).expect("nothing is secret"),
         batch: 0,
         round: scope.round,
-        seeds: scope.seeds,
-        strategy: scope.strategy.to_owned(),
+        streams: scope.streams,
         compute: Compute::threads(1),
     };
     session(setup, Arc::new(Control::new(Limits::default(), None)))
@@ -115,6 +114,10 @@ impl Strategy for InProcess {
 
     fn needs(&self) -> &[Need] {
         &self.needs
+    }
+
+    fn capabilities(&self) -> &[Capability] {
+        &[]
     }
 
     fn hooks(&mut self) -> Option<&mut dyn TrainingHooks> {
@@ -130,11 +133,9 @@ impl Strategy for InProcess {
         }
         let setup = Setup {
             arrays: query.arrays.clone(),
-            needs: self.needs.clone(),
             batch: query.batch,
             round: query.round,
-            seeds: query.seeds,
-            strategy: self.identity.id.clone(),
+            streams: query.seeds.strategy(&self.identity.id),
             compute: Compute::threads(1),
         };
         let session = session(setup, control);
