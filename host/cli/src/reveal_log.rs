@@ -56,7 +56,9 @@ impl RevealLog {
                         let line = Shown::name(line.trim_end());
                         bail!("`{line}` is no line of `id,label`: it was changed after it was written");
                     };
-                    labels.insert(id, label);
+                    if labels.insert(id, label).is_some_and(|before| before != label) {
+                        bail!("sample {id} has two labels: it was changed after it was written");
+                    }
                 }
                 file.set_len(whole as u64)?;
                 std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
@@ -117,9 +119,18 @@ mod tests {
         log.revealed(&[9], &[2]).unwrap();
         assert_eq!(text(), "id,label\n7,1\n3,0\n9,2\n");
         assert!(log.revealed(&[9], &[1]).unwrap_err().contains("label 2 for sample 9, which the oracle now calls 1"));
-        for (wrong, part) in [("id,name\n", "begins with `id,name`"), ("id,label\n5;1\n", "`5;1` is no line")] {
+        for (wrong, part) in [
+            ("id,name\n", "begins with `id,name`"),
+            ("id,label\n5;1\n", "`5;1` is no line"),
+            ("id,label\n5,1\n5,2\n", "two labels"),
+        ] {
             std::fs::write(&path, wrong).unwrap();
             assert!(format!("{:#}", RevealLog::open(&path).unwrap_err()).contains(part));
         }
+        // What is no file of ours is neither read nor written to.
+        std::fs::rename(&path, folder.path().join("mine.csv")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("mine.csv"), &path).unwrap();
+        assert!(format!("{:#}", RevealLog::open(&path).unwrap_err()).contains("a link, expected a regular file"));
+        assert_eq!(text(), "id,label\n5,1\n5,2\n");
     }
 }

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use querist_core::config::{StudyConfig, schemas};
 use querist_core::schema::Problem;
 use querist_files::{Links, shown};
+use querist_protocol::Shown;
 use serde_json::Value;
 
 use crate::commands::report::{self, Format};
@@ -217,7 +218,10 @@ fn result_of(job: &Job) -> String {
     });
     accuracy.unwrap_or_else(|| {
         let log = querist_files::read_text(&log_of(job), Links::Refuse, MOST_LOG).unwrap_or_default();
-        log.lines().find(|line| line.starts_with("error")).map(|line| format!("  {line}")).unwrap_or_default()
+        log.lines()
+            .find(|line| line.starts_with("error"))
+            .map(|line| format!("  {}", Shown::sentence(line)))
+            .unwrap_or_default()
     })
 }
 
