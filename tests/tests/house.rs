@@ -9,16 +9,17 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
-    ("querist-data", &["querist-protocol", "querist-core"]),
+    ("querist-files", &["querist-protocol"]),
+    ("querist-data", &["querist-protocol", "querist-core", "querist-files"]),
     ("querist-kernels", &["querist-protocol", "querist-core"]),
     ("querist-torchx", &[]),
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
-    ("querist-loader", &["querist-protocol", "querist-core", "querist-kernels"]),
-    ("querist-report", &["querist-protocol", "querist-core"]),
+    ("querist-loader", &["querist-protocol", "querist-core", "querist-files", "querist-kernels"]),
+    ("querist-report", &["querist-protocol", "querist-core", "querist-files"]),
     (
         "querist",
         &[
@@ -26,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "querist-conformance",
             "querist-core",
             "querist-data",
+            "querist-files",
             "querist-kernels",
             "querist-torchx",
             "querist-learn",
