@@ -11,9 +11,7 @@ use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Arrays, Granted, Query, Round, ServiceScope, StrategyIdentity, Streams, rights, tile_rows};
 use querist_kernels::{Compute, Control, Session, Setup, SetupError, Shared};
-use querist_protocol::{
-    Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, Shown, is_showable, names,
-};
+use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, Shown, is_showable, names};
 
 use crate::sandbox::Limits;
 
