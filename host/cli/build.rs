@@ -4,5 +4,7 @@ include!("../torchx/rpath.rs");
 
 fn main() {
     println!("cargo:rerun-if-changed=../torchx/rpath.rs");
-    find_libtorch_at_run_time();
+    if std::env::var_os("CARGO_FEATURE_TRAIN").is_some() {
+        find_libtorch_at_run_time();
+    }
 }

@@ -13,10 +13,34 @@ mod output;
 mod plugins;
 mod progress;
 mod reveal_log;
+mod round_files;
 mod run_folder;
+mod stored_run;
 mod thumbnails;
 mod trainer;
 mod trial;
+
+/// What fuzzers call; nothing for users.
+#[doc(hidden)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use crate::commands::report;
+    use crate::stored_run::StoredRun;
+
+    /// Replays a run folder as `--resume` does, and reports it in every form: page, table, CSV and JSON.
+    ///
+    /// # Errors
+    /// What the program would say.
+    pub fn read_run(folder: &Path) -> Result<Vec<String>, String> {
+        let replayed = StoredRun::read(folder).and_then(|run| {
+            run.model_to_go_on_with()?;
+            run.position()
+        });
+        let forms = report::every_form(folder);
+        forms.and_then(|forms| replayed.map(|_| forms)).map_err(|error| format!("{error:#}"))
+    }
+}
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,13 +1,17 @@
 //! Labels that a strategy asks for inside its batch, written down one by one.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use querist_core::Reveals;
+use querist_files::shown;
+use querist_protocol::Shown;
+
+use crate::round_files::MOST_TEXT;
 
 const HEADER: &str = "id,label\n";
 
@@ -29,12 +33,14 @@ struct Known {
 impl RevealLog {
     /// Opens the log, or begins it. A last line that was cut off is dropped: its label was never handed out.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::read(path).with_context(|| path.display().to_string())
+        Self::read(path).with_context(|| shown(path).into_string())
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
-        let text = std::fs::read_to_string(path)?;
+        let mut file = querist_files::open_or_create(path)?;
+        let mut text = String::new();
+        (&file).take(MOST_TEXT + 1).read_to_string(&mut text)?;
+        ensure!(text.len() as u64 <= MOST_TEXT, "more than {MOST_TEXT} bytes");
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let mut lines = text[..whole].split_inclusive('\n');
         let mut labels = BTreeMap::new();
@@ -47,14 +53,15 @@ impl RevealLog {
                 for line in lines {
                     let pair = line.trim_end().split_once(',');
                     let Some((Ok(id), Ok(label))) = pair.map(|(id, label)| (id.parse(), label.parse())) else {
-                        bail!("`{}` is no line of `id,label`: it was changed after it was written", line.trim_end());
+                        let line = Shown::name(line.trim_end());
+                        bail!("`{line}` is no line of `id,label`: it was changed after it was written");
                     };
                     labels.insert(id, label);
                 }
                 file.set_len(whole as u64)?;
                 std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
             }
-            Some(other) => bail!("begins with `{}`, expected `{}`", other.trim_end(), HEADER.trim_end()),
+            Some(other) => bail!("begins with `{}`, expected `{}`", Shown::name(other.trim_end()), HEADER.trim_end()),
         }
         file.sync_all()?;
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -72,7 +79,7 @@ impl Reveals for RevealLog {
                 None => lines.push_str(&format!("{id},{label}\n")),
                 Some(before) if before == label => {}
                 Some(before) => {
-                    let path = self.path.display();
+                    let path = shown(&self.path);
                     return Err(format!(
                         "{path} has label {before} for sample {id}, which the oracle now calls {label}"
                     ));
@@ -82,7 +89,7 @@ impl Reveals for RevealLog {
         if !lines.is_empty() {
             let Known { file, .. } = &mut *known;
             let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
-            written.map_err(|error| format!("{}: {error}", self.path.display()))?;
+            written.map_err(|error| format!("{}: {error}", shown(&self.path)))?;
             known.labels.extend(ids.iter().copied().zip(labels.iter().copied()));
         }
         Ok(())

@@ -1,17 +1,19 @@
 //! The queried pictures of a round as one PNG strip.
 
 use std::io::Cursor;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use image::imageops::FilterType;
-use image::{DynamicImage, GenericImage, GrayImage, RgbImage};
+use image::{ColorType, DynamicImage, GenericImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
 use querist_core::{Dataset, SampleId};
+use querist_protocol::Shown;
 
 /// Pictures in a strip at most.
 pub const MAX_PICTURES: usize = 48;
 /// Side of a picture in a strip at most; larger ones are scaled down.
 const MAX_SIDE: u32 = 64;
+/// Bytes that decoding a strip may take: some times what the largest has.
+const MAX_BYTES: u64 = 8 << 20;
 
 /// The first pictures side by side, as PNG.
 pub fn strip(samples: &[SampleId], dataset: &Dataset) -> Result<Vec<u8>> {
@@ -38,7 +40,7 @@ pub fn strip(samples: &[SampleId], dataset: &Dataset) -> Result<Vec<u8>> {
         strip.copy_from(&picture, i * width_out, 0)?;
     }
     let mut png = Cursor::new(Vec::new());
-    strip.write_to(&mut png, image::ImageFormat::Png)?;
+    strip.write_to(&mut png, ImageFormat::Png)?;
     Ok(png.into_inner())
 }
 
@@ -54,19 +56,62 @@ pub struct Tile {
     pub pixels: Vec<u8>,
 }
 
-/// Cuts a strip of `count` pictures apart.
-pub fn tiles(path: &Path, count: usize) -> Result<Vec<Tile>> {
-    let strip = image::open(path)?;
-    let width = strip.width() / u32::try_from(count.max(1))?;
-    let tile = |i: u32| {
-        let picture = strip.crop_imm(i * width, 0, width, strip.height());
-        let channels = usize::from(picture.color().channel_count());
-        Tile {
-            height: picture.height() as usize,
-            width: picture.width() as usize,
-            channels,
-            pixels: picture.into_bytes(),
-        }
+/// Cuts a strip of `count` pictures, a PNG file, apart.
+///
+/// A strip that claims to be larger than any that is written is refused before memory is taken for it.
+pub fn tiles(png: &[u8], count: usize) -> Result<Vec<Tile>> {
+    let count = u32::try_from(count)?;
+    ensure!((1..=MAX_PICTURES as u32).contains(&count), "{count} pictures in a strip, expected 1 to {MAX_PICTURES}");
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(count * MAX_SIDE), Some(MAX_SIDE));
+    limits.max_alloc = Some(MAX_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
+    reader.limits(limits);
+    let strip =
+        reader.decode().map_err(|error| anyhow!("no strip of pictures: {}", Shown::sentence(&error.to_string())))?;
+    let channels = match strip.color() {
+        ColorType::L8 => 1,
+        ColorType::Rgb8 => 3,
+        other => bail!("values are {other:?}, expected grey or red-green-blue bytes"),
     };
-    Ok((0..u32::try_from(count)?).map(tile).collect())
+    let (width, height) = (strip.width() / count, strip.height());
+    ensure!(width > 0 && strip.width() == width * count, "{} columns are no {count} pictures", strip.width());
+    let tile = |i: u32| Tile {
+        height: height as usize,
+        width: width as usize,
+        channels,
+        pixels: strip.crop_imm(i * width, 0, width, height).into_bytes(),
+    };
+    Ok((0..count).map(tile).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(image: &DynamicImage) -> Vec<u8> {
+        let mut png = Cursor::new(Vec::new());
+        image.write_to(&mut png, ImageFormat::Png).unwrap();
+        png.into_inner()
+    }
+
+    #[test]
+    fn only_strips_as_they_are_written_are_cut() {
+        let strip = |width, height| png(&DynamicImage::new_rgb8(width, height));
+        assert_eq!(
+            tiles(&strip(12, 5), 3).unwrap().iter().map(|tile| (tile.width, tile.height)).collect::<Vec<_>>(),
+            [(4, 5); 3]
+        );
+        assert!(tiles(&strip(12, 5), 5).is_err_and(|error| error.to_string().contains("12 columns are no 5 pictures")));
+        assert!(
+            tiles(&strip(2, 5), 3).is_err() && tiles(&strip(12, 5), 0).is_err() && tiles(&strip(12, 5), 49).is_err()
+        );
+        assert!(tiles(&strip(65, 5), 1).is_err() && tiles(&strip(5, 65), 1).is_err());
+        let deep = tiles(&png(&DynamicImage::new_rgba16(4, 4)), 1);
+        assert!(deep.is_err_and(|error| error.to_string().contains("Rgba16")));
+        // The header claims 4 294 967 295 columns; only the check sum could tell.
+        let mut huge = strip(4, 4);
+        huge[16..20].copy_from_slice(&[0xff; 4]);
+        assert!(tiles(&huge, 1).is_err());
+    }
 }

@@ -1,9 +1,12 @@
 //! What is written down of each round.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use querist_protocol::{Need, TrainOverrides};
-use serde::{Deserialize, Serialize};
+use querist_protocol::{Need, Shown, TrainOverrides};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::acquisition::Acquisition;
 use crate::array::Array;
@@ -111,7 +114,7 @@ pub struct RoundRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ensemble: Option<EnsembleRecord>,
     /// Named figures that the strategy reported.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct")]
     pub diagnostics: BTreeMap<String, f64>,
 }
 
@@ -176,6 +179,39 @@ fn is_zero(count: &usize) -> bool {
 
 fn is_default(overrides: &TrainOverrides) -> bool {
     *overrides == TrainOverrides::default()
+}
+
+/// Reads a map in which no name may stand twice; of two values one would be lost unseen.
+///
+/// # Errors
+/// If a name stands twice, or a value is none.
+pub fn distinct<'de, D, V>(from: D) -> Result<BTreeMap<String, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    struct Distinct<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Distinct<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map in which each name stands once")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((name, value)) = entries.next_entry::<String, V>()? {
+                if map.contains_key(&name) {
+                    return Err(A::Error::custom(format!("`{}` stands twice", Shown::name(&name))));
+                }
+                map.insert(name, value);
+            }
+            Ok(map)
+        }
+    }
+
+    from.deserialize_map(Distinct(PhantomData))
 }
 
 /// The names of needs, for headers and messages.

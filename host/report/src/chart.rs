@@ -184,11 +184,15 @@ fn ranges(lines: &[Line<'_>]) -> Option<(Range, Range)> {
 /// At most `count` round numbers within a range.
 fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let rough = (high - low) / count as f64;
+    if !(rough > 0.0 && rough.is_finite()) {
+        return Vec::new();
+    }
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&step| step >= rough * 0.999);
     let step = step.unwrap_or(rough);
     let first = (low / step).ceil() as i64;
-    (first..).map(|n| n as f64 * step).take_while(|&tick| tick <= high + step * 1e-9).collect()
+    let ticks = (0..=2 * count as i64).map(|n| first.saturating_add(n) as f64 * step);
+    ticks.take_while(|&tick| tick <= high + step * 1e-9).collect()
 }
 
 fn tick_text(value: f64) -> String {
@@ -209,6 +213,11 @@ mod tests {
     fn ticks_are_round_and_inside() {
         assert_eq!(ticks(0.0, 100.0, 5), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         assert_eq!(ticks(20.0, 300.0, 8), [50.0, 100.0, 150.0, 200.0, 250.0, 300.0]);
+        assert_eq!(
+            (ticks(7.0, 7.0, 8), ticks(0.0, f64::INFINITY, 8), ticks(f64::NAN, 1.0, 8)),
+            (vec![], vec![], vec![])
+        );
+        assert!(ticks(1e18, 1e18 + 1024.0, 8).len() <= 17 && ticks(-1e300, 1e300, 8).len() <= 17);
         assert_eq!(ticks(0.957, 0.981, 6).first().map(|t| tick_text(t * 100.0)), Some("96".to_owned()));
     }
 

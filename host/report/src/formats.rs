@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
+use querist_protocol::{Shown, is_showable};
 use serde_json::{Value, json};
 
 use crate::report::{Comparison, Report, ReportError};
@@ -117,14 +118,14 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
         let state = if run.state == RunState::Finished { "finished" } else { "incomplete" };
         for round in &run.rounds {
             csv.write_record([
-                &run.label,
-                &run.strategy.id,
-                &run.strategy.package,
-                &run.strategy.version,
-                &run.strategy.digest,
-                &run.dataset,
-                &run.dataset_digest,
-                &run.model,
+                &cell(run.label.as_str()),
+                &cell(&run.strategy.id),
+                &cell(&run.strategy.package),
+                &cell(&run.strategy.version),
+                &cell(&run.strategy.digest),
+                &cell(run.dataset.as_str()),
+                &cell(run.dataset_digest.as_str()),
+                &cell(run.model.as_str()),
                 &run.seed.to_string(),
                 state,
                 &round.round.to_string(),
@@ -140,12 +141,37 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
                 &round.seconds.query.to_string(),
                 &number(round.peak_memory.query),
                 &number(round.fuel),
-                &round.backend,
+                &cell(&round.backend),
             ])
             .map_err(error)?;
         }
     }
     csv.flush().map_err(|error| ReportError::Write(error.to_string()))
+}
+
+/// Text of a run folder in a cell: no spreadsheet takes it for a formula.
+fn cell(text: &str) -> String {
+    let text = Shown::name(text).into_string();
+    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+}
+
+/// [`json`] as text, in which every character that cannot be seen is written as its number.
+///
+/// # Errors
+/// If there is no room for it.
+pub fn json_text(report: &Report) -> Result<String, ReportError> {
+    let text = serde_json::to_string_pretty(&json(report)).map_err(|error| ReportError::Write(error.to_string()))?;
+    let mut escaped = String::with_capacity(text.len());
+    let mut units = [0; 2];
+    for c in text.chars() {
+        // JSON itself has no such characters outside strings, and what it escapes has none inside.
+        if c == '\n' || is_showable(c.encode_utf8(&mut [0; 4])) {
+            escaped.push(c);
+        } else {
+            c.encode_utf16(&mut units).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
+        }
+    }
+    Ok(escaped)
 }
 
 /// Everything as JSON: `version` (1), `groups`, `best`, `comparisons`, `runs` with their records, `warnings`.
@@ -154,12 +180,13 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
 pub fn json(report: &Report) -> Value {
     let run = |run: &crate::RunSummary| {
         json!({
-            "label": run.label,
+            "label": run.label.as_str(),
             "strategy": run.strategy,
             "seed": run.seed,
-            "dataset": run.dataset,
-            "dataset_digest": run.dataset_digest,
-            "model": run.model,
+            "dataset": run.dataset.as_str(),
+            "dataset_digest": run.dataset_digest.as_str(),
+            "model": run.model.as_str(),
+            "layout": run.layout,
             "finished": run.state == RunState::Finished,
             "config": run.config,
             "rounds": run.rounds,

@@ -12,7 +12,7 @@ mod run;
 pub mod statistics;
 mod thumbnail;
 
-pub use formats::{csv, json, table};
+pub use formats::{csv, json, json_text, table};
 pub use page::{PageOptions, html};
 pub use report::{Comparison, Group, Point, Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};

@@ -1,12 +1,16 @@
 //! The page: one file that needs nothing else.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use querist_protocol::Shown;
 
 use crate::chart::{Line, NARROW, WIDE, chart, style};
 use crate::formats::{percent, points, seconds};
 use crate::report::{BASELINE, Group, Report, ReportError};
 use crate::run::{RunState, RunSummary, Thumbnail};
 use crate::thumbnail::address;
+
+/// Bytes that are shown of a config at most.
+const MOST_CONFIG: usize = 64 << 10;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -66,7 +70,7 @@ fn overview(report: &Report) -> Markup {
     let finished = report.runs().iter().filter(|run| run.state == RunState::Finished).count();
     html! {
         p.soft {
-            (distinct(&|run| run.dataset.clone())) " · " (distinct(&|run| run.model.clone())) " · "
+            (distinct(&|run| run.dataset.to_string())) " · " (distinct(&|run| run.model.to_string())) " · "
             (report.groups().len()) " strategies · " (finished) " finished runs of " (report.runs().len())
         }
     }
@@ -287,14 +291,14 @@ fn facts(report: &Report) -> Markup {
             details {
                 summary { (run.label) ", seed " (run.seed) ", " (run.state) }
                 dl {
-                    dt { "strategy" } dd { (run.strategy.id) ", package " (run.strategy.package) " " (run.strategy.version) ", "
-                        (run.strategy.kind) }
-                    dt { "plugin sha256" } dd { code { (run.strategy.digest) } }
+                    dt { "strategy" } dd { (Shown::name(&run.strategy.id)) ", package " (Shown::name(&run.strategy.package)) " "
+                        (Shown::name(&run.strategy.version)) ", " (run.strategy.kind) }
+                    dt { "plugin sha256" } dd { code { (Shown::name(&run.strategy.digest)) } }
                     dt { "dataset" } dd { (run.dataset) ", sha256 " code { (run.dataset_digest) } }
                     dt { "model" } dd { (run.model) }
-                    dt { "device" } dd { (run.rounds.last().map_or("-", |round| round.backend.as_str())) }
+                    dt { "device" } dd { (Shown::name(run.rounds.last().map_or("-", |round| &round.backend))) }
                 }
-                pre { (serde_json::to_string_pretty(&run.config).unwrap_or_default()) }
+                pre { (Shown::lines(&serde_json::to_string_pretty(&run.config).unwrap_or_default(), MOST_CONFIG)) }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use querist_core::config::{Adversarial, Evaluate};
 use querist_core::record::EnsembleRecord;
+use querist_protocol::Shown;
 use serde::Serialize;
 
 use crate::run::{RunState, RunSummary};
@@ -13,6 +14,9 @@ use crate::statistics::{Spread, area_over_labels, area_over_rounds};
 pub(crate) const BASELINE: &str = "random";
 /// Confidence of every interval.
 pub(crate) const CONFIDENCE: f64 = 0.95;
+
+/// Labelled samples at most, so that curves are exact in floating point.
+const MOST_LABELLED: usize = u32::MAX as usize;
 
 /// A figure of a curve of (labelled samples, accuracy).
 type Figure = dyn Fn(&[(usize, f64)]) -> Option<f64>;
@@ -115,13 +119,13 @@ impl Report {
     /// Checks the runs, groups them by label (the baseline first, then by name) and compares the groups.
     ///
     /// # Errors
-    /// If there are no runs, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow.
+    /// If there are no runs, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot be.
     pub fn new(mut runs: Vec<RunSummary>) -> Result<Self, ReportError> {
         if runs.is_empty() {
             return Err(ReportError::Empty);
         }
         runs.iter().try_for_each(check)?;
-        let order = |run: &RunSummary| (run.label != BASELINE, run.label.clone(), run.seed);
+        let order = |run: &RunSummary| (run.label.as_str() != BASELINE, run.label.clone(), run.seed);
         runs.sort_by_key(order);
         let mut warnings = Vec::new();
         drop_repeats(&mut runs, &mut warnings);
@@ -170,12 +174,15 @@ impl Report {
 
 fn check(run: &RunSummary) -> Result<(), ReportError> {
     let error = |round: usize, message: String| {
-        Err(ReportError::Record { label: run.label.clone(), seed: run.seed, round, message })
+        Err(ReportError::Record { label: run.label.to_string(), seed: run.seed, round, message })
     };
     if run.state == RunState::Finished && run.rounds.is_empty() {
         return error(0, "the run is finished but has no rounds".to_owned());
     }
     for (at, round) in run.rounds.iter().enumerate() {
+        if round.labelled > MOST_LABELLED {
+            return error(at, format!("{} labelled samples, expected at most {MOST_LABELLED}", round.labelled));
+        }
         if !(0.0..=1.0).contains(&round.metrics.accuracy) {
             return error(at, format!("accuracy {} is not between 0 and 1", round.metrics.accuracy));
         }
@@ -189,7 +196,9 @@ fn check(run: &RunSummary) -> Result<(), ReportError> {
 
 /// Keeps the first run of a label and seed, a finished one before others.
 fn drop_repeats(runs: &mut Vec<RunSummary>, warnings: &mut Vec<String>) {
-    runs.sort_by_key(|run| (run.label != BASELINE, run.label.clone(), run.seed, run.state != RunState::Finished));
+    runs.sort_by_key(|run| {
+        (run.label.as_str() != BASELINE, run.label.clone(), run.seed, run.state != RunState::Finished)
+    });
     runs.dedup_by(|later, first| {
         let same = later.label == first.label && later.seed == first.seed;
         if same {
@@ -205,10 +214,11 @@ fn drop_repeats(runs: &mut Vec<RunSummary>, warnings: &mut Vec<String>) {
 /// Warns of what must not be compared; false where no comparison makes sense.
 fn warn_of_mixtures(runs: &[RunSummary], warnings: &mut Vec<String>) -> bool {
     let distinct = |what: &dyn Fn(&RunSummary) -> String| runs.iter().map(what).collect::<BTreeSet<_>>();
-    let datasets = distinct(&|run| format!("{} ({})", run.dataset, short(&run.dataset_digest)));
-    let models = distinct(&|run| run.model.clone());
+    let datasets = distinct(&|run| format!("{} ({})", run.dataset, short(run.dataset_digest.as_str())));
+    let models = distinct(&|run| run.model.to_string());
+    let layouts = distinct(&|run| run.layout.to_string());
     let mut comparable = true;
-    for (what, found) in [("datasets", datasets), ("models", models)] {
+    for (what, found) in [("datasets", datasets), ("models", models), ("layouts of run folders", layouts)] {
         if found.len() > 1 {
             comparable = false;
             let list = found.into_iter().collect::<Vec<_>>().join(", ");
@@ -245,7 +255,7 @@ fn settings(run: &RunSummary) -> serde_json::Value {
 
 /// The start of a digest, enough to tell builds apart.
 pub(crate) fn short(digest: &str) -> String {
-    digest.chars().take(12).collect()
+    Shown::name(&digest.chars().take(12).collect::<String>()).into_string()
 }
 
 fn finished(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
@@ -265,7 +275,7 @@ fn curve(run: &RunSummary, counts: &BTreeSet<usize>) -> Vec<(usize, f64)> {
 }
 
 fn group(runs: &[RunSummary], warnings: &mut Vec<String>) -> Group {
-    let label = runs[0].label.clone();
+    let label = runs[0].label.to_string();
     let counts = common_counts(finished(runs));
     if finished(runs).any(|run| run.rounds.len() != counts.len()) {
         warnings.push(format!(
@@ -353,7 +363,7 @@ fn warn_of_synthetic(runs: &[RunSummary], warnings: &mut Vec<String>) {
 
 /// `label` minus `against`, paired by seed over their shared counts.
 fn compare(runs: &[RunSummary], label: &str, against: &str, confidence: f64) -> Option<Comparison> {
-    let of = |label: &str| finished(runs).filter(|run| run.label == label).collect::<Vec<_>>();
+    let of = |label: &str| finished(runs).filter(|run| run.label.as_str() == label).collect::<Vec<_>>();
     let (ours, theirs) = (of(label), of(against));
     let pairs: Vec<(&RunSummary, &RunSummary)> =
         ours.iter().filter_map(|run| Some((*run, *theirs.iter().find(|other| other.seed == run.seed)?))).collect();

@@ -1,6 +1,7 @@
 //! One run, as the report is given it.
 
 use querist_core::{RoundRecord, StrategyIdentity};
+use querist_protocol::Shown;
 use serde_json::Value;
 
 /// How far a run came.
@@ -30,17 +31,20 @@ impl std::fmt::Display for RunState {
 #[derive(Debug, Clone)]
 pub struct RunSummary {
     /// Name of the strategy with its parameters, as the user calls it; runs of one label are a group.
-    pub label: String,
+    pub label: Shown,
     /// Which implementation chose.
     pub strategy: StrategyIdentity,
+    /// Version of what samples and random streams are called in the run; runs of one seed and different versions do not
+    /// start alike.
+    pub layout: u32,
     /// Root seed.
     pub seed: u64,
     /// Name of the dataset.
-    pub dataset: String,
+    pub dataset: Shown,
     /// SHA-256 of the dataset, in hex.
-    pub dataset_digest: String,
+    pub dataset_digest: Shown,
     /// Name of the model.
-    pub model: String,
+    pub model: Shown,
     /// The run file with every default written out.
     pub config: Value,
     /// Finished rounds, by round.
@@ -57,7 +61,7 @@ pub struct Thumbnail {
     /// Place in the order of preference, from 0.
     pub rank: usize,
     /// Name of its class, as the oracle labelled it.
-    pub class: String,
+    pub class: Shown,
     /// The picture.
     pub picture: Picture,
 }

@@ -6,8 +6,9 @@ use querist_core::config::{Adversarial, Evaluate};
 use querist_core::metric::Metrics;
 use querist_core::record::EnsembleRecord;
 use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
+use querist_protocol::{Shown, is_showable};
 use querist_report::{
-    PageOptions, Picture, Report, ReportError, RunState, RunSummary, Thumbnail, csv, html, json, table,
+    PageOptions, Picture, Report, ReportError, RunState, RunSummary, Thumbnail, csv, html, json, json_text, table,
 };
 use scraper::{Html, Selector};
 use serde_json::json;
@@ -24,7 +25,8 @@ fn record(round: usize, labelled: usize, accuracy: f64) -> RoundRecord {
 
 fn run(label: &str, seed: u64, curve: &[(usize, f64)]) -> RunSummary {
     RunSummary {
-        label: label.to_owned(),
+        label: Shown::name(label),
+        layout: 2,
         strategy: StrategyIdentity {
             id: label.to_owned(),
             package: label.to_owned(),
@@ -33,9 +35,9 @@ fn run(label: &str, seed: u64, curve: &[(usize, f64)]) -> RunSummary {
             digest: "ab".repeat(32),
         },
         seed,
-        dataset: "digits".to_owned(),
-        dataset_digest: "cd".repeat(32),
-        model: "cnn".to_owned(),
+        dataset: Shown::name("digits"),
+        dataset_digest: Shown::name(&"cd".repeat(32)),
+        model: Shown::name("cnn"),
         config: json!({ "budget": { "initial": 100 }, "seeds": { "root": seed } }),
         rounds: curve.iter().enumerate().map(|(round, &(labelled, a))| record(round, labelled, a)).collect(),
         thumbnails: Vec::new(),
@@ -128,7 +130,7 @@ fn what_would_mislead_is_said() {
     assert_eq!(report.comparisons()[0].labelled, [100, 500]);
 
     let mut runs = study();
-    runs[0].dataset_digest = "00".repeat(32);
+    runs[0].dataset_digest = Shown::name(&"00".repeat(32));
     let report = warnings(runs);
     assert!(
         report.warnings()[0]
@@ -146,13 +148,16 @@ fn records_that_no_run_writes_are_refused() {
         text(&[(100, 0.5), (100, 0.6)]),
         "run `random`, seed 7, round 1: 100 labelled samples after 100; expected more"
     );
+    assert!(
+        text(&[(usize::MAX - 1, 0.5), (usize::MAX, 0.5)]).contains("labelled samples, expected at most 4294967295")
+    );
     assert_eq!(text(&[]), "run `random`, seed 7, round 0: the run is finished but has no rounds");
 }
 
 #[test]
 fn csv_and_json_hold_every_round() {
     let mut runs = study();
-    runs[1].label = "random, \"quoted\"\nand broken".to_owned();
+    runs[1].label = Shown::name("random, \"quoted\"\nand broken");
     let report = Report::new(runs).unwrap();
     let mut bytes = Vec::new();
     csv(&report, &mut bytes).unwrap();
@@ -161,10 +166,38 @@ fn csv_and_json_hold_every_round() {
     let rows: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();
     assert_eq!(rows.len(), 18);
     let quoted = rows.iter().find(|row| row[0].contains("broken")).unwrap();
-    assert_eq!((&quoted[0], quoted[column].parse::<f64>()), ("random, \"quoted\"\nand broken", Ok(0.5)));
+    assert_eq!((&quoted[0], quoted[column].parse::<f64>()), ("random, \"quoted\" and broken", Ok(0.5)));
     let value = json(&report);
     assert_eq!((&value["version"], value["runs"].as_array().unwrap().len()), (&json!(1), 6));
     assert_eq!(value["runs"][0]["rounds"][2]["labelled"], json!(500));
+}
+
+#[test]
+fn text_of_a_run_folder_steers_nothing_in_any_form() {
+    let evil = "=1+1\u{1b}[2J\u{202e}\u{2028}\u{9b}1m\u{e0041}";
+    let mut runs = study();
+    for run in &mut runs {
+        let strategy = &mut run.strategy;
+        (strategy.id, strategy.package, strategy.version) = (evil.to_owned(), evil.to_owned(), evil.to_owned());
+        (strategy.digest, run.dataset) = (evil.to_owned(), Shown::name(evil));
+        run.config = json!({ evil: evil });
+        for record in &mut run.rounds {
+            record.backend = evil.to_owned();
+            record.diagnostics.insert(evil.to_owned(), 1.0);
+        }
+    }
+    runs[0].strategy.digest = "ab".to_owned();
+    let report = Report::new(runs).unwrap();
+    let mut cells = Vec::new();
+    csv(&report, &mut cells).unwrap();
+    let cells = String::from_utf8(cells).unwrap();
+    assert!(cells.contains(",'=1+1") && !cells.contains(",="), "{cells}");
+    let text = json_text(&report).unwrap();
+    let page = html(&report, &PageOptions::default()).unwrap();
+    for text in [&cells, &text, &page, &table(&report)] {
+        assert!(text.lines().all(is_showable), "{text}");
+    }
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), json(&report), "nothing is lost");
 }
 
 fn picture(side: usize, channels: usize) -> Picture {
@@ -180,12 +213,16 @@ fn the_page_is_whole_and_needs_nothing_else() {
     let evil = "<script>alert(1)</script>";
     let mut runs = study();
     for at in [0, 2, 4] {
-        runs[at].label = evil.to_owned();
+        runs[at].label = Shown::name(evil);
     }
     runs[0].thumbnails = vec![
         (0..5)
             .rev()
-            .map(|rank| Thumbnail { rank, class: format!("{evil}{rank}"), picture: picture(8, 1 + 2 * (rank % 2)) })
+            .map(|rank| Thumbnail {
+                rank,
+                class: Shown::name(&format!("{evil}{rank}")),
+                picture: picture(8, 1 + 2 * (rank % 2)),
+            })
             .collect(),
     ];
     runs[0].config = json!({ "note": evil, "seeds": {} });
@@ -271,7 +308,7 @@ fn ensembles_are_told_apart_from_single_models() {
     let report = |runs: Vec<RunSummary>| table(&Report::new(runs).unwrap());
     assert!(!report(runs.clone()).contains("models a round"));
     let (adversarial, evaluate) = (Adversarial::Vat, Evaluate::Mean);
-    for record in runs.iter_mut().filter(|run| run.label == "margin").flat_map(|run| &mut run.rounds) {
+    for record in runs.iter_mut().filter(|run| run.label.as_str() == "margin").flat_map(|run| &mut run.rounds) {
         record.ensemble = Some(EnsembleRecord { adversarial, evaluate, unlabelled: 9, seconds: vec![1.0; 5] });
     }
     let text = report(runs);
@@ -285,7 +322,8 @@ fn images_that_a_strategy_made_are_told() {
     let mut runs = study();
     let report = |runs: Vec<RunSummary>| table(&Report::new(runs).unwrap());
     assert!(!report(runs.clone()).contains("images that it made"));
-    for (at, record) in runs.iter_mut().filter(|run| run.label == "margin").flat_map(|run| &mut run.rounds).enumerate()
+    for (at, record) in
+        runs.iter_mut().filter(|run| run.label.as_str() == "margin").flat_map(|run| &mut run.rounds).enumerate()
     {
         record.synthetic = at % 3;
     }

@@ -4,15 +4,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use querist_files::shown;
+use querist_protocol::Shown;
 use querist_report::{PageOptions, Picture, Report, RunState, RunSummary, Thumbnail};
 
 use crate::exit::Usage;
 use crate::output;
-use crate::run_folder::{StoredRound, StoredRun};
+use crate::round_files::PICTURES;
+use crate::stored_run::{StoredRound, StoredRun};
 use crate::thumbnails;
 
 /// Levels of folders below a named one in which runs are looked for.
 const MAX_DEPTH: usize = 4;
+/// Files and folders at most that are looked at below a named one.
+const MOST_ENTRIES: usize = 1_000_000;
+/// Bytes of pixels in a page at most; those of one more round may come on top.
+const MOST_PICTURES: usize = 256 << 20;
 
 /// Summarise and compare finished runs.
 #[derive(Debug, Args)]
@@ -42,7 +49,8 @@ pub enum Format {
 
 /// Runs the verb.
 pub fn main(args: &ReportArgs) -> Result<()> {
-    let report = load(&args.folders)?;
+    let pictures = if args.html.is_some() { Pictures::Shown } else { Pictures::None };
+    let report = load(&args.folders, pictures)?;
     if let Some(path) = &args.html {
         let page = querist_report::html(&report, &PageOptions::default())?;
         std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
@@ -53,7 +61,20 @@ pub fn main(args: &ReportArgs) -> Result<()> {
 
 /// Prints the figures of some folders.
 pub fn print(folders: &[PathBuf], format: Format) -> Result<()> {
-    show(&load(folders)?, format)
+    show(&load(folders, Pictures::None)?, format)
+}
+
+/// A report in every form, for fuzzers.
+pub fn every_form(folder: &Path) -> Result<Vec<String>> {
+    let report = load(&[folder.to_owned()], Pictures::Shown)?;
+    let mut csv = Vec::new();
+    querist_report::csv(&report, &mut csv)?;
+    Ok(vec![
+        querist_report::html(&report, &PageOptions::default())?,
+        querist_report::table(&report),
+        String::from_utf8(csv)?,
+        querist_report::json_text(&report)?,
+    ])
 }
 
 fn show(report: &Report, format: Format) -> Result<()> {
@@ -64,78 +85,131 @@ fn show(report: &Report, format: Format) -> Result<()> {
             querist_report::csv(report, &mut csv)?;
             output::bytes(&csv, None)
         }
-        Format::Json => output::line(&serde_json::to_string_pretty(&querist_report::json(report))?),
+        Format::Json => output::line(&querist_report::json_text(report)?),
     }
 }
 
-fn load(folders: &[PathBuf]) -> Result<Report> {
+fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
     let mut runs = Vec::new();
     for folder in folders {
-        let mut found = Vec::new();
-        find(folder, MAX_DEPTH, &mut found)?;
-        if found.is_empty() {
-            return Err(Usage(format!("{} holds no runs", folder.display())).into());
+        let mut search = Search::default();
+        search.find(folder, MAX_DEPTH)?;
+        if let Some(first) = search.links.first() {
+            let count = search.links.len();
+            eprintln!("note: links are not followed: {count} in {}, such as {}", shown(folder), shown(first));
         }
-        runs.extend(found);
+        if search.found.is_empty() {
+            return Err(Usage(format!("{} holds no runs", shown(folder))).into());
+        }
+        runs.append(&mut search.found);
     }
     runs.sort();
     runs.dedup();
-    let summaries = runs.iter().map(|folder| summary(folder)).collect::<Result<Vec<_>>>()?;
+    let mut album = Album { wanted: pictures == Pictures::Shown, bytes: 0, left_out: 0 };
+    let summaries = runs.iter().map(|folder| summary(folder, &mut album)).collect::<Result<Vec<_>>>()?;
+    if album.left_out > 0 {
+        let rounds = album.left_out;
+        eprintln!("note: the pictures of {rounds} rounds are left out, a page holds {MOST_PICTURES} bytes of them");
+    }
     Ok(Report::new(summaries)?)
 }
 
-fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    if StoredRun::is_run(folder) {
-        found.push(folder.to_owned());
-        return Ok(());
-    }
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        if depth > 0 && path.is_dir() {
-            find(&path, depth - 1, found)?;
-        }
-    }
-    Ok(())
+/// Looks for runs below a folder, and never leaves it.
+#[derive(Default)]
+struct Search {
+    found: Vec<PathBuf>,
+    links: Vec<PathBuf>,
+    entries: usize,
 }
 
-fn summary(folder: &Path) -> Result<RunSummary> {
+impl Search {
+    fn find(&mut self, folder: &Path, depth: usize) -> Result<()> {
+        if StoredRun::is_run(folder) {
+            self.found.push(folder.to_owned());
+            return Ok(());
+        }
+        let cannot = || format!("cannot read {}", shown(folder));
+        for entry in std::fs::read_dir(folder).with_context(cannot)? {
+            let entry = entry.with_context(cannot)?;
+            self.entries += 1;
+            if self.entries > MOST_ENTRIES {
+                let message = format!(
+                    "more than {MOST_ENTRIES} files and folders where runs are looked for, at {}: name the runs, or a \
+                     folder that holds little else",
+                    shown(folder)
+                );
+                return Err(Usage(message).into());
+            }
+            let (path, kind) = (entry.path(), entry.file_type().with_context(cannot)?);
+            if kind.is_symlink() && path.is_dir() {
+                self.links.push(path);
+            } else if depth > 0 && kind.is_dir() {
+                self.find(&path, depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn summary(folder: &Path, album: &mut Album) -> Result<RunSummary> {
     let run = StoredRun::read(folder)?;
-    let state = if run.is_finished()? {
+    let state = if run.is_finished() {
         RunState::Finished
     } else {
-        let planned = run.config.budget.plan(run.header.dataset.pool)?.rounds() + 1;
-        RunState::Incomplete { done: run.rounds.len(), planned }
+        RunState::Incomplete { done: run.rounds.len(), planned: run.planned() }
     };
     let model = serde_json::to_value(run.config.model.name)?;
     let classes = &run.header.dataset.classes;
     Ok(RunSummary {
-        label: run.config.strategy.label().to_owned(),
+        label: Shown::name(run.config.strategy.label()),
         strategy: run.header.strategy.clone(),
+        layout: run.header.layout,
         seed: run.config.seeds.root,
-        dataset: run.header.dataset.name.clone(),
-        dataset_digest: run.header.dataset.digest.clone(),
-        model: model.as_str().unwrap_or_default().to_owned(),
+        dataset: Shown::name(&run.header.dataset.name),
+        dataset_digest: Shown::name(&run.header.dataset.digest),
+        model: Shown::name(model.as_str().unwrap_or_default()),
         config: serde_json::to_value(&run.config)?,
-        thumbnails: run.rounds.iter().map(|round| pictures(round, classes)).collect::<Result<_>>()?,
+        thumbnails: run.rounds.iter().map(|round| album.pictures(round, classes)).collect::<Result<_>>()?,
         rounds: run.rounds.into_iter().map(|round| round.record).collect(),
         state,
     })
 }
 
-/// The queried pictures that the round kept.
-fn pictures(round: &StoredRound, classes: &[String]) -> Result<Vec<Thumbnail>> {
-    let path = round.folder.join("picks.png");
-    if !path.exists() {
-        return Ok(Vec::new());
+/// Whether a report shows pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pictures {
+    Shown,
+    None,
+}
+
+/// The pictures of a report.
+struct Album {
+    wanted: bool,
+    bytes: usize,
+    left_out: usize,
+}
+
+impl Album {
+    /// The queried pictures that the round kept.
+    fn pictures(&mut self, round: &StoredRound, classes: &[String]) -> Result<Vec<Thumbnail>> {
+        if !self.wanted || !round.files.names(PICTURES) {
+            return Ok(Vec::new());
+        }
+        if self.bytes > MOST_PICTURES {
+            self.left_out += 1;
+            return Ok(Vec::new());
+        }
+        let path = round.files.folder().join(PICTURES);
+        let png = round.files.bytes(PICTURES)?.unwrap_or_default();
+        let count = round.labels.len().min(thumbnails::MAX_PICTURES);
+        let tiles = thumbnails::tiles(&png, count).with_context(|| shown(&path).into_string())?;
+        let mut pictures = Vec::with_capacity(count);
+        for (rank, (tile, (_, label))) in tiles.into_iter().zip(&round.labels).enumerate() {
+            let thumbnails::Tile { height, width, channels, pixels } = tile;
+            let class = Shown::name(classes.get(label.index()).context("a label has no class")?);
+            self.bytes += pixels.len();
+            pictures.push(Thumbnail { rank, class, picture: Picture::Raw { height, width, channels, pixels } });
+        }
+        Ok(pictures)
     }
-    let count = round.labels.len().min(thumbnails::MAX_PICTURES);
-    let tiles = thumbnails::tiles(&path, count).with_context(|| path.display().to_string())?;
-    let mut pictures = Vec::with_capacity(count);
-    for (rank, (tile, (_, label))) in tiles.into_iter().zip(&round.labels).enumerate() {
-        let thumbnails::Tile { height, width, channels, pixels } = tile;
-        let class = classes.get(label.index()).cloned().unwrap_or_default();
-        pictures.push(Thumbnail { rank, class, picture: Picture::Raw { height, width, channels, pixels } });
-    }
-    Ok(pictures)
 }

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use querist_core::config::{RunConfig, schemas};
 use querist_core::record::FinishedRound;
 use querist_core::{
-    Dataset, DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Reveals, Round, RunError, Split, check,
-    run,
+    Dataset, DatasetOracle, Label, Observer, Oracle, Partition, Parts, Position, QueryOptions, Reveals, Round,
+    RunError, SampleId, Split, check, run,
 };
-
+use querist_files::shown;
 use querist_protocol::Capability;
 
 use crate::commands::report::{self, Format};
@@ -20,7 +20,8 @@ use crate::exit::{Hinted, Usage};
 use crate::fixed;
 use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::progress::{self, Display};
-use crate::run_folder::{Header, RunFolder, StoredRun, refuse_occupied};
+use crate::run_folder::{DatasetFacts, Header, RunFolder, refuse_occupied};
+use crate::stored_run::StoredRun;
 use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
@@ -83,7 +84,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     }
     let stored = open_stored(&folder, &config, args.resume)?;
     if let Some((_, stored)) = &stored
-        && stored.is_finished()?
+        && stored.is_finished()
     {
         display.line(&format!("{} is finished already", folder.display()));
         return report::print(&[folder], args.format);
@@ -141,14 +142,12 @@ fn go(
     display: &Display,
     trainer: &dyn Trainer,
 ) -> Result<()> {
-    let split = match &stored {
-        Some((_, stored)) => stored.split()?,
-        None => {
-            let d = &config.dataset;
-            let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
-            drawn.map_err(|error| Usage(error.to_string()))?
-        }
-    };
+    if let Some((_, stored)) = &stored {
+        check_same_dataset(&stored.header.dataset, dataset)?;
+    }
+    let d = &config.dataset;
+    let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
+    let split = drawn.map_err(|error| Usage(error.to_string()))?;
     let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
     let fixed = match &config.fixed_embeddings {
@@ -164,18 +163,18 @@ fn go(
     let mut header = Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.compute.threads);
     header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
     let mut oracle = DatasetOracle::new(dataset);
+    let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, config.seeds.initial_stream())?;
     let (run_folder, position) = match stored {
         Some((run_folder, stored)) => {
             check_same(&stored.header, &header)?;
+            let position = replayed(&stored, &split, &initial, dataset, &oracle)?;
             display.line(&format!("going on with round {} of {}", stored.rounds.len(), plan.rounds()));
             if let (Some(model), Some(last)) = (stored.model_to_go_on_with()?, stored.rounds.last()) {
                 learner.restore(&model, &last.record.overrides)?;
             }
-            (run_folder, stored.position()?)
+            (run_folder, position)
         }
         None => {
-            let stream = config.seeds.initial_stream();
-            let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, stream)?;
             let run_folder = RunFolder::create(folder, config, &header, &split, &initial, dataset)?;
             let mut partition = Partition::new(&split.pool);
             partition.acquire(Round(0), &initial)?;
@@ -199,18 +198,52 @@ fn go(
     Ok(())
 }
 
-/// What must not have changed since the run was started.
+/// Where a stored run stands. What this program itself would draw and label again must be what the folder says.
+fn replayed(
+    stored: &StoredRun,
+    split: &Split,
+    initial: &[(SampleId, Label)],
+    dataset: &Dataset,
+    oracle: &DatasetOracle<'_>,
+) -> Result<Position> {
+    let folder = shown(&stored.folder);
+    let hint = "hint: it was changed after it was written; start another run";
+    ensure!(stored.split()? == *split, "{folder}/split.json is not the split that run.toml asks for\n{hint}");
+    ensure!(stored.initial()? == initial, "{folder}/initial.csv is not the set that run.toml asks for\n{hint}");
+    let position = stored.position()?;
+    let (samples, labels): (Vec<SampleId>, Vec<Label>) = position.partition.labelled().into_iter().unzip();
+    let known = oracle.reveal(&samples)?;
+    if let Some(at) = (0..samples.len()).find(|&at| labels[at] != known[at]) {
+        let (sample, label, known) = (samples[at], labels[at], known[at]);
+        bail!("{folder}: sample {sample} has label {label} in picks.csv and {known} in the dataset\n{hint}");
+    }
+    let values = dataset.images().image_len();
+    let misfit = position.synthetic.iter().find(|image| image.values.len() != values);
+    if let Some(misfit) = misfit {
+        let found = misfit.values.len();
+        bail!("{folder}: an image made of sample {} has {found} values, the dataset's have {values}", misfit.sample);
+    }
+    Ok(position)
+}
+
+fn changed(what: &str, before: &str, now: &str) -> Result<()> {
+    ensure!(
+        before == now,
+        "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old one back, or \
+         start another run"
+    );
+    Ok(())
+}
+
+fn check_same_dataset(before: &DatasetFacts, now: &Dataset) -> Result<()> {
+    changed("dataset", &before.digest, now.digest())?;
+    // The digest covers the names, but the header need not be as it was written.
+    ensure!(before.classes == now.class_names(), "the classes in header.json are not those of the dataset");
+    Ok(())
+}
+
+/// What else must not have changed since the run was started.
 fn check_same(before: &Header, now: &Header) -> Result<()> {
-    let changed = |what: &str, before: &str, now: &str| -> Result<()> {
-        if before != now {
-            bail!(
-                "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old \
-                 one back, or start another run"
-            );
-        }
-        Ok(())
-    };
-    changed("dataset", &before.dataset.digest, &now.dataset.digest)?;
     changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
     let fixed = |header: &Header| header.fixed_embeddings.clone().unwrap_or_else(|| "none".to_owned());
     changed("file of fixed embeddings", &fixed(before), &fixed(now))?;

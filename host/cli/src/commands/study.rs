@@ -1,7 +1,9 @@
 //! `querist study run`: a grid of strategies and seeds, each run in a process of its own.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use querist_core::config::{StudyConfig, schemas};
 use querist_core::schema::Problem;
+use querist_files::{Links, shown};
 use serde_json::Value;
 
 use crate::commands::report::{self, Format};
@@ -17,7 +20,7 @@ use crate::config_file::ConfigFile;
 use crate::exit::Usage;
 use crate::plugins::{self, PluginArgs};
 use crate::progress;
-use crate::run_folder::StoredRun;
+use crate::stored_run::{StoredRun, refuse_linked};
 
 /// Compare strategies over seeds.
 #[derive(Debug, Subcommand)]
@@ -51,6 +54,11 @@ pub struct StudyRunArgs {
     pub format: Format,
 }
 
+/// Bytes of a run file at most, as of any config file.
+const MOST_RUN_FILE: u64 = 4 << 20;
+/// Bytes of a log at most that is looked at for the reason of a failure.
+const MOST_LOG: u64 = 16 << 20;
+
 /// One run of the grid.
 struct Job {
     name: String,
@@ -78,10 +86,9 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     progress::stop_on_interrupt()?;
     let jobs = lay_out(&config, &out)?;
     let total = jobs.len();
-    let (done, todo): (Vec<Job>, Vec<Job>) = jobs
-        .into_iter()
-        .partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished().unwrap_or(false)));
-    eprintln!("study {}: {total} runs, {} of them finished already", out.display(), done.len());
+    let (done, todo): (Vec<Job>, Vec<Job>) =
+        jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished()));
+    eprintln!("study {}: {total} runs, {} of them finished already", shown(&out), done.len());
     let failed = work(todo, args, &out)?;
     report::print(std::slice::from_ref(&out), args.format)?;
     match failed.as_slice() {
@@ -90,7 +97,7 @@ pub fn main(command: &StudyCommand) -> Result<()> {
             "{} of {total} runs did not finish: {}\nhint: the logs in {} say why; start the study again to go on",
             failed.len(),
             failed.join(", "),
-            out.join("files").display()
+            shown(&out.join("files"))
         ),
     }
 }
@@ -133,7 +140,8 @@ fn check_grid(config: &StudyConfig, file: &ConfigFile, args: &PluginArgs) -> Res
 /// Writes the run files; a study that is laid out already must be the same.
 fn lay_out(config: &StudyConfig, out: &Path) -> Result<Vec<Job>> {
     let files = out.join("files");
-    fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
+    fs::create_dir_all(&files).with_context(|| format!("cannot make {}", shown(&files)))?;
+    refuse_linked(&files)?;
     let mut jobs = Vec::new();
     for &seed in &config.seeds {
         for strategy in &config.strategies {
@@ -141,17 +149,27 @@ fn lay_out(config: &StudyConfig, out: &Path) -> Result<Vec<Job>> {
             let file = files.join(format!("{}-s{seed}.toml", strategy.label()));
             let text = toml::to_string(&config.run(strategy, seed))?;
             let folder = out.join(&name);
-            if StoredRun::is_run(&folder) && fs::read_to_string(&file).is_ok_and(|before| before != text) {
+            let before = querist_files::read_text(&file, Links::Refuse, MOST_RUN_FILE);
+            if StoredRun::is_run(&folder) && before.is_ok_and(|before| before != text) {
                 bail!(
                     "{} holds runs of another study: its `{name}` has another config\nhint: choose another `--out`",
-                    out.display()
+                    shown(out)
                 );
             }
-            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            replace(&file, text.as_bytes()).with_context(|| format!("cannot write {}", shown(&file)))?;
             jobs.push(Job { name, folder, file });
         }
     }
     Ok(jobs)
+}
+
+/// Writes a file in place of whatever has its name; a link is replaced, not followed.
+fn replace(path: &Path, bytes: &[u8]) -> Result<File> {
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(path.parent().context("it has no folder")?)?;
+    file.write_all(bytes)?;
+    Ok(file.persist(path)?)
 }
 
 /// Does the jobs, some at a time; returns the names of those that failed.
@@ -195,10 +213,10 @@ fn work(todo: Vec<Job>, args: &StudyRunArgs, out: &Path) -> Result<Vec<String>> 
 fn result_of(job: &Job) -> String {
     let accuracy = StoredRun::read(&job.folder).ok().and_then(|run| {
         let last = run.rounds.last()?.record.clone();
-        run.is_finished().ok()?.then(|| format!("  accuracy {:.1} %", last.metrics.accuracy * 100.0))
+        run.is_finished().then(|| format!("  accuracy {:.1} %", last.metrics.accuracy * 100.0))
     });
     accuracy.unwrap_or_else(|| {
-        let log = fs::read_to_string(log_of(job)).unwrap_or_default();
+        let log = querist_files::read_text(&log_of(job), Links::Refuse, MOST_LOG).unwrap_or_default();
         log.lines().find(|line| line.starts_with("error")).map(|line| format!("  {line}")).unwrap_or_default()
     })
 }
@@ -208,7 +226,7 @@ fn log_of(job: &Job) -> PathBuf {
 }
 
 fn start(job: &Job, args: &StudyRunArgs, out: &Path) -> Result<Child> {
-    let log = File::create(log_of(job)).with_context(|| format!("cannot write in {}", out.display()))?;
+    let log = replace(&log_of(job), b"").with_context(|| format!("cannot write in {}", shown(out)))?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command.arg("run").arg(&job.file).arg("--out").arg(&job.folder).arg("--resume").args(["--format", "csv"]);

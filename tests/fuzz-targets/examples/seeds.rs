@@ -1,0 +1,180 @@
+//! Writes valid inputs of every fuzz target, from which a fuzzer starts: `cargo run -p querist-fuzz-targets --example
+//! seeds` replaces those that lie in `fuzz/corpus/TARGET/seed-*`; what a fuzzer has found there stays.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use serde_json::json;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+fn main() {
+    let schemas = [
+        json!({"type": "object", "additionalProperties": false, "properties": {
+            "first": {"type": "string", "enum": ["max-norm", "random"], "default": "max-norm"},
+            "members": {"type": "integer", "minimum": 1, "maximum": 100, "default": 5},
+            "rate": {"type": "number", "exclusiveMinimum": 0, "default": 0.5}}}),
+        json!({"$defs": {"a": {"type": "object", "properties": {"b": {"type": "array", "default": [1, 2]}}}},
+            "properties": {"x": {"$ref": "#/$defs/a", "default": {}}}, "required": ["x"]}),
+        json!({"anyOf": [{"const": "a"}, {"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}]}),
+        json!({"allOf": [{"properties": {"a": {"default": {"b": 1}, "properties": {"c": {"default": 2}}}}}, {"if":
+            {"required": ["a"]}, "then": {"minProperties": 2}, "else": {"patternProperties": {"^x+y?$": false}}}]}),
+        json!({"properties": {"list": {"type": "array", "items": {"properties": {"k": {"default": 0}}}, "maxItems": 9,
+            "uniqueItems": true, "contains": {"type": "object"}}}, "dependentSchemas": {"list": {"required": ["z"]}}}),
+        json!(true),
+    ];
+    let values =
+        [json!({}), json!({"first": "none", "members": 0, "x": 1}), json!({"list": [{}, {"k": 1}]}), json!([1])];
+    let pairs =
+        schemas.iter().enumerate().map(|(at, schema)| format!("{schema}\0{}", values[at % values.len()]).into_bytes());
+    write("schema", pairs.collect());
+
+    let needs = [
+        "logits",
+        "penultimate",
+        "labelled.penultimate",
+        "mc_log_probs(T=10)",
+        "mc_log_probs(T=20, seed=1)",
+        "head",
+        "mc_log_probs(T=1, or=oracle.labels)",
+        "target.mc_log_probs(T=10, n=100)",
+        "fixed_embeddings(or=penultimate)",
+        "labelled.labels",
+        "calibration.logits",
+        "images(u8)",
+        "ensemble.log_probs(members=5)",
+        "synthetic_images",
+    ];
+    write("needs", needs.map(|need| need.as_bytes().to_vec()).into());
+
+    let description = |schema: &serde_json::Value| {
+        json!({"package": "two-words", "version": "1.2.3", "api": "0.1", "strategies": [{"id": "margin", "summary":
+            "Small margins", "paper": "Nobody, Nowhere, 2020", "cost": "O(N C)", "scorer": true, "aliases": ["Margin"],
+            "needs": ["logits", "mc_log_probs(T=10)"], "capabilities": ["oracle-labels"], "schema": schema}]})
+    };
+    let mut forms: Vec<Vec<u8>> =
+        schemas.iter().map(|schema| [&[0][..], description(schema).to_string().as_bytes()].concat()).collect();
+    let manifest = |kind: &str, artifact: &str| {
+        let text = format!(
+            "manifest = 1\npackage = \"two-words\"\nversion = \"1.2.3\"\nkind = \"{kind}\"\napi = \"0.1\"\nartifact = \
+             \"{artifact}\"\n[[strategy]]\nid = \"margin\"\nsummary = \"s\"\npaper = \"p\"\nscorer = true\nneeds = \
+             [\"logits\"]\nschema = \"schema.json\"\n\0{}",
+            schemas[0]
+        );
+        [&[2][..], text.as_bytes()].concat()
+    };
+    forms.extend([manifest("wasm", "a.wasm"), manifest("native", "a.so"), manifest("composite", "a.toml")]);
+    forms.push(b"\x01\0asm\x0d\0\x01\0\0\x13\x10querist:manifest{}".to_vec());
+    write("description", forms);
+
+    write("arrays", arrays());
+    let (pictures, archives) = (pictures(), archives());
+    write("pictures", pictures);
+    write("archives", archives);
+    // File, how, place, bytes that go, bytes that come.
+    let edits: [&[u8]; 8] = [
+        b"",
+        b"\x05\x02\x00\x00\x00\x00",
+        b"\x06\x02\x10\x00\x01\x019",
+        b"\x05\x02\x0d\x00\x01\x0299",
+        b"\x01\x02\x60\x00\x01\x02ab",
+        b"\x07\x02\x10\x00\x04\x04\xff\xff\xff\xff",
+        b"\x0a\x02\x00\x00\x01\x01\xff",
+        b"\x04\x02\x02\x00\x01\x02..\x09\x00\x00\x00\x00\x00",
+    ];
+    write("run_folder", edits.map(<[u8]>::to_vec).into());
+}
+
+fn write(target: &str, seeds: Vec<Vec<u8>>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    fs::create_dir_all(&folder).expect("the folder is ours");
+    for (at, seed) in seeds.iter().enumerate() {
+        fs::write(folder.join(format!("seed-{at:02}")), seed).expect("the folder is ours");
+    }
+}
+
+fn npy(descr: &str, fortran: bool, shape: &str, bytes: &[u8]) -> Vec<u8> {
+    let fortran = if fortran { "True" } else { "False" };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\0".to_vec();
+    file.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    file.extend_from_slice(header.as_bytes());
+    file.extend_from_slice(bytes);
+    file
+}
+
+fn arrays() -> Vec<Vec<u8>> {
+    let bytes: Vec<u8> = (0..48).collect();
+    let plain = npy("<f4", false, "(3, 4)", &[0; 48]);
+    let mut seeds = vec![
+        [&[0, 0][..], &plain].concat(),
+        [&[0, 0][..], &npy(">f8", true, "(2, 3)", &[0; 48])].concat(),
+        [&[0, 1][..], &npy("|u1", false, "(48,)", &bytes)].concat(),
+        [&[0, 2][..], &npy("<i8", false, "(6,)", &[0; 48])].concat(),
+        [&[0, 0][..], &npy("<f2", false, "(2, 3, 4)", &[0; 48])].concat(),
+        [&[0, 0][..], &npy("<f4", false, "(4294967296, 0)", b"")].concat(),
+    ];
+    for (method, want) in [(zip::CompressionMethod::Stored, 0), (zip::CompressionMethod::Deflated, 2)] {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, array) in [("x.npy", plain.clone()), ("y.npy", npy("<u4", false, "(12,)", &bytes))] {
+            zip.start_file(name, SimpleFileOptions::default().compression_method(method)).expect("memory");
+            zip.write_all(&array).expect("memory");
+        }
+        let zip = zip.finish().expect("memory").into_inner();
+        seeds.extend([[&[1, want][..], &zip].concat(), [&[3, want][..], &zip].concat()]);
+    }
+    for (dtype, shape, want) in [("F32", "[3,4]", 0), ("U64", "[6]", 2), ("BF16", "[2,12]", 0), ("I16", "[24]", 1)] {
+        let header = format!("{{\"x\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[0,48]}}}}");
+        let length = (header.len() as u64).to_le_bytes();
+        seeds.push([&[2, want][..], &length, header.as_bytes(), &[0; 48]].concat());
+    }
+    seeds
+}
+
+fn picture(format: ImageFormat, image: &DynamicImage) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).expect("memory");
+    bytes.into_inner()
+}
+
+fn pictures() -> Vec<Vec<u8>> {
+    let colours = DynamicImage::from(RgbImage::from_fn(9, 7, |x, y| Rgb([x as u8 * 20, y as u8 * 30, 128])));
+    let mut seeds = Vec::new();
+    for image in [colours.clone(), colours.to_luma8().into(), colours.to_rgba8().into(), colours.to_luma16().into()] {
+        seeds.push([&[0][..], &picture(ImageFormat::Png, &image)].concat());
+    }
+    for image in [colours.clone(), colours.to_luma8().into()] {
+        seeds.push([&[1][..], &picture(ImageFormat::Jpeg, &image)].concat());
+    }
+    seeds
+}
+
+/// Type, how the length is told, lengths of name and content (65535: the good picture), name, content.
+fn member(kind: u8, told: u8, name: &str, content: Option<&[u8]>) -> Vec<u8> {
+    let length = content.map_or(u16::MAX, |content| content.len() as u16);
+    let head = [kind, told, name.len() as u8, length as u8, (length >> 8) as u8];
+    [&head[..], name.as_bytes(), content.unwrap_or_default()].concat()
+}
+
+fn archives() -> Vec<Vec<u8>> {
+    let two = [member(b'0', 7, "a/1.png", None), member(b'0', 7, "b/1.png", None)].concat();
+    let split: Vec<u8> = ["train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png"]
+        .iter()
+        .flat_map(|name| member(b'0', 7, name, None))
+        .collect();
+    let long = [member(b'L', 7, "././@LongLink", Some(&[b'c'; 200])), member(b'0', 7, "c/2.png", None)].concat();
+    let pax = [member(b'x', 7, "pax", Some(b"20 path=a/long.png\n\n")), member(b'0', 7, "x", None)].concat();
+    let links = [member(b'2', 7, "a/link.png", Some(b"")), member(b'1', 7, "a/hard.png", Some(b""))].concat();
+    let lying = [member(b'L', 2, "././@LongLink", Some(b"x")), member(b'0', 1, "a/3.png", None)].concat();
+    let outside = [member(b'0', 7, "../../x.png", None), member(b'0', 7, "/etc/x.png", None)].concat();
+    [two.clone(), split, long, pax, links, lying, outside]
+        .iter()
+        .flat_map(|more| [[&[1][..], &two, more].concat(), [&[3][..], &two, more].concat()])
+        .collect()
+}
