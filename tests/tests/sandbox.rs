@@ -77,6 +77,52 @@ fn memory_is_bounded_on_both_sides() {
     expect("handles", QueryErrorKind::Memory, "100");
 }
 
+/// A query to the scorer that takes memory for each tile.
+fn hoard(mib: usize, threads: usize, limits: Limits) -> Result<Answer, QueryError> {
+    let listing = Listing::search(&[(Source::PluginDir, target().join("misbehaving"))]).unwrap();
+    let resolved = listing.resolve("hoarder").unwrap();
+    let made = WasmStrategy::load(SANDBOX.clone(), resolved, &json!({ "mib": mib }), limits, Compute::threads(threads));
+    // Many tiles of a few rows.
+    let mut strategy = made.unwrap().with_tile_bytes(400);
+    let arrays = Pool::default().arrays(strategy.needs());
+    query(&mut strategy, &arrays)
+}
+
+#[test]
+fn the_memory_of_a_plugin_is_one_whatever_the_threads() {
+    let limits = Limits { time: Duration::from_secs(120), ..LIMITS };
+    // Eight at once would take 320 MiB and more: some wait for their turn, and all are scored.
+    let together = hoard(40, 8, limits).unwrap();
+    assert!(together.usage.peak_memory <= limits.memory + (1 << 20), "{:?}", together.usage);
+    assert_eq!(together.selection, hoard(40, 1, limits).unwrap().selection);
+    // What one alone may not take, none may, and the error is the same on any number of threads.
+    for threads in [1, 8] {
+        let error = hoard(70, threads, limits).unwrap_err();
+        assert_eq!(error.kind, QueryErrorKind::Memory, "{error}");
+        assert!(error.to_string().contains("the limit is 67108864"), "{error}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_before_the_first_query_too() {
+    let listing = Listing::search(&[(Source::PluginDir, target().join("misbehaving"))]).unwrap();
+    let resolved = listing.resolve("misbehaving").unwrap();
+    let limits = Limits { memory: 1 << 20, ..LIMITS };
+    let loaded = WasmStrategy::load(SANDBOX.clone(), resolved, &json!({}), limits, Compute::threads(1));
+    let Err(error) = loaded else { panic!("its first memory is larger than the limit") };
+    assert!(error.to_string().contains("the limit is 1048576"), "{error}");
+}
+
+#[test]
+fn what_a_plugin_says_steers_nothing() {
+    let error = ask("steer", LIMITS).0.unwrap_err();
+    let message = error.to_string();
+    assert!(message.len() < 5000 && message.contains("evil"), "{} bytes: {message:.200}", message.len());
+    assert!(querist_protocol::is_showable(&message), "{message:?}");
+    expect("figure", QueryErrorKind::Output, "diagnostic `\u{fffd}[31mred`");
+    expect("figure-twice", QueryErrorKind::Output, "diagnostic `a` is there twice");
+}
+
 #[test]
 fn crashes_say_what_happened() {
     expect("panic", QueryErrorKind::Panic, "on purpose, at row 300");

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use querist_protocol::Shown;
+
 /// Wrong usage or a wrong config: exit code 2 instead of 1.
 #[derive(Debug)]
 pub struct Usage(pub String);
@@ -51,11 +53,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(2);
     }
     let mut said = error.to_string();
-    let _ = writeln!(stderr, "error: {said}");
+    let _ = writeln!(stderr, "error: {}", clean(&said));
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if !said.contains(&text) {
-            let _ = writeln!(stderr, "  caused by: {text}");
+            let _ = writeln!(stderr, "  caused by: {}", clean(&text));
             said = text;
         }
     }
@@ -67,13 +69,21 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         })
     });
     if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {hint}");
+        let _ = writeln!(stderr, "hint: {}", clean(&hint));
     }
     if let Some(hinted) = error.downcast_ref::<Hinted>() {
-        let _ = writeln!(stderr, "hint: {}", hinted.hint);
+        let _ = writeln!(stderr, "hint: {}", clean(&hinted.hint));
     }
     let usage = error.chain().any(|cause| cause.is::<Usage>() || is_wrong_config(cause));
     ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// Bytes of one message at most.
+const MESSAGE_BYTES: usize = 16 << 10;
+
+/// Names and texts of others stand in errors of every kind, system libraries' too; none reaches a terminal unseen.
+fn clean(message: &str) -> Shown {
+    Shown::lines(message, MESSAGE_BYTES)
 }
 
 /// Whether a dataset was asked for something that it never could give.

@@ -49,6 +49,7 @@ use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{data, doctor, plugin, report, run, schema, select, study};
+use querist_loader::Step;
 pub use trainer::Trainer;
 
 /// Active learning with plugin strategies.
@@ -74,9 +75,11 @@ enum Verb {
     /// Say what this program found on this machine, and what is missing.
     #[command(after_help = "Example:\n  querist doctor")]
     Doctor,
-    /// Compile one component; the sandbox calls this in a process of its own.
+    /// Compile one component, or wrap a core module; the sandbox calls this in a process of its own.
     #[command(hide = true, name = plugins::COMPILE_VERB)]
     Compile {
+        #[arg(long)]
+        wrap: bool,
         source: PathBuf,
         target: PathBuf,
     },
@@ -116,7 +119,10 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
         Verb::Doctor => doctor::main(),
-        Verb::Compile { source, target } => Ok(querist_loader::compile_file(source, target)?),
+        Verb::Compile { wrap, source, target } => {
+            let step = if *wrap { Step::Wrap } else { Step::Compile };
+            Ok(querist_loader::compile_file(step, source, target)?)
+        }
         Verb::Worker => {
             querist_loader::isolate::worker_main();
             Ok(())

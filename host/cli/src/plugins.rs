@@ -199,6 +199,15 @@ pub fn member(member: &Member, means: Means<'_>, args: &PluginArgs) -> Result<Ma
     Ok(Made { strategy, description: resolved.strategy.clone() })
 }
 
+/// Reads the seconds that a query may take.
+///
+/// # Errors
+/// If it is no number above 0 and up to ten million.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    if seconds > 0.0 && seconds <= 1e7 { Ok(seconds) } else { Err("a number above 0, at most 10000000".to_owned()) }
+}
+
 /// The hidden verb of a worker process.
 pub const WORKER_VERB: &str = "plugin-worker";
 
@@ -206,9 +215,4 @@ pub const WORKER_VERB: &str = "plugin-worker";
 pub fn worker() -> Result<Vec<OsString>> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     Ok(vec![program.into_os_string(), WORKER_VERB.into()])
-}
-
-/// Text of a package without characters that steer a terminal.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_protocol::LogLevel;
+use querist_protocol::{LogLevel, Shown};
 
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -107,8 +107,6 @@ impl Progress for Display {
             LogLevel::Info => "info",
             LogLevel::Warning => "warning",
         };
-        // Text of a plugin must not steer the terminal.
-        let safe: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.line(&format!("  strategy {level}: {safe}"));
+        self.line(&format!("  strategy {level}: {}", Shown::sentence(message)));
     }
 }

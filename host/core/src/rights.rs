@@ -133,12 +133,7 @@ pub struct RightsError {
 impl RightsError {
     /// The same, with whose fault it is.
     pub(crate) fn of(self, strategy: &dyn Strategy) -> QueryError {
-        QueryError {
-            identity: Box::new(strategy.identity().clone()),
-            kind: QueryErrorKind::Dishonest,
-            message: self.to_string(),
-            hint: None,
-        }
+        QueryError::new(strategy.identity(), QueryErrorKind::Dishonest, self.to_string())
     }
 }
 

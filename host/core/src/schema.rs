@@ -1,11 +1,18 @@
 //! Checking values against JSON Schemas, with every problem at its place.
 
+mod budget;
+
+use querist_protocol::Shown;
 use serde_json::Value;
 
-/// Bytes of a schema at most.
-pub const MAX_SCHEMA_BYTES: usize = 256 * 1024;
-/// Nesting of a schema at most.
-const MAX_SCHEMA_DEPTH: usize = 64;
+pub use budget::{MAX_SCHEMA_BYTES, MAX_UNFOLDED_BYTES};
+
+/// Problems that are told at most; nobody mends more at once.
+const MAX_PROBLEMS: usize = 100;
+/// Bytes of a problem's text at most.
+const MAX_PROBLEM_BYTES: usize = 600;
+/// Alternatives that are told of a value that fits none.
+const MAX_REASONS: usize = 6;
 
 /// One thing that is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,27 +36,23 @@ impl Schema {
     /// Prepares a schema.
     ///
     /// # Errors
-    /// If it is too large, nested too deeply, or no valid schema without outside references.
+    /// If it is too large, too deep or recursive, also after its references were followed, or no valid schema without
+    /// outside references.
     pub fn new(source: Value) -> Result<Self, SchemaError> {
-        if depth(&source, 0) > MAX_SCHEMA_DEPTH {
-            return Err(SchemaError(format!("it is nested deeper than {MAX_SCHEMA_DEPTH} levels")));
-        }
-        let size = source.to_string().len();
-        if size > MAX_SCHEMA_BYTES {
-            return Err(SchemaError(format!("it has {size} bytes, the limit is {MAX_SCHEMA_BYTES}")));
-        }
+        let error = |reason: String| SchemaError(Shown::sentence(&reason));
+        budget::check(&source).map_err(error)?;
         let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20);
         let validator = jsonschema::options()
             .with_pattern_options(patterns)
             .build(&source)
-            .map_err(|error| SchemaError(error.to_string()))?;
+            .map_err(|reason| error(reason.to_string()))?;
         Ok(Self { source, validator })
     }
 
-    /// Everything that is wrong with `value`.
+    /// What is wrong with `value`, up to a hundred things.
     pub fn problems(&self, value: &Value) -> Vec<Problem> {
-        let mut problems: Vec<Problem> =
-            self.validator.iter_errors(value).flat_map(|error| self.describe(&error)).collect();
+        let errors = self.validator.iter_errors(value).take(MAX_PROBLEMS);
+        let mut problems: Vec<Problem> = errors.flat_map(|error| self.describe(&error)).take(MAX_PROBLEMS).collect();
         problems.sort_by(|a, b| a.pointer.cmp(&b.pointer).then_with(|| a.message.cmp(&b.message)));
         problems.dedup();
         problems
@@ -58,7 +61,7 @@ impl Schema {
     /// `value` with the default of every property that it leaves out, at every level.
     pub fn with_defaults(&self, value: &Value) -> Value {
         let mut filled = value.clone();
-        fill(&self.source, &self.source, &mut filled, 0);
+        fill(&self.source, &self.source, &mut filled);
         filled
     }
 
@@ -70,7 +73,7 @@ impl Schema {
                 let known = self.properties_at(&pointer);
                 let one = |key: &String| Problem {
                     pointer: format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-                    message: format!("unknown key `{key}`"),
+                    message: format!("unknown key `{}`", Shown::name(key)),
                     help: Some(
                         suggest(key, &known).map_or_else(|| listing(&known), |near| format!("did you mean `{near}`?")),
                     ),
@@ -79,11 +82,9 @@ impl Schema {
             }
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
                 // The closest alternative says more than "no alternative fits".
-                let mut problems = vec![Problem { pointer, message: alternatives(error, context), help: None }];
-                problems.truncate(1);
-                problems
+                vec![Problem { pointer, message: told(&alternatives(error, context)), help: None }]
             }
-            _ => vec![Problem { pointer, message: error.to_string(), help: None }],
+            _ => vec![Problem { pointer, message: told(&error.to_string()), help: None }],
         }
     }
 
@@ -99,6 +100,11 @@ impl Schema {
         }
         here.get("properties").and_then(Value::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
     }
+}
+
+/// A problem's text, in which names and values of schema and value stand.
+fn told(text: &str) -> String {
+    Shown::new(text, MAX_PROBLEM_BYTES).into_string()
 }
 
 fn alternatives(
@@ -124,14 +130,18 @@ fn alternatives(
     if !choices.is_empty() {
         return format!("{} is none of {}", error.instance(), choices.join(", "));
     }
-    let mut reasons: Vec<String> = context.iter().flatten().map(ToString::to_string).collect();
+    // Each may hold the whole value, and there may be thousands.
+    let mut reasons: Vec<String> = context.iter().flatten().take(MAX_REASONS).map(ToString::to_string).collect();
     reasons.dedup();
-    reasons.truncate(6);
     if reasons.is_empty() { error.to_string() } else { format!("no allowed form fits: {}", reasons.join("; ")) }
 }
 
 fn listing(known: &[String]) -> String {
-    if known.is_empty() { "no keys are allowed here".to_owned() } else { format!("the keys are {}", known.join(", ")) }
+    if known.is_empty() {
+        "no keys are allowed here".to_owned()
+    } else {
+        told(&format!("the keys are {}", known.join(", ")))
+    }
 }
 
 /// The known name nearest to `name`, if any is near.
@@ -144,29 +154,21 @@ pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a String>) -> O
         .map(|(_, candidate)| candidate.as_str())
 }
 
-/// Follows local references, a bounded number of times.
+/// Follows local references, which lead to no circle.
 fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
-    for _ in 0..16 {
-        match schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#')) {
-            Some(pointer) => match root.pointer(pointer) {
-                Some(target) => schema = target,
-                None => return schema,
-            },
-            None => return schema,
-        }
+    while let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|name| budget::target(root, name)) {
+        schema = target;
     }
     schema
 }
 
-fn fill(root: &Value, schema: &Value, value: &mut Value, depth: usize) {
+/// Fills defaults in; what the schema comes to, once unfolded, bounds how many and how large.
+fn fill(root: &Value, schema: &Value, value: &mut Value) {
     let schema = resolve(root, schema);
     let (Some(properties), Some(object)) = (schema.get("properties").and_then(Value::as_object), value.as_object_mut())
     else {
         return;
     };
-    if depth > MAX_SCHEMA_DEPTH {
-        return;
-    }
     for (name, property) in properties {
         let default = property.get("default").or_else(|| resolve(root, property).get("default"));
         if let (false, Some(default)) = (object.contains_key(name), default) {
@@ -176,26 +178,15 @@ fn fill(root: &Value, schema: &Value, value: &mut Value, depth: usize) {
             }
         }
         if let Some(inner) = object.get_mut(name) {
-            fill(root, property, inner, depth + 1);
+            fill(root, property, inner);
         }
-    }
-}
-
-fn depth(value: &Value, level: usize) -> usize {
-    if level > MAX_SCHEMA_DEPTH {
-        return level;
-    }
-    match value {
-        Value::Array(items) => items.iter().map(|item| depth(item, level + 1)).max().unwrap_or(level),
-        Value::Object(map) => map.values().map(|item| depth(item, level + 1)).max().unwrap_or(level),
-        _ => level,
     }
 }
 
 /// A schema that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the parameter schema cannot be used: {0}")]
-pub struct SchemaError(String);
+pub struct SchemaError(Shown);
 
 #[cfg(test)]
 mod tests {
@@ -244,8 +235,20 @@ mod tests {
         assert!(Schema::new(json!({"description": "x".repeat(MAX_SCHEMA_BYTES)})).is_err());
         assert!(Schema::new(json!({"$ref": "https://example.org/schema.json"})).is_err());
         assert!(Schema::new(json!({"type": "no such type"})).is_err());
-        // A reference to itself must not hang the defaults.
-        let own = Schema::new(json!({"properties": {"a": {"$ref": "#"}}})).unwrap();
-        assert_eq!(own.with_defaults(&json!({"a": {"a": {}}})), json!({"a": {"a": {}}}));
+    }
+
+    #[test]
+    fn what_a_hostile_schema_says_is_short() {
+        let many: Vec<Value> = (0..3000).map(|n| json!({"type": "object", "required": [format!("k{n}")]})).collect();
+        let schema = Schema::new(json!({"properties": {"a": {"anyOf": many}}, "additionalProperties": false})).unwrap();
+        let mut value = json!({"a": "x".repeat(1 << 20), "\u{1b}[31m": 1});
+        let keys = (0..3000).map(|n| (format!("other{n}"), json!(1)));
+        value.as_object_mut().unwrap().extend(keys);
+        let problems = schema.problems(&value);
+        assert!((2..=MAX_PROBLEMS).contains(&problems.len()), "{}", problems.len());
+        for problem in problems {
+            let text = problem.message + &problem.help.unwrap_or_default();
+            assert!(text.len() < 2000 && querist_protocol::is_showable(&text), "{} bytes: {text:.200}", text.len());
+        }
     }
 }

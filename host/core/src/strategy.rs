@@ -1,6 +1,6 @@
 //! A query strategy as the loop sees it.
 
-use querist_protocol::{Capability, Need, Selection, names};
+use querist_protocol::{Capability, Need, Selection, Shown, names};
 use serde::{Deserialize, Serialize};
 
 use crate::array::Arrays;
@@ -166,8 +166,30 @@ pub struct QueryError {
     pub identity: Box<StrategyIdentity>,
     /// The kind of failure.
     pub kind: QueryErrorKind,
-    /// What happened, against what limit.
-    pub message: String,
-    /// What to do about it.
+    /// What happened, against what limit. May hold text of the plugin.
+    pub message: Shown,
+    /// What to do about it, in the host's words.
     pub hint: Option<String>,
+}
+
+impl QueryError {
+    /// Bytes of a message at most: some lines of a panic.
+    const MESSAGE_BYTES: usize = 4000;
+
+    /// An error of a strategy.
+    pub fn new(identity: &StrategyIdentity, kind: QueryErrorKind, message: impl AsRef<str>) -> Self {
+        let message = Self::shown(message.as_ref());
+        Self { identity: Box::new(identity.clone()), kind, message, hint: None }
+    }
+
+    /// What is said of an error, as it can be shown.
+    pub fn shown(message: &str) -> Shown {
+        Shown::lines(message, Self::MESSAGE_BYTES)
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
 }

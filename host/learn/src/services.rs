@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 use querist_core::config::Recipe;
 use querist_core::{Handed, HostServices, SampleId, ServiceError, ServiceScope};
 use querist_protocol::philox::Stream;
-use querist_protocol::{Transform, abi};
+use querist_protocol::{Shown, Transform, abi, is_showable};
 use querist_torchx::ambient::{Ambient, GradMode, Marks};
 use querist_torchx::optimiser::clear_gradients;
 use querist_torchx::random;
@@ -420,6 +420,9 @@ impl HostServices for Services<'_> {
         let mut metrics = self.metrics.borrow_mut();
         if !(1..=LONGEST_NAME).contains(&name.len()) {
             return refuse(format!("a figure's name has {} bytes, expected 1 to {LONGEST_NAME}", name.len()));
+        }
+        if !is_showable(name) {
+            return refuse(format!("the figure's name `{}` holds characters that cannot be shown", Shown::name(name)));
         }
         if !value.is_finite() {
             return refuse(format!("the figure `{name}` is {value}, expected a finite one"));

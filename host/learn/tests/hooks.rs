@@ -59,7 +59,7 @@ impl Part {
             kind: StrategyKind::NativeTorch,
             digest: String::new(),
         };
-        QueryError { identity: Box::new(identity), kind: QueryErrorKind::Contract, message, hint: None }
+        QueryError::new(&identity, QueryErrorKind::Contract, message)
     }
 }
 
@@ -165,7 +165,7 @@ fn refused(part: &mut Part, parts: &[&str]) {
     match fit(&mut learner, 0, Some(part)) {
         Err(LearnError::Strategy(error)) => {
             for part in parts {
-                assert!(error.message.contains(part), "`{part}` is not in: {error}");
+                assert!(error.message.as_str().contains(part), "`{part}` is not in: {error}");
             }
         }
         other => panic!("expected an error of the strategy, got {other:?}"),

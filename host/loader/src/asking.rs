@@ -1,6 +1,6 @@
 //! What asking a strategy has in common, however its package is run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Arrays, Granted, Query, Round, ServiceScope, StrategyIdentity, Streams, rights, tile_rows};
 use querist_kernels::{Compute, Control, Session, Setup, SetupError, Shared};
-use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, names};
+use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, Shown, is_showable, names};
 
 use crate::sandbox::Limits;
 
@@ -26,13 +26,13 @@ pub(crate) const MAX_DIAGNOSTICS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: QueryErrorKind,
-    pub(crate) message: String,
+    pub(crate) message: Shown,
     pub(crate) hint: Option<String>,
 }
 
 impl Failure {
-    pub(crate) fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+    pub(crate) fn new(kind: QueryErrorKind, message: impl AsRef<str>) -> Self {
+        Self { kind, message: QueryError::shown(message.as_ref()), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: &str) -> Self {
@@ -42,16 +42,16 @@ impl Failure {
 
     pub(crate) fn of(self, identity: &StrategyIdentity) -> QueryError {
         let Self { kind, message, hint } = self;
-        QueryError { identity: Box::new(identity.clone()), kind, message, hint }
+        QueryError::new(identity, kind, message.as_str()).with_hint(hint)
     }
 }
 
 pub(crate) fn fault_failure(fault: &Fault) -> Failure {
     match fault.code {
-        FaultCode::Deadline => Failure::new(QueryErrorKind::Timeout, &*fault.message).hint("raise `limits.seconds`"),
+        FaultCode::Deadline => Failure::new(QueryErrorKind::Timeout, &fault.message).hint("raise `limits.seconds`"),
         FaultCode::Cancelled => Failure::new(QueryErrorKind::Cancelled, "cancelled"),
-        FaultCode::Quota => Failure::new(QueryErrorKind::Memory, &*fault.message).hint("raise `limits.memory`"),
-        _ => Failure::new(QueryErrorKind::Failed, &*fault.message),
+        FaultCode::Quota => Failure::new(QueryErrorKind::Memory, &fault.message).hint("raise `limits.memory`"),
+        _ => Failure::new(QueryErrorKind::Failed, &fault.message),
     }
 }
 
@@ -281,9 +281,16 @@ pub(crate) fn check_selection(selection: &Selection, state_limit: usize) -> Resu
     if selection.diagnostics.len() > MAX_DIAGNOSTICS {
         return output(format!("{} diagnostics, the limit is {MAX_DIAGNOSTICS}", selection.diagnostics.len()));
     }
-    if let Some((name, value)) = selection.diagnostics.iter().find(|(n, v)| n.len() > 64 || !v.is_finite()) {
-        let shown: String = name.chars().take(64).collect();
-        return output(format!("diagnostic `{shown}` is {value}; names have up to 64 bytes and values are finite"));
+    let is_odd = |name: &str, value: f64| !(1..=64).contains(&name.len()) || !is_showable(name) || !value.is_finite();
+    if let Some((name, value)) = selection.diagnostics.iter().find(|(name, value)| is_odd(name, *value)) {
+        return output(format!(
+            "diagnostic `{}` is {value}; names have 1 to 64 bytes that can be shown, and values are finite",
+            Shown::name(name)
+        ));
     }
-    Ok(())
+    let mut names = BTreeSet::new();
+    match selection.diagnostics.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => output(format!("diagnostic `{name}` is there twice")),
+        None => Ok(()),
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use querist_core::schema::suggest;
-use querist_protocol::StrategyDescription;
+use querist_protocol::{Shown, StrategyDescription};
 
 use crate::manifest::{self, CheckedPackage, FILE, RefusedPackage};
 
@@ -74,7 +74,7 @@ impl Listing {
                     listing.found.extend(paths.iter().filter(|path| is_package(path)).map(|path| Found {
                         path: path.clone(),
                         source: *source,
-                        package: manifest::read(path),
+                        package: read(path),
                     }));
                 }
                 Err(error) if *source == Source::PluginDir => {
@@ -104,9 +104,8 @@ impl Listing {
             let name = &package.description.package;
             let shadows = built_in.iter().any(|(built_in, digest)| built_in == name && *digest != package.digest);
             if found.source != Source::BuiltIn && shadows {
-                found.package = Err(RefusedPackage {
-                    reason: format!("a built-in package is called `{name}`: give this one another name"),
-                });
+                let reason = format!("a built-in package is called `{name}`: give this one another name");
+                found.package = Err(RefusedPackage::new(reason));
             }
         }
     }
@@ -152,15 +151,22 @@ impl Listing {
         let ids: Vec<String> = all().flat_map(|(_, _, s)| s.aliases.iter().chain([&s.id]).cloned()).collect();
         let lowered = id.to_lowercase();
         Err(ResolveError::Unknown {
-            name: name.to_owned(),
+            name: Shown::name(name).into_string(),
             near: suggest(&lowered, &ids).map(str::to_owned),
             refused: self.found.iter().filter(|found| found.package.is_err()).count(),
         })
     }
 }
 
+/// Reads a package. Whatever goes wrong with it, the others are listed.
+fn read(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
+    std::panic::catch_unwind(|| manifest::read_package(path))
+        .unwrap_or_else(|_| Err(RefusedPackage::new("the host failed while it read this package; please report it")))
+}
+
+/// Whether something in a folder of packages is meant as one. What it really is shows when it is opened.
 fn is_package(path: &Path) -> bool {
-    path.join(FILE).exists() || (path.extension().is_some_and(|e| e == "wasm") && path.is_file())
+    path.join(FILE).symlink_metadata().is_ok() || path.extension().is_some_and(|e| e == "wasm")
 }
 
 /// Why an id leads to no strategy.
@@ -171,7 +177,7 @@ pub enum ResolveError {
     Unknown { name: String, near: Option<String>, refused: usize },
     #[error("several packages have a strategy `{name}`: write one of {}", choices.join(", "))]
     Ambiguous { name: String, choices: Vec<String> },
-    #[error("plugin folder {}: {reason}", folder.display())]
+    #[error("plugin folder {}: {reason}", querist_files::shown(folder))]
     Folder { folder: PathBuf, reason: String },
 }
 

@@ -1,12 +1,12 @@
 //! What a package says of itself, in its folder and inside its artifact.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use querist_core::{Schema, StrategyIdentity, StrategyKind};
-use querist_protocol::{API_VERSION, Capability, Description, Need, StrategyDescription};
+use querist_files::Links;
+use querist_protocol::{API_VERSION, Capability, Description, Need, Shown, StrategyDescription, is_showable};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::composite;
@@ -19,9 +19,13 @@ pub const SECTION: &str = "querist:manifest";
 /// Bytes of a component at most.
 pub const MAX_ARTIFACT_BYTES: u64 = 64 << 20;
 /// Bytes of a manifest or schema file at most.
-const MAX_TEXT_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// Bytes of everything that a package says of itself at most.
+const MAX_DESCRIPTION_BYTES: usize = 4 << 20;
 /// Strategies in a package at most.
 const MAX_STRATEGIES: usize = 256;
+/// Other names of a strategy at most, and needs that it states.
+const MAX_NAMES: usize = 32;
 /// Interfaces that a component may import start with this.
 const OUR_INTERFACES: &str = "querist:strategy/";
 
@@ -117,11 +121,17 @@ pub struct CheckedPackage {
 #[error("{reason}")]
 pub struct RefusedPackage {
     /// What is wrong, and what to do.
-    pub reason: String,
+    pub reason: Shown,
 }
 
-pub(crate) fn refuse<T>(reason: impl Into<String>) -> Result<T, RefusedPackage> {
-    Err(RefusedPackage { reason: reason.into() })
+impl RefusedPackage {
+    pub(crate) fn new(reason: impl AsRef<str>) -> Self {
+        Self { reason: Shown::sentence(reason.as_ref()) }
+    }
+}
+
+pub(crate) fn refuse<T>(reason: impl AsRef<str>) -> Result<T, RefusedPackage> {
+    Err(RefusedPackage::new(reason))
 }
 
 /// Reads a package from its folder, or from one bare `.wasm` file.
@@ -129,14 +139,13 @@ pub(crate) fn refuse<T>(reason: impl Into<String>) -> Result<T, RefusedPackage> 
 /// # Errors
 /// If a file is missing, too large, malformed, of another boundary version, imports what it must not, or if manifest
 /// and artifact disagree.
-pub fn read(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
+pub fn read_package(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
     if path.is_dir() { read_folder(path) } else { read_artifact(path) }
 }
 
 fn read_folder(folder: &Path) -> Result<CheckedPackage, RefusedPackage> {
     let text = read_text(&folder.join(FILE))?;
-    let manifest: Manifest =
-        toml::from_str(&text).map_err(|error| RefusedPackage { reason: format!("{FILE}: {error}") })?;
+    let manifest: Manifest = parsed_toml(&text).map_err(|error| RefusedPackage::new(format!("{FILE}: {error}")))?;
     if manifest.manifest != 1 {
         return refuse(format!("{FILE}: manifest version {}, this host reads version 1", manifest.manifest));
     }
@@ -150,7 +159,7 @@ fn read_folder(folder: &Path) -> Result<CheckedPackage, RefusedPackage> {
     if package.description != stated || package.kind != manifest.kind {
         return refuse(format!(
             "{FILE} or a schema file disagrees with {}: pack the artifact again",
-            manifest.artifact
+            Shown::name(&manifest.artifact)
         ));
     }
     Ok(package)
@@ -162,7 +171,7 @@ impl Manifest {
         let strategy = |s: &ManifestStrategy| {
             let text = read_text(&inside(folder, &s.schema)?)?;
             let schema = serde_json::from_str(&text)
-                .map_err(|error| RefusedPackage { reason: format!("{}: {error}", s.schema) })?;
+                .map_err(|error| RefusedPackage::new(format!("{}: {error}", Shown::name(&s.schema))))?;
             Ok(StrategyDescription {
                 id: s.id.clone(),
                 summary: s.summary.clone(),
@@ -204,7 +213,7 @@ impl CheckedPackage {
 
 /// SHA-256 of a description, which a native library carries in its identity.
 pub(crate) fn description_digest(description: &Description) -> Result<[u8; 32], RefusedPackage> {
-    let json = serde_json::to_vec(description).map_err(|error| RefusedPackage { reason: error.to_string() })?;
+    let json = serde_json::to_vec(description).map_err(|error| RefusedPackage::new(error.to_string()))?;
     Ok(Sha256::digest(json).into())
 }
 
@@ -227,13 +236,14 @@ fn read_library(path: &Path, stated: Description) -> Result<CheckedPackage, Refu
 /// Reads and checks the text of a composite. Its needs and powers are those of its members when it was packed; what they
 /// are now is looked at when it is made.
 fn read_composite(path: &Path, stated: &Description) -> Result<CheckedPackage, RefusedPackage> {
-    let mut description = composite::read(path)?.description()?;
+    let text = read_capped(path, MAX_TEXT_BYTES)?;
+    let mut description = composite::parse(&text)?.description()?;
     for (strategy, said) in description.strategies.iter_mut().zip(&stated.strategies) {
         strategy.needs.clone_from(&said.needs);
         strategy.capabilities.clone_from(&said.capabilities);
     }
     check_description(&description)?;
-    let digest = hex_sha256(&read_capped(path, MAX_TEXT_BYTES)?);
+    let digest = hex_sha256(&text);
     Ok(CheckedPackage { description, kind: StrategyKind::Composite, artifact: path.to_owned(), digest })
 }
 
@@ -254,8 +264,12 @@ fn read_artifact(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
 /// If it is no component, imports anything else, or carries no manifest.
 pub fn embedded(bytes: &[u8]) -> Result<Description, RefusedPackage> {
     match scan(bytes)? {
-        Some(section) => serde_json::from_slice(section)
-            .map_err(|error| RefusedPackage { reason: format!("embedded manifest: {error}") }),
+        Some(section) if section.len() > MAX_DESCRIPTION_BYTES => {
+            refuse(format!("embedded manifest: {} bytes, expected at most {MAX_DESCRIPTION_BYTES}", section.len()))
+        }
+        Some(section) => {
+            serde_json::from_slice(section).map_err(|error| RefusedPackage::new(format!("embedded manifest: {error}")))
+        }
         None => refuse("the component carries no manifest: make a package of it with `querist plugin pack`"),
     }
 }
@@ -264,9 +278,8 @@ pub fn embedded(bytes: &[u8]) -> Result<Description, RefusedPackage> {
 /// can import nothing that the outermost does not hand them.
 pub fn scan(bytes: &[u8]) -> Result<Option<&[u8]>, RefusedPackage> {
     use wasmparser::{Encoding, Parser, Payload};
-    let broken = |error: wasmparser::BinaryReaderError| RefusedPackage {
-        reason: format!("not a WebAssembly component: {error}"),
-    };
+    let broken =
+        |error: wasmparser::BinaryReaderError| RefusedPackage::new(format!("not a WebAssembly component: {error}"));
     let mut depth = 0usize;
     let mut foreign = Vec::new();
     let mut section = None;
@@ -283,7 +296,10 @@ pub fn scan(bytes: &[u8]) -> Result<Option<&[u8]>, RefusedPackage> {
                 for import in imports {
                     let name = import.map_err(broken)?.name.name;
                     if !name.starts_with(OUR_INTERFACES) {
-                        foreign.push(name.to_owned());
+                        foreign.push(Shown::name(name).into_string());
+                    }
+                    if foreign.len() > MAX_NAMES {
+                        break;
                     }
                 }
             }
@@ -312,36 +328,77 @@ pub fn check_description(description: &Description) -> Result<(), RefusedPackage
     if description.api != API_VERSION {
         return refuse(format!(
             "built for boundary version {}, this host speaks {API_VERSION}: {}",
-            description.api, "rebuild it with the SDK of this release, or use the host it was built for"
+            Shown::name(&description.api),
+            "rebuild it with the SDK of this release, or use the host it was built for"
         ));
     }
     check_name("package", &description.package)?;
-    if description.version.is_empty() || description.version.len() > 64 {
-        return refuse("the package's version is empty or longer than 64 characters");
+    let in_versions = |c: char| c.is_ascii_alphanumeric() || ".+-".contains(c);
+    if !(1..=64).contains(&description.version.len()) || !description.version.chars().all(in_versions) {
+        let version = Shown::name(&description.version);
+        return refuse(format!("version `{version}`; versions are 1 to 64 letters, digits, `.`, `+` and `-`"));
     }
     if description.strategies.is_empty() || description.strategies.len() > MAX_STRATEGIES {
         return refuse(format!("{} strategies; a package has 1 to {MAX_STRATEGIES}", description.strategies.len()));
     }
+    let mut schema_bytes = 0;
     for (i, strategy) in description.strategies.iter().enumerate() {
         check_name("strategy", &strategy.id)?;
         if description.strategies[..i].iter().any(|other| other.id == strategy.id) {
             return refuse(format!("strategy `{}` stands in the manifest twice", strategy.id));
         }
-        if strategy.summary.len() > 400
-            || strategy.paper.len() > 1000
-            || strategy.cost.len() > 1000
-            || strategy.aliases.len() > 32
-        {
-            return refuse(format!("strategy `{}`: summary, paper, cost or list of aliases is too long", strategy.id));
+        schema_bytes += strategy.schema.to_string().len();
+        if schema_bytes > MAX_DESCRIPTION_BYTES {
+            return refuse(format!("its schemas have more than {MAX_DESCRIPTION_BYTES} bytes together"));
         }
-        for need in &strategy.needs {
-            let parsed: Result<Need, _> = need.parse();
-            parsed.map_err(|error| RefusedPackage { reason: format!("strategy `{}`: {error}", strategy.id) })?;
-        }
-        Schema::new(strategy.schema.clone())
-            .map_err(|error| RefusedPackage { reason: format!("strategy `{}`: {error}", strategy.id) })?;
+        check_strategy(strategy)
+            .map_err(|reason| RefusedPackage::new(format!("strategy `{}`: {reason}", strategy.id)))?;
     }
     Ok(())
+}
+
+/// Checks what is said of one strategy.
+fn check_strategy(strategy: &StrategyDescription) -> Result<(), String> {
+    for (what, text, most) in
+        [("summary", &strategy.summary, 400), ("paper", &strategy.paper, 1000), ("cost", &strategy.cost, 1000)]
+    {
+        check_text(what, text, most)?;
+    }
+    if strategy.aliases.len() > MAX_NAMES || strategy.needs.len() > MAX_NAMES {
+        return Err(format!("it has more than {MAX_NAMES} other names or needs"));
+    }
+    for alias in &strategy.aliases {
+        check_text("other name", alias, 64)?;
+    }
+    for need in &strategy.needs {
+        need.parse::<Need>().map_err(|error| error.to_string())?;
+    }
+    check_schema_texts(&strategy.schema)?;
+    Schema::new(strategy.schema.clone()).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// A text that people are shown as it is.
+fn check_text(what: &str, text: &str, most: usize) -> Result<(), String> {
+    if text.len() > most {
+        return Err(format!("its {what} has {} bytes, the limit is {most}", text.len()));
+    }
+    if !is_showable(text) {
+        return Err(format!("its {what} `{}` holds control, invisible or direction characters", Shown::name(text)));
+    }
+    Ok(())
+}
+
+/// Names and texts of a schema reach messages, too; texts may have several lines.
+fn check_schema_texts(schema: &Value) -> Result<(), String> {
+    match schema {
+        Value::String(text) => check_text("schema's text", &text.replace('\n', " "), usize::MAX),
+        Value::Array(items) => items.iter().try_for_each(check_schema_texts),
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| {
+            check_text("schema's key", key, Shown::NAME)?;
+            check_schema_texts(value)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
@@ -351,8 +408,7 @@ fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
     if fits {
         Ok(())
     } else {
-        let shown: String = name.chars().take(80).collect();
-        refuse(format!("{what} name `{shown}`; names are 1 to 64 of a-z, 0-9 and `-`"))
+        refuse(format!("{what} name `{}`; names are 1 to 64 of a-z, 0-9 and `-`", Shown::name(name)))
     }
 }
 
@@ -361,32 +417,43 @@ fn inside(folder: &Path, name: &str) -> Result<PathBuf, RefusedPackage> {
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
         (Some(std::path::Component::Normal(part)), None) => Ok(folder.join(part)),
-        _ => refuse(format!("{FILE} names the file `{name}`; a package's files lie in its own folder")),
+        _ => refuse(format!("{FILE} names the file `{}`; a package's files lie in its own folder", Shown::name(name))),
     }
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<String, RefusedPackage> {
-    String::from_utf8(read_capped(path, MAX_TEXT_BYTES)?)
-        .map_err(|_| RefusedPackage { reason: format!("{}: not UTF-8", file_name(path)) })
+    text_of(path, read_capped(path, MAX_TEXT_BYTES)?)
 }
 
-/// Reads a file of at most `limit` bytes.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, RefusedPackage> {
+    String::from_utf8(bytes).map_err(|_| RefusedPackage::new(format!("{}: not UTF-8", file_name(path))))
+}
+
+/// TOML of a package. An error has its place but no line of the text: a file that is none may be somebody's secret.
+pub(crate) fn parsed_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        format!("line {line}: {}", error.message())
+    })
+}
+
+/// Reads a file of a package, of at most `limit` bytes.
 pub(crate) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, RefusedPackage> {
-    let fail = |error: std::io::Error| RefusedPackage { reason: format!("{}: {error}", file_name(path)) };
-    let file = File::open(path).map_err(fail)?;
-    if !file.metadata().map_err(fail)?.is_file() {
-        return refuse(format!("{}: not a file", file_name(path)));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > limit {
-        return refuse(format!("{}: larger than the limit of {limit} bytes", file_name(path)));
-    }
-    Ok(bytes)
+    read(path, Links::Refuse, limit)
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+/// Reads a file that the user named, of at most `limit` bytes.
+pub(crate) fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, RefusedPackage> {
+    read(path, Links::Follow, limit)
+}
+
+fn read(path: &Path, links: Links, limit: u64) -> Result<Vec<u8>, RefusedPackage> {
+    querist_files::read(path, links, limit)
+        .map_err(|error| RefusedPackage::new(format!("{}: {}", file_name(path), error.reason)))
+}
+
+fn file_name(path: &Path) -> Shown {
+    path.file_name().map_or_else(|| querist_files::shown(path), |name| Shown::name(&name.to_string_lossy()))
 }
 
 /// SHA-256 in hex.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use querist_core::StrategyKind;
+use querist_files::Links;
 use querist_protocol::Description;
 use wasm_encoder::{CustomSection, Encode, Section};
 
@@ -22,7 +23,7 @@ use crate::wasm;
 /// # Errors
 /// If the artifact is refused, does not answer, or the folder cannot be written.
 pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, PackError> {
-    let bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
+    let bytes = manifest::read_named(source, manifest::MAX_ARTIFACT_BYTES)?;
     let component = componentise(bytes, sandbox)?;
     manifest::scan(&component)?;
 
@@ -40,7 +41,7 @@ pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, Pac
 /// # Errors
 /// As for [`pack`], and if the library has no identity or another libtorch.
 pub fn pack_native(source: &Path, out: &Path, torch: Option<&TorchBuild>) -> Result<PathBuf, PackError> {
-    let mut bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
+    let mut bytes = manifest::read_named(source, manifest::MAX_ARTIFACT_BYTES)?;
     let identity = identity::read(&bytes)?;
     let plugin = library::open(&bytes, torch)?;
     let description = native::strategy::describe(plugin).map_err(PackError::Describe)?;
@@ -59,11 +60,12 @@ pub fn pack_composite(
     out: &Path,
     make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
 ) -> Result<PathBuf, PackError> {
-    let bytes = manifest::read_capped(source, manifest::MAX_ARTIFACT_BYTES)?;
-    let mut description = composite::read(source)?.description()?;
+    let bytes = manifest::read_named(source, manifest::MAX_TEXT_BYTES)?;
+    let combined = composite::parse(&bytes)?;
+    let mut description = combined.description()?;
     for at in 0..description.strategies.len() {
         let (needs, capabilities) =
-            composite::powers(source, &description.strategies[at], make).map_err(PackError::Composite)?;
+            composite::powers(&combined, &description.strategies[at], make).map_err(PackError::Composite)?;
         description.strategies[at].needs = needs.iter().map(ToString::to_string).collect();
         description.strategies[at].capabilities = capabilities;
     }
@@ -79,13 +81,14 @@ pub fn is_composite(file: &Path) -> bool {
 pub fn is_native(file: &Path) -> bool {
     use std::io::Read;
     let mut magic = [0; 4];
-    fs::File::open(file).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+    let opened = querist_files::open(file, Links::Follow);
+    opened.is_ok_and(|mut file| file.read_exact(&mut magic).is_ok()) && magic == *b"\x7fELF"
 }
 
 /// Whether a file is a native library that shares libtorch; files that are none are not.
 pub fn shares_torch(file: &Path) -> bool {
     is_native(file)
-        && manifest::read_capped(file, manifest::MAX_ARTIFACT_BYTES)
+        && manifest::read_named(file, manifest::MAX_ARTIFACT_BYTES)
             .and_then(|bytes| identity::read(&bytes))
             .is_ok_and(|identity| identity.torch)
 }
@@ -113,7 +116,7 @@ fn lay_down(out: &Path, description: &Description, kind: StrategyKind, packed: &
         let path = folder.join(name);
         write_whole(&path, &bytes, 0o666).map_err(writing(&path))?;
     }
-    manifest::read(&folder)?;
+    manifest::read_package(&folder)?;
     Ok(folder)
 }
 

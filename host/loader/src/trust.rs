@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use querist_core::StrategyKind;
+use querist_files::Links;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::write_whole;
@@ -77,12 +78,12 @@ impl Lock {
     /// If it cannot be read or is malformed.
     pub fn read(path: &Path) -> Result<Option<Self>, TrustError> {
         let fail = |reason: String| TrustError::LockFile { path: path.to_owned(), reason };
-        let text = match std::fs::read_to_string(path) {
+        let text = match querist_files::read_text(path, Links::Follow, manifest::MAX_TEXT_BYTES) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error.to_string())),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(fail(error.reason.to_string())),
         };
-        let lock: Self = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        let lock: Self = manifest::parsed_toml(&text).map_err(fail)?;
         if lock.version != 1 {
             return Err(fail(format!("version {}, this host reads version 1", lock.version)));
         }
@@ -185,7 +186,8 @@ impl Policy {
     /// Whether the digest list that was installed with the built-in packages names this artifact.
     fn is_built_in(&self, package: &CheckedPackage) -> bool {
         let Some(folder) = &self.built_in else { return false };
-        let list = std::fs::read_to_string(folder.join(DIGESTS_FILE)).unwrap_or_default();
+        let list = querist_files::read_text(&folder.join(DIGESTS_FILE), Links::Follow, manifest::MAX_TEXT_BYTES);
+        let list = list.unwrap_or_default();
         list.lines().filter_map(|line| line.split_whitespace().next()).any(|digest| digest == package.digest)
     }
 }

@@ -80,11 +80,11 @@ pub(crate) fn describe(
     limits: &Limits,
 ) -> Result<querist_protocol::Description, String> {
     let limits = Limits { time: DESCRIBE_TIME.min(limits.time), ..*limits };
-    let shared = no_query(control(&limits)).map_err(|failure| failure.message)?;
+    let shared = no_query(control(&limits)).map_err(|failure| failure.message.into_string())?;
     let text = call_once(sandbox, component, &shared, &limits, |plugin, store| {
         plugin.querist_strategy_strategies().call_describe(store)
     })
-    .map_err(|failure| failure.message)?;
+    .map_err(|failure| failure.message.into_string())?;
     serde_json::from_str(&text).map_err(|error| format!("`describe` gave no description: {error}"))
 }
 
@@ -110,10 +110,9 @@ fn call_once<T: Send>(
 }
 
 fn prepare(sandbox: &Sandbox, component: &Component) -> Result<PluginPre<CallState>, Failure> {
-    let wrong = |error: wasmtime::Error| Failure {
-        kind: QueryErrorKind::Dishonest,
-        message: format!("not a strategy of this boundary: {error:#}"),
-        hint: Some("build it with the SDK of this release".to_owned()),
+    let wrong = |error: wasmtime::Error| {
+        Failure::new(QueryErrorKind::Dishonest, format!("not a strategy of this boundary: {error:#}"))
+            .hint("build it with the SDK of this release")
     };
     let pre: InstancePre<CallState> = sandbox.linker().instantiate_pre(component).map_err(wrong)?;
     PluginPre::new(pre).map_err(wrong)

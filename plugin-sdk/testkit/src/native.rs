@@ -61,7 +61,7 @@ impl Native {
     /// # Errors
     /// What the strategy says where it gives no answer.
     pub fn ask(&mut self, arrays: &Arrays, batch: usize, seed: u64) -> Result<Selection, String> {
-        let granted = Granted::to(self, arrays).map_err(|error| error.message)?;
+        let granted = Granted::to(self, arrays).map_err(|error| error.message.into_string())?;
         let query = Query {
             arrays: &granted,
             batch,
@@ -71,7 +71,7 @@ impl Native {
             services: None,
             progress: &Silent,
         };
-        self.query(&query).map(|answer| answer.selection).map_err(|error| error.message)
+        self.query(&query).map(|answer| answer.selection).map_err(|error| error.message.into_string())
     }
 
     /// Scores tile by tile on as many threads as asked for, as the sandbox does, then ranks.
@@ -166,12 +166,7 @@ impl Strategy for Native {
             // Tiles of a scorer run in parallel already.
             compute: Compute::threads(if self.scorer { 1 } else { self.threads }),
         };
-        let failed = |message: String| QueryError {
-            identity: Box::new(self.identity.clone()),
-            kind: QueryErrorKind::Failed,
-            message,
-            hint: None,
-        };
+        let failed = |message: String| QueryError::new(&self.identity, QueryErrorKind::Failed, message);
         let shared = Arc::new(Shared::new(setup, control.clone()).map_err(|error| failed(error.to_string()))?);
         let selection = if self.scorer {
             self.score(query, &shared)

@@ -61,6 +61,14 @@ pub enum Way {
     HeadShape,
     /// Asks the head for gradients of a class that does not exist.
     HeadClass,
+    /// Needs hidden labels as a second choice, and picks by them.
+    SecretChoice,
+    /// Names a figure with characters that steer a terminal.
+    Figure,
+    /// Names one figure twice.
+    FigureTwice,
+    /// Fails with a message that steers a terminal, of a mebibyte.
+    Steer,
 }
 
 /// Parameters: the way.
@@ -80,6 +88,9 @@ impl Strategy for Misbehaving {
         let more = match self.way {
             Way::Weights => Some(names::HEAD_W),
             Way::Head | Way::HeadShape | Way::HeadClass => Some(names::HEAD),
+            Way::SecretChoice => {
+                return vec![Need::new(names::MC_LOG_PROBS).with("T", 1).or(names::ORACLE_LABELS)];
+            }
             _ => None,
         };
         [names::LOGITS].into_iter().chain(more).map(Need::new).collect()
@@ -165,10 +176,60 @@ impl Selector for Misbehaving {
                 let text = unsafe { String::from_utf8_unchecked(bytes) };
                 query.log(LogLevel::Info, &text)?;
             }
+            Way::SecretChoice => {
+                let labels = query.oracle_labels()?;
+                selection.rows =
+                    (0..query.rows()).filter(|&row| labels[row as usize] == 0).take(wanted as usize).collect();
+            }
+            Way::Figure => selection.diagnostics.push(("\u{1b}[31mred".to_owned(), 0.0)),
+            Way::FigureTwice => selection.diagnostics = vec![("a".to_owned(), 0.0), ("a".to_owned(), 1.0)],
+            Way::Steer => {
+                let text = "\u{1b}[2J\u{202e}evil\u{2028}".repeat(1 << 16);
+                return Err(StrategyError::Failed(text));
+            }
             Way::Fail => return Err(StrategyError::Failed("not today".to_owned())),
         }
         Ok(selection)
     }
 }
 
-package!(scorers: [], selectors: [Misbehaving]);
+/// Parameters: memory of each tile.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hoarder {
+    /// Mebibytes that are taken for each tile.
+    pub mib: usize,
+}
+
+impl Default for Hoarder {
+    fn default() -> Self {
+        Self { mib: 1 }
+    }
+}
+
+impl Strategy for Hoarder {
+    const ID: &'static str = "hoarder";
+    const SUMMARY: &'static str = "Takes memory for each tile, and scores by row";
+    const PAPER: &'static str = "None";
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::new(names::LOGITS)]
+    }
+}
+
+impl Scorer for Hoarder {
+    fn score(&self, tile: &Query) -> Result<Scores> {
+        let mut hoard = vec![1u8; self.mib << 20];
+        // Time in which other tiles are scored.
+        for turn in 0..200 {
+            for byte in hoard.iter_mut().step_by(4096) {
+                *byte = byte.wrapping_add(turn);
+            }
+        }
+        let first = f64::from(std::hint::black_box(&hoard)[0] % 2);
+        let rows: Vec<f64> = (0..tile.rows()).map(|row| f64::from(tile.first_row() + row) + 0.0 * first).collect();
+        Ok(tile.vector(&rows)?.into())
+    }
+}
+
+package!(scorers: [Hoarder], selectors: [Misbehaving]);

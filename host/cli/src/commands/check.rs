@@ -7,13 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use querist_conformance::{Broken, Make, Rule, Verdict, digest, measurements, rules};
-use querist_core::config::LimitsConfig;
+use querist_core::config::{Bytes, LimitsConfig};
 use querist_core::{Schema, Strategy, StrategyKind};
 use querist_kernels::Compute;
 use querist_loader::isolate::IsolatedStrategy;
 use querist_loader::trust::Mode;
 use querist_loader::{Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack};
-use querist_protocol::StrategyDescription;
+use querist_protocol::{Shown, StrategyDescription};
 use serde_json::{Value, json};
 
 use crate::commands::plugin::ListFormat;
@@ -36,6 +36,12 @@ pub struct CheckArgs {
     /// Leave out the rules that take a clock.
     #[arg(long)]
     quick: bool,
+    /// Memory of the plugin, and again as much for host objects made for it.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    memory: Bytes,
+    /// Wall-clock seconds of one query at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0, value_parser = plugins::seconds)]
+    seconds: f64,
     #[command(flatten)]
     plugins: PluginArgs,
     /// Form of the answer.
@@ -52,6 +58,10 @@ impl CheckArgs {
         pack::shares_torch(&self.path)
             || listing(&self.path)
                 .is_ok_and(|listing| listing.usable().any(|(_, package)| package.kind == StrategyKind::NativeTorch))
+    }
+
+    fn limits(&self) -> LimitsConfig {
+        LimitsConfig { memory: self.memory, seconds: self.seconds, fuel: None }
     }
 
     fn params(&self) -> Result<Option<Value>> {
@@ -133,7 +143,7 @@ fn packed(args: &CheckArgs, folder: &Path, trainer: Option<&dyn Trainer>) -> Res
 
 fn wanted<'a>(listing: &'a Listing, args: &CheckArgs) -> Result<Vec<Resolved<'a>>> {
     if let Some(refused) = listing.found.iter().find_map(|found| found.package.as_ref().err().map(|e| (found, e))) {
-        bail!("{} is refused: {}", refused.0.path.display(), refused.1.reason);
+        bail!("{} is refused: {}", Shown::sentence(&refused.0.path.to_string_lossy()), refused.1.reason);
     }
     let wanted: Vec<Resolved<'a>> = listing
         .usable()
@@ -213,7 +223,7 @@ impl Make for Maker<'_> {
         let schema = Schema::new(self.resolved.strategy.schema.clone()).map_err(|error| error.to_string())?;
         // The host checks before it asks; here the strategy's own refusal counts as well.
         let params = if schema.problems(params).is_empty() { schema.with_defaults(params) } else { params.clone() };
-        let limits = Limits::from(&LimitsConfig::default());
+        let limits = Limits::from(&self.checked.args.limits());
         let text = |error: querist_loader::LoadError| error.to_string();
         Ok(match self.mode {
             Mode::Sandboxed => {
@@ -233,7 +243,7 @@ impl Make for Maker<'_> {
                 Box::new(made.map_err(text)?.with_tile_bytes(tile_bytes))
             }
             Mode::Composed => {
-                let limits = LimitsConfig::default();
+                let limits = self.checked.args.limits();
                 let means = Means { limits: &limits, threads, accelerator: None, torch: None };
                 let mut flags = self.checked.args.plugins.clone();
                 // Members may lie beside it.
@@ -253,6 +263,8 @@ impl Make for Maker<'_> {
         let program = std::env::current_exe().ok()?;
         let mut command = Command::new(program);
         command.args(["plugin", "check", "--digest", "--strategy", &self.resolved.strategy.id]);
+        let CheckArgs { memory, seconds, .. } = self.checked.args;
+        command.args(["--memory", &memory.to_string(), "--seconds", &seconds.to_string()]);
         command.args(self.params.iter().flat_map(|params| ["--params".to_owned(), params.to_string()]));
         let mut flags = self.checked.args.plugins.clone();
         flags.allow_native |= self.mode == Mode::InProcess;
@@ -297,7 +309,7 @@ fn table(resolved: Resolved<'_>, findings: &[Finding]) -> String {
             _ => "-     ",
         };
         let says = if outcome == "broken" { format!("{}: {message}", finding.says) } else { message };
-        text += format!("  {mark}  {:<width$}  {}", finding.rule, plugins::printable(&says)).trim_end();
+        text += format!("  {mark}  {:<width$}  {}", finding.rule, Shown::sentence(&says)).trim_end();
         text.push('\n');
     }
     text

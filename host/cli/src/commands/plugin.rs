@@ -8,11 +8,12 @@ use querist_core::config::LimitsConfig;
 use querist_loader::manifest::CheckedPackage;
 use querist_loader::trust::{LOCK_FILE, Lock, Locked};
 use querist_loader::{Found, Resolved, Source, pack};
+use querist_protocol::Shown;
 use serde_json::{Value, json};
 
 use crate::commands::check;
 use crate::exit::Usage;
-use crate::plugins::{Means, PluginArgs, printable};
+use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
 use crate::{output, plugins};
 
@@ -189,7 +190,7 @@ fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
     let mut text = columns(&rows);
     for found in listing.found.iter().filter(|found| found.package.is_err()) {
         if let Err(refused) = &found.package {
-            text += &format!("refused {}: {}\n", found.path.display(), printable(&refused.reason));
+            text += &format!("refused {}: {}\n", Shown::sentence(&found.path.to_string_lossy()), refused.reason);
         }
     }
     output::text(&text)
@@ -219,10 +220,10 @@ fn json_rows(found: &Found) -> Vec<Value> {
             d.strategies.iter().map(row).collect()
         }
         Err(refused) => {
-            let name = found.path.file_stem().map(|name| name.to_string_lossy().into_owned());
+            let name = found.path.file_stem().map(|name| Shown::name(&name.to_string_lossy()).into_string());
             vec![json!({
                 "id": null, "package": name, "version": null, "kind": null, "digest": null, "needs": [],
-                "status": "refused", "reason": refused.reason,
+                "status": "refused", "reason": refused.reason.as_str(),
             })]
         }
     }
@@ -331,8 +332,18 @@ fn allowed(schema: &Value) -> String {
     })
 }
 
+/// Bytes of a text of a package in a table or on a page.
+const CELL_BYTES: usize = 600;
+
+/// Text of a package as it can be shown.
+fn printable(text: &str) -> String {
+    Shown::new(text, CELL_BYTES).into_string()
+}
+
 /// Left-aligned columns; the last is not padded.
 fn columns(rows: &[Vec<String>]) -> String {
+    let shown = |row: &Vec<String>| row.iter().map(|cell| printable(cell)).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();

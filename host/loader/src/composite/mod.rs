@@ -5,7 +5,6 @@ mod source;
 mod switch;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Answer, Granted, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage};
@@ -16,10 +15,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::discover::Resolved;
-use crate::manifest::hex_sha256;
+use crate::manifest::{self, CheckedPackage, RefusedPackage, hex_sha256};
 use crate::sandbox::Limits;
 use refine::Refine;
-pub(crate) use source::read;
+pub(crate) use source::{Source, parse};
 use switch::Switch;
 
 /// A strategy that a composite asks, with its parameters.
@@ -61,8 +60,7 @@ enum Combined {
 }
 
 impl Combined {
-    fn read(text: &Path, id: &str, params: &Value) -> Result<(Self, Vec<Member>), CompositeError> {
-        let source = read(text).map_err(|error| CompositeError::Source(error.to_string()))?;
+    fn read(source: &Source, id: &str, params: &Value) -> Result<(Self, Vec<Member>), CompositeError> {
         let strategy = source.strategies.iter().find(|strategy| strategy.id == id);
         let strategy = strategy.ok_or_else(|| CompositeError::Source(format!("it has no strategy `{id}`")))?;
         let wrong = |error: serde_json::Error| CompositeError::Params(error.to_string());
@@ -123,7 +121,8 @@ impl CompositeStrategy {
         limits: Limits,
         make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
     ) -> Result<Self, CompositeError> {
-        let (combined, members) = Combined::read(&resolved.package.artifact, &resolved.strategy.id, params)?;
+        let source = source_of(resolved.package).map_err(|error| CompositeError::Source(error.to_string()))?;
+        let (combined, members) = Combined::read(&source, &resolved.strategy.id, params)?;
         let made = combined.made(&members, make)?;
         let capabilities = resolved.strategy.capabilities.clone();
         if let Some(power) = capabilities_of(&made).iter().find(|power| !capabilities.contains(power)) {
@@ -148,12 +147,9 @@ impl CompositeStrategy {
     }
 
     fn timeout(&self) -> QueryError {
-        QueryError {
-            identity: Box::new(self.identity.clone()),
-            kind: QueryErrorKind::Timeout,
-            message: format!("ran past its time limit of {} seconds", self.limits.time.as_secs_f64()),
-            hint: Some("raise `limits.seconds`, or lower `depth` or `num_batches`".to_owned()),
-        }
+        let message = format!("ran past its time limit of {} seconds", self.limits.time.as_secs_f64());
+        QueryError::new(&self.identity, QueryErrorKind::Timeout, message)
+            .with_hint(Some("raise `limits.seconds`, or lower `depth` or `num_batches`".to_owned()))
     }
 }
 
@@ -178,9 +174,18 @@ impl Strategy for CompositeStrategy {
     }
 }
 
+/// The text of a package that was checked.
+fn source_of(package: &CheckedPackage) -> Result<Source, RefusedPackage> {
+    let text = manifest::read_capped(&package.artifact, manifest::MAX_TEXT_BYTES)?;
+    if hex_sha256(&text) != package.digest {
+        return manifest::refuse("the file changed since it was checked");
+    }
+    parse(&text)
+}
+
 /// What the members of a strategy need and may do under its defaults.
 pub(crate) fn powers(
-    text: &Path,
+    text: &Source,
     strategy: &StrategyDescription,
     make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
 ) -> Result<(Vec<Need>, Vec<Capability>), CompositeError> {

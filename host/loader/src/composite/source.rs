@@ -1,15 +1,13 @@
 //! The text of a composite package.
 
-use std::path::Path;
-
-use querist_protocol::{API_VERSION, Description, StrategyDescription};
+use querist_protocol::{API_VERSION, Description, Shown, StrategyDescription};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::refine::Refine;
 use super::switch::Switch;
-use crate::manifest::{RefusedPackage, read_text, refuse};
+use crate::manifest::{RefusedPackage, parsed_toml, refuse};
 
 /// A package of strategies made of others.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,9 +44,9 @@ pub(crate) enum Combine {
 }
 
 /// Reads the text of a package.
-pub(crate) fn read(path: &Path) -> Result<Source, RefusedPackage> {
-    let text = read_text(path)?;
-    toml::from_str(&text).map_err(|error| RefusedPackage { reason: error.to_string() })
+pub(crate) fn parse(text: &[u8]) -> Result<Source, RefusedPackage> {
+    let text = std::str::from_utf8(text).map_err(|_| RefusedPackage::new("the composite's text is not UTF-8"))?;
+    parsed_toml(text).map_err(RefusedPackage::new)
 }
 
 impl Source {
@@ -85,7 +83,10 @@ impl SourceStrategy {
     /// The schema of the way to combine, with this strategy's defaults.
     fn schema<T: JsonSchema>(&self) -> Result<Value, RefusedPackage> {
         let mut schema = Value::from(schema_for!(T));
-        let unknown = |name: &str| format!("strategy `{}`: `{:?}` has no parameter `{name}`", self.id, self.combine);
+        let unknown = |name: &str| {
+            let (id, name) = (Shown::name(&self.id), Shown::name(name));
+            format!("strategy `{id}`: `{:?}` has no parameter `{name}`", self.combine)
+        };
         for (name, value) in &self.defaults {
             match schema.pointer_mut(&format!("/properties/{name}")).and_then(Value::as_object_mut) {
                 Some(property) => property.insert("default".to_owned(), value.clone()),

@@ -35,11 +35,8 @@ impl Switch {
     pub(super) fn query(&self, composite: &mut CompositeStrategy, query: &Query<'_>) -> Result<Answer, QueryError> {
         let is_first = query.round.0 < self.switch_round;
         let member = usize::from(!is_first);
-        let failed = |composite: &CompositeStrategy, message: String| QueryError {
-            identity: Box::new(composite.identity.clone()),
-            kind: QueryErrorKind::Failed,
-            message,
-            hint: None,
+        let failed = |composite: &CompositeStrategy, message: String| {
+            QueryError::new(&composite.identity, QueryErrorKind::Failed, message)
         };
         let mut kept: Kept = match query.state {
             None => Kept::default(),

@@ -312,10 +312,9 @@ impl Strategy for IsolatedStrategy {
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         if query.arrays.reveals().is_some() {
-            let message =
-                "asks for labels one by one, which are written down as it asks; a worker has no files".to_owned();
-            let hint = Some("run it without `--isolate`".to_owned());
-            return Err(Failure { kind: QueryErrorKind::Failed, message, hint }.of(&self.identity));
+            let message = "asks for labels one by one, which are written down as it asks; a worker has no files";
+            let failure = Failure::new(QueryErrorKind::Failed, message).hint("run it without `--isolate`");
+            return Err(failure.of(&self.identity));
         }
         let clock = Instant::now();
         // The worker keeps the limit itself; the host's watch allows for its start.

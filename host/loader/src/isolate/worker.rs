@@ -23,12 +23,12 @@ use crate::sandbox::Limits;
 pub fn main() {
     let said = match work() {
         Ok(said) => said,
-        Err(Failure { kind, message, hint }) => Said::Failed { kind, message, hint },
+        Err(Failure { kind, message, hint }) => Said::Failed { kind, message: message.into_string(), hint },
     };
     say(&said);
 }
 
-fn failed(message: impl Into<String>) -> Failure {
+fn failed(message: impl AsRef<str>) -> Failure {
     Failure::new(QueryErrorKind::Failed, message)
 }
 
@@ -83,7 +83,7 @@ fn answer(strategy: NativeStrategy, received: &Received) -> Result<Said, Failure
     let arrays = received.arrays().map_err(failed)?;
     let mut strategy = strategy.with_streams(job.streams.unwrap_or(Streams::NONE));
     let query = Query {
-        arrays: &Granted::to(&strategy, &arrays).map_err(|error| failed(error.message))?,
+        arrays: &Granted::to(&strategy, &arrays).map_err(|error| failed(error.message.as_str()))?,
         batch: job.batch,
         round: Round(job.round),
         seeds: Seeds::default(),

@@ -32,7 +32,7 @@ pub struct ReadIdentity {
 /// If the file is no shared library for this machine, has no identity, was built for another version of the boundary,
 /// or links libtorch without saying so.
 pub fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
-    let broken = |error: object::Error| RefusedPackage { reason: format!("not a shared library: {error}") };
+    let broken = |error: object::Error| RefusedPackage::new(format!("not a shared library: {error}"));
     let file = object::File::parse(bytes).map_err(broken)?;
     let ours = match std::env::consts::ARCH {
         "x86_64" => Architecture::X86_64,
@@ -61,7 +61,7 @@ pub fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
     check_layout(&identity)?;
     let text = |room: &[u8], what: &str| match abi::unpadded(room) {
         Some(text) if room.last() == Some(&0) => Ok(text.to_owned()),
-        _ => Err(RefusedPackage { reason: format!("its identity's {what} is not a text") }),
+        _ => Err(RefusedPackage::new(format!("its identity's {what} is not a text"))),
     };
     let torch = identity.tier == abi::TIER_TORCH;
     let links_torch = needed(bytes).map_err(broken)?.iter().any(|name| name.starts_with("libtorch"));
@@ -71,7 +71,7 @@ pub fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
             false => "links libtorch without saying so: export it with `torch_package!` of querist-sdk-torch",
         });
     }
-    let (start, _) = section.file_range().ok_or_else(|| RefusedPackage { reason: "its identity is empty".into() })?;
+    let (start, _) = section.file_range().ok_or_else(|| RefusedPackage::new("its identity is empty"))?;
     Ok(ReadIdentity {
         package: text(&identity.package, "package")?,
         version: text(&identity.version, "version")?,

@@ -59,12 +59,13 @@ pub(crate) fn load(artifact: &Path, digest: &str, torch: Option<&TorchBuild>) ->
 }
 
 pub(crate) fn read(artifact: &Path) -> Result<Vec<u8>, NativeError> {
-    manifest::read_capped(artifact, MAX_ARTIFACT_BYTES).map_err(|refused| NativeError { reason: refused.reason })
+    manifest::read_capped(artifact, MAX_ARTIFACT_BYTES)
+        .map_err(|refused| NativeError { reason: refused.reason.into_string() })
 }
 
 /// Loads checked bytes. The system loads exactly these: a private copy in memory that nobody can write to.
 pub(crate) fn open(bytes: &[u8], torch: Option<&TorchBuild>) -> Result<Loaded, NativeError> {
-    let identity = identity::read(bytes).map_err(|refused| NativeError { reason: refused.reason })?;
+    let identity = identity::read(bytes).map_err(|refused| NativeError { reason: refused.reason.into_string() })?;
     check(&identity, torch)?;
     let failed = |error: std::io::Error| NativeError { reason: format!("cannot be copied to memory: {error}") };
     let name = format!("querist-{}", identity.package);

@@ -130,7 +130,7 @@ pub(crate) fn describe(plugin: Loaded) -> Result<Description, String> {
         // SAFETY: the call is valid until it returns.
         call(&Session::new(shared), None, 0, |c| unsafe { describe(c) })
     };
-    let reply = asked().map_err(|failure| failure.message)?;
+    let reply = asked().map_err(|failure| failure.message.into_string())?;
     let text = reply.text.ok_or("`describe` answered nothing")?;
     serde_json::from_str(&text).map_err(|error| format!("`describe` gave no description: {error}"))
 }

@@ -53,7 +53,7 @@ impl InProcess {
     }
 
     fn fail(&self, kind: QueryErrorKind, message: String) -> QueryError {
-        QueryError { identity: Box::new(self.identity.clone()), kind, message, hint: None }
+        QueryError::new(&self.identity, kind, message)
     }
 
     /// Calls the strategy with the round at hand, guarded as the host guards it.
