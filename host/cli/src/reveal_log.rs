@@ -67,7 +67,7 @@ impl RevealLog {
         }
         file.sync_all()?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
+        querist_files::sync_folder(folder)?;
         Ok(Self { path: path.to_owned(), known: Mutex::new(Known { file, labels }) })
     }
 }

@@ -18,7 +18,7 @@ use querist_core::ids::{Label, Round, SampleId};
 use querist_core::record::{EpochRecord, FinishedRound, need_names};
 use querist_core::{Array, Dataset, Settled, Split, StrategyIdentity, StrategyKind, Synthetic, Values};
 use querist_data::arrays::write_safetensors;
-use querist_files::{Links, open_or_create, shown};
+use querist_files::{Links, open_or_create, shown, sync_folder};
 use querist_protocol::Shown;
 use serde::{Deserialize, Serialize};
 
@@ -208,7 +208,7 @@ impl RunFolder {
             self.write_round(&temporary, round, dataset)?;
             sync_folder(&temporary)?;
             fs::rename(&temporary, rounds.join(&name))?;
-            sync_folder(&rounds)
+            Ok::<_, anyhow::Error>(sync_folder(&rounds)?)
         })();
         if let Err(error) = committed {
             // Best effort: what stays behind is removed on resume.
@@ -426,8 +426,7 @@ fn write_synthetic(path: &Path, synthetic: &[Synthetic]) -> Result<()> {
     let images = Array::f32(vec![ids.len(), values.len() / ids.len().max(1)], values)?;
     let ids = Array::new(vec![ids.len()], Values::U64(ids.into()))?;
     let arrays = BTreeMap::from([("ids".to_owned(), ids), ("images".to_owned(), images)]);
-    write_safetensors(path, &arrays)?;
-    Ok(File::open(path)?.sync_all()?)
+    Ok(write_safetensors(path, &arrays)?)
 }
 
 fn epochs_csv(epochs: &[EpochRecord]) -> Result<Vec<u8>> {
@@ -440,7 +439,6 @@ fn epochs_csv(epochs: &[EpochRecord]) -> Result<Vec<u8>> {
 
 /// The digest of a file that was just written, which must not be longer than what is read again.
 fn digest_of_written(name: &str, path: &Path) -> Result<String> {
-    File::open(path)?.sync_all()?;
     check_length(name, querist_files::length(path, Links::Refuse)?)?;
     digest_of_file(name, path)
 }
@@ -473,11 +471,6 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()
     };
     write().with_context(|| format!("cannot write {}", shown(&path)))
-}
-
-/// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|file| file.sync_all()).with_context(|| shown(folder).to_string())
 }
 
 fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
