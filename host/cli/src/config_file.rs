@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use querist_core::schema::{Problem, Schema};
+use querist_files::Links;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
@@ -39,14 +40,9 @@ struct Place {
 impl ConfigFile {
     /// Reads a TOML file and applies `--set key=value` overrides.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let name = path.display().to_string();
-        let unreadable = |error: std::io::Error| Usage(format!("cannot read {name}: {error}"));
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        if size > MAX_BYTES {
-            return Err(Usage(format!("{name} has {size} bytes; a config file has at most {MAX_BYTES}")).into());
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let mut file = Self::parse(name, text)?;
+        let unreadable = |error| Usage(format!("cannot read the config file {error}"));
+        let text = querist_files::read_text(path, Links::Follow, MAX_BYTES).map_err(unreadable)?;
+        let mut file = Self::parse(querist_files::shown(path).into_string(), text)?;
         for assignment in overrides {
             file.set(assignment).map_err(|message| Usage(format!("`--set {assignment}`: {message}")))?;
         }

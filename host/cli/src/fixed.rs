@@ -1,6 +1,5 @@
 //! Fixed embeddings, from a file of arrays or a frozen model.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -9,9 +8,13 @@ use querist_core::config::{FixedConfig, FixedFile, FrozenModel, RunConfig};
 use querist_core::observer::Progress;
 use querist_core::{Dataset, FixedEmbeddings, SampleId, Values};
 use querist_data::arrays::{Kind, read_array};
+use querist_files::Links;
 use sha2::{Digest, Sha256};
 
 use crate::trainer::Trainer;
+
+/// Bytes of a frozen model at most.
+const MAX_MODEL: u64 = 8 << 30;
 
 /// Fixed embeddings with what identifies them.
 pub struct Fixed {
@@ -41,7 +44,8 @@ pub fn read(
             FixedEmbeddings::new(&array, ids.as_deref(), samples, pool).with_context(|| file.clone())?
         }
         FixedConfig::Frozen(FrozenModel { model, name }) => {
-            let bytes = fs::read(model).with_context(|| format!("fixed_embeddings.model = {model}"))?;
+            let bytes = querist_files::read(Path::new(model), Links::Follow, MAX_MODEL);
+            let bytes = bytes.with_context(|| format!("fixed_embeddings.model = {model}"))?;
             hash.update(&bytes);
             let frozen = trainer.frozen(dataset, pool, config, *name, &bytes, progress);
             let array = frozen.with_context(|| format!("fixed_embeddings.model = {model}"))?;
@@ -63,7 +67,7 @@ fn read_ids(file: &str) -> Result<Vec<u64>> {
 /// Hashes a whole file, whatever member of it is read.
 fn digest(file: &str, hash: &mut Sha256) -> Result<()> {
     let whole = if Path::new(file).exists() { file } else { file.rsplit_once('#').map_or(file, |(whole, _)| whole) };
-    let mut reader = File::open(whole).with_context(|| whole.to_owned())?;
+    let mut reader = querist_files::open(Path::new(whole), Links::Follow)?;
     let mut block = vec![0; 1 << 20];
     loop {
         match reader.read(&mut block).with_context(|| whole.to_owned())? {

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use querist_core::dataset::Normalisation;
+use querist_protocol::Shown;
 
 use crate::error::DataError;
 
@@ -45,6 +46,8 @@ pub struct IdxFormat {
     pub transposed: bool,
     /// Label of the first class in the files.
     pub first_label: u8,
+    /// Whether samples are ordered anew, because the published order may tell classes.
+    pub ordered: bool,
 }
 
 /// CIFAR files of a set.
@@ -127,7 +130,7 @@ pub fn names() -> Vec<&'static str> {
 pub fn find(name: &str) -> Result<&'static PublicSet, DataError> {
     SETS.iter()
         .find(|set| set.name == name)
-        .ok_or_else(|| DataError::UnknownDataset { name: name.chars().take(80).collect(), suggestion: nearest(name) })
+        .ok_or_else(|| DataError::UnknownDataset { name: Shown::name(name), suggestion: nearest(name) })
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
@@ -180,7 +183,7 @@ static SETS: [PublicSet; 7] = [
         name: "mnist",
         folder: "mnist",
         origin: "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database",
-        format: Format::Idx(IdxFormat { stems: MNIST_STEMS, transposed: false, first_label: 0 }),
+        format: Format::Idx(IdxFormat { stems: MNIST_STEMS, transposed: false, first_label: 0, ordered: false }),
         files: &[
             file_with_content(
                 "train-images-idx3-ubyte.gz",
@@ -222,7 +225,7 @@ static SETS: [PublicSet; 7] = [
         name: "fashion-mnist",
         folder: "fashion-mnist",
         origin: "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST, MIT",
-        format: Format::Idx(IdxFormat { stems: MNIST_STEMS, transposed: false, first_label: 0 }),
+        format: Format::Idx(IdxFormat { stems: MNIST_STEMS, transposed: false, first_label: 0, ordered: false }),
         files: &[
             file(
                 "train-images-idx3-ubyte.gz",
@@ -267,6 +270,7 @@ static SETS: [PublicSet; 7] = [
             ],
             transposed: true,
             first_label: 0,
+            ordered: true,
         }),
         files: EMNIST_FILES,
         addresses: EMNIST_ADDRESSES,
@@ -290,6 +294,7 @@ static SETS: [PublicSet; 7] = [
             ],
             transposed: true,
             first_label: 1,
+            ordered: true,
         }),
         files: EMNIST_FILES,
         addresses: EMNIST_ADDRESSES,

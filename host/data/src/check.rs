@@ -1,17 +1,17 @@
 //! Whether datasets are there and whole.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use querist_core::config::DatasetConfig;
+use querist_files::Links;
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::{self, FOLDER, PublicSet, RemoteFile};
 use crate::error::DataError;
 use crate::load::load;
 use crate::search::Search;
-use crate::source::Source;
+use crate::source::{Source, is_there};
 
 /// A public set and whether it is there.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
     if !set.files.is_empty() {
         let place = search.place_of(set, config)?;
         for file in set.files {
-            let path = if place.is_file() { place.clone() } else { place.join(file.name) };
+            let path = if is_there(&place) { place.clone() } else { place.join(file.name) };
             files.push(FileReport { state: state_of(file, &path)?, path });
         }
     }
@@ -108,7 +108,7 @@ fn check_counts(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Res
 }
 
 fn state_of(file: &RemoteFile, path: &Path) -> Result<FileState, DataError> {
-    if !path.is_file() {
+    if !is_there(path) {
         return Ok(FileState::Missing);
     }
     let sha256 = file_sha256(path)?;
@@ -127,10 +127,10 @@ fn state_of(file: &RemoteFile, path: &Path) -> Result<FileState, DataError> {
 
 /// SHA-256 of a file, in hex.
 pub(crate) fn file_sha256(path: &Path) -> Result<String, DataError> {
-    File::open(path).and_then(sha256_of).map_err(DataError::io(path))
+    sha256_of(querist_files::open(path, Links::Follow)?).map_err(DataError::io(path))
 }
 
-fn sha256_of(mut reader: impl Read) -> io::Result<String> {
+pub(crate) fn sha256_of(mut reader: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 16];
     loop {

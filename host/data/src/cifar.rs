@@ -2,7 +2,6 @@
 //!
 //! A record is one label byte (CIFAR-100: coarse, then fine) and 3072 bytes: the red, green and blue planes of 32x32.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -10,7 +9,9 @@ use rayon::prelude::*;
 use crate::catalogue::{CifarFormat, PublicSet};
 use crate::error::DataError;
 use crate::load::Loaded;
-use crate::source::{Source, reserve};
+use crate::memory::reserve;
+use crate::source::{Source, is_there};
+use crate::tape::{Kind, Tape};
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
@@ -25,33 +26,33 @@ impl Place {
     /// Looks for the binary files in `place`, in the folder that the archive unpacks to, and for the archive itself.
     pub fn find(format: &CifarFormat, set: &PublicSet, place: &Path) -> Option<Self> {
         let unpacked = [place.to_owned(), place.join(format.folder)];
-        if let Some(folder) = unpacked.into_iter().find(|folder| folder.join(format.test).is_file()) {
+        if let Some(folder) = unpacked.into_iter().find(|folder| is_there(&folder.join(format.test))) {
             return Some(Self::Folder(folder));
         }
-        let named = set.files.first().map(|file| place.join(file.name)).filter(|archive| archive.is_file());
+        let named = set.files.first().map(|file| place.join(file.name)).filter(|archive| is_there(archive));
         // Archives of pictures are told from the published one by what is in them.
-        let given = || (place.is_file() && holds(place, format.test)).then(|| place.to_owned());
+        let given = || (is_there(place) && holds(place, format.test)).then(|| place.to_owned());
         named.or_else(given).map(Self::Archive)
     }
 }
 
 /// Whether a tar archive has a member with this file name.
 fn holds(archive: &Path, name: &str) -> bool {
-    let Ok(source) = Source::open(archive) else { return false };
-    let mut tar = tar::Archive::new(source.into_reader());
-    let Ok(entries) = tar.entries() else { return false };
+    let Ok(mut tape) = Tape::open(archive) else { return false };
+    let members = std::iter::from_fn(|| tape.next().ok().flatten());
     // The published archive holds eight members; one of pictures is recognised by its first few.
-    entries.take(64).map_while(Result::ok).any(|entry| entry.path().is_ok_and(|path| path.ends_with(name)))
+    members.take(64).any(|member| member.path.ends_with(name))
 }
 
 /// Reads all batches, the test batch last.
 pub(crate) fn read_set(set: &PublicSet, format: &CifarFormat, place: &Place) -> Result<Loaded, DataError> {
     let names: Vec<&str> = format.train.iter().copied().chain([format.test]).collect();
+    let record = format.label_bytes + 3 * PLANE;
+    let most_bytes = ((set.train + set.test) * record) as u64;
     let batches = match place {
         Place::Folder(folder) => from_folder(set, folder, &names)?,
-        Place::Archive(archive) => from_archive(archive, &names)?,
+        Place::Archive(archive) => from_archive(archive, &names, most_bytes)?,
     };
-    let record = format.label_bytes + 3 * PLANE;
     for (name, bytes) in &batches {
         if bytes.is_empty() || bytes.len() % record != 0 {
             let whole = bytes.len() / record;
@@ -64,7 +65,7 @@ pub(crate) fn read_set(set: &PublicSet, format: &CifarFormat, place: &Place) -> 
         }
     }
     let total: usize = batches.iter().map(|(_, bytes)| bytes.len() / record).sum();
-    let mut bytes = reserve((total * 3 * PLANE) as u64, "the images")?;
+    let mut bytes: Vec<u8> = reserve((total * 3 * PLANE) as u64, "the images")?;
     bytes.resize(total * 3 * PLANE, 0);
     let records = batches.iter().flat_map(|(_, batch)| batch.chunks_exact(record)).collect::<Vec<_>>();
     bytes.par_chunks_exact_mut(3 * PLANE).zip(&records).for_each(|(image, record)| {
@@ -110,36 +111,31 @@ type Batch = (String, Vec<u8>);
 fn from_folder(set: &PublicSet, folder: &Path, names: &[&str]) -> Result<Vec<Batch>, DataError> {
     let read = |name: &&str| {
         let path = folder.join(name);
-        if !path.is_file() {
+        if !is_there(&path) {
             return Err(set.missing(folder, format!("`{name}`")));
         }
-        let length = File::open(&path).and_then(|file| file.metadata()).map_err(DataError::io(&path))?.len();
-        let bytes = Source::open(&path)?.rest(length, "records")?;
+        let mut source = Source::open(&path)?;
+        let bytes = source.rest(source.most, "records")?;
         Ok((path.display().to_string(), bytes))
     };
     names.par_iter().map(read).collect()
 }
 
-fn from_archive(archive: &Path, names: &[&str]) -> Result<Vec<Batch>, DataError> {
-    let source = Source::open(archive)?;
-    let (file, most) = (source.name.clone(), source.most);
+fn from_archive(archive: &Path, names: &[&str], most: u64) -> Result<Vec<Batch>, DataError> {
+    let mut tape = Tape::open(archive)?;
+    let file = tape.file.clone();
     let bad = |found: String| DataError::malformed(&file, "", found, "the published tar archive");
     let mut found: Vec<Option<Batch>> = names.iter().map(|_| None).collect();
-    let mut tar = tar::Archive::new(source.into_reader());
-    for entry in tar.entries().map_err(|error| bad(error.to_string()))? {
-        let mut entry = entry.map_err(|error| bad(error.to_string()))?;
-        let name = entry.path().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        let Some(at) = names.iter().position(|&wanted| Some(wanted) == name.as_deref()) else { continue };
-        let size = entry.size();
-        if size > most || found[at].is_some() {
-            return Err(bad(format!("member `{}` of {size} bytes is too large or there twice", names[at])));
+    while let Some(member) = tape.next()? {
+        let name = member.path.file_name().and_then(|name| name.to_str());
+        let Some(at) = names.iter().position(|&wanted| Some(wanted) == name) else { continue };
+        if member.kind != Kind::File || member.size > most || found[at].is_some() {
+            let size = member.size;
+            return Err(bad(format!("member `{}` of {size} bytes is no file, too large or there twice", names[at])));
         }
-        let mut bytes = reserve(size, &file)?;
-        std::io::Read::read_to_end(&mut entry, &mut bytes).map_err(|error| bad(error.to_string()))?;
-        if bytes.len() as u64 != size {
-            return Err(bad(format!("member `{}` ends after {} of {size} bytes", names[at], bytes.len())));
-        }
-        found[at] = Some((format!("{file}#{}", names[at]), bytes));
+        let name = format!("{file}#{}", names[at]);
+        let bytes = tape.content(&member, &name)?;
+        found[at] = Some((name, bytes));
     }
     let complete = found.into_iter().zip(names);
     complete.map(|(batch, name)| batch.ok_or_else(|| bad(format!("no member `{name}`")))).collect()

@@ -2,21 +2,24 @@
 
 use std::io::Read;
 
+use querist_protocol::Shown;
+
 use crate::catalogue::PublicSet;
 use crate::error::DataError;
 use crate::load::Loaded;
+use crate::order;
 
 const PACKED: &[u8] = include_bytes!("../assets/digits.bin.z");
 const COUNT: usize = 1797;
 const PIXELS: usize = 64;
 const BRIGHTEST: u32 = 16;
 
-/// Unpacks the digits; values 0 to 16 become 0 to 255.
+/// Unpacks the digits; values 0 to 16 become 0 to 255, and each names its row in the published file.
 pub(crate) fn read(set: &PublicSet) -> Result<Loaded, DataError> {
     let size = COUNT * (PIXELS + 1);
     let mut planes = Vec::with_capacity(size);
     let unpacked = flate2::read::ZlibDecoder::new(PACKED).take(size as u64 + 1).read_to_end(&mut planes);
-    unpacked.map_err(|source| DataError::Io { file: "built-in digits".to_owned(), source })?;
+    unpacked.map_err(|source| DataError::Io { file: Shown::name("built-in digits"), source })?;
     if planes.len() != size {
         let found = format!("{} bytes", planes.len());
         return Err(DataError::malformed("built-in digits", "", found, format!("{size}")));
@@ -26,12 +29,14 @@ pub(crate) fn read(set: &PublicSet) -> Result<Loaded, DataError> {
         let dark_to_bright = u32::from(pixels[pixel * COUNT + image]);
         ((dark_to_bright * 255 + BRIGHTEST / 2) / BRIGHTEST) as u8
     };
-    Ok(Loaded {
+    let mut loaded = Loaded {
         shape: [8, 8, 1],
         bytes: (0..COUNT).flat_map(|image| (0..PIXELS).map(move |pixel| value(image, pixel))).collect(),
         labels: labels.iter().map(|&label| u32::from(label)).collect(),
         official_test: 0,
         class_names: set.class_names(),
-        files: Vec::new(),
-    })
+        files: (0..COUNT).map(|row| format!("digits#{row}")).collect(),
+    };
+    order::by_pixels(&mut loaded)?;
+    Ok(loaded)
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use querist_core::dataset::DatasetError;
+use querist_files::FileError;
+use querist_protocol::Shown;
 
 use crate::catalogue;
 
@@ -15,25 +17,28 @@ use crate::catalogue;
 pub enum DataError {
     /// No dataset has this name.
     #[error("no dataset is called `{name}`; {}the names are {}", did_you_mean(*suggestion), catalogue::names().join(", "))]
-    UnknownDataset { name: String, suggestion: Option<&'static str> },
+    UnknownDataset { name: Shown, suggestion: Option<&'static str> },
     /// The dataset's files are not where they should be.
     #[error("dataset `{dataset}`: found no {wanted} in {}; {advice}", list(places))]
     Missing { dataset: String, wanted: String, places: Vec<PathBuf>, advice: String },
     /// The configuration asks for something this dataset cannot give.
     #[error("dataset `{dataset}`: {message}")]
     Config { dataset: String, message: String },
+    /// A file was not opened or not read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The system refused an operation on a file.
     #[error("{file}: {source}")]
-    Io { file: String, source: io::Error },
+    Io { file: Shown, source: io::Error },
     /// A file's content is not what its format says.
     #[error("{file}{at}: {found}; expected {expected}")]
-    Malformed { file: String, at: String, found: String, expected: String },
+    Malformed { file: Shown, at: Shown, found: Shown, expected: Shown },
     /// The parts do not make a dataset.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// A public set could not be downloaded.
-    #[error("`{file}` could not be downloaded; tried {}", tries.join("; "))]
-    Fetch { file: String, tries: Vec<String> },
+    #[error("`{file}` could not be downloaded; tried {}", join(tries))]
+    Fetch { file: String, tries: Vec<Shown> },
     /// Another process is downloading the same file.
     #[error("{}: another download of this file is running; wait for it, or stop it", part.display())]
     Busy { part: PathBuf },
@@ -42,12 +47,17 @@ pub enum DataError {
     Cancelled,
     /// There is no memory for what was asked.
     #[error("{what} needs {bytes} bytes of memory, which are not there")]
-    Memory { what: String, bytes: u64 },
+    Memory { what: Shown, bytes: u64 },
 }
 
 impl DataError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io { file: path.display().to_string(), source }
+        move |source| Self::Io { file: querist_files::shown(path), source }
+    }
+
+    /// There is no memory for `bytes` bytes of `what`.
+    pub(crate) fn memory(what: &str, bytes: u64) -> Self {
+        Self::Memory { what: Shown::sentence(what), bytes }
     }
 
     /// Content of `file` at `at` (empty, or beginning with a comma) that breaks the format.
@@ -57,7 +67,12 @@ impl DataError {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Malformed { file: file.to_string(), at: at.to_string(), found: found.into(), expected: expected.into() }
+        Self::Malformed {
+            file: Shown::sentence(&file.to_string()),
+            at: Shown::sentence(&at.to_string()),
+            found: Shown::sentence(&found.into()),
+            expected: Shown::sentence(&expected.into()),
+        }
     }
 }
 
@@ -65,6 +80,10 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
 }
 
+fn join(tries: &[Shown]) -> String {
+    tries.iter().map(Shown::as_str).collect::<Vec<_>>().join("; ")
+}
+
 fn list(places: &[PathBuf]) -> String {
-    places.iter().map(|place| format!("`{}`", place.display())).collect::<Vec<_>>().join(", ")
+    places.iter().map(|place| format!("`{}`", querist_files::shown(place))).collect::<Vec<_>>().join(", ")
 }

@@ -1,18 +1,20 @@
 //! Downloads public sets: resumed, bounded, verified, and put in place in one step.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use querist_protocol::Shown;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use crate::catalogue::{PublicSet, RemoteFile};
-use crate::check::file_sha256;
+use crate::check::{file_sha256, sha256_of};
 use crate::error::DataError;
 use crate::search::Search;
+use crate::source::is_there;
 
 /// How to download.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +83,7 @@ fn fetch_file(
     progress: &mut dyn FnMut(FetchProgress) -> ControlFlow<()>,
 ) -> Result<Fetched, DataError> {
     let path = folder.join(file.name);
-    if path.is_file() && file_sha256(&path)? == file.sha256 {
+    if is_there(&path) && file_sha256(&path)? == file.sha256 {
         return Ok(Fetched { path, downloaded: false });
     }
     let mut part = Part::open(folder, file)?;
@@ -99,9 +101,9 @@ fn fetch_file(
                     return Ok(Fetched { path, downloaded: true });
                 }
                 Err(Trouble::Fatal(error)) => return Err(error),
-                Err(Trouble::Retry(reason)) => tries.push(format!("{url}: {reason}")),
+                Err(Trouble::Retry(reason)) => tries.push(Shown::sentence(&format!("{url}: {reason}"))),
                 Err(Trouble::NextAddress(reason)) => {
-                    tries.push(format!("{url}: {reason}"));
+                    tries.push(Shown::sentence(&format!("{url}: {reason}")));
                     break;
                 }
             }
@@ -146,8 +148,7 @@ struct Part {
 impl Part {
     fn open(folder: &Path, of: &'static RemoteFile) -> Result<Self, DataError> {
         let path = folder.join(format!("{}.part", of.name));
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(DataError::io(&path))?;
+        let file = querist_files::open_or_create(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DataError::Busy { part: path }),
@@ -175,7 +176,8 @@ impl Part {
 
     /// Compares the checksum; a wrong file is deleted, so that the next try starts anew.
     fn verify(&mut self) -> Result<(), Trouble> {
-        let found = file_sha256(&self.path)?;
+        let hashed = self.file.rewind().and_then(|()| sha256_of(&self.file));
+        let found = hashed.map_err(DataError::io(&self.path))?;
         if found == self.of.sha256 {
             return Ok(());
         }
@@ -191,7 +193,7 @@ impl Part {
         self.file.sync_all().map_err(DataError::io(&self.path))?;
         fs::rename(&self.path, path).map_err(DataError::io(path))?;
         match path.parent() {
-            Some(folder) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(DataError::io(folder)),
+            Some(folder) => Ok(querist_files::sync_folder(folder)?),
             None => Ok(()),
         }
     }

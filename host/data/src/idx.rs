@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::catalogue::{IdxFormat, PublicSet};
 use crate::error::DataError;
 use crate::load::Loaded;
-use crate::source::Source;
+use crate::order;
+use crate::source::{Source, is_there};
 
 const IMAGES_MAGIC: u32 = 2051;
 const LABELS_MAGIC: u32 = 2049;
@@ -28,14 +29,21 @@ pub(crate) fn read_set(set: &PublicSet, format: &IdxFormat, place: &Path) -> Res
     }
     images.bytes.extend_from_slice(&tested.bytes);
     labels.extend_from_slice(&test_labels);
-    Ok(Loaded {
+    let mut loaded = Loaded {
         shape: [images.height, images.width, 1],
         bytes: images.bytes,
         official_test: test_labels.len(),
         labels,
         class_names: set.class_names(),
         files: Vec::new(),
-    })
+    };
+    if format.ordered {
+        let train = loaded.labels.len() - loaded.official_test;
+        let name = |stem: &'static str, count: usize| (0..count).map(move |row| format!("{stem}#{row}"));
+        loaded.files = name(train_images, train).chain(name(test_images, loaded.official_test)).collect();
+        order::by_pixels(&mut loaded)?;
+    }
+    Ok(loaded)
 }
 
 struct IdxImages {
@@ -76,10 +84,10 @@ fn find(set: &PublicSet, place: &Path, stem: &str) -> Result<Source, DataError> 
     // Copies of these files go round under both spellings.
     let dotted = stem.replace("-idx", ".idx");
     let names = [format!("{stem}.gz"), stem.to_owned(), format!("{dotted}.gz"), dotted];
-    if let Some(path) = names.iter().map(|name| place.join(name)).find(|path| path.is_file()) {
+    if let Some(path) = names.iter().map(|name| place.join(name)).find(|path| is_there(path)) {
         return Source::open(&path);
     }
-    let is_zip = |path: &Path| path.extension().is_some_and(|extension| extension == "zip") && path.is_file();
+    let is_zip = |path: &Path| path.extension().is_some_and(|extension| extension == "zip") && is_there(path);
     let published = set.files.iter().map(|file| place.join(file.name));
     if let Some(archive) = [place.to_owned()].into_iter().chain(published).find(|path| is_zip(path)) {
         let member = format!("gzip/{stem}.gz");

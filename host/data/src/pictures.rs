@@ -1,29 +1,51 @@
 //! PNG and JPEG pictures in one folder a class, on disk or in tar archives.
 //!
-//! `train/<class>/...` and `test/<class>/...` (or `val`), or `<class>/...` without a test set. Samples are numbered in
-//! the order of their paths, compared name by name, so the order does not depend on the disk or the archive.
+//! `train/<class>/...` and `test/<class>/...` (or `val`), or `<class>/...` without a test set. Samples are numbered by
+//! what the pictures hold (see [`crate::order`]), so the order depends on no class, disk or archive.
+//!
+//! Names of classes and pictures go to tables that people read in terminals and spreadsheets, and to reports. One that
+//! cannot be shown as it is, is refused here, once, instead of being cleaned in each of them: two cleaned names could be
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Component, Path, PathBuf};
 
-use image::{ColorType, DynamicImage, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, Limits};
+use querist_files::Links;
+use querist_protocol::is_showable;
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use crate::error::DataError;
 use crate::load::{Loaded, scale};
-use crate::source::{Source, reserve};
+use crate::memory::{Kept, Shared, reserve};
+use crate::order::{self, Key};
+use crate::source::is_there;
+use crate::tape::{Kind, Tape};
 
-/// Pictures decoded at once: enough to keep every core busy, few enough to hold in memory undecoded.
+/// Pictures of an archive decoded at once: enough to keep every core busy, few enough to hold in memory undecoded.
 const CHUNK: usize = 512;
-/// Largest side of a picture, and most bytes that decoding one may take.
+const CHUNK_BYTES: usize = 64 << 20;
+/// Largest side of a picture, and most bytes that one may have decoded.
 const MAX_SIDE: u32 = 16_384;
-const MAX_DECODE_BYTES: u64 = 512 << 20;
+const MAX_DECODED_BYTES: u64 = 512 << 20;
+/// Most bytes that a decoder may take for what stands before the pixels.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Largest encoded picture.
 const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Memory of all encoded files, and of all decoders, that are in work at a time, whatever the number of threads.
+static ENCODED: Shared = Shared::new(1 << 30);
+static DECODING: Shared = Shared::new(2 << 30);
+/// A decoder holds the pixels, their like in other colours, and coefficients of two bytes each.
+const DECODING_RATIO: u64 = 4;
+/// Files and folders that are no pictures, and memory of one.
+const MAX_OTHERS: usize = 100_000;
+const ITEM_BYTES: u64 = 512;
+/// Longest name of a class, a folder or a picture.
+const MAX_NAME: usize = 255;
 /// Folders deeper than this are no dataset.
 const MAX_DEPTH: usize = 16;
 
@@ -31,19 +53,22 @@ const MAX_DEPTH: usize = 16;
 /// `train` and `test`.
 pub(crate) fn read(place: &Path, size: Option<u32>) -> Result<Loaded, DataError> {
     let mut placed = Placed::default();
+    let found = Found { size, kept: Kept::new() };
     match Pictures::find(place)? {
-        Pictures::Folder(folder) => place_items(read_folder(&folder, size)?, None, &mut placed)?,
+        Pictures::Folder(folder) => place_items(found.in_folder(&folder)?, None, &mut placed)?,
         Pictures::Archives(archives) => {
             for (archive, part) in archives {
-                place_items(read_archive(&archive, size)?, part, &mut placed)?;
+                place_items(found.in_archive(&archive)?, part, &mut placed)?;
             }
         }
     }
-    placed.pictures.par_sort_by(|a, b| a.slot.cmp(&b.slot));
-    if let Some(twice) = placed.pictures.windows(2).find(|pair| pair[0].slot == pair[1].slot) {
-        let at = format!(", `{}`", twice[0].slot.name());
+    let mut slots: Vec<&Slot> = placed.pictures.iter().map(|picture| &picture.slot).collect();
+    slots.par_sort_unstable();
+    if let Some(twice) = slots.windows(2).find(|pair| pair[0] == pair[1]) {
+        let at = format!(", `{}`", twice[0].name());
         return Err(DataError::malformed(place.display(), at, "this path twice", "each path once"));
     }
+    placed.pictures.par_sort_unstable_by_key(|picture| (picture.slot.part, picture.key));
     assemble(place, placed)
 }
 
@@ -56,14 +81,14 @@ pub(crate) enum Pictures {
 impl Pictures {
     /// Whether there is anything at `place` that could hold pictures.
     pub fn can_be_at(place: &Path) -> bool {
-        place.is_file()
+        is_there(place)
             || fs::read_dir(place).is_ok_and(|mut entries| {
                 entries.any(|entry| entry.is_ok_and(|entry| is_archive(&entry.path()) || entry.path().is_dir()))
             })
     }
 
     fn find(place: &Path) -> Result<Self, DataError> {
-        if place.is_file() {
+        if is_there(place) {
             return Ok(Self::Archives(vec![(place.to_owned(), None)]));
         }
         let entries = fs::read_dir(place).map_err(DataError::io(place))?;
@@ -92,7 +117,7 @@ fn file_name(path: &Path) -> &str {
 }
 
 fn is_archive(path: &Path) -> bool {
-    [".tar", ".tar.gz", ".tgz"].iter().any(|ending| file_name(path).ends_with(ending)) && path.is_file()
+    [".tar", ".tar.gz", ".tgz"].iter().any(|ending| file_name(path).ends_with(ending)) && is_there(path)
 }
 
 /// Part of a dataset.
@@ -112,7 +137,7 @@ impl Part {
     }
 }
 
-/// Place of a picture in the dataset; the order is that of samples.
+/// Place of a picture in the dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     part: Part,
@@ -130,6 +155,8 @@ impl Slot {
 /// A picture as bytes, `[height, width, channels]`.
 struct Picture {
     slot: Slot,
+    /// What its number is by.
+    key: Key,
     shape: [usize; 3],
     bytes: Vec<u8>,
 }
@@ -153,80 +180,126 @@ enum Content {
     Folder,
     /// A file that is no picture by its name.
     Other,
-    Picture {
-        shape: [usize; 3],
-        bytes: Vec<u8>,
-    },
+    Picture(Decoded),
 }
 
-fn read_folder(folder: &Path, size: Option<u32>) -> Result<Vec<Item>, DataError> {
-    let mut items = Vec::new();
-    let mut files = Vec::new();
-    for entry in WalkDir::new(folder).min_depth(1).max_depth(MAX_DEPTH).follow_links(true) {
-        let entry =
-            entry.map_err(|error| DataError::Io { file: folder.display().to_string(), source: error.into() })?;
-        let at = entry.path().display().to_string();
-        let names = utf8_names(entry.path().strip_prefix(folder).unwrap_or(entry.path()), &at)?;
-        match (is_hidden(&names), entry.file_type().is_dir(), is_picture(&names)) {
-            (true, ..) => {}
-            (_, true, _) => items.push(Item { names, at, content: Content::Folder }),
-            (_, _, false) => items.push(Item { names, at, content: Content::Other }),
-            (_, _, true) => files.push((names, at, entry.into_path())),
-        }
-    }
-    let read = |(names, at, path): (Vec<String>, String, PathBuf)| {
-        check_length(fs::metadata(&path).map_err(DataError::io(&path))?.len(), &at)?;
-        decode(names, &fs::read(&path).map_err(DataError::io(&path))?, at, size)
-    };
-    let pictures: Vec<Item> = files.into_par_iter().map(read).collect::<Result<_, _>>()?;
-    items.extend(pictures);
-    Ok(items)
+/// A picture as bytes, and the hash of the file that it came from.
+struct Decoded {
+    file: [u8; 32],
+    shape: [usize; 3],
+    bytes: Vec<u8>,
 }
 
-fn read_archive(path: &Path, size: Option<u32>) -> Result<Vec<Item>, DataError> {
-    let source = Source::open(path)?;
-    let file = source.name.clone();
-    let bad = |error: std::io::Error| {
-        DataError::malformed(&file, "", format!("no readable tar archive ({error})"), "a whole .tar or .tar.gz")
-    };
-    let mut tar = tar::Archive::new(source.into_reader());
-    let mut items = Vec::new();
-    let mut chunk: Vec<(Vec<String>, Vec<u8>, String)> = Vec::with_capacity(CHUNK);
-    for entry in tar.entries().map_err(bad)? {
-        let mut entry = entry.map_err(bad)?;
-        let inside = entry.path().map_err(bad)?.into_owned();
-        let at = format!("{file}#{}", inside.display());
-        let names = utf8_names(&inside, &at)?;
-        let kind = entry.header().entry_type();
-        match (is_hidden(&names), kind.is_dir(), is_picture(&names)) {
-            (true, ..) => continue,
-            (_, true, _) => items.push(Item { names, at, content: Content::Folder }),
-            (_, _, false) => items.push(Item { names, at, content: Content::Other }),
-            _ if !kind.is_file() => {
-                return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
+/// What is found, with the size that it is scaled to and the memory that it takes.
+struct Found {
+    size: Option<u32>,
+    kept: Kept,
+}
+
+/// A picture as it lies in a file.
+struct Encoded {
+    names: Vec<String>,
+    at: String,
+    bytes: Vec<u8>,
+}
+
+impl Found {
+    fn in_folder(&self, folder: &Path) -> Result<Vec<Item>, DataError> {
+        let mut items = Vec::new();
+        let mut files = Vec::new();
+        for entry in WalkDir::new(folder).min_depth(1).max_depth(MAX_DEPTH).follow_links(true) {
+            let entry = entry.map_err(|error| walking(folder, error))?;
+            let at = entry.path().display().to_string();
+            let names = utf8_names(entry.path().strip_prefix(folder).unwrap_or(entry.path()), &at)?;
+            match (is_hidden(&names), entry.file_type().is_dir(), is_picture(&names)) {
+                (true, ..) => {}
+                (_, true, _) => self.keep(&mut items, Item { names, at, content: Content::Folder }, folder)?,
+                (_, _, false) => self.keep(&mut items, Item { names, at, content: Content::Other }, folder)?,
+                (_, _, true) => files.push((names, at, entry.into_path())),
             }
-            _ => {
-                check_length(entry.size(), &at)?;
-                // A claim costs nothing: memory grows with the bytes that come.
-                let mut bytes = Vec::new();
-                entry.read_to_end(&mut bytes).map_err(bad)?;
-                if bytes.len() as u64 != entry.size() {
-                    let found = format!("the archive ends after {} bytes of this picture", bytes.len());
-                    return Err(DataError::malformed(at, "", found, format!("{}", entry.size())));
+        }
+        let read = |(names, at, path): (Vec<String>, String, PathBuf)| {
+            let file = querist_files::open(&path, Links::Follow)?;
+            let _loan = ENCODED.lend(2 * querist_files::length_of(&file, &path)?.min(MAX_FILE_BYTES));
+            let bytes = querist_files::read_open(file, &path, MAX_FILE_BYTES)?;
+            self.decode(Encoded { names, at, bytes })
+        };
+        let pictures: Vec<Item> = files.into_par_iter().map(read).collect::<Result<_, _>>()?;
+        items.extend(pictures);
+        Ok(items)
+    }
+
+    fn in_archive(&self, path: &Path) -> Result<Vec<Item>, DataError> {
+        let mut tape = Tape::open(path)?;
+        let mut items = Vec::new();
+        let mut chunk: Vec<Encoded> = Vec::new();
+        let mut others = Vec::new();
+        while let Some(member) = tape.next()? {
+            let at = format!("{}#{}", tape.file, member.path.display());
+            let names = utf8_names(&member.path, &at)?;
+            match (is_hidden(&names), member.kind, is_picture(&names)) {
+                (true, ..) => {}
+                (_, Kind::Folder, _) => self.keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
+                (_, _, false) => self.keep(&mut others, Item { names, at, content: Content::Other }, path)?,
+                (_, Kind::Other, true) => {
+                    return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
                 }
-                chunk.push((names, bytes, at));
+                (_, Kind::File, true) => {
+                    check_length(member.size, &at)?;
+                    let bytes = tape.content(&member, &at)?;
+                    chunk.push(Encoded { names, at, bytes });
+                }
+            }
+            if chunk.len() == CHUNK || chunk.iter().map(|encoded| encoded.bytes.len()).sum::<usize>() > CHUNK_BYTES {
+                items.extend(self.decode_all(&mut chunk)?);
             }
         }
-        if chunk.len() == CHUNK {
-            items.extend(decode_all(&mut chunk, size)?);
-        }
+        items.extend(self.decode_all(&mut chunk)?);
+        items.append(&mut others);
+        Ok(items)
     }
-    items.extend(decode_all(&mut chunk, size)?);
-    Ok(items)
+
+    /// Keeps what is no picture: a licence beside the classes, folders, but not a number without end.
+    fn keep(&self, others: &mut Vec<Item>, item: Item, place: &Path) -> Result<(), DataError> {
+        if others.len() == MAX_OTHERS {
+            let found = format!("more than {MAX_OTHERS} files and folders that are no pictures");
+            return Err(DataError::malformed(place.display(), "", found, "one folder of pictures a class"));
+        }
+        others.push(item);
+        Ok(())
+    }
+
+    fn decode_all(&self, chunk: &mut Vec<Encoded>) -> Result<Vec<Item>, DataError> {
+        chunk.par_drain(..).map(|encoded| self.decode(encoded)).collect()
+    }
+
+    /// Decodes one picture to grey or red-green-blue bytes; transparency is dropped, 16 bits become 8.
+    fn decode(&self, Encoded { names, at, bytes }: Encoded) -> Result<Item, DataError> {
+        let file = order::hash(&bytes);
+        let (shape, bytes) = decode(&bytes, self.size).map_err(|error| {
+            DataError::malformed(&at, "", format!("the picture cannot be decoded ({error})"), "a whole PNG or JPEG")
+        })?;
+        self.kept.add(bytes.len() as u64 + ITEM_BYTES, "decoding all pictures (`dataset.size` makes them smaller)")?;
+        Ok(Item { names, at, content: Content::Picture(Decoded { file, shape, bytes }) })
+    }
 }
 
-fn decode_all(chunk: &mut Vec<(Vec<String>, Vec<u8>, String)>, size: Option<u32>) -> Result<Vec<Item>, DataError> {
-    chunk.par_drain(..).map(|(names, bytes, at)| decode(names, &bytes, at, size)).collect()
+/// What stopped a walk through a folder.
+fn walking(folder: &Path, error: walkdir::Error) -> DataError {
+    let at = error.path().unwrap_or(folder).to_owned();
+    match error.loop_ancestor() {
+        Some(_) => {
+            DataError::malformed(at.display(), "", "a link to a folder that it lies in", "a folder without circles")
+        }
+        None => DataError::io(&at)(error.into()),
+    }
+}
+
+fn check_length(length: u64, at: &str) -> Result<(), DataError> {
+    if length <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    Err(DataError::malformed(at, "", format!("a picture of {length} bytes"), format!("at most {MAX_FILE_BYTES}")))
 }
 
 /// Hidden files are the file manager's, not the user's.
@@ -241,7 +314,7 @@ fn is_picture(names: &[String]) -> bool {
 
 /// How many folders hold everything and say nothing (`cifar10/train/...`, `flowers/rose/...`).
 fn wrapper_depth(items: &[Item]) -> usize {
-    let pictures = || items.iter().filter(|item| matches!(item.content, Content::Picture { .. }));
+    let pictures = || items.iter().filter(|item| matches!(item.content, Content::Picture(_)));
     let wraps = |depth: usize| {
         let mut firsts = pictures().map(|item| item.names.get(depth));
         let Some(Some(first)) = firsts.next() else { return false };
@@ -270,12 +343,13 @@ fn place_items(items: Vec<Item>, known: Option<Part>, placed: &mut Placed) -> Re
                 let found = "a file in a class folder that is no .png, .jpg or .jpeg";
                 return Err(DataError::malformed(at, "", found, "pictures of these kinds; convert it or move it away"));
             }
-            (Content::Picture { .. }, 0 | 1) => {
+            (Content::Picture(_), 0 | 1) => {
                 return Err(DataError::malformed(at, "", "a picture outside any class folder", "`<class>/<picture>`"));
             }
-            (Content::Picture { shape, bytes }, _) => {
+            (Content::Picture(Decoded { file, shape, bytes }), _) => {
                 let class = names.remove(0);
-                placed.pictures.push(Picture { slot: Slot { part, class, file: names }, shape, bytes });
+                let slot = Slot { part, class, file: names };
+                placed.pictures.push(Picture { key: Key::of(file, slot.name().as_bytes()), slot, shape, bytes });
             }
         }
     }
@@ -286,51 +360,52 @@ fn place_items(items: Vec<Item>, known: Option<Part>, placed: &mut Placed) -> Re
 fn utf8_names(path: &Path, at: &str) -> Result<Vec<String>, DataError> {
     let name = |component: Component<'_>| match component {
         Component::Normal(name) => {
-            let name = name.to_str().map(str::to_owned);
-            Some(name.ok_or_else(|| DataError::malformed(at, "", "a name that is no UTF-8", "UTF-8 names")))
+            Some(name.to_str().map(str::to_owned).ok_or("a name that is no UTF-8").and_then(|name| match name {
+                _ if name.len() > MAX_NAME => Err("a name of more than 255 bytes"),
+                _ if !is_showable(&name) => Err("a name with control or invisible characters"),
+                name => Ok(name),
+            }))
         }
         Component::CurDir => None,
-        _ => Some(Err(DataError::malformed(
-            at,
-            "",
-            "a path that leads out of the dataset",
-            "a relative path without `..`",
-        ))),
+        _ => Some(Err("a path that leads out of the dataset")),
     };
-    path.components().filter_map(name).collect()
-}
-
-fn check_length(length: u64, at: &str) -> Result<(), DataError> {
-    if length <= MAX_FILE_BYTES {
-        return Ok(());
+    let names = path.components().filter_map(name).collect::<Result<Vec<_>, _>>();
+    let names = names.map_err(|found| DataError::malformed(at, "", found, "names that can be shown; rename it"))?;
+    match names.len() {
+        0..=MAX_DEPTH => Ok(names),
+        depth => {
+            let found = format!("a path through {depth} folders");
+            Err(DataError::malformed(at, "", found, format!("at most {MAX_DEPTH}")))
+        }
     }
-    Err(DataError::malformed(at, "", format!("a picture of {length} bytes"), format!("at most {MAX_FILE_BYTES}")))
 }
 
-/// Decodes one picture to grey or red-green-blue bytes; transparency is dropped, 16 bits become 8.
-fn decode(names: Vec<String>, bytes: &[u8], at: String, size: Option<u32>) -> Result<Item, DataError> {
-    let image = decode_image(bytes).map_err(|error| {
-        DataError::malformed(&at, "", format!("the picture cannot be decoded ({error})"), "a whole PNG or JPEG")
-    })?;
-    let grey = matches!(image.color(), ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16);
-    let image =
-        if grey { DynamicImage::ImageLuma8(image.into_luma8()) } else { DynamicImage::ImageRgb8(image.into_rgb8()) };
+/// Shape and bytes of a picture, scaled where a size is wanted.
+fn decode(bytes: &[u8], size: Option<u32>) -> Result<([usize; 3], Vec<u8>), String> {
+    let image = decode_image(bytes).map_err(|error| error.to_string())?;
     let image = match size {
-        Some(side) if (image.width(), image.height()) != (side, side) => scale(&image, side),
+        Some(side) if (image.width(), image.height()) != (side, side) => scale(&image, side)?,
         _ => image,
     };
-    let shape = [image.height() as usize, image.width() as usize, if grey { 1 } else { 3 }];
-    Ok(Item { names, at, content: Content::Picture { shape, bytes: image.into_bytes() } })
+    let channels = usize::from(image.color().channel_count());
+    Ok(([image.height() as usize, image.width() as usize, channels], image.into_bytes()))
 }
 
 fn decode_image(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODE_BYTES);
+    limits.max_alloc = Some(MAX_HEADER_BYTES);
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    reader.limits(limits);
-    reader.decode()
+    reader.limits(limits.clone());
+    let decoder = reader.into_decoder()?;
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits.reserve(decoder.total_bytes())?;
+    // A small file may claim a large picture, and as many do so at once as there are threads.
+    let _loan = DECODING.lend(decoder.total_bytes().saturating_mul(DECODING_RATIO));
+    let image = DynamicImage::from_decoder(decoder)?;
+    let grey = matches!(image.color(), ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16);
+    Ok(if grey { DynamicImage::ImageLuma8(image.into_luma8()) } else { DynamicImage::ImageRgb8(image.into_rgb8()) })
 }
 
 /// Joins sorted pictures to one block, checking sizes and classes.
@@ -347,7 +422,7 @@ fn assemble(place: &Path, placed: Placed) -> Result<Loaded, DataError> {
             format!("{height}x{width} like `{}`; set `dataset.size` to resize all", images[0].slot.name()),
         ));
     }
-    let mut bytes = reserve((images.len() as u64) * (height * width * channels) as u64, "the images")?;
+    let mut bytes: Vec<u8> = reserve((images.len() as u64) * (height * width * channels) as u64, "the images")?;
     let mut labels = Vec::with_capacity(images.len());
     let mut files = Vec::with_capacity(images.len());
     let mut official_test = 0;

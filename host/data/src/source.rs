@@ -1,12 +1,15 @@
 //! Streams of bytes with a bound on what may come out of them.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use querist_files::{Links, length_of};
+use querist_protocol::Shown;
 
 use crate::error::DataError;
+use crate::memory::reserve;
+use crate::zipped::Zip;
 
 /// Deflate makes at most this many bytes of one.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
@@ -24,22 +27,17 @@ pub(crate) struct Source {
 impl Source {
     /// A file, plain or gzipped; its first bytes decide which.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(DataError::io(path))?;
-        let metadata = file.metadata().map_err(DataError::io(path))?;
-        if !metadata.is_file() {
-            return Err(DataError::malformed(path.display(), "", "not a regular file", "a file"));
-        }
+        let file = querist_files::open(path, Links::Follow)?;
+        let length = length_of(&file, path)?;
         let mut reader = BufReader::with_capacity(1 << 16, file);
         let zipped = reader.fill_buf().map_err(DataError::io(path))?.starts_with(&GZIP_MAGIC);
-        Ok(Self::over(path.display().to_string(), reader, metadata.len(), zipped))
+        Ok(Self::over(path.display().to_string(), reader, length, zipped))
     }
 
     /// A member of a zip archive, plain or gzipped.
     pub fn open_member(path: &Path, member: &str) -> Result<Option<Self>, DataError> {
-        let mut archive = open_zip(path)?;
-        let Some(index) = archive.index_for_name(member) else { return Ok(None) };
         let name = format!("{}#{member}", path.display());
-        let bytes = read_zip_member(&mut archive, index, &name)?;
+        let Some(bytes) = Zip::open(path)?.read(member, &name)? else { return Ok(None) };
         let (zipped, length) = (bytes.starts_with(&GZIP_MAGIC), bytes.len() as u64);
         Ok(Some(Self::over(name, Cursor::new(bytes), length, zipped)))
     }
@@ -106,7 +104,7 @@ impl Source {
                 let found = format!("the compressed data is damaged or cut off ({source})");
                 DataError::malformed(file, "", found, "a whole file; fetch it again")
             }
-            _ => DataError::Io { file, source },
+            _ => DataError::Io { file: Shown::sentence(&file), source },
         }
     }
 
@@ -120,38 +118,7 @@ impl Source {
     }
 }
 
-/// An empty vector with room for `count` bytes, or an error where there is no such memory.
-pub(crate) fn reserve(count: u64, what: &str) -> Result<Vec<u8>, DataError> {
-    let memory = || DataError::Memory { what: what.to_owned(), bytes: count };
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(usize::try_from(count).map_err(|_| memory())?).map_err(|_| memory())?;
-    Ok(bytes)
-}
-
-/// The archive type behind every zip read here.
-pub(crate) type Zip = zip::ZipArchive<BufReader<File>>;
-
-/// Opens a zip archive.
-pub(crate) fn open_zip(path: &Path) -> Result<Zip, DataError> {
-    let file = File::open(path).map_err(DataError::io(path))?;
-    zip::ZipArchive::new(BufReader::new(file)).map_err(|error| {
-        DataError::malformed(path.display(), "", format!("no readable zip archive ({error})"), "a zip archive")
-    })
-}
-
-/// The whole content of a zip member. Its checksum is checked; its claim of a size is believed only as far as its
-/// stored bytes can carry it.
-pub(crate) fn read_zip_member(archive: &mut Zip, index: usize, name: &str) -> Result<Vec<u8>, DataError> {
-    let bad = |found: String| DataError::malformed(name, "", found, "a stored or deflated zip member");
-    let member = archive.by_index(index).map_err(|error| bad(error.to_string()))?;
-    let (size, stored) = (member.size(), member.compressed_size());
-    if size > stored.saturating_mul(DEFLATE_RATIO) {
-        return Err(bad(format!("the archive claims {size} bytes made of {stored}, which cannot be")));
-    }
-    let mut bytes = reserve(size, name)?;
-    member.take(size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-    if bytes.len() as u64 != size {
-        return Err(bad(format!("{} bytes where the archive claims {size}", bytes.len())));
-    }
-    Ok(bytes)
+/// Whether there is something at `path` that may be tried as a file; opening it says what else it is.
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
 }

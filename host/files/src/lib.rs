@@ -109,7 +109,14 @@ pub fn open_or_create(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// If there is no regular file, or a longer one; also where it grows beyond the limit while it is read.
 pub fn read(path: &Path, links: Links, most_bytes: u64) -> Result<Vec<u8>, FileError> {
-    let file = open(path, links)?;
+    read_open(open(path, links)?, path, most_bytes)
+}
+
+/// Reads the rest of an open file, as [`read`] does; `path` is for messages.
+///
+/// # Errors
+/// If it is longer than the limit, or the system refuses.
+pub fn read_open(file: File, path: &Path, most_bytes: u64) -> Result<Vec<u8>, FileError> {
     let length = length_of(&file, path)?;
     let too_large = |bytes| FileError::new(path, Reason::TooLarge { bytes, most: most_bytes });
     if length > most_bytes {
@@ -147,6 +154,16 @@ pub fn length(path: &Path, links: Links) -> Result<u64, FileError> {
 /// If the system does not say.
 pub fn length_of(file: &File, path: &Path) -> Result<u64, FileError> {
     Ok(file.metadata().map_err(|error| FileError::io(path, error))?.len())
+}
+
+/// Makes durable what was made, renamed or removed in a folder.
+///
+/// # Errors
+/// If there is no folder, or the system refuses.
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let flags = libc::O_DIRECTORY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    opened.and_then(|folder| folder.sync_all()).map_err(|error| FileError::io(path, error))
 }
 
 fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> Result<File, FileError> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use querist_files::{Links, Reason, length, open, open_or_create, read, read_text};
+use querist_files::{Links, Reason, length, open, open_or_create, read, read_text, sync_folder};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -110,6 +110,10 @@ fn our_own_files_are_made_and_kept() {
     std::io::Write::write_all(&mut open_or_create(&path).unwrap(), b"mine").unwrap();
     open_or_create(&path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"mine");
+    sync_folder(folder.path()).unwrap();
+    let beside = folder.path().join("pipe");
+    pipe(&beside);
+    assert!(sync_folder(&path).is_err() && sync_folder(&beside).is_err());
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use querist_core::SampleId;
 use querist_core::config::DatasetConfig;
 use querist_data::{FetchOptions, FileState, Search, catalogue};
 use serde_json::json;
@@ -36,6 +37,22 @@ pub enum DataCommand {
         #[arg(long, value_name = "PIXELS")]
         size: Option<u32>,
     },
+    /// List the samples of a dataset by id: where each comes from.
+    #[command(after_help = "Ids number the samples of a run, and the rows of `fixed_embeddings`.\n\nExample:\n  \
+                            querist data files folder --path ~/flowers --size 32 > samples.csv")]
+    Files {
+        /// Name of the dataset, or `folder` for images of your own.
+        name: String,
+        /// Folder or archive that holds it [default: the cache].
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        /// Side in pixels to which every image is resized; numbers do not depend on it.
+        #[arg(long, value_name = "PIXELS")]
+        size: Option<u32>,
+        /// Form of the list.
+        #[arg(long, value_enum, default_value_t = FilesFormat::Csv)]
+        format: FilesFormat,
+    },
     /// Download a dataset into the cache; an interrupted download goes on where it stopped.
     #[command(after_help = "Example:\n  querist data fetch cifar10")]
     Fetch {
@@ -47,12 +64,22 @@ pub enum DataCommand {
     },
 }
 
+/// Forms of the list of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FilesFormat {
+    /// id, file.
+    Csv,
+    /// A list of objects of the same.
+    Json,
+}
+
 /// Runs the verb.
 pub fn main(command: &DataCommand) -> Result<()> {
     let search = Search::from_env();
     match command {
         DataCommand::List { format } => list(&search, *format),
         DataCommand::Check { name, path, size } => check(&search, name, path.clone(), *size),
+        DataCommand::Files { name, path, size, format } => files(&search, name, path.clone(), *size, *format),
         DataCommand::Fetch { name, mirror } => fetch(&search, name, mirror.as_deref()),
     }
 }
@@ -97,13 +124,31 @@ fn check(search: &Search, name: &str, path: Option<String>, size: Option<u32>) -
             FileState::SameContent => "same content, other compression".to_owned(),
             FileState::Differs { sha256 } => format!("not the published file (SHA-256 {sha256})"),
         };
-        output::line(&format!("{}  {state}", file.path.display()))?;
+        output::line(&format!("{}  {state}", querist_files::shown(&file.path)))?;
     }
     match &report.dataset {
         Ok(digest) => output::line(&format!("{name}  readable, digest {digest}"))?,
         Err(error) => bail!("{error}"),
     }
     if report.is_good() { Ok(()) } else { bail!("{name} is not the published dataset") }
+}
+
+fn files(search: &Search, name: &str, path: Option<String>, size: Option<u32>, format: FilesFormat) -> Result<()> {
+    let config = DatasetConfig { name: name.to_owned(), path, validation: 0, test: None, size };
+    let dataset = querist_data::load(&config, search)?;
+    let samples = (0..dataset.len() as u64).map(SampleId);
+    // Sets without files of their own are numbered as published.
+    let file = |sample: SampleId| dataset.file(sample).map_or_else(|| format!("{name}#{sample}"), str::to_owned);
+    if format == FilesFormat::Json {
+        let rows: Vec<_> = samples.map(|sample| json!({ "id": sample.0, "file": file(sample) })).collect();
+        return output::line(&serde_json::to_string_pretty(&rows)?);
+    }
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["id", "file"])?;
+    for sample in samples {
+        csv.write_record([sample.to_string(), file(sample)])?;
+    }
+    output::bytes(&csv.into_inner()?, None)
 }
 
 fn fetch(search: &Search, name: &str, mirror: Option<&str>) -> Result<()> {

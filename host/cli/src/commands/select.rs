@@ -13,6 +13,7 @@ use querist_core::{
     subset,
 };
 use querist_data::arrays::{Kind, read_array, write_npy};
+use querist_files::shown;
 use querist_protocol::{Need, names};
 use serde_json::{Map, Value, json};
 
@@ -93,6 +94,9 @@ pub enum SelectFormat {
     /// Global ids as a u64 array.
     Npy,
 }
+
+/// Classes at most: a label is one number in a file, and strategies keep something for each class.
+const MAX_CLASSES: usize = 1 << 20;
 
 /// Arrays sorted by id, and how to get back to the user's rows.
 struct Inputs {
@@ -179,6 +183,7 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
 
 fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     let mut named = BTreeMap::new();
+    let mut files = BTreeMap::new();
     let mut ids = args.ids.as_deref().map(|path| read_ids("--ids", path)).transpose()?;
     let mut labelled_ids = None;
     for input in &args.inputs {
@@ -186,7 +191,8 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
             .split_once('=')
             .ok_or_else(|| Usage(format!("`--input {input}`: write NAME=FILE, such as logits=logits.npy")))?;
         let path = Path::new(file);
-        let (name, path) = (name.trim(), path);
+        let name = name.trim();
+        files.insert(name.to_owned(), path.to_owned());
         let again = match name {
             "ids" => ids.replace(read_ids(name, path)?).is_some(),
             "labelled.ids" => labelled_ids.replace(read_ids(name, path)?).is_some(),
@@ -207,7 +213,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
             return Err(Usage(format!("`--input {name}` is given twice")).into());
         }
     }
-    complete(&mut named, strategy.needs())?;
+    complete(&mut named, &mut files, strategy.needs())?;
     let rows_of = |labelled: bool| {
         named.iter().find_map(|(name, array)| match name.strip_prefix(names::LABELLED) {
             Some(_) if labelled => Some(array.rows()),
@@ -226,6 +232,10 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
     let labelled_ids =
         labelled_ids.unwrap_or_else(|| (first_free..first_free.saturating_add(labelled as u64)).collect());
     let classes = args.classes.unwrap_or_else(|| classes_of(&named));
+    if classes > MAX_CLASSES {
+        let message = format!("{classes} classes, as the class dimension, the largest label or `--classes` says");
+        bail!(Usage(format!("{message}; expected at most {MAX_CLASSES}{}", files_of_classes(&files))));
+    }
 
     let mut pool_order = ascending_order("ids", &ids, pool)?;
     if let Some(size) = args.subset_size {
@@ -248,7 +258,7 @@ fn read_inputs(args: &SelectArgs, strategy: &dyn Strategy) -> Result<Inputs> {
         |ids: &[u64], order: &[u32]| Buffer::from(order.iter().map(|&row| ids[row as usize]).collect::<Vec<_>>());
     let head = linear_head(&named);
     let mut arrays = Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, named)
-        .map_err(|error| Usage(in_user_rows(error, &pool_order, &labelled_order).to_string()))?;
+        .map_err(|error| Usage(sources(&in_user_rows(error, &pool_order, &labelled_order), &files)))?;
     if let Some(head) = head {
         arrays = arrays.with_head(Arc::new(head));
     }
@@ -282,14 +292,26 @@ fn in_user_rows(mut error: ArrayError, pool_order: &[u32], labelled_order: &[u32
 }
 
 fn read(name: &str, path: &Path, kind: Kind) -> Result<Array> {
-    read_array(path, Some(name), kind).with_context(|| format!("--input {name}"))
+    let array = read_array(path, Some(name), kind).with_context(|| format!("--input {name}"))?;
+    if array.shape().is_empty() {
+        bail!(Usage(format!("--input {name}: {} holds a single number; expected an array of rows", shown(path))));
+    }
+    Ok(array)
+}
+
+/// The files of the arrays that an error names.
+fn sources(error: &ArrayError, files: &BTreeMap<String, PathBuf>) -> String {
+    let text = error.to_string();
+    let named = files.iter().filter(|(name, _)| text.contains(&format!("`{name}`")));
+    let named: Vec<String> = named.map(|(name, path)| format!("`{name}` is {}", shown(path))).collect();
+    if named.is_empty() { text } else { format!("{text} ({})", named.join(", ")) }
 }
 
 fn read_ids(name: &str, path: &Path) -> Result<Vec<u64>> {
     let array = read_array(path, Some(name), Kind::U64).with_context(|| name.to_owned())?;
     match (array.values(), array.shape()) {
         (Values::U64(ids), [_]) => Ok(ids.to_vec()),
-        (_, shape) => bail!("{name}: {} has shape {shape:?}; ids are a list", path.display()),
+        (_, shape) => bail!("{name}: {} has shape {shape:?}; ids are a list", shown(path)),
     }
 }
 
@@ -299,7 +321,7 @@ fn linear_head(named: &BTreeMap<String, Array>) -> Option<LinearHead> {
 }
 
 /// Adds what can stand for a missing array, and refuses the rest.
-fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
+fn complete(named: &mut BTreeMap<String, Array>, files: &mut BTreeMap<String, PathBuf>, needs: &[Need]) -> Result<()> {
     let no_labelled = !named.keys().any(|name| name.starts_with(names::LABELLED));
     let mut missing: Vec<Need> = Vec::new();
     let has_head = linear_head(named).is_some();
@@ -317,6 +339,9 @@ fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
         let stand_in = need.name().replace(bare, names::EMBEDDINGS);
         if let Some(array) = named.get(&stand_in).filter(|_| may_stand_in).cloned() {
             named.insert(need.name().to_owned(), array);
+            if let Some(file) = files.get(&stand_in).cloned() {
+                files.insert(need.name().to_owned(), file);
+            }
         } else if labelled && no_labelled {
             let empty = match named.get(bare) {
                 _ if need.name() == names::LABELLED_LABELS => Array::labels(Vec::new()),
@@ -348,15 +373,24 @@ fn complete(named: &mut BTreeMap<String, Array>, needs: &[Need]) -> Result<()> {
     Err(Usage(format!("the strategy needs {}: {how}", all.join(", "))).into())
 }
 
+/// Arrays whose last dimension is the classes.
+const OVER_CLASSES: [&str; 5] =
+    [names::LOGITS, "labelled.logits", names::MC_LOG_PROBS, names::MEMBER_LOG_PROBS, names::HEAD_B];
+
 /// Classes as the arrays say: a class dimension, else one more than the largest label.
 fn classes_of(named: &BTreeMap<String, Array>) -> usize {
     let last = |name: &str| named.get(name).and_then(|array| array.shape().last().copied());
-    let of_dimension = [names::LOGITS, "labelled.logits", names::MC_LOG_PROBS, names::MEMBER_LOG_PROBS, names::HEAD_B]
-        .into_iter()
-        .find_map(last)
-        .or_else(|| named.get(names::HEAD_W).map(Array::rows));
+    let of_dimension = OVER_CLASSES.into_iter().find_map(last).or_else(|| named.get(names::HEAD_W).map(Array::rows));
     let of_labels = || named.get(names::LABELLED_LABELS).and_then(Array::as_u32).and_then(|l| l.iter().max().copied());
     of_dimension.or_else(|| of_labels().map(|max| max as usize + 1)).unwrap_or(1).max(1)
+}
+
+/// The files that can say how many classes there are.
+fn files_of_classes(files: &BTreeMap<String, PathBuf>) -> String {
+    let names = OVER_CLASSES.into_iter().chain([names::HEAD_W, names::LABELLED_LABELS]);
+    let given = names.filter_map(|name| Some(format!("`{name}` is {}", shown(files.get(name)?))));
+    let given: Vec<String> = given.collect();
+    if given.is_empty() { String::new() } else { format!(" ({})", given.join(", ")) }
 }
 
 /// Rows in the order of ascending ids.

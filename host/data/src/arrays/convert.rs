@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::Raw;
 use crate::error::DataError;
+use crate::memory::reserve;
 
 /// Types of values in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,9 +126,7 @@ fn each<T: Target, V: Display + Send>(
     value_of: impl Fn(&[u8]) -> Result<T, V> + Sync,
 ) -> Result<Vec<T>, DataError> {
     let count = raw.bytes.len() / size;
-    let memory = || DataError::Memory { what: raw.name.to_owned(), bytes: (count * size_of::<T>()) as u64 };
-    let mut values: Vec<T> = Vec::new();
-    values.try_reserve_exact(count).map_err(|_| memory())?;
+    let mut values: Vec<T> = reserve(count as u64, raw.name)?;
     values.resize(count, T::zeroed());
     let convert_one = |(at, (to, bytes)): (usize, (&mut T, &[u8]))| match value_of(bytes) {
         Ok(value) => {
@@ -165,7 +164,7 @@ fn row_of(at: usize, shape: &[usize], fortran: bool) -> usize {
 }
 
 /// Column-major values in row-major order.
-pub(super) fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
+pub(super) fn row_major<T: Copy>(values: &[T], shape: &[usize], name: &str) -> Result<Vec<T>, DataError> {
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = 1;
     for &extent in shape {
@@ -174,7 +173,7 @@ pub(super) fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
     }
     let mut index = vec![0; shape.len()];
     let mut from = 0;
-    let mut ordered = Vec::with_capacity(values.len());
+    let mut ordered = reserve(values.len() as u64, name)?;
     for _ in 0..values.len() {
         ordered.push(values[from]);
         for axis in (0..shape.len()).rev() {
@@ -187,5 +186,5 @@ pub(super) fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
             index[axis] = 0;
         }
     }
-    ordered
+    Ok(ordered)
 }

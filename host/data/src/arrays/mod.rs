@@ -7,7 +7,6 @@ mod convert;
 mod npy;
 mod write;
 
-use std::fs::File;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,12 +15,19 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use memmap2::Mmap;
 use querist_core::array::{Array, Buffer, Values};
+use querist_files::{Links, length_of};
+use querist_protocol::Shown;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::DataError;
-use crate::source::{open_zip, read_zip_member};
+use crate::zipped::Zip;
 use convert::{Scalar, Target, convert};
 pub use write::{NpyValue, write_npy, write_safetensors};
+
+/// Longest header of a `.safetensors` file, of some tens of thousands of arrays.
+const MAX_HEADER: u64 = 4 << 20;
+/// Longest row of an array without values.
+const MAX_EMPTY_ROW: usize = 1 << 24;
 
 /// Type of values to read into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +87,33 @@ impl Wish<'_> {
         };
         chosen.ok_or_else(|| {
             let wanted = match self.asked.or(self.name) {
-                Some(name) => format!("no array `{name}`"),
+                Some(name) => format!("no array `{}`", Shown::name(name)),
                 None => format!("{} arrays", members.len()),
             };
             let file_name = file.file_name().and_then(|name| name.to_str()).unwrap_or("file");
-            let some: Vec<_> = members.iter().take(20).map(|member| format!("`{member}`")).collect();
+            let some: Vec<_> = members.iter().take(20).map(|member| format!("`{}`", Shown::name(member))).collect();
             let expected = format!("one of {}; write `{file_name}#name`", some.join(", "));
             DataError::malformed(file.display(), "", wanted, expected)
         })
+    }
+}
+
+/// Refuses what no array of samples is and every reader would have to guard against: more rows than there are numbers
+/// for, rows without values (which cost a file nothing, but a host something for each), and sizes beyond the machine's.
+fn check_shape(name: &str, shape: &[usize]) -> Result<(), DataError> {
+    let bad = |expected: &str| {
+        let shape = Shown::new(&format!("{shape:?}"), 200);
+        Err(DataError::malformed(name, "", format!("shape {shape}"), expected))
+    };
+    let [rows, row @ ..] = shape else { return Ok(()) };
+    if *rows > u32::MAX as usize {
+        return bad("at most 4294967295 rows");
+    }
+    match row.iter().try_fold(1usize, |size, &extent| size.checked_mul(extent)) {
+        None => bad("rows that fit in memory"),
+        Some(0) if *rows > 0 => bad("a value in each row"),
+        Some(size) if *rows == 0 && size > MAX_EMPTY_ROW => bad("rows of at most 16777216 values where there are none"),
+        Some(_) => Ok(()),
     }
 }
 
@@ -101,9 +126,9 @@ struct Mapped {
 impl Mapped {
     #[expect(unsafe_code, reason = "mapping a file is the only way to read gigabytes without copying them")]
     fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(DataError::io(path))?;
-        if !file.metadata().map_err(DataError::io(path))?.is_file() {
-            return Err(DataError::malformed(path.display(), "", "not a regular file", "a file"));
+        let file = querist_files::open(path, Links::Follow)?;
+        if length_of(&file, path)? == 0 {
+            return Err(DataError::malformed(path.display(), "", "an empty file", "an array"));
         }
         // SAFETY: the map is only ever read, as plain numbers for which every bit pattern is valid. What remains is a
         // contract with the user that no type can hold: the file must not be changed or cut while it is in use, or
@@ -165,7 +190,7 @@ struct Raw<'a> {
 
 fn converted<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool) -> Result<Vec<T>, DataError> {
     let values = convert(raw, shape, fortran)?;
-    Ok(if fortran { convert::row_major(&values, shape) } else { values })
+    if fortran { convert::row_major(&values, shape, raw.name) } else { Ok(values) }
 }
 
 fn finish(path: &Path, shape: Vec<usize>, values: Values) -> Result<Array, DataError> {
@@ -181,14 +206,13 @@ fn read_npy(path: &Path, want: Kind) -> Result<Array, DataError> {
 }
 
 fn read_npz(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
-    let mut archive = open_zip(path)?;
-    let names = archive.file_names().filter_map(|name| Some(name.ok()?.strip_suffix(".npy")?.to_owned()));
-    let members: Vec<String> = names.collect();
+    let mut archive = Zip::open(path)?;
+    let names = archive.members().iter().filter_map(|member| member.name.strip_suffix(".npy"));
+    let members: Vec<String> = names.map(str::to_owned).collect();
     let member = wish.choose(path, &members)?;
     let name = format!("{}#{member}", path.display());
     // The name was just listed.
-    let index = archive.index_for_name(&format!("{member}.npy")).unwrap_or_default();
-    let bytes = read_zip_member(&mut archive, index, &name)?;
+    let bytes = archive.read(&format!("{member}.npy"), &name)?.unwrap_or_default();
     let npy::Header { shape, layout } = npy::Header::read(&bytes, &name)?;
     let raw =
         Raw { name: &name, bytes: &bytes[layout.range.clone()], scalar: layout.scalar, big_endian: layout.big_endian };
@@ -203,6 +227,10 @@ fn read_npz(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError>
 fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
     let mapped = Mapped::open(path)?;
     let bad = |found: String| DataError::malformed(path.display(), "", found, "a whole .safetensors file");
+    let header = mapped.map.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if header > MAX_HEADER {
+        return Err(bad(format!("a header of {header} bytes, at most {MAX_HEADER} are read")));
+    }
     let tensors = SafeTensors::deserialize(&mapped.map).map_err(|error| bad(error.to_string()))?;
     let mut members: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     members.sort();
@@ -211,6 +239,7 @@ fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, Da
     let view = tensors.tensor(member).map_err(|error| bad(error.to_string()))?;
     let scalar = scalar_of(view.dtype())
         .ok_or_else(|| DataError::malformed(&name, "", format!("values of type {:?}", view.dtype()), Scalar::ALL))?;
+    check_shape(&name, view.shape())?;
     let start = view.data().as_ptr() as usize - mapped.map.as_ptr() as usize;
     let range = start..start + view.data().len();
     mapped.array(&name, view.shape().to_vec(), Layout { range, scalar, big_endian: false, fortran: false }, want)

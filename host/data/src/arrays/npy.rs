@@ -3,6 +3,8 @@
 //! Magic `\x93NUMPY`, version, length, and a Python dictionary with exactly three keys. The general readers of this
 //! format multiply sizes unchecked and recurse with the nesting of the dictionary; a strict one is short.
 
+use querist_protocol::Shown;
+
 use super::Layout;
 use super::convert::Scalar;
 use crate::error::DataError;
@@ -38,12 +40,10 @@ impl Header {
         }
         let text = file.get(start..start + length).and_then(|header| std::str::from_utf8(header).ok());
         let text = text.ok_or_else(|| bad(start, format!("no {length} bytes of text"), "the whole header"))?;
-        let fields = parse(text).ok_or_else(|| {
-            let shown: String = text.trim_end().chars().take(200).collect();
-            bad(start, format!("the header {shown}"), PLAIN_HEADER)
-        })?;
+        let fields = parse(text)
+            .ok_or_else(|| bad(start, format!("the header {}", Shown::new(text.trim_end(), 200)), PLAIN_HEADER))?;
         let (scalar, big_endian) = scalar_of(fields.descr)
-            .ok_or_else(|| bad(start, format!("values of type `{}`", fields.descr), Scalar::ALL))?;
+            .ok_or_else(|| bad(start, format!("values of type `{}`", Shown::name(fields.descr)), Scalar::ALL))?;
         let size = fields.shape.iter().try_fold(scalar.size(), |size, &extent| size.checked_mul(extent));
         let there = file.len() - start - length;
         if size != Some(there) {
@@ -51,6 +51,7 @@ impl Header {
             let expected = size.map_or("a shape that fits in memory".to_owned(), |size| format!("{size}"));
             return Err(bad(start + length, found, &expected));
         }
+        super::check_shape(name, &fields.shape)?;
         let layout = Layout { range: start + length..file.len(), scalar, big_endian, fortran: fields.fortran };
         Ok(Self { shape: fields.shape, layout })
     }

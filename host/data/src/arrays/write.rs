@@ -1,12 +1,12 @@
 //! Writing arrays, whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use bytemuck::Pod;
 use querist_core::array::{Array, Values};
+use querist_files::Links;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::NamedTempFile;
@@ -78,13 +78,13 @@ pub fn write_safetensors(path: &Path, arrays: &BTreeMap<String, Array>) -> Resul
     let rights = file.as_file().metadata().map_err(DataError::io(path))?.permissions();
     // The crate puts a new file, readable by its owner only, in the place of the temporary one.
     safetensors::serialize_to_file(views, None, file.path()).map_err(other(path))?;
-    let written = File::open(file.path()).map_err(DataError::io(path))?;
+    let written = querist_files::open(file.path(), Links::Refuse)?;
     written.set_permissions(rights).and_then(|()| written.sync_all()).map_err(DataError::io(path))?;
     persist(file, path)
 }
 
 fn other(path: &Path) -> impl FnOnce(safetensors::SafeTensorError) -> DataError + '_ {
-    |error| DataError::Io { file: path.display().to_string(), source: std::io::Error::other(error) }
+    |error| DataError::io(path)(std::io::Error::other(error))
 }
 
 /// A file beside `path` with the rights of any new file.
@@ -106,6 +106,6 @@ fn whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>)
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> Result<(), DataError> {
-    file.persist(path).map_err(|error| DataError::Io { file: path.display().to_string(), source: error.error })?;
+    file.persist(path).map_err(|error| DataError::io(path)(error.error))?;
     Ok(())
 }

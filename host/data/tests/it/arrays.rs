@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::{message, put};
 
-fn npy(descr: &str, fortran: bool, shape: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn npy(descr: &str, fortran: bool, shape: &str, bytes: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     raw_npy(&format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}"), bytes)
 }
@@ -209,7 +209,7 @@ impl MapBits for Vec<f32> {
     }
 }
 
-fn safetensors(header: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn safetensors(header: &str, bytes: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), bytes].concat()
 }
 

@@ -1,6 +1,8 @@
 //! Datasets and arrays through the public interface: small files made here, and real ones where they are.
 
 mod arrays;
+mod hostile;
+mod order;
 mod pictures;
 mod real;
 mod sets;
