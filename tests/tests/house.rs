@@ -194,3 +194,65 @@ fn no_strategy_is_named_in_the_host() {
     }
     assert!(named.is_empty(), "strategies named in the host: {named:#?}");
 }
+
+/// Calls that open a file by its path to read it.
+const OPENERS: [&str; 9] = [
+    "File::open(",
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::copy(",
+    "OpenOptions",
+    "image::open(",
+    "ImageReader::open(",
+    "from_path(",
+    "Mmap::map(",
+];
+
+/// Who may open a file otherwise than by `querist-files`, what, how often, and why.
+const OPEN_OTHERWISE: [(&str, &str, usize, &str); 17] = [
+    ("host/data/src/arrays/mod.rs", "Mmap::map(", 1, "maps a handle that `querist-files` opened"),
+    ("host/loader/src/isolate/job.rs", "Mmap::map(", 1, "maps memory that the host made and handed over"),
+    ("host/conformance/src/surroundings.rs", "fs::read_to_string(", 1, "the kernel's account of this process"),
+    ("host/torchx/src/runtime.rs", "fs::read_to_string(", 1, "the kernel's account of this process"),
+    // Until they follow: packages, locks and lists of digests.
+    ("host/loader/src/pack.rs", "File::open(", 9, "until it follows"),
+    ("host/loader/src/trust.rs", "fs::read_to_string(", 9, "until it follows"),
+    ("host/loader/src/manifest.rs", "File::open(", 9, "until it follows"),
+    // Until they follow: run folders, studies, logs and strips of pictures.
+    ("host/cli/src/run_folder.rs", "File::open(", 9, "until it follows"),
+    ("host/cli/src/run_folder.rs", "fs::read(", 9, "until it follows"),
+    ("host/cli/src/run_folder.rs", "fs::read_to_string(", 9, "until it follows"),
+    ("host/cli/src/run_folder.rs", "OpenOptions", 9, "until it follows"),
+    ("host/cli/src/run_folder.rs", "from_path(", 9, "until it follows"),
+    ("host/cli/src/reveal_log.rs", "File::open(", 9, "until it follows"),
+    ("host/cli/src/reveal_log.rs", "fs::read_to_string(", 9, "until it follows"),
+    ("host/cli/src/reveal_log.rs", "OpenOptions", 9, "until it follows"),
+    ("host/cli/src/thumbnails.rs", "image::open(", 9, "until it follows"),
+    ("host/cli/src/commands/study.rs", "fs::read_to_string(", 9, "until it follows"),
+];
+
+/// A pipe, a device or a link in place of a file of somebody else is met in one place, which knows what to do.
+#[test]
+fn only_way_to_open_a_file() {
+    let mut files = Vec::new();
+    sources(&workspace().join("host"), &mut files);
+    let ours = workspace().join("host/files");
+    files.retain(|path| {
+        let is_source = path.components().any(|part| part.as_os_str() == "src");
+        is_source && !path.ends_with("tests.rs") && !path.starts_with(&ours)
+    });
+    assert!(files.len() > 50, "{} files", files.len());
+    let mut wrong = Vec::new();
+    for path in &files {
+        let code = code(&fs::read_to_string(path).unwrap());
+        let file = path.strip_prefix(workspace()).unwrap().display().to_string();
+        for opener in OPENERS {
+            let allowed = OPEN_OTHERWISE.iter().find(|(name, call, ..)| *name == file && *call == opener);
+            let (found, most) = (code.matches(opener).count(), allowed.map_or(0, |(.., most, _)| *most));
+            if found > most {
+                wrong.push(format!("{file}: {found} times `{opener}`, {most} are allowed; use `querist_files`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -64,17 +64,17 @@ fn arrays_are_regular_files() {
 
 #[test]
 fn datasets_are_of_regular_files() {
+    let folder = TempDir::new().unwrap();
     let refuse = |name: &str, place: &Path, file: &Path| {
         each_thing(file, |expected| {
-            let text = message(load(&at(name, place), &search()), place);
+            let text = message(load(&at(name, place), &search()), folder.path());
             assert!(text.contains(file.file_name().unwrap().to_str().unwrap()) && text.ends_with(expected), "{text}");
             // `check` verifies files first.
             let checked = check(&at(name, place), &search()).map(|report| report.dataset);
-            let text = message(checked.unwrap_or_else(Err), place);
+            let text = message(checked.unwrap_or_else(Err), folder.path());
             assert!(text.ends_with(expected), "{text}");
         });
     };
-    let folder = TempDir::new().unwrap();
     let below = |name: &str| folder.path().join(name);
     refuse("mnist", &below("mnist"), &below("mnist/train-images-idx3-ubyte.gz"));
     refuse("emnist-letters", &below("emnist"), &below("emnist/gzip.zip"));
