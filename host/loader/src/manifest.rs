@@ -66,6 +66,9 @@ pub struct ManifestStrategy {
     pub aliases: Vec<String>,
     /// Needs under the default parameters.
     pub needs: Vec<String>,
+    /// What other parameters may make it need beside those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub may_need: Vec<String>,
     /// Declared powers beyond arrays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
@@ -84,6 +87,7 @@ impl Manifest {
             scorer: s.scorer,
             aliases: s.aliases.clone(),
             needs: s.needs.clone(),
+            may_need: s.may_need.clone(),
             capabilities: s.capabilities.clone(),
             schema: format!("{}.schema.json", s.id),
         };
@@ -171,6 +175,8 @@ impl Manifest {
                 scorer: s.scorer,
                 aliases: s.aliases.clone(),
                 needs: s.needs.clone(),
+                may_need: s.may_need.clone(),
+            may_need: s.may_need.clone(),
                 capabilities: s.capabilities.clone(),
                 schema,
             })
@@ -334,7 +340,7 @@ pub fn check_description(description: &Description) -> Result<(), RefusedPackage
         {
             return refuse(format!("strategy `{}`: summary, paper, cost or list of aliases is too long", strategy.id));
         }
-        for need in &strategy.needs {
+        for need in strategy.needs.iter().chain(&strategy.may_need) {
             let parsed: Result<Need, _> = need.parse();
             parsed.map_err(|error| RefusedPackage { reason: format!("strategy `{}`: {error}", strategy.id) })?;
         }
