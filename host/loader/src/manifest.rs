@@ -176,7 +176,6 @@ impl Manifest {
                 aliases: s.aliases.clone(),
                 needs: s.needs.clone(),
                 may_need: s.may_need.clone(),
-            may_need: s.may_need.clone(),
                 capabilities: s.capabilities.clone(),
                 schema,
             })

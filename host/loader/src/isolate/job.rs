@@ -1,4 +1,4 @@
-//! What goes to a worker, and what comes back.
+//! What goes to a worker.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -6,9 +6,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use querist_core::strategy::QueryErrorKind;
 use querist_core::{Array, Arrays, Buffer, Query, Seeds, Values};
-use querist_protocol::{Description, Selection};
+use querist_protocol::{Need, StrategyDescription};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +17,9 @@ const ALIGNMENT: usize = 64;
 /// The question.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ask {
-    /// Describe yourself, and say your needs under the parameters.
+    /// Say your needs under the parameters.
     #[default]
-    Describe,
+    Needs,
     /// Answer the query.
     Query,
 }
@@ -29,7 +28,10 @@ pub(super) enum Ask {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) ask: Ask,
-    pub(super) strategy: String,
+    pub(super) package: String,
+    pub(super) version: String,
+    /// What the package says of the strategy, which its code is not asked again.
+    pub(super) strategy: Option<StrategyDescription>,
     pub(super) params: String,
     pub(super) needs: Vec<String>,
     pub(super) threads: usize,
@@ -79,8 +81,9 @@ impl<'a> Blocks<'a> {
 }
 
 impl Job {
-    /// Writes the job to a sealed memory file. Only declared arrays go in: the worker must not see more.
-    pub(super) fn write(mut self, artifact: &[u8], query: Option<&Query<'_>>) -> io::Result<File> {
+    /// Writes the job to a sealed memory file. Only arrays that `needs` settle on go in: the worker must not see more,
+    /// whatever the query has.
+    pub(super) fn write(mut self, artifact: &[u8], needs: &[Need], query: Option<&Query<'_>>) -> io::Result<File> {
         let mut blocks = Blocks::default();
         self.artifact = blocks.put(artifact);
         if let Some(query) = query {
@@ -89,14 +92,14 @@ impl Job {
             self.state = query.state.map(|state| blocks.put(state));
             self.ids = blocks.put(bytemuck::cast_slice(query.arrays.ids()));
             self.labelled_ids = blocks.put(bytemuck::cast_slice(query.arrays.labelled_ids()));
-            for (name, array) in query.arrays.named() {
+            for (name, array) in settled(needs, query.arrays) {
                 let (bytes, labels): (&[u8], bool) = match array.values() {
                     Values::F32(values) => (bytemuck::cast_slice(values), false),
                     Values::U32(values) => (bytemuck::cast_slice(values), true),
                     Values::U64(_) => continue,
                 };
                 let place = blocks.put(bytes);
-                self.arrays.insert(name.clone(), ArrayPlace { labels, shape: array.shape().to_vec(), place });
+                self.arrays.insert(name.to_owned(), ArrayPlace { labels, shape: array.shape().to_vec(), place });
             }
         }
         let header = serde_json::to_vec(&self).map_err(io::Error::other)?;
@@ -114,6 +117,12 @@ impl Job {
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
         Ok(file)
     }
+}
+
+/// The arrays that meet the needs, each once: the first choice where there is one, else the second.
+fn settled<'a>(needs: &'a [Need], arrays: &'a Arrays) -> BTreeMap<&'a str, &'a Array> {
+    let of = |need: &'a Need| need.names().find_map(|name| Some((name, arrays.get(name)?)));
+    needs.iter().filter_map(of).collect()
 }
 
 /// A job as the worker has it.
@@ -184,64 +193,5 @@ impl Received {
         }
         let (ids, labelled) = (self.buffer::<u64>(self.job.ids), self.buffer::<u64>(self.job.labelled_ids));
         Arrays::new(ids, labelled, self.job.classes, named).map_err(|error| error.to_string())
-    }
-}
-
-/// One line from a worker.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Said {
-    Progress {
-        done: u64,
-        total: u64,
-    },
-    Log {
-        level: u8,
-        message: String,
-    },
-    Description {
-        description: Box<Description>,
-        needs: Vec<String>,
-    },
-    Answer {
-        selection: Picks,
-        peak_memory: u64,
-    },
-    Failed {
-        kind: QueryErrorKind,
-        message: String,
-        hint: Option<String>,
-    },
-    /// A system call that is not allowed, by number.
-    Forbidden {
-        call: i64,
-    },
-}
-
-/// A selection whose numbers cross as bits, so that none is rounded.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Picks {
-    rows: Vec<u32>,
-    scores: Vec<u64>,
-    diagnostics: Vec<(String, u64)>,
-    state: Option<Vec<u8>>,
-}
-
-impl Picks {
-    pub(super) fn of(selection: &Selection) -> Self {
-        Self {
-            rows: selection.rows.clone(),
-            scores: selection.scores.iter().map(|score| score.to_bits()).collect(),
-            diagnostics: selection.diagnostics.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect(),
-            state: selection.state.clone(),
-        }
-    }
-
-    pub(super) fn selection(self) -> Selection {
-        Selection {
-            rows: self.rows,
-            scores: self.scores.into_iter().map(f64::from_bits).collect(),
-            diagnostics: self.diagnostics.into_iter().map(|(name, bits)| (name, f64::from_bits(bits))).collect(),
-            state: self.state,
-        }
     }
 }
