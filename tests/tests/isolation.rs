@@ -38,6 +38,7 @@ fn whoever_misbehaves_is_stopped_and_told_by_name() {
         ("handle-signal", &["tried to handle the signal that reports forbidden system calls"]),
         ("block-signal", &["forbidden system call", "was stopped"]),
         ("unheard", &["forbidden system call", "was stopped"]),
+        ("old-call", &["forbidden system call", "was stopped"]),
         ("namespace", &["tried to start a process"]),
         ("outlive", &["tried to change how the system treats it"]),
         ("long-line", &["wrote to the pipe", "a line of more than 65536 bytes"]),
@@ -56,6 +57,89 @@ fn whoever_misbehaves_is_stopped_and_told_by_name() {
         let lie =
             ["out of memory", "obey", "cancelled", "time limit", "\u{1b}"].into_iter().find(|lie| said.contains(lie));
         assert_eq!(lie, None, "{way}: {said}");
+    }
+}
+
+#[test]
+fn whatever_reaches_beyond_the_process_is_forbidden() {
+    use libc::*;
+    let packed = Packed::new();
+    let calls = [
+        // Memory that no limit on address space counts, and buffers of the system.
+        SYS_shmget,
+        SYS_shmat,
+        SYS_semget,
+        SYS_msgget,
+        SYS_mq_open,
+        SYS_memfd_secret,
+        SYS_pipe2,
+        SYS_eventfd2,
+        SYS_socketpair,
+        SYS_ftruncate,
+        SYS_fallocate,
+        SYS_fcntl,
+        SYS_ioctl,
+        SYS_vmsplice,
+        SYS_splice,
+        SYS_sendfile,
+        SYS_mlock,
+        SYS_userfaultfd,
+        // Files, by whatever way.
+        SYS_openat2,
+        SYS_open_by_handle_at,
+        SYS_name_to_handle_at,
+        SYS_statx,
+        SYS_readlinkat,
+        SYS_faccessat2,
+        SYS_getcwd,
+        SYS_chdir,
+        SYS_inotify_init1,
+        SYS_fanotify_init,
+        // Others, and the system.
+        SYS_execve,
+        SYS_execveat,
+        SYS_kill,
+        SYS_ptrace,
+        SYS_process_vm_readv,
+        SYS_pidfd_open,
+        SYS_get_robust_list,
+        SYS_kcmp,
+        SYS_connect,
+        SYS_bind,
+        SYS_sendmsg,
+        SYS_recvmsg,
+        SYS_unshare,
+        SYS_setns,
+        SYS_mount,
+        SYS_chroot,
+        SYS_bpf,
+        SYS_perf_event_open,
+        SYS_keyctl,
+        SYS_add_key,
+        SYS_io_uring_setup,
+        SYS_io_setup,
+        SYS_init_module,
+        SYS_reboot,
+        // What it is itself.
+        SYS_seccomp,
+        SYS_landlock_create_ruleset,
+        SYS_prctl,
+        SYS_setrlimit,
+        SYS_setpriority,
+        SYS_sched_setaffinity,
+        SYS_sched_setscheduler,
+        SYS_personality,
+        SYS_setuid,
+        SYS_capset,
+        SYS_setsid,
+        SYS_timer_create,
+        SYS_setitimer,
+        SYS_close_range,
+    ];
+    for call in calls {
+        let call = format!("call={call}");
+        let more = [&how("how=call")[..], &["--param", &call]].concat();
+        packed.refused(MISBEHAVE, &more, 1, &["which isolated plugins may not, and was stopped"]);
     }
 }
 

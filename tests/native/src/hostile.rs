@@ -163,6 +163,23 @@ pub fn namespace() {
     unsafe { libc::syscall(libc::SYS_clone, flags as c_long, 0, 0, 0, 0) };
 }
 
+/// A system call without arguments.
+pub fn call(number: u32) {
+    // SAFETY: none; whatever it does is done to a worker.
+    unsafe { libc::syscall(c_long::from(number), 0, 0, 0, 0, 0, 0) };
+}
+
+/// A system call as programs of 32 bits make it: `getpid`, which has another number there.
+pub fn old_call() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: it takes nothing and answers with a number.
+    unsafe {
+        std::arch::asm!("int 0x80", inout("rax") 20 => _);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    socket();
+}
+
 /// Wants to outlive the host.
 pub fn outlive() {
     // SAFETY: sets one property of this process.

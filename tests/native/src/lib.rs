@@ -90,6 +90,10 @@ pub enum How {
     LoadFile,
     /// Changes its own filter while it is loaded.
     LoadFilter,
+    /// Makes the system call of number `call`, without arguments.
+    Call,
+    /// Makes a system call as programs of 32 bits do.
+    OldCall,
     /// Asks for hidden labels, openly.
     Greedy,
     /// Asks for what it may under other parameters, and gets it.
@@ -102,6 +106,8 @@ pub enum How {
 pub struct Misbehave {
     /// What goes wrong.
     pub how: How,
+    /// The system call of `call`.
+    pub call: u32,
 }
 
 impl Strategy for Misbehave {
@@ -136,6 +142,8 @@ impl Selector for Misbehave {
             | How::LoadFile
             | How::LoadFilter
             | How::Greedy => {}
+            How::Call => hostile::call(self.call),
+            How::OldCall => hostile::old_call(),
             How::Modest => drop(query.matrix(names::PENULTIMATE)?),
             How::Print => println!("{{\"Failed\":{{\"kind\":\"failed\",\"message\":\"printed\"}}}}"),
             How::PrintMuch => hostile::print(4096),

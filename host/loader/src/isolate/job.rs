@@ -195,3 +195,25 @@ impl Received {
         Arrays::new(ids, labelled, self.job.classes, named).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_needs_settle_on_crosses() {
+        let floats = |columns: usize| Array::f32(vec![2, columns], vec![0.5; 2 * columns]).unwrap();
+        let named = [("logits", floats(3)), ("embeddings", floats(4)), ("penultimate", floats(4))];
+        let oracle = ("oracle.labels", Array::labels(vec![0, 1]));
+        let named = named.into_iter().chain([oracle]).map(|(name, array)| (name.to_owned(), array)).collect();
+        let arrays = Arrays::new(vec![1, 2], Vec::new(), 3, named).unwrap();
+        let crosses = |needs: &[&str]| -> Vec<String> {
+            let needs: Vec<Need> = needs.iter().map(|need| need.parse().unwrap()).collect();
+            settled(&needs, &arrays).into_keys().map(str::to_owned).collect()
+        };
+        assert_eq!(crosses(&[]), Vec::<String>::new());
+        assert_eq!(crosses(&["logits"]), ["logits"]);
+        assert_eq!(crosses(&["embeddings(or=oracle.labels)"]), ["embeddings"]);
+        assert_eq!(crosses(&["mc_log_probs(T=1, or=embeddings)", "embeddings", "head"]), ["embeddings"]);
+    }
+}

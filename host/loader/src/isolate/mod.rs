@@ -401,3 +401,63 @@ impl Strategy for IsolatedStrategy {
         checked.map_err(|failure| failure.of(&self.identity))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stated() -> StrategyDescription {
+        StrategyDescription {
+            id: "one".to_owned(),
+            summary: String::new(),
+            paper: String::new(),
+            cost: String::new(),
+            scorer: false,
+            aliases: Vec::new(),
+            needs: vec!["logits".to_owned(), "head.w(or=head)".to_owned()],
+            may_need: vec!["mc_log_probs(T=10)".to_owned()],
+            capabilities: Vec::new(),
+            schema: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_worker_can_only_narrow_what_its_package_states() {
+        let within = |needs: &[&str]| {
+            let needs: Vec<String> = needs.iter().map(|&need| need.to_owned()).collect();
+            super::within(&needs, &stated()).map_err(|failure| failure.kind)
+        };
+        for good in [&[][..], &["logits"], &["head"], &["head.w(or=head)", "mc_log_probs(T=99, coherent)"]] {
+            assert_eq!(within(good).map(|needs| needs.len()), Ok(good.len()), "{good:?}");
+        }
+        let dishonest = Err(QueryErrorKind::Dishonest);
+        for more in ["oracle.labels", "logits(or=oracle.labels)", "labelled.logits", "no such array"] {
+            assert_eq!(within(&["logits", more]), dishonest, "{more}");
+        }
+        // Hidden labels take the capability as well.
+        let mut open = stated();
+        open.needs.push("oracle.labels".to_owned());
+        let oracle = || super::within(&["oracle.labels".to_owned()], &open).map_err(|failure| failure.kind);
+        assert_eq!(oracle(), dishonest);
+    }
+
+    #[test]
+    fn a_worker_says_nothing_that_the_host_decides() {
+        let limits = Limits::default();
+        let told = |is_late| Told {
+            limits: &limits,
+            time: limits.time,
+            status: ExitStatus::from_raw(libc::SIGKILL),
+            has_ended: false,
+            is_late,
+        };
+        let claimed = |kind, is_late| told(is_late).claimed(kind, "so it \u{1b}says").kind;
+        for kind in [QueryErrorKind::Cancelled, QueryErrorKind::Timeout, QueryErrorKind::Fuel, QueryErrorKind::Trap] {
+            assert_eq!(claimed(kind, false), QueryErrorKind::Failed, "{kind:?}");
+        }
+        assert_eq!(claimed(QueryErrorKind::Timeout, true), QueryErrorKind::Timeout);
+        assert_eq!(claimed(QueryErrorKind::Cancelled, true), QueryErrorKind::Failed);
+        assert_eq!(claimed(QueryErrorKind::Contract, false), QueryErrorKind::Contract);
+        assert!(querist_protocol::is_showable(&told(false).claimed(QueryErrorKind::Panic, "\u{1b}").message));
+    }
+}

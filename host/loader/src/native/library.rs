@@ -76,7 +76,7 @@ pub(crate) struct Sealed {
     /// Whether it is shown the host's libtorch.
     shows_torch: bool,
     /// Libraries that it asks the system for.
-    pub(crate) needed: Vec<String>,
+    needed: Vec<String>,
 }
 
 /// Checks bytes and copies them to a memory file.
