@@ -111,6 +111,7 @@ pub fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
         scorer,
         aliases: S::ALIASES.iter().map(|&alias| alias.to_owned()).collect(),
         needs: S::default().needs().iter().map(Need::to_string).collect(),
+        may_need: S::may_need().iter().map(Need::to_string).collect(),
         capabilities: S::CAPABILITIES.to_vec(),
         schema: schemars::schema_for!(S).to_value(),
     }

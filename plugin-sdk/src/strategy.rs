@@ -32,6 +32,12 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     /// The arrays it wants under these parameters.
     fn needs(&self) -> Vec<Need>;
 
+    /// The arrays that it may want under other parameters than the default ones, beside those that it wants under these.
+    /// Only the names count. An isolated strategy gets nothing that stands in neither list.
+    fn may_need() -> Vec<Need> {
+        Vec::new()
+    }
+
     /// Checks what the schema cannot say, such as one parameter against another.
     ///
     /// # Errors

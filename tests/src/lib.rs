@@ -3,6 +3,7 @@
 //! The components are those that `cargo xtask plugins` packed; a test that finds none says so and fails.
 
 pub mod cli;
+pub mod native;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};

@@ -11,7 +11,7 @@ use querist_loader::cache::Cache;
 use querist_loader::{Compiler, Sandbox};
 use querist_protocol::philox::Stream;
 use querist_tests::cli::{Place, program};
-use querist_tests::workspace;
+use querist_tests::{target, workspace};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -315,4 +315,30 @@ fn broken_modules_end_in_an_error_of_the_child() {
         assert_eq!(said.code, Some(1), "{case}: {bytes:?}: {}", said.err);
         assert!(said.err.starts_with("error: cannot pack broken.wasm"), "{case}: {bytes:?}: {}", said.err);
     }
+}
+
+#[test]
+fn schemas_that_grow_without_end_are_refused_at_discovery() {
+    let place = Place::new();
+    let library = target().join("libnative_fixture.so").display().to_string();
+    place.good(&["plugin", "pack", "--allow-native", &library]);
+    let file = "plugins/native-fixture/entropy.schema.json";
+    let recursive = json!({"properties": {"a": {"default": {}, "$ref": "#/$defs/a"}},
+                           "$defs": {"a": {"properties": {"b": {"default": {}, "$ref": "#/$defs/a"}}}}});
+    let steering = json!({"properties": {"a": {"enum": ["\u{1b}[31m\u{202e}"]}}});
+    let mut deep = json!({});
+    for _ in 0..100 {
+        deep = json!({ "items": deep });
+    }
+    for (what, schema, words) in [
+        ("a recursive schema", recursive, "leads to itself"),
+        ("a doubled schema", doubled("allOf"), "with its references followed"),
+        ("a steering schema", steering, "schema's text"),
+        ("a deep schema", deep, "nested deeper"),
+    ] {
+        place.write(file, schema.to_string());
+        listed_as_refused(&place, what, &["strategy `entropy`", words]);
+    }
+    place.write(file, "[".repeat(200_000));
+    listed_as_refused(&place, "a schema that never closes", &["entropy.schema.json"]);
 }

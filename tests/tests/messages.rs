@@ -337,7 +337,7 @@ fn wrong_calls() {
         2,
         &expect![[r#"
             exit code 2
-            error: cannot read nowhere.toml: No such file or directory (os error 2)
+            error: cannot read nowhere.toml: no such file
         "#]],
     );
     refused(

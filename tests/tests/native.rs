@@ -2,72 +2,11 @@
 
 use std::fs;
 
-use querist_data::arrays::write_npy;
-use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, Said};
-use querist_tests::target;
-use serde_json::Value;
-
-const ROWS: usize = 700;
-
-/// A folder with arrays and the packed fixture.
-struct Arrays {
-    place: Place,
-}
-
-impl Arrays {
-    fn new() -> Self {
-        let place = Place::new();
-        let mut stream = Stream::new(5, 0);
-        let mut array = |name: &str, rows: usize, columns: usize| {
-            let values: Vec<f32> = (0..rows * columns).map(|_| stream.next_uniform() as f32 * 6.0 - 3.0).collect();
-            write_npy(&place.at(name), &[rows, columns], &values).unwrap();
-        };
-        array("logits.npy", ROWS, 10);
-        array("embeddings.npy", ROWS, 16);
-        array("labelled.npy", 30, 16);
-        place.good(&["plugin", "pack", "--allow-native", &library("native_fixture"), "--out", "packed"]);
-        Self { place }
-    }
-
-    fn lock(&self) {
-        self.place.good(&["plugin", "lock", "native-fixture", "--plugin-dir", "packed"]);
-    }
-
-    fn select(&self, strategy: &str, more: &[&str]) -> Said {
-        let mut args =
-            vec!["select", "--strategy", strategy, "--plugin-dir", "packed", "--budget", "40", "--seed", "3"];
-        args.extend(["--input", "logits=logits.npy", "--format", "json"]);
-        args.extend(more);
-        self.place.call(&args)
-    }
-
-    /// A selection that fails with this code and says all of these words.
-    fn refused(&self, strategy: &str, more: &[&str], code: i32, words: &[&str]) {
-        let said = self.select(strategy, more);
-        assert_eq!(said.code, Some(code), "{strategy} {more:?}: {}", said.err);
-        for word in words {
-            assert!(said.err.contains(word), "{strategy} {more:?}: expected `{word}` in: {}", said.err);
-        }
-    }
-
-    fn picks(&self, strategy: &str, more: &[&str]) -> (Value, Value) {
-        let said = self.select(strategy, more);
-        assert_eq!(said.code, Some(0), "{strategy} {more:?}: {}", said.err);
-        let answer: Value = serde_json::from_str(&said.out).unwrap();
-        (answer["rows"].clone(), answer["scores"].clone())
-    }
-}
-
-fn library(name: &str) -> String {
-    let path = target().join(format!("lib{name}.so"));
-    assert!(path.is_file(), "{} is missing: run `cargo build --workspace` first", path.display());
-    path.display().to_string()
-}
+use querist_tests::native::Packed;
 
 #[test]
 fn a_native_package_runs_only_where_the_user_said_so() {
-    let arrays = Arrays::new();
+    let arrays = Packed::new();
     let strategy = "native-fixture/entropy";
     let all = ["native code", "querist plugin lock native-fixture", "--allow-native", "--isolate"];
     arrays.refused(strategy, &[], 2, &all);
@@ -90,7 +29,7 @@ fn a_native_package_runs_only_where_the_user_said_so() {
 
 #[test]
 fn native_isolated_and_sandboxed_twins_pick_the_same_rows_with_the_same_score_bits() {
-    let arrays = Arrays::new();
+    let arrays = Packed::new();
     arrays.lock();
     let embeddings = ["--input", "embeddings=embeddings.npy"];
     let labelled = ["--input", "embeddings=embeddings.npy", "--input", "labelled.embeddings=labelled.npy"];
@@ -109,7 +48,7 @@ fn native_isolated_and_sandboxed_twins_pick_the_same_rows_with_the_same_score_bi
 
 #[test]
 fn what_isolated_plugins_may_not_do_ends_in_its_own_error() {
-    let arrays = Arrays::new();
+    let arrays = Packed::new();
     for (how, words) in [
         ("crash", &["crashed its worker", "segmentation fault"][..]),
         ("abort", &["crashed its worker", "abort"]),
@@ -117,7 +56,7 @@ fn what_isolated_plugins_may_not_do_ends_in_its_own_error() {
         ("fork", &["tried to start a process"]),
         ("socket", &["tried to open a socket"]),
         ("file", &["tried to open a file"]),
-        ("memory", &["memory allocation", "limits.memory"]),
+        ("memory", &["memory", "raise `limits.memory`"]),
         ("panic", &["the plugin panicked", "with 7 * 6 = 42", "lib.rs:"]),
         ("twice", &["broke its contract", "picked before"]),
         ("bad-handle", &["`embeddings` is not among the declared needs"]),
@@ -136,7 +75,7 @@ fn what_isolated_plugins_may_not_do_ends_in_its_own_error() {
 
 #[test]
 fn a_panic_in_this_process_is_an_error_too() {
-    let arrays = Arrays::new();
+    let arrays = Packed::new();
     arrays.lock();
     let words = ["the plugin panicked", "with 7 * 6 = 42"];
     arrays.refused("native-misbehave", &["--allow-native", "--param", "how=panic"], 1, &words);
@@ -144,7 +83,7 @@ fn a_panic_in_this_process_is_an_error_too() {
 
 #[test]
 fn libraries_that_do_not_fit_are_refused_before_any_of_their_code_is_loaded() {
-    let arrays = Arrays::new();
+    let arrays = Packed::new();
     let place = &arrays.place;
     let library = place.at("packed/native-fixture/native-fixture.so");
     let good = fs::read(&library).unwrap();

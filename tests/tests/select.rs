@@ -328,21 +328,21 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embeddings=short.npy"]),
         &expect![[r#"
-        error: array `logits` is f32 [200, 5], expected f32 [199 pool rows, 5 classes]
+        error: array `logits` is f32 [200, 5], expected f32 [199 pool rows, 5 classes] (`logits` is logits.npy)
     "#]],
     );
     refused(
         &place,
         &with(&badge, &["--input", "embeddings=flat.npy"]),
         &expect![[r#"
-        error: array `embeddings` is f32 [200], expected f32 [200 pool rows, width]
+        error: array `embeddings` is f32 [200], expected f32 [200 pool rows, width] (`embeddings` is flat.npy)
     "#]],
     );
     refused(
         &place,
         &with(&k_center, &["--input", "labelled.embeddings=wide.npy"]),
         &expect![[r#"
-        error: `labelled.embeddings` and `embeddings` disagree on the width: 13 and 12
+        error: `labelled.embeddings` and `embeddings` disagree on the width: 13 and 12 (`embeddings` is embeddings.npy, `labelled.embeddings` is wide.npy)
     "#]],
     );
     refused(
@@ -410,7 +410,7 @@ fn labels_and_ids_that_do_not_fit() {
         &place,
         &with(&entropy, &["--input", "labelled.labels=labels.npy"]),
         &expect![[r#"
-        error: array `labelled.labels` holds label 5 in row 2, but there are 5 classes (0 to 4)
+        error: array `labelled.labels` holds label 5 in row 2, but there are 5 classes (0 to 4) (`labelled.labels` is labels.npy)
     "#]],
     );
     let mut ids: Vec<u64> = (0..ROWS as u64).collect();
@@ -464,6 +464,61 @@ fn budgets_at_the_edges() {
 }
 
 #[test]
+fn a_bad_file_is_blamed_not_the_strategy() {
+    let place = place();
+    let blames = |file: &str, more: &[&str], parts: &[&str]| {
+        let input = format!("embeddings={file}");
+        let said =
+            place.call(&with(&["select", "--strategy", "k-center-greedy", "--budget", "5", "--input", &input], more));
+        assert!(!said.err.contains("k-center-greedy"), "{}", said.err);
+        assert!(matches!(said.code, Some(1 | 2)) && said.out.is_empty(), "{said:?}");
+        parts.iter().for_each(|part| assert!(said.err.contains(part), "{}\n  lacks: {part}", said.err));
+    };
+    // Rows without values: the strategy was said to have asked for what is not there, or the host aborted.
+    write_npy::<f32>(&place.at("empty.npy"), &[ROWS, 0], &[]).unwrap();
+    blames("empty.npy", &[], &["--input embeddings", "empty.npy: shape [200, 0]; expected a value in each row"]);
+    let header = |shape: &str| {
+        let header = format!("{:<117}\n", format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"));
+        [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+    };
+    place.write("many.npy", header("(4294967296, 0)"));
+    blames(
+        "many.npy",
+        &[],
+        &["--input embeddings", "many.npy: shape [4294967296, 0]; expected at most 4294967295 rows"],
+    );
+    write_npy(&place.at("one.npy"), &[], &[1.0f32]).unwrap();
+    blames("one.npy", &[], &["--input embeddings", "one.npy holds a single number"]);
+    // One label is enough to claim four thousand million classes.
+    write_npy(&place.at("labels.npy"), &[1], &[u32::MAX]).unwrap();
+    write_npy(&place.at("near.npy"), &[1, WIDTH], &values(WIDTH, 3)).unwrap();
+    let labelled = ["--input", "labelled.labels=labels.npy", "--input", "labelled.embeddings=near.npy"];
+    blames("embeddings.npy", &labelled, &["4294967296 classes", "`labelled.labels` is labels.npy"]);
+}
+
+#[test]
+fn pipes_and_devices_are_no_arrays() {
+    let place = place();
+    let pipe = place.at("pipe.npy");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", place.at("zero.npy")).unwrap();
+    std::os::unix::fs::symlink("logits.npy", place.at("link.npy")).unwrap();
+    let ask = |option: &str, input: &str| -> Said {
+        place.call(&["select", "--strategy", "entropy", "--budget", "5", "--input", "logits=link.npy", option, input])
+    };
+    for (file, what) in [("pipe.npy", "a named pipe"), ("zero.npy", "a character device")] {
+        ask("--ids", file).fails(1, &[file, what, "expected a regular file"]);
+        ask("--input", &format!("labelled.labels={file}")).fails(1, &["labelled.labels", file, what]);
+    }
+    // What lies behind a link of the user's own is read.
+    assert_eq!(ask("--seed", "1").code, Some(0));
+    std::fs::rename(pipe, place.at("run.toml")).unwrap();
+    place.call(&["run", "run.toml"]).fails(2, &["run.toml: a named pipe, expected a regular file"]);
+    std::os::unix::fs::symlink("/dev/zero", place.at("zero.toml")).unwrap();
+    place.call(&["study", "run", "zero.toml"]).fails(2, &["zero.toml: a character device, expected a regular file"]);
+}
+
+#[test]
 fn files_that_are_not_what_they_say() {
     let place = place();
     let ask = |file: &str| -> Said {
@@ -477,6 +532,6 @@ fn files_that_are_not_what_they_say() {
     ask("text.npy").fails(1, &["--input logits", "text.npy", "expected"]);
     place.write("text.csv", "1,2");
     ask("text.csv").fails(1, &["--input logits", "text.csv", "no array file by its ending"]);
-    ask("gone.npy").fails(1, &["--input logits", "gone.npy", "No such file"]);
+    ask("gone.npy").fails(1, &["--input logits", "gone.npy", "no such file"]);
     assert!(!Path::new(&place.at("runs")).exists());
 }

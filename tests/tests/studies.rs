@@ -1,6 +1,6 @@
 //! Studies, their reports, and the verbs around them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -181,6 +181,16 @@ fn datasets_are_listed_and_checked() {
     assert_eq!((&digits["train"], &digits["classes"], &digits["present"]), (&json!(1797), &json!(10), &json!(true)));
     let checked = place.good(&["data", "check", "digits"]);
     assert!(checked.starts_with("digits  readable, digest "), "{checked}");
+    // Every sample by its id: what rows of fixed embeddings are of.
+    let listed = place.good(&["data", "files", "digits"]);
+    let listed: Vec<&str> = listed.lines().collect();
+    assert_eq!((listed.len(), listed[0]), (1798, "id,file"));
+    let published: BTreeSet<&str> = listed[1..].iter().map(|line| line.split_once(',').unwrap().1).collect();
+    assert!((0..1797).all(|row| published.contains(format!("digits#{row}").as_str())));
+    let sized: Value =
+        serde_json::from_str(&place.good(&["data", "files", "digits", "--size", "16", "--format", "json"])).unwrap();
+    let row = &sized.as_array().unwrap()[7];
+    assert_eq!(format!("{},{}", row["id"], row["file"].as_str().unwrap()), listed[8]);
     let said = place.call(&["data", "check", "mnist"]);
     assert_eq!(said.code, Some(1));
     assert!(said.out.contains("missing") && said.err.contains("querist data fetch mnist"), "{}{}", said.out, said.err);

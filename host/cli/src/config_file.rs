@@ -40,7 +40,7 @@ struct Place {
 impl ConfigFile {
     /// Reads a TOML file and applies `--set key=value` overrides.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let unreadable = |error| Usage(format!("cannot read the config file {error}"));
+        let unreadable = |error| Usage(format!("cannot read {error}"));
         let text = querist_files::read_text(path, Links::Follow, MAX_BYTES).map_err(unreadable)?;
         let mut file = Self::parse(querist_files::shown(path).into_string(), text)?;
         for assignment in overrides {

@@ -171,7 +171,10 @@ fn load(resolved: Resolved<'_>, params: &Value, means: Means<'_>, args: &PluginA
     Ok(match mode {
         Mode::Sandboxed => Box::new(WasmStrategy::load(sandbox()?, resolved, params, limits, compute)?),
         Mode::InProcess => Box::new(NativeStrategy::load(resolved, params, limits, compute, means.torch)?),
-        Mode::Isolated => Box::new(IsolatedStrategy::start(worker()?, resolved, params, limits, threads)?),
+        Mode::Isolated => {
+            let is_wanted = || !crate::progress::stopped();
+            Box::new(IsolatedStrategy::start(worker()?, resolved, params, limits, threads, &is_wanted)?)
+        }
         Mode::Composed => Box::new(compose(resolved, params, means, args)?),
     })
 }

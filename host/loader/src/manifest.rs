@@ -70,6 +70,9 @@ pub struct ManifestStrategy {
     pub aliases: Vec<String>,
     /// Needs under the default parameters.
     pub needs: Vec<String>,
+    /// What other parameters may make it need beside those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub may_need: Vec<String>,
     /// Declared powers beyond arrays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
@@ -88,6 +91,7 @@ impl Manifest {
             scorer: s.scorer,
             aliases: s.aliases.clone(),
             needs: s.needs.clone(),
+            may_need: s.may_need.clone(),
             capabilities: s.capabilities.clone(),
             schema: format!("{}.schema.json", s.id),
         };
@@ -180,6 +184,7 @@ impl Manifest {
                 scorer: s.scorer,
                 aliases: s.aliases.clone(),
                 needs: s.needs.clone(),
+                may_need: s.may_need.clone(),
                 capabilities: s.capabilities.clone(),
                 schema,
             })
@@ -364,13 +369,13 @@ fn check_strategy(strategy: &StrategyDescription) -> Result<(), String> {
     {
         check_text(what, text, most)?;
     }
-    if strategy.aliases.len() > MAX_NAMES || strategy.needs.len() > MAX_NAMES {
+    if [&strategy.aliases, &strategy.needs, &strategy.may_need].iter().any(|list| list.len() > MAX_NAMES) {
         return Err(format!("it has more than {MAX_NAMES} other names or needs"));
     }
     for alias in &strategy.aliases {
         check_text("other name", alias, 64)?;
     }
-    for need in &strategy.needs {
+    for need in strategy.needs.iter().chain(&strategy.may_need) {
         need.parse::<Need>().map_err(|error| error.to_string())?;
     }
     check_schema_texts(&strategy.schema)?;

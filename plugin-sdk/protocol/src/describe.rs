@@ -57,6 +57,10 @@ pub struct StrategyDescription {
     pub aliases: Vec<String>,
     /// Needs under the default parameters.
     pub needs: Vec<String>,
+    /// What other parameters may make it need beside `needs`. A package whose code is not trusted gets no array that
+    /// stands in neither.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub may_need: Vec<String>,
     /// Declared powers beyond arrays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,

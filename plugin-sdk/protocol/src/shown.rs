@@ -73,6 +73,12 @@ impl fmt::Display for Shown {
     }
 }
 
+impl AsRef<str> for Shown {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<Shown> for String {
     fn from(shown: Shown) -> Self {
         shown.0

@@ -122,6 +122,10 @@ impl Strategy for AdversarialDeepfoolParams {
         }
         needs
     }
+
+    fn may_need() -> Vec<Need> {
+        vec![Need::new(names::SYNTHETIC_IMAGES)]
+    }
 }
 
 /// Adversarial sampling by DeepFool, in one round.

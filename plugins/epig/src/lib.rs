@@ -74,6 +74,10 @@ impl Strategy for Epig {
             }
         }
     }
+
+    fn may_need() -> Vec<Need> {
+        vec![Need::new(names::TARGET_MC_LOG_PROBS)]
+    }
 }
 
 impl Selector for Epig {

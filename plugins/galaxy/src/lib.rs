@@ -51,6 +51,10 @@ impl Strategy for Galaxy {
         }
         needs
     }
+
+    fn may_need() -> Vec<Need> {
+        vec![Need::new(names::ORACLE_LABELS)]
+    }
 }
 
 impl Selector for Galaxy {

@@ -185,6 +185,10 @@ macro_rules! strategy {
             fn needs(&self) -> Vec<Need> {
                 self.settings().needs()
             }
+
+            fn may_need() -> Vec<Need> {
+                vec![Need::new(names::GRAD_NORM)]
+            }
         }
 
         impl Scorer for $name {

@@ -91,6 +91,10 @@ impl Strategy for Uherding {
         needs
     }
 
+    fn may_need() -> Vec<Need> {
+        [names::CALIBRATION_LOGITS, names::CALIBRATION_LABELS].map(Need::new).to_vec()
+    }
+
     fn check(&self) -> Result<(), String> {
         herd::check(self.h, self.max_rows)?;
         let is_temperature = |tau: f64| (1e-6..=1e6).contains(&tau);

@@ -59,6 +59,10 @@ impl Strategy for Uwe {
         }
         needs
     }
+
+    fn may_need() -> Vec<Need> {
+        ["labelled.logits", "labelled.embeddings"].map(Need::new).to_vec()
+    }
 }
 
 impl Selector for Uwe {

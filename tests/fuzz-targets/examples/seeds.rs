@@ -69,6 +69,24 @@ fn main() {
     forms.push(b"\x01\0asm\x0d\0\x01\0\0\x13\x10querist:manifest{}".to_vec());
     write("description", forms);
 
+    let answer = |head: &str, numbers: &[u8]| [&[10, 0][..], head.as_bytes(), b"\n", numbers].concat();
+    let numbers: Vec<u8> = [&[0; 8][..], &1f64.to_le_bytes(), &2f64.to_le_bytes(), b"{}"].concat();
+    let figures = "[[\"gap\",4607182418800017408]]";
+    write(
+        "worker",
+        vec![
+            answer("{\"Answer\":{\"rows\":2,\"scores\":2,\"state\":2,\"figures\":[]}}", &numbers),
+            answer(
+                &format!("{{\"Answer\":{{\"rows\":2,\"scores\":0,\"state\":null,\"figures\":{figures}}}}}"),
+                &numbers,
+            ),
+            answer("{\"Progress\":{\"done\":1,\"total\":2}}\n{\"Log\":{\"level\":1,\"message\":\"m\"}}\n", b""),
+            answer("{\"Needs\":{\"needs\":[\"logits\",\"oracle.labels\"]}}", b""),
+            answer("{\"Failed\":{\"kind\":\"Memory\",\"message\":\"m\"}}", b""),
+            answer("{\"Forbidden\":{\"call\":41}}", b""),
+        ],
+    );
+
     write("arrays", arrays());
     let (pictures, archives) = (pictures(), archives());
     write("pictures", pictures);

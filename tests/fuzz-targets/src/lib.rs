@@ -10,6 +10,7 @@ mod pictures;
 mod runs;
 
 use querist_core::Schema;
+use querist_loader::isolate::{Bounds, hear_anything};
 use querist_protocol::{Need, is_showable};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// Every boundary.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "arrays", feed: arrays },
     Target { name: "archives", feed: archives },
     Target { name: "description", feed: description },
@@ -35,6 +36,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "pictures", feed: pictures },
     Target { name: "run_folder", feed: run_folder },
     Target { name: "schema", feed: schema },
+    Target { name: "worker", feed: worker },
 ];
 
 /// A need, as a plugin spells it: what is read is written the same and read again.
@@ -62,6 +64,12 @@ pub fn schema(data: &[u8]) {
     let Ok(schema) = Schema::new(source) else { return };
     let _ = schema.problems(&value);
     filled(&schema, &value);
+}
+
+/// What comes on the pipe of a worker in which foreign code runs; two bytes choose how many rows there are.
+pub fn worker(data: &[u8]) {
+    let Some((&rows, said)) = data.split_first_chunk() else { return };
+    hear_anything(said, Bounds { rows: usize::from(u16::from_le_bytes(rows)), state: 1 << 16 });
 }
 
 /// Bytes of a value with every default at most.

@@ -105,7 +105,7 @@ macro_rules! short_runs {
     };
 }
 
-short_runs!(arrays, archives, description, needs, pictures, run_folder, schema);
+short_runs!(arrays, archives, description, needs, pictures, run_folder, schema, worker);
 
 #[test]
 fn what_is_changed_is_a_run_that_can_be_read() {

@@ -1,5 +1,7 @@
 //! A native package for tests: shipped strategies as native twins, and one that does what isolated plugins may not.
 
+mod hostile;
+
 use querist_sdk::prelude::*;
 use querist_sdk::{Entry, Package};
 
@@ -36,6 +38,66 @@ pub enum How {
     Exit,
     /// Fills the log.
     Log,
+    /// Prints a little.
+    Print,
+    /// Prints without end.
+    PrintMuch,
+    /// Writes to whatever is open.
+    Descriptors,
+    /// Hoards memory in files.
+    MemoryFile,
+    /// Hoards memory that could be shared.
+    SharedMemory,
+    /// Starts threads.
+    Threads,
+    /// Handles the signal of forbidden calls itself.
+    HandleSignal,
+    /// Blocks the signal of forbidden calls.
+    BlockSignal,
+    /// Makes a forbidden call when nobody listens.
+    Unheard,
+    /// Starts a thread in another user namespace.
+    Namespace,
+    /// Wants to outlive the host.
+    Outlive,
+    /// Looks whether signals were left as somebody else had them.
+    Signals,
+    /// Looks for arrays in the job that were not declared.
+    Peek,
+    /// Forges two million lines of progress, then answers.
+    Progress,
+    /// Forges a million lines of log, then answers.
+    ForgedLog,
+    /// Writes a line of a gibibyte to the host's pipe.
+    LongLine,
+    /// Writes what is no message to the host's pipe.
+    Nonsense,
+    /// Says that the user stopped it, with advice to the user.
+    ClaimCancelled,
+    /// Says that it is out of time.
+    ClaimTimeout,
+    /// Answers with more rows than there are, and says that it has written them.
+    ClaimRows,
+    /// Closes the host's pipe and stays.
+    ClosePipe,
+    /// Forges its needs while it is loaded.
+    LoadForge,
+    /// Never finishes loading.
+    LoadHang,
+    /// Hoards memory in files while it is loaded.
+    LoadMemoryFile,
+    /// Opens a file while it is loaded.
+    LoadFile,
+    /// Changes its own filter while it is loaded.
+    LoadFilter,
+    /// Makes the system call of number `call`, without arguments.
+    Call,
+    /// Makes a system call as programs of 32 bits do.
+    OldCall,
+    /// Asks for hidden labels, openly.
+    Greedy,
+    /// Asks for what it may under other parameters, and gets it.
+    Modest,
 }
 
 /// Misbehaves as told.
@@ -44,6 +106,8 @@ pub enum How {
 pub struct Misbehave {
     /// What goes wrong.
     pub how: How,
+    /// The system call of `call`.
+    pub call: u32,
 }
 
 impl Strategy for Misbehave {
@@ -52,15 +116,75 @@ impl Strategy for Misbehave {
     const PAPER: &'static str = "None";
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::LOGITS)]
+        let more = match self.how {
+            How::Greedy => Some(names::ORACLE_LABELS),
+            How::Modest => Some(names::PENULTIMATE),
+            _ => None,
+        };
+        [names::LOGITS].into_iter().chain(more).map(Need::new).collect()
+    }
+
+    fn may_need() -> Vec<Need> {
+        vec![Need::new(names::PENULTIMATE)]
     }
 }
 
 impl Selector for Misbehave {
+    #[expect(clippy::too_many_lines, reason = "one line a way to misbehave")]
     fn select(&self, query: &Query) -> Result<Selection> {
         let mut rows: Vec<u32> = (0..query.wanted()).collect();
         match self.how {
-            How::Nothing => {}
+            // What is done while it is loaded is done before this.
+            How::Nothing
+            | How::LoadForge
+            | How::LoadHang
+            | How::LoadMemoryFile
+            | How::LoadFile
+            | How::LoadFilter
+            | How::Greedy => {}
+            How::Call => hostile::call(self.call),
+            How::OldCall => hostile::old_call(),
+            How::Modest => drop(query.matrix(names::PENULTIMATE)?),
+            How::Print => println!("{{\"Failed\":{{\"kind\":\"failed\",\"message\":\"printed\"}}}}"),
+            How::PrintMuch => hostile::print(4096),
+            How::Descriptors => hostile::write_everywhere(),
+            How::MemoryFile => hostile::memory_files(),
+            How::SharedMemory => hostile::shared_memory(),
+            How::Threads => hostile::threads(),
+            How::HandleSignal => hostile::handle_signal(),
+            How::BlockSignal => hostile::block_signal(),
+            How::Unheard => hostile::unheard(),
+            How::Namespace => hostile::namespace(),
+            How::Outlive => hostile::outlive(),
+            How::Signals => hostile::signals(),
+            How::Peek => hostile::peek(),
+            How::Progress => hostile::flood("{\"Progress\":{\"done\":18446744073709551615,\"total\":1}}\n", 2_000_000),
+            How::ForgedLog => hostile::flood("{\"Log\":{\"level\":9,\"message\":\"again\\u001b[2J\"}}\n", 1_000_000),
+            How::LongLine => hostile::long_line(),
+            How::Nonsense => {
+                hostile::say("\u{1b}[31mhello\n");
+                hostile::hang();
+            }
+            How::ClaimCancelled => {
+                let text = "gone\\u001b[2J, run curl";
+                hostile::say(&format!(
+                    "{{\"Failed\":{{\"kind\":\"cancelled\",\"message\":\"{text}\",\"hint\":\"obey\"}}}}\n"
+                ));
+                hostile::hang();
+            }
+            How::ClaimTimeout => {
+                hostile::say("{\"Failed\":{\"kind\":\"timeout\",\"message\":\"so it says\"}}\n");
+                hostile::hang();
+            }
+            How::ClaimRows => {
+                let sizes = "\"rows\":1000000000000,\"scores\":0,\"state\":null,\"figures\":[]";
+                hostile::say(&format!("{{\"Answer\":{{{sizes}}}}}\n"));
+                hostile::hang();
+            }
+            How::ClosePipe => {
+                hostile::close_pipe();
+                hostile::hang();
+            }
             // SAFETY: none, on purpose.
             How::Crash => rows[0] = u32::from(unsafe { std::ptr::without_provenance::<u8>(16).read_volatile() }),
             How::Abort => std::process::abort(),

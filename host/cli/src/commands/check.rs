@@ -254,7 +254,9 @@ impl Make for Maker<'_> {
             // Tiles of a worker are its own.
             Mode::Isolated => {
                 let worker = plugins::worker().map_err(|error| error.to_string())?;
-                Box::new(IsolatedStrategy::start(worker, self.resolved, &params, limits, threads).map_err(text)?)
+                let is_wanted = || !crate::progress::stopped();
+                let started = IsolatedStrategy::start(worker, self.resolved, &params, limits, threads, &is_wanted);
+                Box::new(started.map_err(text)?)
             }
         })
     }

@@ -72,6 +72,7 @@ impl SourceStrategy {
             scorer: false,
             aliases: self.aliases.clone(),
             needs: Vec::new(),
+            may_need: Vec::new(),
             capabilities: Vec::new(),
             schema: match self.combine {
                 Combine::SwitchByRound => self.schema::<Switch>()?,

@@ -18,25 +18,60 @@ const BASE_MEMORY: u64 = 512 << 20;
 const THREAD_MEMORY: u64 = 96 << 20;
 /// Folders of the system's libraries, which a plugin may need and nobody minds being read.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
+/// How the C library starts a thread. Nothing else may be asked for: no process, and no namespace.
+const THREAD: libc::c_int = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SETTLS
+    | libc::CLONE_PARENT_SETTID
+    | libc::CLONE_CHILD_CLEARTID;
+/// What may be said about memory; not that pages be shared with others, or broken.
+const ADVICE: [libc::c_int; 16] = [
+    libc::MADV_NORMAL,
+    libc::MADV_RANDOM,
+    libc::MADV_SEQUENTIAL,
+    libc::MADV_WILLNEED,
+    libc::MADV_DONTNEED,
+    libc::MADV_FREE,
+    libc::MADV_HUGEPAGE,
+    libc::MADV_NOHUGEPAGE,
+    libc::MADV_DONTDUMP,
+    libc::MADV_DODUMP,
+    libc::MADV_COLD,
+    libc::MADV_PAGEOUT,
+    libc::MADV_POPULATE_READ,
+    libc::MADV_POPULATE_WRITE,
+    // Guard pages, and their end, which newer C libraries put below the stacks of threads.
+    102,
+    103,
+];
+/// What a process may ask the system about itself: the names of its threads and of its memory.
+const SELF: [libc::c_int; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
 
-/// Gives up memory, files and system calls; the system's libraries can still be read.
+/// Gives up memory and files; the system's libraries can still be read.
 pub(super) fn close(memory: u64, seconds: f64, threads: usize) -> Result<(), String> {
     let room = BASE_MEMORY + THREAD_MEMORY * threads.min(1024) as u64;
     limit(Resource::As, memory.saturating_add(room))?;
-    limit(Resource::Core, 0)?;
-    // The plugin itself is copied to a memory file.
+    // There is one memory file to write, whose size is sealed.
     limit(Resource::Fsize, MAX_ARTIFACT_BYTES)?;
     limit(Resource::Nofile, 64)?;
+    for none in [Resource::Core, Resource::Memlock, Resource::Msgqueue] {
+        limit(none, 0)?;
+    }
     // All threads together; the host's own watch ends a worker that sleeps.
     limit(Resource::Cpu, (seconds.min(1e9) as u64).saturating_mul(64).saturating_add(10))?;
-    forbid_files()?;
-    trap::install()?;
-    forbid_calls(&[allowed(), loading()].concat())
+    forbid_files(&LIBRARIES)
 }
 
-/// Gives up reading files too, once the plugin is loaded. Holds for every thread.
-pub(super) fn close_files() -> Result<(), String> {
-    forbid_calls(&allowed())
+/// Gives up the rest: files altogether, and system calls but those of memory, threads and clocks. Holds for every thread.
+/// Whatever is not of this program or the system is loaded after this.
+pub(super) fn close_all() -> Result<(), String> {
+    forbid_files(&[])?;
+    super::trap::install()?;
+    forbid_calls()
 }
 
 fn limit(resource: Resource, value: u64) -> Result<(), String> {
@@ -44,7 +79,7 @@ fn limit(resource: Resource, value: u64) -> Result<(), String> {
         .map_err(|error| format!("cannot limit {resource:?} of the worker: {error}"))
 }
 
-fn forbid_files() -> Result<(), String> {
+fn forbid_files(but: &[&str]) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot close files to the worker (landlock): {error}");
     let access = AccessFs::from_all(ABI::V5);
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
@@ -53,7 +88,7 @@ fn forbid_files() -> Result<(), String> {
         .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
         .and_then(|rules| rules.create())
         .map_err(|error| failed(&error))?;
-    for path in LIBRARIES {
+    for path in but {
         // Not every system has every folder.
         if let Ok(folder) = PathFd::new(path) {
             let folder_access = if std::path::Path::new(path).is_dir() { read } else { AccessFs::ReadFile.into() };
@@ -70,25 +105,27 @@ fn forbid_files() -> Result<(), String> {
 }
 
 /// System calls that arithmetic, memory and threads take.
-fn allowed() -> Vec<(i64, Vec<SeccompRule>)> {
+///
+/// Each is harmless whatever its arguments, or only with those that are named here. None makes memory that the limit on
+/// address space does not count: no memory file, pipe, socket, queue or System V segment can be had.
+fn allowed() -> BTreeMap<i64, Vec<SeccompRule>> {
     use libc::*;
     let plain = [
         SYS_read,
+        SYS_pread64,
         SYS_write,
         SYS_close,
+        SYS_dup,
         SYS_fstat,
         SYS_lseek,
         SYS_mmap,
         SYS_munmap,
         SYS_mremap,
         SYS_mprotect,
-        SYS_madvise,
         SYS_brk,
         SYS_futex,
         SYS_set_robust_list,
-        SYS_get_robust_list,
         SYS_rseq,
-        SYS_rt_sigaction,
         SYS_rt_sigprocmask,
         SYS_rt_sigreturn,
         SYS_sigaltstack,
@@ -109,7 +146,6 @@ fn allowed() -> Vec<(i64, Vec<SeccompRule>)> {
         SYS_sysinfo,
         SYS_uname,
         SYS_restart_syscall,
-        SYS_prctl,
         SYS_getcpu,
         #[cfg(target_arch = "x86_64")]
         SYS_time,
@@ -117,55 +153,42 @@ fn allowed() -> Vec<(i64, Vec<SeccompRule>)> {
         SYS_poll,
         SYS_ppoll,
     ];
-    let mut rules: Vec<(i64, Vec<SeccompRule>)> = plain.into_iter().map(|call| (call, Vec::new())).collect();
-    // A thread of this process, not a process of its own.
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = plain.into_iter().map(|call| (call, Vec::new())).collect();
+    let exactly = |argument: u8, values: &[c_int]| {
+        values.iter().flat_map(|&value| when(&[(argument, SeccompCmpOp::Eq, u64::from(value as u32))])).collect()
+    };
     let thread = (CLONE_VM | CLONE_THREAD) as u64;
-    rules.push((SYS_clone, when(0, SeccompCmpOp::MaskedEq(thread), thread)));
+    let others = !(THREAD as u64);
+    rules.insert(
+        SYS_clone,
+        when(&[(0, SeccompCmpOp::MaskedEq(thread), thread), (0, SeccompCmpOp::MaskedEq(others), 0)]),
+    );
     // A signal to this process: `abort` sends one.
-    let this = u64::from(std::process::id());
-    rules.push((SYS_tgkill, when(0, SeccompCmpOp::Eq, this)));
-    // Limits may be read, not set.
-    rules.push((SYS_prlimit64, when(2, SeccompCmpOp::Eq, 0)));
+    rules.insert(SYS_tgkill, exactly(0, &[std::process::id() as c_int]));
+    // Its own limits may be read, not set.
+    rules.insert(SYS_prlimit64, when(&[(0, SeccompCmpOp::Eq, 0), (2, SeccompCmpOp::Eq, 0)]));
+    rules.insert(SYS_madvise, exactly(2, &ADVICE));
+    rules.insert(SYS_prctl, exactly(0, &SELF));
+    // Who forbidden calls are reported to is settled. The system looks at the lower half of the number only.
+    let not_ours = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, SIGSYS as u64);
+    rules.insert(SYS_rt_sigaction, not_ours.and_then(|other| SeccompRule::new(vec![other])).into_iter().collect());
+    // Left to the other filter: of two answers the system takes the stricter, and this one would be.
+    rules.insert(SYS_clone3, Vec::new());
     rules
 }
 
-/// System calls that loading a library takes besides.
-fn loading() -> Vec<(i64, Vec<SeccompRule>)> {
-    use libc::*;
-    let calls = [
-        SYS_openat,
-        SYS_newfstatat,
-        SYS_statx,
-        SYS_pread64,
-        SYS_readlinkat,
-        SYS_faccessat,
-        SYS_faccessat2,
-        SYS_memfd_create,
-        SYS_fcntl,
-        SYS_seccomp,
-        SYS_getcwd,
-        #[cfg(target_arch = "x86_64")]
-        SYS_open,
-        #[cfg(target_arch = "x86_64")]
-        SYS_readlink,
-        #[cfg(target_arch = "x86_64")]
-        SYS_access,
-    ];
-    calls.into_iter().map(|call| (call, Vec::new())).collect()
+fn when(conditions: &[(u8, SeccompCmpOp, u64)]) -> Vec<SeccompRule> {
+    let condition = |&(argument, ref operator, value): &(u8, SeccompCmpOp, u64)| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator.clone(), value)
+    };
+    let all: Result<Vec<_>, _> = conditions.iter().map(condition).collect();
+    all.and_then(SeccompRule::new).into_iter().collect()
 }
 
-fn when(argument: u8, operator: SeccompCmpOp, value: u64) -> Vec<SeccompRule> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value);
-    condition.and_then(|condition| SeccompRule::new(vec![condition])).into_iter().collect()
-}
-
-fn forbid_calls(rules: &[(i64, Vec<SeccompRule>)]) -> Result<(), String> {
+fn forbid_calls() -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot close system calls to the worker (seccomp): {error}");
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| failed(&error))?;
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = rules.iter().cloned().collect();
-    // Left to the other filter: of two answers the system takes the stricter, and this one would be.
-    rules.insert(libc::SYS_clone3, Vec::new());
-    let filter = SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, arch);
+    let filter = SeccompFilter::new(allowed(), SeccompAction::Trap, SeccompAction::Allow, arch);
     let program: BpfProgram =
         filter.and_then(TryInto::try_into).map_err(|error: seccompiler::BackendError| failed(&error))?;
     // The C library starts threads with `clone3`, whose flags a filter cannot see, and falls back to `clone` where the
@@ -196,6 +219,16 @@ pub(super) fn name_of(call: i64) -> Option<&'static str> {
         libc::SYS_ptrace | libc::SYS_process_vm_readv | libc::SYS_process_vm_writev => {
             "tried to look into another process"
         }
+        libc::SYS_memfd_create | libc::SYS_memfd_secret | libc::SYS_shmget => "tried to make shared memory",
+        libc::SYS_pipe2 => "tried to make a pipe",
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_pipe => "tried to make a pipe",
+        libc::SYS_rt_sigaction => "tried to handle the signal that reports forbidden system calls",
+        libc::SYS_prctl | libc::SYS_seccomp => "tried to change how the system treats it",
+        libc::SYS_prlimit64 | libc::SYS_setrlimit => "tried to change limits",
+        libc::SYS_unshare | libc::SYS_setns | libc::SYS_mount => "tried to change its view of the system",
+        libc::SYS_madvise | libc::SYS_userfaultfd => "tried to change how its memory is kept",
+        libc::SYS_io_uring_setup | libc::SYS_io_setup => "tried to have the system read and write by itself",
         _ => return None,
     })
 }
@@ -209,77 +242,10 @@ pub(super) fn signal_name(signal: i32) -> String {
         libc::SIGFPE => "arithmetic exception",
         libc::SIGILL => "illegal instruction",
         libc::SIGSYS => "forbidden system call",
-        libc::SIGKILL => "killed: out of memory, or by hand",
+        libc::SIGKILL => "killed, but not by this program: the machine is out of memory, or somebody did it",
         libc::SIGXCPU => "out of processor time",
         libc::SIGTERM => "terminated",
         other => return format!("signal {other}"),
     };
     name.to_owned()
-}
-
-/// Says which forbidden call was made, and ends the worker.
-mod trap {
-    /// Files that the C library reads on its own account: for the number of processors, and when it gives memory back. It
-    /// is told that there are none and does without.
-    #[cfg(target_arch = "x86_64")]
-    const OF_THE_C_LIBRARY: [&[u8]; 3] =
-        [b"/sys/devices/system/cpu/online\0", b"/proc/stat\0", b"/proc/sys/vm/overcommit_memory\0"];
-
-    /// Answers a question of the C library; whether it was one.
-    #[cfg(target_arch = "x86_64")]
-    fn answer(call: i32, context: *mut libc::c_void) -> bool {
-        if i64::from(call) != libc::SYS_openat {
-            return false;
-        }
-        // SAFETY: the system hands the registers of the interrupted call to handlers of this kind.
-        let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        let path = registers[libc::REG_RSI as usize] as *const u8;
-        // SAFETY: reads no farther than the first byte that differs, as the system itself would have.
-        let is = |name: &[u8]| name.iter().enumerate().all(|(at, &byte)| unsafe { *path.add(at) } == byte);
-        if path.is_null() || !OF_THE_C_LIBRARY.into_iter().any(is) {
-            return false;
-        }
-        registers[libc::REG_RAX as usize] = -i64::from(libc::ENOENT);
-        true
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn answer(_: i32, _: *mut libc::c_void) -> bool {
-        false
-    }
-
-    /// Runs inside the offending call, so only what is safe there: one write, and the end.
-    extern "C" fn forbidden(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-        // SAFETY: the system hands in a valid structure; for SIGSYS the number of the call stands behind an address, in
-        // the order of `siginfo_t`: signal, errno, code, padding, address, call.
-        let call = unsafe { info.cast::<u8>().add(24).cast::<i32>().read_unaligned() };
-        if answer(call, context) {
-            return;
-        }
-        let mut line = *b"\n{\"Forbidden\":{\"call\":00000}}\n";
-        let mut rest = call.clamp(0, 99_999);
-        // Leading zeros are no JSON, so the number is written over blanks.
-        for at in (0..5).rev() {
-            let digit = (rest % 10) as u8;
-            line[22 + at] = if rest == 0 && at < 4 { b' ' } else { b'0' + digit };
-            rest /= 10;
-        }
-        // SAFETY: writes bytes that are there, and ends the process.
-        unsafe {
-            libc::write(1, line[1..].as_ptr().cast(), line.len() - 1);
-            libc::_exit(1);
-        }
-    }
-
-    pub(super) fn install() -> Result<(), String> {
-        let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = forbidden;
-        // SAFETY: a zeroed structure is a valid one, and the handler does only what handlers may.
-        let installed = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handler as usize;
-            action.sa_flags = libc::SA_SIGINFO;
-            libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut())
-        };
-        if installed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().to_string()) }
-    }
 }

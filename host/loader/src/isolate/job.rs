@@ -1,4 +1,4 @@
-//! What goes to a worker, and what comes back.
+//! What goes to a worker.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -6,9 +6,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use querist_core::strategy::QueryErrorKind;
 use querist_core::{Array, Arrays, Buffer, Query, Streams, Values};
-use querist_protocol::{Description, Selection};
+use querist_protocol::{Need, StrategyDescription};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +17,9 @@ const ALIGNMENT: usize = 64;
 /// The question.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ask {
-    /// Describe yourself, and say your needs under the parameters.
+    /// Say your needs under the parameters.
     #[default]
-    Describe,
+    Needs,
     /// Answer the query.
     Query,
 }
@@ -29,7 +28,10 @@ pub(super) enum Ask {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) ask: Ask,
-    pub(super) strategy: String,
+    pub(super) package: String,
+    pub(super) version: String,
+    /// What the package says of the strategy, which its code is not asked again.
+    pub(super) strategy: Option<StrategyDescription>,
     pub(super) params: String,
     pub(super) needs: Vec<String>,
     pub(super) threads: usize,
@@ -39,6 +41,7 @@ pub(super) struct Job {
     pub(super) log: usize,
     pub(super) batch: usize,
     pub(super) round: u32,
+    /// The strategy's own streams and no seed, from which it could foresee what it must not know.
     pub(super) streams: Option<Streams>,
     pub(super) classes: usize,
     artifact: Place,
@@ -79,26 +82,26 @@ impl<'a> Blocks<'a> {
 }
 
 impl Job {
-    /// Writes the job to a sealed memory file. Only declared arrays go in: the worker must not see more.
-    pub(super) fn write(mut self, artifact: &[u8], query: Option<&Query<'_>>) -> io::Result<File> {
+    /// Writes the job to a sealed memory file. Only arrays that `needs` settle on go in: the worker must not see more,
+    /// whatever the query has.
+    pub(super) fn write(mut self, artifact: &[u8], needs: &[Need], query: Option<&Query<'_>>) -> io::Result<File> {
         let mut blocks = Blocks::default();
         self.artifact = blocks.put(artifact);
         if let Some(query) = query {
             (self.batch, self.round) = (query.batch, query.round.0);
-            // Its own streams and no seed, from which it could foresee what it must not know.
-            self.streams = Some(query.seeds.strategy(&self.strategy));
+            self.streams = self.strategy.as_ref().map(|strategy| query.seeds.strategy(&strategy.id));
             self.classes = query.arrays.classes();
             self.state = query.state.map(|state| blocks.put(state));
             self.ids = blocks.put(bytemuck::cast_slice(query.arrays.ids()));
             self.labelled_ids = blocks.put(bytemuck::cast_slice(query.arrays.labelled_ids()));
-            for (name, array) in query.arrays.named() {
+            for (name, array) in settled(needs, query.arrays) {
                 let (bytes, labels): (&[u8], bool) = match array.values() {
                     Values::F32(values) => (bytemuck::cast_slice(values), false),
                     Values::U32(values) => (bytemuck::cast_slice(values), true),
                     Values::U64(_) => continue,
                 };
                 let place = blocks.put(bytes);
-                self.arrays.insert(name.clone(), ArrayPlace { labels, shape: array.shape().to_vec(), place });
+                self.arrays.insert(name.to_owned(), ArrayPlace { labels, shape: array.shape().to_vec(), place });
             }
         }
         let header = serde_json::to_vec(&self).map_err(io::Error::other)?;
@@ -116,6 +119,12 @@ impl Job {
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
         Ok(file)
     }
+}
+
+/// The arrays that meet the needs, each once: the first choice where there is one, else the second.
+fn settled<'a>(needs: &'a [Need], arrays: &'a Arrays) -> BTreeMap<&'a str, &'a Array> {
+    let of = |need: &'a Need| need.names().find_map(|name| Some((name, arrays.get(name)?)));
+    needs.iter().filter_map(of).collect()
 }
 
 /// A job as the worker has it.
@@ -189,61 +198,59 @@ impl Received {
     }
 }
 
-/// One line from a worker.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Said {
-    Progress {
-        done: u64,
-        total: u64,
-    },
-    Log {
-        level: u8,
-        message: String,
-    },
-    Description {
-        description: Box<Description>,
-        needs: Vec<String>,
-    },
-    Answer {
-        selection: Picks,
-        peak_memory: u64,
-    },
-    Failed {
-        kind: QueryErrorKind,
-        message: String,
-        hint: Option<String>,
-    },
-    /// A system call that is not allowed, by number.
-    Forbidden {
-        call: i64,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A selection whose numbers cross as bits, so that none is rounded.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Picks {
-    rows: Vec<u32>,
-    scores: Vec<u64>,
-    diagnostics: Vec<(String, u64)>,
-    state: Option<Vec<u8>>,
-}
-
-impl Picks {
-    pub(super) fn of(selection: &Selection) -> Self {
-        Self {
-            rows: selection.rows.clone(),
-            scores: selection.scores.iter().map(|score| score.to_bits()).collect(),
-            diagnostics: selection.diagnostics.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect(),
-            state: selection.state.clone(),
-        }
+    #[test]
+    fn only_what_the_needs_settle_on_crosses() {
+        let floats = |columns: usize| Array::f32(vec![2, columns], vec![0.5; 2 * columns]).unwrap();
+        let named = [("logits", floats(3)), ("embeddings", floats(4)), ("penultimate", floats(4))];
+        let oracle = ("oracle.labels", Array::labels(vec![0, 1]));
+        let named = named.into_iter().chain([oracle]).map(|(name, array)| (name.to_owned(), array)).collect();
+        let arrays = Arrays::new(vec![1, 2], Vec::new(), 3, named).unwrap();
+        let crosses = |needs: &[&str]| -> Vec<String> {
+            let needs: Vec<Need> = needs.iter().map(|need| need.parse().unwrap()).collect();
+            settled(&needs, &arrays).into_keys().map(str::to_owned).collect()
+        };
+        assert_eq!(crosses(&[]), Vec::<String>::new());
+        assert_eq!(crosses(&["logits"]), ["logits"]);
+        assert_eq!(crosses(&["embeddings(or=oracle.labels)"]), ["embeddings"]);
+        assert_eq!(crosses(&["mc_log_probs(T=1, or=embeddings)", "embeddings", "head"]), ["embeddings"]);
     }
 
-    pub(super) fn selection(self) -> Selection {
-        Selection {
-            rows: self.rows,
-            scores: self.scores.into_iter().map(f64::from_bits).collect(),
-            diagnostics: self.diagnostics.into_iter().map(|(name, bits)| (name, f64::from_bits(bits))).collect(),
-            state: self.state,
+    #[test]
+    fn a_job_holds_streams_and_no_seed() {
+        use querist_core::observer::Silent;
+        use querist_core::{Granted, Round, Seeds};
+        const ROOT: u64 = 0x5eed_0fa1_1541_1175;
+        let none = Arrays::new(vec![1, 2], Vec::new(), 2, BTreeMap::new()).unwrap();
+        let arrays = Granted::new(&none, &[], &[]).unwrap();
+        let seeds = Seeds { root: ROOT, split: Some(ROOT + 1), initial: Some(ROOT + 2), model: Some(ROOT + 3) };
+        let (round, progress) = (Round(3), &Silent);
+        let query = Query { arrays: &arrays, batch: 1, round, seeds, state: None, services: None, progress };
+        let strategy = StrategyDescription {
+            id: "drawing".to_owned(),
+            summary: String::new(),
+            paper: String::new(),
+            cost: String::new(),
+            scorer: false,
+            aliases: Vec::new(),
+            needs: Vec::new(),
+            may_need: Vec::new(),
+            capabilities: Vec::new(),
+            schema: serde_json::Value::Null,
+        };
+        let job = Job { strategy: Some(strategy), ..Job::default() };
+        let received = Received::read(&job.write(b"artifact", &[], Some(&query)).unwrap()).unwrap();
+        let header = String::from_utf8_lossy(&received.map).into_owned();
+        for seed in ROOT..ROOT + 4 {
+            assert!(!received.map.windows(8).any(|bytes| bytes == seed.to_le_bytes()), "a seed as bytes");
+            assert!(!header.contains(&seed.to_string()) && !header.contains(&format!("{seed:x}")), "a seed as text");
         }
+        // What the worker draws is what the strategy would draw here.
+        let streams = received.job.streams.unwrap();
+        assert_eq!(streams, seeds.strategy("drawing"));
+        assert_ne!(streams.stream("split", Round(0)), seeds.split_stream());
     }
 }

@@ -1,24 +1,33 @@
 //! Native packages in a worker process that can reach nothing.
 //!
-//! The worker gets one read-only memory file with the job: the artifact, the parameters and the declared arrays, and no
-//! more. Before any plugin code is loaded it gives up files (landlock), all system calls but those of arithmetic and
-//! threads (seccomp) and large memory (limits of the system). It answers on one pipe.
+//! The worker gets one read-only memory file with the job: the artifact, the parameters and the arrays that its needs
+//! settle on, and no more. Before any plugin code is loaded it closes what it inherited, and gives up files (landlock), all
+//! system calls but those of arithmetic and threads (seccomp) and large memory (limits of the system). It answers on one
+//! pipe.
+//!
+//! From then on the host believes nothing that comes from there. Rights and needs are those of the package's description,
+//! which was written when it was packed; memory, threads and time are measured from outside; what is said is bounded before
+//! it is read, and cleaned before it is shown.
 
+mod birth;
 mod cage;
 mod job;
+mod listen;
+mod said;
+mod trap;
+mod watch;
 mod worker;
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use querist_core::observer::{Phase, Progress};
+use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind};
-use querist_protocol::{Capability, LogLevel, Need, names};
+use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage};
+use querist_protocol::{Capability, Need, Selection, Shown, StrategyDescription, names};
 use serde_json::Value;
 
 use crate::asking::{Failure, check_rights, check_selection, parse_needs, state_limit};
@@ -28,42 +37,74 @@ use crate::native::NativeError;
 use crate::native::library;
 use crate::sandbox::Limits;
 use crate::wasm::LoadError;
-use job::{Ask, Job, Said};
+use job::{Ask, Job};
+use listen::{Asking, Heard, Why};
 
+#[doc(hidden)]
+pub use said::{Bounds, hear_anything};
 pub use worker::main as worker_main;
 
-/// How often a running worker is looked after.
-const TICK: Duration = Duration::from_millis(10);
-/// Time that a worker has for loading and describing itself.
+/// Time that a worker has for loading and naming its needs.
 const START_TIME: Duration = Duration::from_secs(20);
+/// Time beyond the limit of a query, for a worker's start: it keeps the limit itself while it is honest.
+const SPARE_TIME: Duration = Duration::from_secs(5);
 
 /// A strategy of a native package, run in a fresh worker process for each question.
 pub struct IsolatedStrategy {
     worker: Vec<OsString>,
     artifact: Vec<u8>,
     identity: StrategyIdentity,
+    /// What its package says of it.
+    stated: StrategyDescription,
     params: String,
     /// What it declares, word by word: the worker compares.
     declared: Vec<Need>,
     /// The same without what a worker cannot be given.
     needs: Vec<Need>,
-    /// What its package declares.
-    capabilities: Vec<Capability>,
     limits: Limits,
     threads: usize,
 }
 
+/// What a worker is asked for.
+enum Question<'a> {
+    Needs,
+    Query(&'a Query<'a>),
+}
+
+/// What comes of a question.
+struct Outcome {
+    said: Answered,
+    peak_memory: u64,
+}
+
+/// An answer, which the one who asked has still to look at.
+enum Answered {
+    Needs(Vec<String>),
+    Selection(Selection),
+}
+
+/// Goes on while somebody wants it.
+struct While<'a>(&'a (dyn Fn() -> bool + Sync));
+
+impl Progress for While<'_> {
+    fn report(&self, _: Phase, _: u64, _: u64) -> Result<(), Cancelled> {
+        if (self.0)() { Ok(()) } else { Err(Cancelled) }
+    }
+}
+
 impl IsolatedStrategy {
-    /// Checks a strategy in a worker. `worker` is the program with its first arguments that calls [`worker_main`].
+    /// Checks a strategy in a worker. `worker` is the program with its first arguments that calls [`worker_main`];
+    /// `is_wanted` is asked again and again whether to go on.
     ///
     /// # Errors
-    /// If the package cannot be isolated or loaded, says something else than its manifest, or refuses the parameters.
+    /// If the package cannot be isolated or loaded, asks for more than it states, or refuses the parameters.
     pub fn start(
         worker: Vec<OsString>,
         resolved: Resolved<'_>,
         params: &Value,
         limits: Limits,
         threads: usize,
+        is_wanted: &(dyn Fn() -> bool + Sync),
     ) -> Result<Self, LoadError> {
         let package = resolved.package;
         let name = &package.description.package;
@@ -83,22 +124,19 @@ impl IsolatedStrategy {
             worker,
             artifact,
             identity: package.identity(&resolved.strategy.id),
+            stated: resolved.strategy.clone(),
             params: params.to_string(),
             declared: Vec::new(),
             needs: Vec::new(),
-            capabilities: resolved.strategy.capabilities.clone(),
             limits,
             threads,
         };
-        let asked = strategy.ask(Ask::Describe, None, START_TIME.min(limits.time), None);
-        let said = asked.map_err(|failure| failure.of(&strategy.identity))?;
-        let Said::Description { description, needs } = said else {
-            return Err(strategy.dishonest("it did not describe itself").into());
-        };
-        if *description != package.description {
-            return Err(strategy.dishonest("it describes itself otherwise than its manifest does").into());
-        }
-        strategy.declared = parse_needs(&needs).map_err(|failure| failure.of(&strategy.identity))?;
+        let asked = strategy.ask(&Question::Needs, START_TIME.min(limits.time), &While(is_wanted));
+        let declared = asked.and_then(|outcome| match outcome.said {
+            Answered::Needs(needs) => within(&needs, &strategy.stated),
+            Answered::Selection(_) => Err(another_answer()),
+        });
+        strategy.declared = declared.map_err(|failure| failure.of(&strategy.identity))?;
         if strategy.declared.iter().any(|need| need.name() == names::HEAD) {
             return Err(refuse(
                 "it asks the model's head while it picks (`head`), which a worker cannot reach; if you trust it, lock \
@@ -107,69 +145,106 @@ impl IsolatedStrategy {
             ));
         }
         strategy.needs = strategy.declared.iter().map(without_head).collect();
-        check_rights(&strategy.needs, &strategy.capabilities).map_err(|failure| failure.of(&strategy.identity))?;
         Ok(strategy)
     }
 
-    fn dishonest(&self, message: &str) -> QueryError {
-        Failure::new(QueryErrorKind::Dishonest, message).of(&self.identity)
-    }
-
-    /// Starts a worker on one question and waits for what it says.
-    fn ask(
-        &self,
-        ask: Ask,
-        query: Option<&Query<'_>>,
-        time: Duration,
-        progress: Option<&dyn Progress>,
-    ) -> Result<Said, Failure> {
-        let failed =
-            |what: &str, error: std::io::Error| Failure::new(QueryErrorKind::Failed, format!("{what}: {error}"));
+    fn job(&self, ask: Ask) -> Job {
         let mut job = Job::default();
         job.ask = ask;
-        job.strategy.clone_from(&self.identity.id);
+        job.package.clone_from(&self.identity.package);
+        job.version.clone_from(&self.identity.version);
+        job.strategy = Some(self.stated.clone());
         job.params.clone_from(&self.params);
         job.needs = self.declared.iter().map(ToString::to_string).collect();
         job.threads = self.threads;
         (job.memory, job.seconds) = (self.limits.memory, self.limits.time.as_secs_f64());
         (job.handles, job.log) = (self.limits.handles, self.limits.log);
-        let file = job.write(&self.artifact, query).map_err(|error| failed("the worker's memory file", error))?;
-        let Some((program, args)) = self.worker.split_first() else {
-            return Err(Failure::new(QueryErrorKind::Failed, "no program for workers"));
-        };
-        let mut child = Command::new(program)
+        job
+    }
+
+    /// A worker at its work.
+    fn spawn(&self, job: File) -> std::io::Result<std::process::Child> {
+        let (program, args) =
+            self.worker.split_first().ok_or_else(|| std::io::Error::other("no program for workers"))?;
+        Command::new(program)
             .args(args)
             .env_clear()
+            .env(birth::HOST, std::process::id().to_string())
             .current_dir("/")
-            .stdin(file)
+            // What is typed at the terminal is for the host, which then ends the worker.
+            .process_group(0)
+            .stdin(job)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| failed("the worker cannot be started", error))?;
-        let rows = query.map_or(0, |query| query.arrays.ids().len());
-        let listened = listen(&mut child, rows, Instant::now() + time, progress);
+    }
+
+    /// Starts a worker on one question and waits for what it says.
+    fn ask(&self, question: &Question<'_>, time: Duration, progress: &dyn Progress) -> Result<Outcome, Failure> {
+        let failed =
+            |what: &str, error: std::io::Error| Failure::new(QueryErrorKind::Failed, format!("{what}: {error}"));
+        let (ask, query) = match question {
+            Question::Needs => (Ask::Needs, None),
+            Question::Query(query) => (Ask::Query, Some(*query)),
+        };
+        let job = self.job(ask).write(&self.artifact, &self.needs, query);
+        let (job, given) = job
+            .and_then(|file| {
+                // The job, the plugin's library, and room for one that it brings with it.
+                let given = file.metadata()?.len() + 2 * self.artifact.len() as u64;
+                Ok((file, given))
+            })
+            .map_err(|error| failed("the worker's memory file", error))?;
+        let clock = Instant::now();
+        let mut child = self.spawn(job).map_err(|error| failed("the worker cannot be started", error))?;
+        let asking = Asking {
+            bounds: query.map_or_else(Bounds::default, |query| Bounds {
+                rows: query.arrays.ids().len(),
+                state: state_limit(query.arrays),
+            }),
+            room: watch::Room::new(self.limits.memory, self.threads, given),
+            log: self.limits.log,
+            deadline: clock + time,
+            progress,
+        };
+        let heard = listen::listen(&mut child, &asking);
         // Whatever happened, nothing of the worker stays behind.
         let _ = child.kill();
         let status = child.wait().map_err(|error| failed("the worker is lost", error))?;
-        match listened {
-            Heard::Said(Said::Failed { kind, message, hint }) => {
-                let failure = Failure::new(kind, message);
-                Err(hint.iter().fold(failure, |failure, hint| failure.hint(hint)))
-            }
-            Heard::Said(said) => Ok(said),
-            Heard::Forbidden(call) => Err(forbidden(call)),
-            Heard::TimeOut => Err(Failure::new(
-                QueryErrorKind::Timeout,
-                format!(
-                    "its worker ran past its time limit of {:.0} s and was killed",
-                    time.min(self.limits.time).as_secs_f64()
-                ),
-            )
-            .hint("raise `limits.seconds`")),
-            Heard::Cancelled => Err(Failure::new(QueryErrorKind::Cancelled, "cancelled")),
-            Heard::Nothing(why) => Err(ended(status, &why)),
-        }
+        let is_late = clock.elapsed() >= self.limits.time;
+        let heard = heard.map_err(|error| failed("the worker cannot be watched", error))?;
+        Told { limits: &self.limits, time, status, has_ended: heard.has_ended, is_late }.outcome(heard)
     }
+}
+
+fn another_answer() -> Failure {
+    Failure::new(QueryErrorKind::Dishonest, "its worker answered another question")
+}
+
+/// The needs that a worker named, if its package states each of them. What it says can only narrow what was stated.
+fn within(needs: &[String], stated: &StrategyDescription) -> Result<Vec<Need>, Failure> {
+    let needs = parse_needs(needs)?;
+    let all: Vec<&String> = stated.needs.iter().chain(&stated.may_need).collect();
+    let allowed = parse_needs(&all.into_iter().cloned().collect::<Vec<_>>())?;
+    let is_stated = |name: &str| allowed.iter().any(|need| need.names().any(|other| other == name));
+    if let Some(name) = needs.iter().flat_map(Need::names).find(|name| !is_stated(name)) {
+        let message = format!(
+            "its code asks for `{}`, which its package does not state: `plugin.toml` has {} under `needs` and {} under \
+             `may_need`. Its author names there what other parameters make it need, and packs it again; a package of \
+             somebody that you do not know may want to see what it should not",
+            Shown::name(name),
+            list(&stated.needs),
+            list(&stated.may_need)
+        );
+        return Err(Failure::new(QueryErrorKind::Dishonest, message));
+    }
+    check_rights(&needs, &stated.capabilities)?;
+    Ok(needs)
+}
+
+fn list(needs: &[String]) -> String {
+    let needs: Vec<String> = needs.iter().map(|need| format!("`{}`", Shown::name(need))).collect();
+    if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") }
 }
 
 /// A need whose second choice is none that a worker cannot be given.
@@ -180,121 +255,123 @@ fn without_head(need: &Need) -> Need {
     }
 }
 
-/// What came from a worker in the end.
-enum Heard {
-    Said(Said),
-    Forbidden(i64),
-    TimeOut,
-    Cancelled,
-    /// It ended without an answer; what it printed last.
-    Nothing(String),
+/// What is known of a worker that is gone.
+struct Told<'a> {
+    limits: &'a Limits,
+    /// Time that it had.
+    time: Duration,
+    status: ExitStatus,
+    /// Whether it ended before it was killed.
+    has_ended: bool,
+    /// Whether the time of the query was over, by the host's clock.
+    is_late: bool,
 }
 
-/// Reads what a worker says until it answers, ends, is out of time or no longer wanted.
-fn listen(child: &mut Child, rows: usize, deadline: Instant, progress: Option<&dyn Progress>) -> Heard {
-    // An answer has a few numbers a row, and its state.
-    let limit = (1usize << 24) + rows * 64;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Heard::Nothing("it has no pipes".to_owned());
-    };
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let printed = scope.spawn(move || {
-            let mut text = Vec::new();
-            // What cannot be read is not there to be shown.
-            let _ = stderr.take(4000).read_to_end(&mut text);
-            String::from_utf8_lossy(&text).trim().to_owned()
-        });
-        let (said, hears) = std::sync::mpsc::sync_channel(64);
-        let stop = &stop;
-        scope.spawn(move || {
-            let mut lines = BufReader::new(stdout.take(limit as u64));
-            let mut line = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                line.clear();
-                match lines.read_until(b'\n', &mut line) {
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
-                }
-                let Ok(message) = serde_json::from_slice::<Said>(&line) else { break };
-                if said.send(message).is_err() {
-                    break;
-                }
-            }
-        });
-        let heard = loop {
-            match hears.recv_timeout(TICK) {
-                Ok(Said::Progress { done, total }) => {
-                    if progress.is_some_and(|progress| progress.report(Phase::Query, done, total).is_err()) {
-                        break Heard::Cancelled;
-                    }
-                }
-                Ok(Said::Log { level, message }) => {
-                    let level = match level {
-                        0 => LogLevel::Debug,
-                        1 => LogLevel::Info,
-                        _ => LogLevel::Warning,
-                    };
-                    progress.inspect(|progress| progress.log(level, &message));
-                }
-                Ok(Said::Forbidden { call }) => break Heard::Forbidden(call),
-                Ok(said) => break Heard::Said(said),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break Heard::Nothing(String::new()),
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                    if progress.is_some_and(|progress| progress.report(Phase::Query, 0, 0).is_err()) {
-                        break Heard::Cancelled;
-                    }
-                }
-            }
-            if Instant::now() > deadline {
-                break Heard::TimeOut;
-            }
+impl Told<'_> {
+    fn outcome(&self, heard: Heard) -> Result<Outcome, Failure> {
+        let Heard { why, printed, peak_memory, .. } = heard;
+        let said = match why {
+            Why::Needs(needs) => Ok(Answered::Needs(needs)),
+            Why::Answer(selection) => Ok(Answered::Selection(selection)),
+            Why::Failed(kind, message) => Err(self.claimed(kind, &message)),
+            Why::Forbidden(call) => Err(forbidden(Some(call))),
+            Why::Cancelled => Err(Failure::new(QueryErrorKind::Cancelled, "cancelled")),
+            Why::TimeOut => Err(self.time_out()),
+            Why::Memory(bytes) => Err(Failure::new(
+                QueryErrorKind::Memory,
+                format!(
+                    "it held {} MiB of memory, more than it may with a limit of {} MiB, and was stopped",
+                    bytes >> 20,
+                    self.limits.memory >> 20
+                ),
+            )
+            .hint("raise `limits.memory`")),
+            Why::Threads(threads) => Err(Failure::new(
+                QueryErrorKind::Memory,
+                format!("it ran {threads} threads at once, which is too many, and was stopped"),
+            )
+            .hint("a strategy needs no more threads than there are cores; kernels have threads of their own")),
+            Why::Printed(bytes) => Err(Failure::new(
+                QueryErrorKind::Output,
+                format!("it printed more than {} MiB, and was stopped{printed}", bytes >> 20),
+            )
+            .hint("a strategy says what is worth saying by its log")),
+            Why::Nonsense(_) | Why::End if self.status.signal() == Some(libc::SIGSYS) => Err(forbidden(None)),
+            Why::Nonsense(what) => Err(Failure::new(
+                QueryErrorKind::Output,
+                format!(
+                    "it wrote to the pipe that its answer goes over, where no plugin has to write, and was stopped: \
+                     {what}{printed}"
+                ),
+            )),
+            Why::End => Err(self.ended(&printed)),
         };
-        stop.store(true, Ordering::Relaxed);
-        if matches!(heard, Heard::Nothing(_)) {
-            // It closed its pipe, so it ends by itself or has nothing more to say: a moment for its last signal to show.
-            for _ in 0..50 {
-                match child.try_wait() {
-                    Ok(None) => std::thread::sleep(TICK),
-                    _ => break,
-                }
-            }
+        said.map(|said| Outcome { said, peak_memory })
+    }
+
+    fn time_out(&self) -> Failure {
+        let seconds = self.time.min(self.limits.time).as_secs_f64();
+        let message = format!("its worker ran past its time limit of {seconds:.0} s and was killed");
+        Failure::new(QueryErrorKind::Timeout, message).hint("raise `limits.seconds`")
+    }
+
+    /// A failure as the worker tells it. Only what a plugin may know of itself is taken from it, and no advice: what the
+    /// host measures or decides, the host says.
+    fn claimed(&self, kind: QueryErrorKind, message: &str) -> Failure {
+        let message = Shown::sentence(message);
+        match kind {
+            QueryErrorKind::Timeout if self.is_late => self.time_out(),
+            QueryErrorKind::Memory => Failure::new(kind, message).hint("raise `limits.memory`"),
+            QueryErrorKind::InvalidParams
+            | QueryErrorKind::Panic
+            | QueryErrorKind::Output
+            | QueryErrorKind::Contract
+            | QueryErrorKind::Dishonest => Failure::new(kind, message),
+            QueryErrorKind::Failed
+            | QueryErrorKind::Trap
+            | QueryErrorKind::Timeout
+            | QueryErrorKind::Fuel
+            | QueryErrorKind::Cancelled => Failure::new(QueryErrorKind::Failed, message),
         }
-        // Ends the threads that read: there is nobody left to write.
-        let _ = child.kill();
-        drop(hears);
-        let printed = printed.join().unwrap_or_default();
-        if let Heard::Nothing(_) = heard { Heard::Nothing(printed) } else { heard }
-    })
+    }
+
+    /// A worker that ended without an answer.
+    fn ended(&self, printed: &Printed) -> Failure {
+        if !self.has_ended {
+            let message = format!("it closed the pipe that its answer goes over, and was stopped{printed}");
+            return Failure::new(QueryErrorKind::Failed, message);
+        }
+        let Some(signal) = self.status.signal() else {
+            let message = format!("its worker ended without an answer ({}){printed}", self.status);
+            return Failure::new(QueryErrorKind::Failed, message);
+        };
+        // What Rust's allocator prints before it gives up.
+        let out_of_memory = printed.0.as_str().contains("memory allocation of");
+        let kind = if out_of_memory { QueryErrorKind::Memory } else { QueryErrorKind::Trap };
+        let message = format!("it crashed its worker ({}){printed}", cage::signal_name(signal));
+        let failure = Failure::new(kind, message);
+        if out_of_memory { failure.hint("raise `limits.memory`") } else { failure }
+    }
 }
 
-fn forbidden(call: i64) -> Failure {
-    let what = match cage::name_of(call) {
-        Some(what) => what.to_owned(),
-        None => format!("made system call {call}"),
+/// The beginning of what a worker printed.
+struct Printed(Shown);
+
+impl std::fmt::Display for Printed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.as_str().trim().is_empty() { Ok(()) } else { write!(f, "; it printed: {}", self.0.as_str().trim()) }
+    }
+}
+
+fn forbidden(call: Option<i64>) -> Failure {
+    let what = match call.map(|call| (call, cage::name_of(call))) {
+        Some((_, Some(what))) => what.to_owned(),
+        Some((call, None)) => format!("made system call {call}"),
+        None => "made a forbidden system call".to_owned(),
     };
     let message = format!("it {what}, which isolated plugins may not, and was stopped");
     Failure::new(QueryErrorKind::Trap, message)
         .hint("a strategy needs only the host's arrays and kernels; if you trust it, use `--allow-native` instead")
-}
-
-/// A worker that ended without an answer.
-fn ended(status: ExitStatus, printed: &str) -> Failure {
-    let printed = if printed.is_empty() { String::new() } else { format!("; it printed: {printed}") };
-    match status.signal() {
-        Some(signal) => {
-            // What Rust's allocator prints before it gives up.
-            let out_of_memory = printed.contains("memory allocation of");
-            let kind = if out_of_memory { QueryErrorKind::Memory } else { QueryErrorKind::Trap };
-            let message = format!("it crashed its worker ({}){printed}", cage::signal_name(signal));
-            let failure = Failure::new(kind, message);
-            if out_of_memory { failure.hint("raise `limits.memory`") } else { failure }
-        }
-        None => {
-            let message = format!("its worker ended without an answer ({status}){printed}");
-            Failure::new(QueryErrorKind::Failed, message)
-        }
-    }
 }
 
 impl Strategy for IsolatedStrategy {
@@ -307,7 +384,7 @@ impl Strategy for IsolatedStrategy {
     }
 
     fn capabilities(&self) -> &[Capability] {
-        &self.capabilities
+        &self.stated.capabilities
     }
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
@@ -317,15 +394,74 @@ impl Strategy for IsolatedStrategy {
             return Err(failure.of(&self.identity));
         }
         let clock = Instant::now();
-        // The worker keeps the limit itself; the host's watch allows for its start.
-        let time = self.limits.time + Duration::from_secs(5);
-        let said = self.ask(Ask::Query, Some(query), time, Some(query.progress)).map_err(|f| f.of(&self.identity))?;
-        let Said::Answer { selection, peak_memory } = said else {
-            return Err(self.dishonest("its worker answered another question"));
+        let time = self.limits.time + SPARE_TIME;
+        let asked = self.ask(&Question::Query(query), time, query.progress);
+        let checked = asked.and_then(|Outcome { said, peak_memory }| {
+            let Answered::Selection(selection) = said else { return Err(another_answer()) };
+            check_selection(&selection, state_limit(query.arrays))?;
+            let usage = Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory };
+            Ok(Answer { selection, usage })
+        });
+        checked.map_err(|failure| failure.of(&self.identity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stated() -> StrategyDescription {
+        StrategyDescription {
+            id: "one".to_owned(),
+            summary: String::new(),
+            paper: String::new(),
+            cost: String::new(),
+            scorer: false,
+            aliases: Vec::new(),
+            needs: vec!["logits".to_owned(), "head.w(or=head)".to_owned()],
+            may_need: vec!["mc_log_probs(T=10)".to_owned()],
+            capabilities: Vec::new(),
+            schema: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_worker_can_only_narrow_what_its_package_states() {
+        let kind_of = |needs: &[&str]| {
+            let needs: Vec<String> = needs.iter().map(|&need| need.to_owned()).collect();
+            within(&needs, &stated()).map_err(|failure| failure.kind)
         };
-        let selection = selection.selection();
-        check_selection(&selection, state_limit(query.arrays)).map_err(|failure| failure.of(&self.identity))?;
-        let usage = querist_core::Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory };
-        Ok(Answer { selection, usage })
+        for good in [&[][..], &["logits"], &["head"], &["head.w(or=head)", "mc_log_probs(T=99, coherent)"]] {
+            assert_eq!(kind_of(good).map(|needs| needs.len()), Ok(good.len()), "{good:?}");
+        }
+        let dishonest = Err(QueryErrorKind::Dishonest);
+        for more in ["oracle.labels", "logits(or=oracle.labels)", "labelled.logits", "no such array"] {
+            assert_eq!(kind_of(&["logits", more]), dishonest, "{more}");
+        }
+        // Hidden labels take the capability as well.
+        let mut open = stated();
+        open.needs.push("oracle.labels".to_owned());
+        let oracle = || within(&["oracle.labels".to_owned()], &open).map_err(|failure| failure.kind);
+        assert_eq!(oracle(), dishonest);
+    }
+
+    #[test]
+    fn a_worker_says_nothing_that_the_host_decides() {
+        let limits = Limits::default();
+        let told = |is_late| Told {
+            limits: &limits,
+            time: limits.time,
+            status: ExitStatus::from_raw(libc::SIGKILL),
+            has_ended: false,
+            is_late,
+        };
+        let claimed = |kind, is_late| told(is_late).claimed(kind, "so it \u{1b}says").kind;
+        for kind in [QueryErrorKind::Cancelled, QueryErrorKind::Timeout, QueryErrorKind::Fuel, QueryErrorKind::Trap] {
+            assert_eq!(claimed(kind, false), QueryErrorKind::Failed, "{kind:?}");
+        }
+        assert_eq!(claimed(QueryErrorKind::Timeout, true), QueryErrorKind::Timeout);
+        assert_eq!(claimed(QueryErrorKind::Cancelled, true), QueryErrorKind::Failed);
+        assert_eq!(claimed(QueryErrorKind::Contract, false), QueryErrorKind::Contract);
+        assert!(querist_protocol::is_showable(told(false).claimed(QueryErrorKind::Panic, "\u{1b}").message.as_str()));
     }
 }

@@ -103,7 +103,7 @@ fn check_layout(identity: &Identity) -> Result<(), RefusedPackage> {
 }
 
 /// Libraries that the file asks the loader for.
-fn needed(bytes: &[u8]) -> object::Result<Vec<String>> {
+pub(crate) fn needed(bytes: &[u8]) -> object::Result<Vec<String>> {
     let header = FileHeader64::<Endianness>::parse(bytes)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, bytes)?;
