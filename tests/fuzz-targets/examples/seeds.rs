@@ -82,7 +82,7 @@ fn main() {
             ),
             answer("{\"Progress\":{\"done\":1,\"total\":2}}\n{\"Log\":{\"level\":1,\"message\":\"m\"}}\n", b""),
             answer("{\"Needs\":{\"needs\":[\"logits\",\"oracle.labels\"]}}", b""),
-            answer("{\"Failed\":{\"kind\":\"Memory\",\"message\":\"m\"}}", b""),
+            answer("{\"Failed\":{\"kind\":\"memory\",\"message\":\"m\"}}", b""),
             answer("{\"Forbidden\":{\"call\":41}}", b""),
         ],
     );
