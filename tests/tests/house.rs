@@ -209,7 +209,7 @@ const OPENERS: [&str; 9] = [
 ];
 
 /// Who may open a file otherwise than by `querist-files`, what, how often, and why.
-const OPEN_OTHERWISE: [(&str, &str, usize, &str); 7] = [
+const OPEN_OTHERWISE: [(&str, &str, usize, &str); 5] = [
     ("host/data/src/arrays/mod.rs", "Mmap::map(", 1, "maps a handle that `querist-files` opened"),
     ("host/loader/src/isolate/job.rs", "Mmap::map(", 1, "maps memory that the host made and handed over"),
     ("host/conformance/src/surroundings.rs", "fs::read_to_string(", 1, "the kernel's account of this process"),
