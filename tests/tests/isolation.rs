@@ -263,7 +263,8 @@ fn a_worker_dies_with_its_host() {
     let packed = Packed::new();
     for way in ["load-hang", "hang"] {
         let param = format!("how={way}");
-        let (mut host, worker) = start(&packed, &Packed::args(MISBEHAVE, &how(&param)));
+        let more = [&how(&param)[..], &["--seconds", "300"]].concat();
+        let (mut host, worker) = start(&packed, &Packed::args(MISBEHAVE, &more));
         assert!(is_running(worker), "{way}");
         host.kill().unwrap();
         host.wait().unwrap();
@@ -301,7 +302,7 @@ strategy = { id = "native-misbehave", params = { how = "load-hang" } }
 fn a_plugin_may_bring_a_library_with_it() {
     let packed = Packed::new();
     let ask = |how: &str| {
-        let mut args = vec!["select", "--strategy", "core-set", "--budget", "40", "--format", "json", how];
+        let mut args = vec!["select", "--strategy", "core-set", "--budget", "10", "--format", "json", how];
         args.extend(["--input", "embeddings=embeddings.npy", "--input", "labelled.embeddings=labelled.npy"]);
         let answer: serde_json::Value = serde_json::from_str(&packed.place.good(&args)).unwrap();
         answer["rows"].clone()
