@@ -130,7 +130,6 @@ impl Strategy for Misbehave {
 }
 
 impl Selector for Misbehave {
-    #[expect(clippy::too_many_lines, reason = "one line a way to misbehave")]
     fn select(&self, query: &Query) -> Result<Selection> {
         let mut rows: Vec<u32> = (0..query.wanted()).collect();
         match self.how {

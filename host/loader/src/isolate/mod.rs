@@ -423,21 +423,21 @@ mod tests {
 
     #[test]
     fn a_worker_can_only_narrow_what_its_package_states() {
-        let within = |needs: &[&str]| {
+        let narrowed = |needs: &[&str]| {
             let needs: Vec<String> = needs.iter().map(|&need| need.to_owned()).collect();
-            super::within(&needs, &stated()).map_err(|failure| failure.kind)
+            within(&needs, &stated()).map_err(|failure| failure.kind)
         };
         for good in [&[][..], &["logits"], &["head"], &["head.w(or=head)", "mc_log_probs(T=99, coherent)"]] {
-            assert_eq!(within(good).map(|needs| needs.len()), Ok(good.len()), "{good:?}");
+            assert_eq!(narrowed(good).map(|needs| needs.len()), Ok(good.len()), "{good:?}");
         }
         let dishonest = Err(QueryErrorKind::Dishonest);
         for more in ["oracle.labels", "logits(or=oracle.labels)", "labelled.logits", "no such array"] {
-            assert_eq!(within(&["logits", more]), dishonest, "{more}");
+            assert_eq!(narrowed(&["logits", more]), dishonest, "{more}");
         }
         // Hidden labels take the capability as well.
         let mut open = stated();
         open.needs.push("oracle.labels".to_owned());
-        let oracle = || super::within(&["oracle.labels".to_owned()], &open).map_err(|failure| failure.kind);
+        let oracle = || within(&["oracle.labels".to_owned()], &open).map_err(|failure| failure.kind);
         assert_eq!(oracle(), dishonest);
     }
 
