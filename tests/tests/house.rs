@@ -209,15 +209,12 @@ const OPENERS: [&str; 9] = [
 ];
 
 /// Who may open a file otherwise than by `querist-files`, what, how often, and why.
-const OPEN_OTHERWISE: [(&str, &str, usize, &str); 7] = [
+const OPEN_OTHERWISE: [(&str, &str, usize, &str); 5] = [
     ("host/data/src/arrays/mod.rs", "Mmap::map(", 1, "maps a handle that `querist-files` opened"),
     ("host/loader/src/isolate/job.rs", "Mmap::map(", 1, "maps memory that the host made and handed over"),
     ("host/conformance/src/surroundings.rs", "fs::read_to_string(", 1, "the kernel's account of this process"),
     ("host/torchx/src/runtime.rs", "fs::read_to_string(", 1, "the kernel's account of this process"),
-    // Until they follow: packages, locks and lists of digests.
-    ("host/loader/src/pack.rs", "File::open(", 9, "until it follows"),
-    ("host/loader/src/trust.rs", "fs::read_to_string(", 9, "until it follows"),
-    ("host/loader/src/manifest.rs", "File::open(", 9, "until it follows"),
+    ("host/loader/src/isolate/watch.rs", "File::open(", 1, "the kernel's account of a worker"),
 ];
 
 /// A pipe, a device or a link in place of a file of somebody else is met in one place, which knows what to do.

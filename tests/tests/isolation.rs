@@ -164,8 +164,9 @@ fn needs_come_from_the_package_and_a_worker_can_only_narrow_them() {
     let values = vec![0.5f32; ROWS * 4];
     write_npy(&place.at("penultimate.npy"), &[ROWS, 4], &values).unwrap();
     let oracle = ["--input", "oracle.labels=oracle.npy"];
-    for way in ["greedy", "load-forge"] {
-        let words = ["asks for `oracle.labels`, which its package does not state", "`logits`", "may_need"];
+    for (way, array) in [("greedy", "embeddings"), ("load-forge", "oracle.labels")] {
+        let asks = format!("asks for `{array}`, which its package does not state");
+        let words = [asks.as_str(), "`logits` under `needs`", "`penultimate` under `may_need`"];
         packed.refused(MISBEHAVE, &[&how(&format!("how={way}"))[..], &oracle].concat(), 1, &words);
     }
     let stated = ["--input", "penultimate=penultimate.npy"];
@@ -244,17 +245,16 @@ fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     }
 }
 
-/// Starts a call and waits for its worker.
+/// Starts a call and waits for a worker that stays: one that hangs in its plugin, past its own first steps.
 fn start(packed: &Packed, args: &[&str]) -> (Child, Pid) {
     let mut command = packed.place.command(args);
     let host = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut worker = None;
     wait_until("a worker", || {
         worker = children(host.id()).first().copied();
-        worker.is_some()
+        sleep(Duration::from_secs(1));
+        worker.is_some_and(is_running)
     });
-    // Past its first steps, so that it is the plugin that hangs.
-    sleep(Duration::from_millis(500));
     (host, worker.unwrap())
 }
 
@@ -263,7 +263,8 @@ fn a_worker_dies_with_its_host() {
     let packed = Packed::new();
     for way in ["load-hang", "hang"] {
         let param = format!("how={way}");
-        let (mut host, worker) = start(&packed, &Packed::args(MISBEHAVE, &how(&param)));
+        let more = [&how(&param)[..], &["--seconds", "300"]].concat();
+        let (mut host, worker) = start(&packed, &Packed::args(MISBEHAVE, &more));
         assert!(is_running(worker), "{way}");
         host.kill().unwrap();
         host.wait().unwrap();
@@ -301,7 +302,7 @@ strategy = { id = "native-misbehave", params = { how = "load-hang" } }
 fn a_plugin_may_bring_a_library_with_it() {
     let packed = Packed::new();
     let ask = |how: &str| {
-        let mut args = vec!["select", "--strategy", "core-set", "--budget", "40", "--format", "json", how];
+        let mut args = vec!["select", "--strategy", "core-set", "--budget", "10", "--format", "json", how];
         args.extend(["--input", "embeddings=embeddings.npy", "--input", "labelled.embeddings=labelled.npy"]);
         let answer: serde_json::Value = serde_json::from_str(&packed.place.good(&args)).unwrap();
         answer["rows"].clone()

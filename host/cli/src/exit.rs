@@ -63,7 +63,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
     let hint = error.chain().find_map(|cause| {
         let of_query = cause.downcast_ref::<querist_core::QueryError>().and_then(|error| error.hint.clone());
-        of_query.or_else(|| match cause.downcast_ref::<querist_core::RunError>()? {
+        let of_load = || match cause.downcast_ref::<querist_loader::LoadError>()? {
+            querist_loader::LoadError::Query(error) => error.hint.clone(),
+            _ => None,
+        };
+        of_query.or_else(of_load).or_else(|| match cause.downcast_ref::<querist_core::RunError>()? {
             querist_core::RunError::Query(error) => error.hint.clone(),
             _ => None,
         })

@@ -2,6 +2,7 @@
 
 use querist_core::metric::Metrics;
 use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
+use querist_protocol::Shown;
 use querist_report::{PageOptions, Picture, Report, RunState, RunSummary, Thumbnail, html, table};
 
 const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
@@ -52,7 +53,7 @@ fn run(label: &str, lift: f64, strategy: u64, seed: u64) -> RunSummary {
     let thumbnails =
         (0..11).map(|round| (0..30).map(|rank| thumbnail(seed * 1000 + round * 30 + rank, rank as usize)).collect());
     RunSummary {
-        label: label.to_owned(),
+        label: Shown::name(label),
         strategy: StrategyIdentity {
             id: label.to_owned(),
             package: label.to_owned(),
@@ -60,10 +61,11 @@ fn run(label: &str, lift: f64, strategy: u64, seed: u64) -> RunSummary {
             kind: StrategyKind::Wasm,
             digest: format!("{strategy:02x}").repeat(32),
         },
+        layout: 2,
         seed,
-        dataset: "cifar10".to_owned(),
-        dataset_digest: "c4".repeat(32),
-        model: "resnet18".to_owned(),
+        dataset: Shown::name("cifar10"),
+        dataset_digest: Shown::name(&"c4".repeat(32)),
+        model: Shown::name("resnet18"),
         config: serde_json::json!({ "version": 1, "budget": { "initial": 100, "batch": 100, "rounds": 11 } }),
         rounds: rounds.collect(),
         thumbnails: if seed == 0 { thumbnails.collect() } else { Vec::new() },
@@ -78,5 +80,5 @@ fn thumbnail(n: u64, rank: usize) -> Thumbnail {
     };
     let pixels = (0..32 * 32 * 3).map(pixel).collect();
     let picture = Picture::Raw { height: 32, width: 32, channels: 3, pixels };
-    Thumbnail { rank, class: CLASSES[(n % 10) as usize].to_owned(), picture }
+    Thumbnail { rank, class: Shown::name(CLASSES[(n % 10) as usize]), picture }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use querist_core::{Array, Arrays, LinearHead, Round, Seeds};
 use querist_protocol::Selection;
-use querist_protocol::philox::philox4x32;
+use querist_protocol::philox::{Stream, philox4x32};
 use querist_testkit::cases::{Pool, arrays};
 use querist_testkit::{Native, NativeMaker, ask, conforms};
 use serde_json::{Value, json};

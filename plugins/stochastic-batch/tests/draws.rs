@@ -1,6 +1,7 @@
 //! Each form draws in proportion to what it says.
 
 use querist_core::{Array, Arrays, Round, Seeds};
+use querist_protocol::philox::Stream;
 use querist_testkit::cases::arrays;
 use querist_testkit::{Native, NativeMaker, ask, conforms};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use querist_core::Schema;
-use querist_loader::manifest::{FILE, SECTION, check_description, embedded, read};
+use querist_loader::manifest::{FILE, SECTION, check_description, embedded, read_package};
 use querist_protocol::Description;
 
 use crate::runs::in_memory;
@@ -50,7 +50,7 @@ fn folder(data: &[u8]) {
         ];
         files.into_iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).expect("the folder is ours"));
         fs::write(folder.join("a.wasm"), component(b"{}")).expect("the folder is ours");
-        if let Err(error) = read(folder) {
+        if let Err(error) = read_package(folder) {
             bounded(&error.to_string());
         }
     });

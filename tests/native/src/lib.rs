@@ -94,7 +94,7 @@ pub enum How {
     Call,
     /// Makes a system call as programs of 32 bits do.
     OldCall,
-    /// Asks for hidden labels, openly.
+    /// Asks openly for more than its package states.
     Greedy,
     /// Asks for what it may under other parameters, and gets it.
     Modest,
@@ -117,7 +117,7 @@ impl Strategy for Misbehave {
 
     fn needs(&self) -> Vec<Need> {
         let more = match self.how {
-            How::Greedy => Some(names::ORACLE_LABELS),
+            How::Greedy => Some(names::EMBEDDINGS),
             How::Modest => Some(names::PENULTIMATE),
             _ => None,
         };
@@ -130,7 +130,6 @@ impl Strategy for Misbehave {
 }
 
 impl Selector for Misbehave {
-    #[expect(clippy::too_many_lines, reason = "one line a way to misbehave")]
     fn select(&self, query: &Query) -> Result<Selection> {
         let mut rows: Vec<u32> = (0..query.wanted()).collect();
         match self.how {
