@@ -5,7 +5,7 @@ use querist_core::{HooksPresent, LearnError, ServiceScope, TrainingHooks};
 use querist_protocol::{EpochLength, UnlabelledStream, abi};
 use tch::{Kind, Reduction, TchError, Tensor};
 
-use crate::fault::Doing;
+use crate::fault::{Doing, reason};
 use crate::images::ImageStore;
 use crate::model::Forward;
 use crate::parameters::values;
@@ -157,8 +157,9 @@ impl<'a> Live<'a> {
     /// An error of the backward pass, which only runs differently from the task's own because of the strategy.
     pub(crate) fn backward_failed(&self, epoch: usize, step: usize, error: &TchError) -> LearnError {
         let message = format!(
-            "the backward pass with its extra loss failed in epoch {epoch}, minibatch {step}: {error}; an extra loss \
-             must not run backward itself, nor write into the minibatch's tensors"
+            "the backward pass with its extra loss failed in epoch {epoch}, minibatch {step}: {}; an extra loss must \
+             not run backward itself, nor write into the minibatch's tensors",
+            reason(error)
         );
         LearnError::Strategy(self.hooks.broke_rule(message))
     }
