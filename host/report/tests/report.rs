@@ -15,8 +15,13 @@ use serde_json::json;
 
 fn record(round: usize, labelled: usize, accuracy: f64) -> RoundRecord {
     let metrics = Metrics { accuracy, loss: 0.5, ece: 0.02, per_class: vec![Some(accuracy); 2] };
-    let mut record =
-        RoundRecord::new(Round(round as u32), labelled, 50_000 - labelled, metrics, "cpu, 2 threads".to_owned());
+    let mut record = RoundRecord::new(
+        Round(round as u32),
+        labelled,
+        50_000_usize.saturating_sub(labelled),
+        metrics,
+        "cpu, 2 threads".to_owned(),
+    );
     record.seconds.fit = 10.0;
     record.seconds.query = 0.25;
     record.acquired = (0..3).map(SampleId).collect();
