@@ -55,12 +55,12 @@ fn broken_rules_are_found_by_their_names() {
         ("bad-text", "degenerate-pools", "utf-8"),
     ] {
         let params = format!(r#"{{"way": "{way}"}}"#);
-        let findings = findings(&place, &["--quick", "--params", &params, &package], 1);
+        let findings = findings(&place, &["--quick", "--strategy", "misbehaving", "--params", &params, &package], 1);
         let found = findings.iter().find(|(name, ..)| name == rule).expect("the rule was looked at");
         assert!(found.1 == "broken" && found.2.contains(words), "{way}: {found:?}");
     }
     // One that behaves but needs nothing of what it asks for is told so.
-    let well = findings(&place, &["--quick", &package], 0);
+    let well = findings(&place, &["--quick", "--strategy", "misbehaving", &package], 0);
     let needs = well.iter().find(|(name, ..)| name == "needs").expect("the rule was looked at");
     assert_eq!(needs.2, "no answer seen depends on logits: is it needed?");
 }
