@@ -363,7 +363,7 @@ fn new_prefix(folder: &Path) -> String {
 
 /// Removes what processes left that were killed while they made the same run folder.
 fn remove_unborn(parent: &Path, prefix: &str) -> Result<()> {
-    for entry in fs::read_dir(parent).with_context(|| format!("cannot read {}", shown(&parent)))? {
+    for entry in fs::read_dir(parent).with_context(|| format!("cannot read {}", shown(parent)))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_folder = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
@@ -470,7 +470,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().with_context(|| format!("cannot write {}", shown(&path)))
+    write().with_context(|| format!("cannot write {}", shown(path)))
 }
 
 fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -255,6 +255,8 @@ impl FromStr for Need {
         match need.args.get(OR) {
             Some(None) => Err(fail("`or` names what does as well: `or=head`")),
             Some(Some(other)) if !names::is_known(other) => Err(fail("no array has the name after `or=`")),
+            // Written out it has blanks that may not have been there.
+            _ if need.to_string().len() > MAX_NEED_BYTES => Err(fail("it is too long")),
             _ => Ok(need),
         }
     }
@@ -320,6 +322,7 @@ mod tests {
             "logits(or=labelled.oracle.labels)",
             "logits(or= oracle.labels (or=oracle.labels))",
             &format!("logits(T={})", "1".repeat(70_000)),
+            &format!("logits({})", (0..60).map(|n| n.to_string()).collect::<Vec<_>>().join(",")),
         ] {
             assert!(text.parse::<Need>().is_err(), "{text}");
         }
