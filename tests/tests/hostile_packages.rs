@@ -239,10 +239,13 @@ fn fifo(path: &Path) {
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }
 
+/// What can lie in the place of a file, and how it is put there.
+type Maker<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn only_files_are_read_as_files_of_a_package() {
     for file in ["plugin.toml", "pair.composite.toml", "pair.schema.json"] {
-        let makers: [(&str, &dyn Fn(&Path)); 5] = [
+        let makers: [Maker<'_>; 5] = [
             ("a named pipe", &fifo),
             ("a folder", &|path| std::fs::create_dir(path).unwrap()),
             ("a socket", &|path| drop(UnixListener::bind(path).unwrap())),

@@ -169,8 +169,11 @@ fn models_that_were_given_up_are_no_loss_but_changed_ones_are() {
     place.good(&REPORT);
 }
 
+/// What can lie in the place of a file, and how it is put there.
+type Impostor = (&'static str, Box<dyn Fn(&Path)>);
+
 /// Everything that can stand in the place of a file.
-fn impostors(place: &Place) -> Vec<(&'static str, Box<dyn Fn(&Path)>)> {
+fn impostors(place: &Place) -> Vec<Impostor> {
     let secret = place.write("secret.txt", "SECRET = \"SECRET\"\n");
     let instead = |make: Box<dyn Fn(&Path)>| -> Box<dyn Fn(&Path)> {
         Box::new(move |path| {

@@ -42,7 +42,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that may see everything.
-const SEE_ALL: [&str; 5] = ["querist-testkit", "querist-torch-testkit", "querist-tests", "native-fixture", "xtask"];
+const SEE_ALL: [&str; 6] =
+    ["querist-testkit", "querist-torch-testkit", "querist-tests", "querist-fuzz-targets", "native-fixture", "xtask"];
 
 /// Crates from outside that only some rooms may use.
 const ROOMS: [(&str, &[&str]); 4] = [

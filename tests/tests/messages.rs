@@ -566,14 +566,14 @@ fn broken_packages_are_listed_with_their_reasons() {
         refused broken/core-module: a core module, not a component: make a package of it with `querist plugin pack FILE --out DIR`
         refused broken/disagrees: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
         refused broken/garbage: not a WebAssembly component: magic header not detected: bad magic number - expected=[     0x0,     0x61,     0x73,     0x6d, ] actual=[     0x74,     0x68,     0x69,     0x73, ] (at offset 0x0)
-        refused broken/missing: gone.wasm: No such file or directory (os error 2)
+        refused broken/missing: gone.wasm: no such file
         refused broken/native: not a shared library: Unknown file magic
         refused broken/newer: plugin.toml: manifest version 2, this host reads version 1
         refused broken/other-api: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
         refused broken/outside: plugin.toml names the file `../random.wasm`; a package's files lie in its own folder
         refused broken/schema: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
         refused broken/truncated: not a WebAssembly component: unexpected end-of-file (at offset HERE)
-        refused broken/unknown-key: plugin.toml: TOML parse error at line 2, column 1   | 2 | posix = true   | ^^^^^ unknown field `posix`, expected one of `manifest`, `package`, `version`, `kind`, `api`, `artifact`, `strategy` 
+        refused broken/unknown-key: plugin.toml: line 2: unknown field `posix`, expected one of `manifest`, `package`, `version`, `kind`, `api`, `artifact`, `strategy`
         refused broken/wasi: imports wasi:cli/environment@0.2.0, but a sandboxed strategy may import only querist:strategy/*: build it for the target wasm32-unknown-unknown, without WASI (componentize-py: --stub-wasi)
     "#]]
     .assert_eq(&shown);

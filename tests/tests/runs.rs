@@ -246,5 +246,5 @@ fn a_changed_round_is_refused_by_name() {
         fs::write(&path, before).unwrap();
     }
     fs::remove_file(run.join("rounds/0001/picks.csv")).unwrap();
-    place.call(&RESUME).fails(1, &["r/rounds/0001/picks.csv", "No such file"]);
+    place.call(&RESUME).fails(1, &["r/rounds/0001/picks.csv", "no such file"]);
 }
