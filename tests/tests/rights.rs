@@ -42,9 +42,10 @@ fn a_second_choice_gives_no_hidden_label() {
 #[test]
 fn a_record_says_what_was_handed_over() {
     // One that declares the power and uses it, and one that has none.
-    for (strategy, needs, powers) in
-        [("uniform", vec!["oracle.labels"], vec!["oracle-labels"]), ("margin", vec!["logits"], vec![])]
-    {
+    for (strategy, needs, powers) in [
+        ("uniform", vec!["labelled.labels", "oracle.labels"], vec!["oracle-labels"]),
+        ("margin", vec!["logits"], vec![]),
+    ] {
         let place = Place::with_run(&RUN.replace("STRATEGY", strategy));
         place.good(&["run", "run.toml", "--out", "r"]);
         let header = json(&place.at("r/header.json"));

@@ -155,7 +155,7 @@ fn cell(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }
 
-/// [`json`] as text, in which every character that cannot be seen is written as its number.
+/// [`json()`] as text, in which every character that cannot be seen is written as its number.
 ///
 /// # Errors
 /// If there is no room for it.
