@@ -13,7 +13,7 @@ use querist_data::{Kind, Search, check, load, read_array};
 use tempfile::TempDir;
 
 use crate::arrays::{npy, safetensors};
-use crate::pictures::{png_of, wide_png};
+use crate::pictures::{png_of, white_jpeg, wide_png};
 use crate::{at, gzip, message, put};
 
 fn pipe(path: &Path) {
@@ -318,4 +318,22 @@ fn a_line_of_pixels_is_not_made_gigabytes() {
     assert_eq!(sized(16).unwrap().images().width, 16);
     put(folder.path().join("a/1.png"), wide_png(16_385, 1));
     assert!(message(sized(16), folder.path()).contains("a/1.png: the picture cannot be decoded ("));
+}
+
+/// A decoder paints what is missing of a JPEG: a file of 600 bytes took as long as one of 500 megabytes.
+#[test]
+fn a_jpeg_holds_what_it_claims() {
+    let folder = TempDir::new().unwrap();
+    put(folder.path().join("b/1.png"), png_of(2));
+    let sized = || load(&DatasetConfig { size: Some(4), ..at("folder", folder.path()) }, &search());
+    let mut jpeg = white_jpeg(2000, 2000);
+    put(folder.path().join("a/1.jpg"), &jpeg);
+    assert_eq!(sized().unwrap().len(), 2, "nothing but white is a whole picture, in {} bytes", jpeg.len());
+    jpeg.truncate(600);
+    put(folder.path().join("a/1.jpg"), &jpeg);
+    let text = message(sized(), folder.path());
+    assert!(
+        text.contains("a/1.jpg: the picture cannot be decoded (it claims 2000x2000 pixels, more than 600 bytes"),
+        "{text}"
+    );
 }

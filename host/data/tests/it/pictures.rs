@@ -38,6 +38,11 @@ pub fn wide_png(width: u32, height: u32) -> Vec<u8> {
     encode(RgbImage::from_pixel(width, height, Rgb([200, 0, 0])).into(), ImageFormat::Png)
 }
 
+/// A white JPEG of any size: the emptiest there is.
+pub fn white_jpeg(width: u32, height: u32) -> Vec<u8> {
+    encode(GrayImage::from_pixel(width, height, image::Luma([255])).into(), ImageFormat::Jpeg)
+}
+
 fn grey(value: u8) -> Vec<u8> {
     encode(GrayImage::from_pixel(4, 4, image::Luma([value])).into(), ImageFormat::Png)
 }
