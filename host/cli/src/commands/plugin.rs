@@ -333,7 +333,7 @@ fn allowed(schema: &Value) -> String {
 }
 
 /// Bytes of a text of a package in a table or on a page.
-const CELL_BYTES: usize = 600;
+const CELL_BYTES: usize = 2000;
 
 /// Text of a package as it can be shown.
 fn printable(text: &str) -> String {
