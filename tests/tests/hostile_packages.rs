@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use querist_loader::cache::Cache;
 use querist_loader::{Compiler, Sandbox};
 use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, program};
+use querist_tests::cli::{Place, program, steers};
 use querist_tests::{target, workspace};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -187,7 +187,7 @@ fn listed_as_refused(place: &Place, what: &str, words: &[&str]) -> String {
     for word in words {
         assert!(refused.contains(word), "{what}: `{word}` is missing in: {refused:.2000}");
     }
-    let unseen = list.lines().find(|line| !querist_protocol::is_showable(line));
+    let unseen = list.lines().find(|line| steers(line));
     assert_eq!(unseen, None, "{what}");
     for more in [&["--format", "json"][..], &[]] {
         place.good(&[&["plugin", "list"], more].concat());
@@ -219,7 +219,7 @@ fn texts_of_a_package_are_short_and_steer_nothing() {
         {
             let said = place.call(verb);
             assert_ne!(said.code, Some(0), "{what}: {verb:?}");
-            let unseen = said.err.lines().find(|line| !querist_protocol::is_showable(line));
+            let unseen = said.err.lines().find(|line| steers(line));
             assert_eq!(unseen, None, "{what}: {verb:?}");
         }
     }

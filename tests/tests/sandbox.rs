@@ -93,7 +93,8 @@ fn the_memory_of_a_plugin_is_one_whatever_the_threads() {
     let limits = Limits { time: Duration::from_secs(120), ..LIMITS };
     // Eight at once would take 320 MiB and more: some wait for their turn, and all are scored.
     let together = hoard(40, 8, limits).unwrap();
-    assert!(together.usage.peak_memory <= limits.memory + (1 << 20), "{:?}", together.usage);
+    let peak = together.usage.peak_memory;
+    assert!((40 << 20..=limits.memory + (1 << 20)).contains(&peak), "{:?}", together.usage);
     assert_eq!(together.selection, hoard(40, 1, limits).unwrap().selection);
     // What one alone may not take, none may, and the error is the same on any number of threads.
     for threads in [1, 8] {

@@ -1,6 +1,6 @@
 //! The only road from a strategy's answer to labels.
 
-use querist_protocol::Selection;
+use querist_protocol::{Selection, Shown};
 
 use crate::ids::SampleId;
 
@@ -67,6 +67,8 @@ pub enum ContractError {
     Twice { rank: usize, row: u32, sample: u64 },
     #[error("pick {rank} (row {row}) has score {score}; scores must be finite")]
     Score { rank: usize, row: u32, score: f64 },
+    #[error("two diagnostics are called `{name}`; training, query and answer of one round share their names")]
+    DiagnosticTwice { name: Shown },
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use querist_protocol::{Need, Shown, TrainOverrides};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::acquisition::Acquisition;
+use crate::acquisition::{Acquisition, ContractError};
 use crate::array::Array;
 use crate::config::{Adversarial, Evaluate};
 use crate::ids::{Label, Round, SampleId};
@@ -160,6 +160,20 @@ impl RoundRecord {
         }
     }
 
+    /// Adds diagnostics of a query to those of the training before it.
+    ///
+    /// # Errors
+    /// If two have one name, of which one would be lost unseen.
+    pub fn add_diagnostics(&mut self, more: impl IntoIterator<Item = (String, f64)>) -> Result<(), ContractError> {
+        for (name, value) in more {
+            if self.diagnostics.contains_key(&name) {
+                return Err(ContractError::DiagnosticTwice { name: Shown::name(&name) });
+            }
+            self.diagnostics.insert(name, value);
+        }
+        Ok(())
+    }
+
     /// Adds what the query cost and found.
     pub fn add_query(&mut self, usage: &Usage, labels: &[(SampleId, Label)], classes: usize) {
         self.seconds.query = usage.seconds;
@@ -217,4 +231,19 @@ where
 /// The names of needs, for headers and messages.
 pub fn need_names(needs: &[Need]) -> Vec<String> {
     needs.iter().map(Need::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metrics;
+
+    #[test]
+    fn no_diagnostic_takes_the_place_of_another() {
+        let mut record = RoundRecord::new(Round(0), 1, 1, Metrics::default(), BackendRecord::default());
+        record.add_diagnostics([("loss".to_owned(), 1.0), ("gap".to_owned(), 2.0)]).unwrap();
+        let error = record.add_diagnostics([("other".to_owned(), 3.0), ("loss".to_owned(), 1.0)]).unwrap_err();
+        assert!(error.to_string().starts_with("two diagnostics are called `loss`"), "{error}");
+        assert_eq!(record.diagnostics["loss"], 1.0);
+    }
 }

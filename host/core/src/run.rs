@@ -124,7 +124,11 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         };
         let answer = parts.strategy.query(&query)?;
         let handed = services.as_ref().map(|services| services.take_synthetic()).unwrap_or_default();
-        record.diagnostics.extend(services.map(|services| services.metrics()).unwrap_or_default());
+        let figures = services.map(|services| services.metrics()).unwrap_or_default();
+        let figures = figures.into_iter().chain(answer.selection.diagnostics.iter().cloned());
+        record
+            .add_diagnostics(figures)
+            .map_err(|source| RunError::Contract { strategy: parts.strategy.identity().to_string(), source })?;
         let acquired = Acquisition::check(&answer.selection, arrays.ids(), batch)
             .map_err(|source| RunError::Contract { strategy: parts.strategy.identity().to_string(), source })?;
         let images = synthetic::of_picks(handed, needs, &rows, &acquired)
@@ -132,7 +136,6 @@ pub fn run(parts: &mut Parts<'_>, mut position: Position) -> Result<(), RunError
         let labels = parts.oracle.label(&acquired)?;
         let made = synthetic::labelled(images, &labels);
         record.add_query(&answer.usage, &labels, parts.dataset.classes());
-        record.diagnostics.extend(answer.selection.diagnostics);
 
         position.round = Round(position.round.0 + 1);
         position.partition.acquire(position.round, &labels)?;

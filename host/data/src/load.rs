@@ -14,7 +14,7 @@ use crate::error::DataError;
 use crate::memory::{Shared, reserve};
 use crate::pictures::{self, Pictures};
 use crate::search::Search;
-use crate::{cifar, digits, idx};
+use crate::{cifar, digits, idx, order};
 
 /// Longest side of a scaled image before it is cut.
 const MAX_SCALED_SIDE: u64 = 16_384;
@@ -55,7 +55,7 @@ pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataErro
 
 fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Option<u32>) -> Result<Loaded, DataError> {
     let place = set.files.first().map(|_| set_place(set, config, search)).transpose()?;
-    let loaded = match (&set.format, place) {
+    let mut loaded = match (&set.format, place) {
         (Format::Idx(format), Some(place)) => idx::read_set(set, format, &place)?,
         (Format::Cifar(format), Some(place)) => match cifar::Place::find(format, set, &place) {
             Some(binary) => cifar::read_set(set, format, &binary)?,
@@ -63,6 +63,9 @@ fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Opti
         },
         _ => digits::read(set)?,
     };
+    if order::tells_classes(&loaded) {
+        order::by_pixels(&mut loaded)?;
+    }
     match size {
         Some(side) => resized(loaded, side),
         None => Ok(loaded),

@@ -8,6 +8,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
 
+/// Longest header of a model's file, in bytes; that of a ResNet has some ten thousand.
+const MAX_HEADER: u64 = 1 << 20;
+
 /// Weights that training changes, and buffers that only follow it (batch-norm statistics). All are `f32`.
 pub(crate) struct Parameters {
     device: Device,
@@ -79,6 +82,11 @@ impl Parameters {
     }
 
     fn read(&self, bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<(), LearnError> {
+        // Reading a header takes a dozen times its length.
+        let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        if header > MAX_HEADER {
+            return config(format!("a model file with a header of {header} bytes, at most {MAX_HEADER} are read"));
+        }
         let file = SafeTensors::deserialize(bytes).doing("reading a model")?;
         let _no_grad = tch::no_grad_guard();
         let expected = self.named().filter(|(name, _)| wanted(name)).count();

@@ -243,9 +243,13 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
         });
         return output::line(&serde_json::to_string_pretty(&value)?);
     }
+    let may_need = match strategy.may_need.as_slice() {
+        [] => String::new(),
+        more => format!("may need {}\n", printable(&more.join(", "))),
+    };
     let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let mut text = format!(
-        "{} - {}\n\npaper    {}\npackage  {} {} ({})\ndigest   {}\nneeds    {}\naliases  {}\ncost     {}\n",
+        "{} - {}\n\npaper    {}\npackage  {} {} ({})\ndigest   {}\nneeds    {}\n{may_need}aliases  {}\ncost     {}\n",
         strategy.id,
         printable(&strategy.summary),
         printable(&strategy.paper),
@@ -280,6 +284,9 @@ fn markdown(resolved: Resolved<'_>) -> String {
         [] => "- Needs: no arrays\n".to_owned(),
         needs => format!("- Needs: {}\n", printable(&code(needs))),
     };
+    if !strategy.may_need.is_empty() {
+        text += &format!("- With other parameters it may need: {}\n", printable(&code(&strategy.may_need)));
+    }
     if !strategy.cost.is_empty() {
         text += &format!("- Cost: {}\n", printable(&strategy.cost));
     }
