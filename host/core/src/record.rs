@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn no_diagnostic_takes_the_place_of_another() {
-        let mut record = RoundRecord::new(Round(0), 1, 1, Metrics::default(), BackendRecord::default());
+        let mut record = RoundRecord::new(Round(0), 1, 1, Metrics::of(&[0.0; 2], &[Label(0)], 2), String::new());
         record.add_diagnostics([("loss".to_owned(), 1.0), ("gap".to_owned(), 2.0)]).unwrap();
         let error = record.add_diagnostics([("other".to_owned(), 3.0), ("loss".to_owned(), 1.0)]).unwrap_err();
         assert!(error.to_string().starts_with("two diagnostics are called `loss`"), "{error}");
