@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::pictures::{grey_of, png_of};
 use crate::real::real;
+use crate::sets::{idx_images, idx_labels};
 use crate::{at, put};
 
 fn read(name: &str, path: &Path) -> Dataset {
@@ -110,6 +111,25 @@ fn sorted_folder(folder: &Path) {
     for picture in 0..600u16 {
         let class = ["ant", "bee", "cow", "dog"][usize::from(picture / 60).saturating_sub(3).div_ceil(2).min(3)];
         put(folder.join(class).join(format!("{picture:03}.png")), png_of(picture));
+    }
+}
+
+/// A set of one's own in the format of a public one, sorted by class.
+#[test]
+fn a_class_sorted_file_says_nothing() {
+    let folder = TempDir::new().unwrap();
+    let name = |file: &str| folder.path().join(file);
+    for (part, count) in [("train", 1000u32), ("t10k", 10)] {
+        let pixels: Vec<u8> = (0..count).flat_map(u32::to_be_bytes).collect();
+        let labels: Vec<u8> = (0..count).map(|row| (row * 10 / count) as u8).collect();
+        put(name(&format!("{part}-images-idx3-ubyte")), idx_images(count, 2, 2, &pixels));
+        put(name(&format!("{part}-labels-idx1-ubyte")), idx_labels(&labels));
+    }
+    let set = read("mnist", folder.path());
+    says_nothing("sorted mnist", &set);
+    for sample in (0..1000).map(SampleId) {
+        let row = u32::from_be_bytes(set.images().image(sample).try_into().unwrap());
+        assert_eq!(set.file(sample), Some(format!("train#{row}").as_str()));
     }
 }
 

@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 use crate::{at, gzip, message, put};
 
-fn idx_images(count: u32, height: u32, width: u32, bytes: &[u8]) -> Vec<u8> {
+pub fn idx_images(count: u32, height: u32, width: u32, bytes: &[u8]) -> Vec<u8> {
     let header = [2051, count, height, width].map(u32::to_be_bytes);
     [header.as_flattened(), bytes].concat()
 }
 
-fn idx_labels(labels: &[u8]) -> Vec<u8> {
+pub fn idx_labels(labels: &[u8]) -> Vec<u8> {
     let header = [2049, labels.len() as u32].map(u32::to_be_bytes);
     [header.as_flattened(), labels].concat()
 }
