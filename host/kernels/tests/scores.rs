@@ -92,7 +92,8 @@ fn any_lead_ranks_before_a_larger_one() {
     let leads = [900.0f32, 800.0, 1e30, 2.0, 700.0, 3e38, 746.0, 40.0, 670.0, 660.0, 1000.0, 0.0];
     for classes in [2, 3, 10] {
         let row = |lead: f32| (0..classes).map(move |class| if class == 1 { 0.0 } else { -lead });
-        let x = Data { rows: leads.len(), columns: classes, values: leads.iter().flat_map(|&lead| row(lead)).collect() };
+        let x =
+            Data { rows: leads.len(), columns: classes, values: leads.iter().flat_map(|&lead| row(lead)).collect() };
         let mut expected: Vec<u32> = (0..leads.len() as u32).collect();
         expected.sort_by(|&a, &b| leads[a as usize].total_cmp(&leads[b as usize]));
         for measure in MEASURES {
