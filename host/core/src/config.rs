@@ -498,7 +498,7 @@ pub enum Batch {
     /// The labelled set's size after each round.
     Totals(Totals),
     /// A share of the pool at the start, such as `"5%"`, every round.
-    Share(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?%$"))] String),
+    Share(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?%$"), extend("examples" = ["5%"]))] String),
 }
 
 /// Sizes of the labelled set after each round.

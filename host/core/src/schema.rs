@@ -202,8 +202,8 @@ fn form_name(form: &Value) -> String {
         Some("boolean") => "true or false".to_owned(),
         Some("null") => "nothing".to_owned(),
         Some("object") => format!("a table with {}", keys()),
-        Some("string") => match form.get("pattern").and_then(Value::as_str) {
-            Some(pattern) => format!("a text like {pattern}"),
+        Some("string") => match form.pointer("/examples/0") {
+            Some(example) => format!("a text such as {example}"),
             None => "a text".to_owned(),
         },
         _ => form.to_string(),

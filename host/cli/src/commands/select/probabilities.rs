@@ -27,9 +27,9 @@ pub fn becomes(name: &str) -> Option<&'static str> {
     SPELLINGS.iter().find(|(spelling, _)| *spelling == name).map(|(_, array)| *array)
 }
 
-/// Every name under which probabilities may be given.
+/// Every name under which probabilities of the pool may be given.
 pub fn spellings() -> impl Iterator<Item = &'static str> {
-    SPELLINGS.iter().map(|(spelling, _)| *spelling)
+    SPELLINGS.iter().map(|(spelling, _)| *spelling).filter(|spelling| !spelling.starts_with(names::LABELLED))
 }
 
 /// Whether an array holds logarithms of probabilities, several distributions a row.
