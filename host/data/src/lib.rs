@@ -6,6 +6,7 @@
 //! the bytes that are there before memory is asked for, and archives are only ever read, never unpacked.
 #![deny(missing_docs)]
 
+mod archive;
 pub mod arrays;
 pub mod catalogue;
 mod check;
@@ -14,13 +15,18 @@ mod digits;
 mod error;
 mod fetch;
 mod idx;
+mod ignored;
+mod layout;
 mod load;
 mod memory;
 mod order;
 mod pictures;
+mod places;
 mod search;
 mod source;
+mod survey;
 mod tape;
+mod walk;
 mod zipped;
 
 pub use arrays::{Kind, read_array};
@@ -29,3 +35,4 @@ pub use error::DataError;
 pub use fetch::{FetchOptions, FetchProgress, Fetched, fetch};
 pub use load::load;
 pub use search::Search;
+pub use survey::{Few, Understood};

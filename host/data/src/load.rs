@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use crate::catalogue::{self, CifarFormat, Format, PublicSet};
 use crate::error::DataError;
 use crate::memory::{Shared, reserve};
-use crate::pictures::{self, Pictures};
+use crate::pictures;
+use crate::places::Pictures;
 use crate::search::Search;
 use crate::{cifar, digits, idx, order};
 
@@ -29,6 +30,7 @@ pub(crate) struct Loaded {
     pub shape: [usize; 3],
     pub bytes: Vec<u8>,
     pub labels: Vec<u32>,
+    pub official_validation: usize,
     pub official_test: usize,
     pub class_names: Vec<String>,
     pub files: Vec<String>,
@@ -45,7 +47,7 @@ pub(crate) struct Loaded {
 pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
     let size = checked_size(config)?;
     if config.name == catalogue::FOLDER {
-        let loaded = pictures::read(&folder_place(config)?, size)?;
+        let loaded = pictures::read(&folder_place(config)?, size, config.layout)?;
         return finish(&config.name, loaded, None);
     }
     let set = catalogue::find(&config.name)?;
@@ -55,11 +57,15 @@ pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataErro
 
 fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Option<u32>) -> Result<Loaded, DataError> {
     let place = set.files.first().map(|_| set_place(set, config, search)).transpose()?;
+    if config.layout.is_some() && !matches!(set.format, Format::Cifar(_)) {
+        let message = "`dataset.layout` is for folders of pictures; remove it".to_owned();
+        return Err(DataError::Config { dataset: set.name.to_owned(), message });
+    }
     let mut loaded = match (&set.format, place) {
         (Format::Idx(format), Some(place)) => idx::read_set(set, format, &place)?,
         (Format::Cifar(format), Some(place)) => match cifar::Place::find(format, set, &place) {
             Some(binary) => cifar::read_set(set, format, &binary)?,
-            None => return read_cifar_pictures(set, format, &place, size),
+            None => return read_cifar_pictures(set, format, &place, config),
         },
         _ => digits::read(set)?,
     };
@@ -72,12 +78,26 @@ fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Opti
     }
 }
 
+/// Where the pictures of a public set lie, if it is read as pictures.
+pub(crate) fn place_of_pictures(
+    set: &PublicSet,
+    config: &DatasetConfig,
+    search: &Search,
+) -> Result<Option<PathBuf>, DataError> {
+    let Format::Cifar(format) = &set.format else { return Ok(None) };
+    let place = search.place_of(set, config)?;
+    let is_other = cifar::Place::find(format, set, &place).is_some()
+        || cifar::refuse_other_forms(format, set, &place).is_err()
+        || !Pictures::can_be_at(&place);
+    Ok((!is_other).then_some(place))
+}
+
 fn set_place(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Result<PathBuf, DataError> {
     let place = search.place_of(set, config)?;
     if place.exists() { Ok(place) } else { Err(set.missing(&place, "files".to_owned())) }
 }
 
-fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
+pub(crate) fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
     let missing = |wanted: &str, places, advice: &str| DataError::Missing {
         dataset: config.name.clone(),
         wanted: wanted.to_owned(),
@@ -85,7 +105,7 @@ fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
         advice: advice.to_owned(),
     };
     let Some(path) = config.path.as_ref().map(PathBuf::from) else {
-        let message = "set `dataset.path` to a folder (or tar, tar.gz) with one folder of pictures a class".to_owned();
+        let message = "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class".to_owned();
         return Err(DataError::Config { dataset: config.name.clone(), message });
     };
     if path.exists() { Ok(path) } else { Err(missing("files", vec![path], "correct `dataset.path`")) }
@@ -96,13 +116,14 @@ fn read_cifar_pictures(
     set: &PublicSet,
     format: &CifarFormat,
     place: &Path,
-    size: Option<u32>,
+    config: &DatasetConfig,
 ) -> Result<Loaded, DataError> {
+    cifar::refuse_other_forms(format, set, place)?;
     if !Pictures::can_be_at(place) {
         let wanted = format!("`{}`, `{}` or folders of pictures", set.files[0].name, format.test);
         return Err(set.missing(place, wanted));
     }
-    let mut loaded = pictures::read(place, size)?;
+    let mut loaded = pictures::read(place, config.size, config.layout)?;
     let names = set.class_names();
     let found: Vec<String> = loaded.class_names.iter().map(|name| name.replace('_', " ")).collect();
     if found != names {
@@ -139,6 +160,7 @@ fn finish(name: &str, loaded: Loaded, normalisation: Option<Normalisation>) -> R
         name: name.to_owned(),
         images,
         labels: loaded.labels,
+        official_validation: loaded.official_validation,
         official_test: loaded.official_test,
         class_names: loaded.class_names,
         normalisation,

@@ -17,7 +17,7 @@ impl Search {
     /// The folder `$QUERIST_DATA`, else `querist/data` in the user's data folder (`$XDG_DATA_HOME` where it is set).
     pub fn from_env() -> Self {
         let named = std::env::var_os("QUERIST_DATA").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        Self { cache: named.or_else(|| dirs::data_dir().map(|data| data.join("querist").join("data"))) }
+        Self { cache: named.or_else(|| user_folder(dirs::data_dir()).map(|data| data.join("querist").join("data"))) }
     }
 
     /// A folder of one's choice.
@@ -48,4 +48,9 @@ impl Search {
             None => self.folder_of(set),
         }
     }
+}
+
+/// A folder of the user, unless it would lie in the working folder because a variable is empty or relative.
+fn user_folder(folder: Option<PathBuf>) -> Option<PathBuf> {
+    folder.filter(|folder| folder.is_absolute())
 }
