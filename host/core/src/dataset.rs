@@ -80,7 +80,9 @@ impl Dataset {
     /// # Errors
     /// If sizes disagree, a label has no class, or nothing is there.
     pub fn new(parts: DatasetParts) -> Result<Self, DatasetError> {
-        let DatasetParts { images, labels, class_names, official_validation, official_test, normalisation, files, .. } = &parts;
+        let DatasetParts {
+            images, labels, class_names, official_validation, official_test, normalisation, files, ..
+        } = &parts;
         let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
         if images.count == 0 || images.image_len() == 0 {
             return error("it holds no images".to_owned());

@@ -125,9 +125,7 @@ pub enum SplitError {
 fn or_validation(official: usize) -> String {
     match official {
         0 => String::new(),
-        _ => format!(
-            ", or test on its {official} validation samples with `dataset.layout = \"validation-is-test\"`"
-        ),
+        _ => format!(", or test on its {official} validation samples with `dataset.layout = \"validation-is-test\"`"),
     }
 }
 

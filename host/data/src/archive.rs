@@ -68,7 +68,12 @@ impl Archive {
         *given += 1;
         if !member.is_utf8 {
             let at = format!("{file}#{}", member.name);
-            return Err(DataError::malformed(at, "", "a name that is no UTF-8", "names that can be shown; pack it anew"));
+            return Err(DataError::malformed(
+                at,
+                "",
+                "a name that is no UTF-8",
+                "names that can be shown; pack it anew",
+            ));
         }
         // Some programs of Windows separate names by what is a letter elsewhere.
         let name = if member.name.contains('/') { member.name.clone() } else { member.name.replace('\\', "/") };

@@ -44,12 +44,7 @@ impl Place {
 /// Forms that are published beside the binary one, with the folders that they unpack to, their archives, and what their
 /// files end with.
 const OTHER_FORMS: [(&str, [&str; 2], [&str; 2], &str); 2] = [
-    (
-        "Python",
-        ["cifar-10-batches-py", "cifar-100-python"],
-        ["cifar-10-python.tar.gz", "cifar-100-python.tar.gz"],
-        "",
-    ),
+    ("Python", ["cifar-10-batches-py", "cifar-100-python"], ["cifar-10-python.tar.gz", "cifar-100-python.tar.gz"], ""),
     (
         "MATLAB",
         ["cifar-10-batches-mat", "cifar-100-matlab"],

@@ -88,7 +88,8 @@ fn find(set: &PublicSet, place: &Path, stem: &str) -> Result<Source, DataError> 
     if let Some(path) = names.iter().map(|name| place.join(name)).find(|path| is_there(path)) {
         return Source::open(&path);
     }
-    let is_zip = |path: &Path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) && is_there(path);
+    let is_zip =
+        |path: &Path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) && is_there(path);
     let published = set.files.iter().map(|file| place.join(file.name));
     if let Some(archive) = [place.to_owned()].into_iter().chain(published).find(|path| is_zip(path)) {
         let member = format!("gzip/{stem}.gz");

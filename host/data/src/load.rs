@@ -105,7 +105,9 @@ pub(crate) fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError>
         advice: advice.to_owned(),
     };
     let Some(path) = config.path.as_ref().map(PathBuf::from) else {
-        let message = "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class".to_owned();
+        let message =
+            "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class"
+                .to_owned();
         return Err(DataError::Config { dataset: config.name.clone(), message });
     };
     if path.exists() { Ok(path) } else { Err(missing("files", vec![path], "correct `dataset.path`")) }

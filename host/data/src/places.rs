@@ -58,10 +58,8 @@ impl Pictures {
         }
         if counts[0] != 1 || counts[1] > 1 || counts[2] > 1 || counts[1] + counts[2] == 0 {
             let validation = if counts[1] > 0 { format!(", {} with `validation`", counts[1]) } else { String::new() };
-            let found = format!(
-                "{} archives with `train` and {} with `test`{validation} in their names",
-                counts[0], counts[2]
-            );
+            let found =
+                format!("{} archives with `train` and {} with `test`{validation} in their names", counts[0], counts[2]);
             let expected = "one of each; name the right one with `dataset.path`";
             return Err(DataError::malformed(place.display(), "", found, expected));
         }

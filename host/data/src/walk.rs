@@ -91,4 +91,3 @@ pub(crate) fn shown_names(path: &Path, at: &str) -> Result<Vec<String>, DataErro
         }
     }
 }
-

@@ -240,12 +240,12 @@ fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, Da
     if header > MAX_HEADER {
         return Err(bad(format!("a header of {header} bytes, at most {MAX_HEADER} are read")));
     }
-    let tensors = SafeTensors::deserialize(&mapped.map).map_err(|error| bad(error.to_string()))?;
-    let text = mapped.map.get(8..8 + header as usize).unwrap_or_default();
-    // The general reader keeps the last of two.
-    if let Names(Some(twice)) = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))? {
+    // The general reader keeps the last of two, and says nothing of the other. What is no header at all is left to it.
+    let names = mapped.map.get(8..8 + header as usize).and_then(|text| serde_json::from_slice(text).ok());
+    if let Some(Names(Some(twice))) = names {
         return Err(DataError::malformed(path.display(), "", format!("two arrays `{twice}`"), "each name once"));
     }
+    let tensors = SafeTensors::deserialize(&mapped.map).map_err(|error| bad(error.to_string()))?;
     let mut members: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     members.sort();
     let member = wish.choose(path, &members)?;

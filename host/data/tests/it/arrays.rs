@@ -151,8 +151,9 @@ fn names_that_stand_twice_are_refused() {
     let path = folder.path().join("a.safetensors");
     let x = |end: usize| format!(r#"{{"dtype":"U8","shape":[1],"data_offsets":[{},{end}]}}"#, end - 1);
     let text = |wish| message(read_array(&path, wish, Kind::F32), folder.path());
-    for twice in ["x", r"\u0078"] {
-        put(&path, safetensors(&format!(r#"{{"x":{},"{twice}":{}}}"#, x(1), x(2)), &[1, 2]));
+    // The second pair covers the whole file, so the general reader has nothing to say of it.
+    for (twice, second, bytes) in [("x", x(2), &[1, 2][..]), ("x", x(1), &[1]), (r"\u0078", x(1), &[1])] {
+        put(&path, safetensors(&format!(r#"{{"x":{},"{twice}":{second}}}"#, x(1)), bytes));
         assert_eq!(text(None), "a.safetensors: two arrays `x`; expected each name once");
     }
     put(&path, safetensors(&format!(r#"{{"x":{},"y":{},"y":{}}}"#, x(1), x(2), x(2)), &[1, 2]));

@@ -160,7 +160,10 @@ fn a_folder_around_everything_can_be_a_class() {
         let folder = with(paths);
         let text = message(read(folder.path(), None), folder.path());
         assert!(text.starts_with(".: every picture in `cat`, in which lie `2020`"), "{text}");
-        assert!(text.contains("either `cat` is one of them and others are missing, or the folders in it are"), "{text}");
+        assert!(
+            text.contains("either `cat` is one of them and others are missing, or the folders in it are"),
+            "{text}"
+        );
     }
     let flowers = with(&["flowers/rose/1.png", "flowers/tulip/2.png"]);
     let text = message(read(flowers.path(), None), flowers.path());
@@ -239,7 +242,9 @@ fn check_shows_what_was_understood() {
     RgbaImage::new(6, 5).write_to(&mut clear, ImageFormat::Png).unwrap();
     put(place.join("set/test/rose/1.PNG"), clear.into_inner());
     let mut deep = Cursor::new(Vec::new());
-    DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 4, Luma([900]))).write_to(&mut deep, ImageFormat::Png).unwrap();
+    DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 4, Luma([900])))
+        .write_to(&mut deep, ImageFormat::Png)
+        .unwrap();
     put(place.join("set/test/tulip/2.png"), deep.into_inner());
     put(place.join("set/.DS_Store"), "x");
     put(place.join("set/Training/Thumbs.db"), "x");
@@ -375,7 +380,8 @@ fn zip_archives_are_read_as_folders_are() {
     refuse(flipped, "x.zip#a/1.png: ");
     // Both members are the first one: a small file would be unpacked as often as its directory says.
     let mut over = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    over.start_file("a/1.png", SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored)).unwrap();
+    over.start_file("a/1.png", SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored))
+        .unwrap();
     over.write_all(&wide_png(500, 500)).unwrap();
     let mut over = over.finish().unwrap().into_inner();
     let directory = over.windows(4).position(|four| four == b"PK\x01\x02").unwrap();

@@ -228,7 +228,8 @@ fn other_forms_of_cifar_are_named() {
         put(folder.path().join("cifar-10-batches-bin/batches.meta.txt"), "airplane");
         fs::remove_file(folder.path().join("cifar-10-batches-bin").join(missing)).unwrap();
         let text = message(load(&at("cifar10", folder.path()), &Search::at("/nowhere")), folder.path());
-        let expected = format!("found no `{missing}` in `cifar-10-batches-bin`; fetch it with `querist data fetch cifar10`");
+        let expected =
+            format!("found no `{missing}` in `cifar-10-batches-bin`; fetch it with `querist data fetch cifar10`");
         assert!(text.contains(&expected), "{text}\n  lacks: {expected}");
     }
 }
