@@ -17,6 +17,7 @@ mod idx;
 mod load;
 mod memory;
 mod order;
+mod picture;
 mod pictures;
 mod search;
 mod source;
