@@ -18,6 +18,8 @@ mod load;
 mod memory;
 mod order;
 mod picture;
+mod picture_cache;
+mod picture_files;
 mod pictures;
 mod search;
 mod source;

@@ -26,8 +26,12 @@ pub(crate) struct Loaded {
 
 /// Reads the dataset that `config` names, from its path or from the cache that `search` knows.
 ///
-/// With `size`, every image is scaled until its shorter side has that many pixels (triangle filter) and the middle is
-/// cut out; without it, all images must be of one size.
+/// With `size`, every image is scaled until its shorter side has that many pixels (triangle filter, widened where it is
+/// made smaller) and the middle is cut out; without it, all images must be of one size. A value is within one of the
+/// exact one, except in large JPEGs (more than 512 x 512 pixels), which are first reduced to a half, a quarter or an
+/// eighth while they are decoded, as far as they stay as large as wanted. Images that have the size keep their pixels.
+///
+/// Pictures that were decoded once are kept in the cache that `search` knows, under a key of their contents and `size`.
 ///
 /// # Errors
 /// If the name is unknown (with the nearest one), files are missing (with where they were looked for and how to get
@@ -35,7 +39,7 @@ pub(crate) struct Loaded {
 pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
     let size = checked_size(config)?;
     if config.name == catalogue::FOLDER {
-        let loaded = pictures::read(&folder_place(config)?, size)?;
+        let loaded = pictures::read(&folder_place(config)?, size, search.pictures())?;
         return finish(&config.name, loaded, None);
     }
     let set = catalogue::find(&config.name)?;
@@ -49,7 +53,7 @@ fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Opti
         (Format::Idx(format), Some(place)) => idx::read_set(set, format, &place)?,
         (Format::Cifar(format), Some(place)) => match cifar::Place::find(format, set, &place) {
             Some(binary) => cifar::read_set(set, format, &binary)?,
-            None => return read_cifar_pictures(set, format, &place, size),
+            None => return read_cifar_pictures(set, format, &place, size, search),
         },
         _ => digits::read(set)?,
     };
@@ -87,12 +91,13 @@ fn read_cifar_pictures(
     format: &CifarFormat,
     place: &Path,
     size: Option<u32>,
+    search: &Search,
 ) -> Result<Loaded, DataError> {
     if !Pictures::can_be_at(place) {
         let wanted = format!("`{}`, `{}` or folders of pictures", set.files[0].name, format.test);
         return Err(set.missing(place, wanted));
     }
-    let mut loaded = pictures::read(place, size)?;
+    let mut loaded = pictures::read(place, size, search.pictures())?;
     let names = set.class_names();
     let found: Vec<String> = loaded.class_names.iter().map(|name| name.replace('_', " ")).collect();
     if found != names {

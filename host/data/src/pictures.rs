@@ -11,27 +11,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use querist_files::Links;
 use querist_protocol::is_showable;
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use crate::error::DataError;
 use crate::load::Loaded;
-use crate::memory::{Kept, Shared, reserve};
-use crate::order::{self, Key};
-use crate::picture::decode;
+use crate::memory::Kept;
+use crate::order::Key;
+use crate::picture;
+use crate::picture_cache::PictureCache;
+use crate::picture_files::{Chunk, Plan, Seen, check_length};
 use crate::source::is_there;
 use crate::tape::{Kind, Tape};
 
-/// Pictures of an archive decoded at once: enough to keep every core busy, few enough to hold in memory undecoded.
-const CHUNK: usize = 512;
-const CHUNK_BYTES: usize = 64 << 20;
-/// Largest encoded picture.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Memory of all encoded files that are in work at a time, whatever the number of threads.
-static ENCODED: Shared = Shared::new(1 << 30);
 /// Files and folders that are no pictures, and memory of one.
 const MAX_OTHERS: usize = 100_000;
 const ITEM_BYTES: u64 = 512;
@@ -42,7 +37,7 @@ const MAX_DEPTH: usize = 16;
 
 /// Reads all pictures at `place`: a folder, a tar or tar.gz archive, or a folder of two archives whose names hold
 /// `train` and `test`.
-pub(crate) fn read(place: &Path, size: Option<u32>) -> Result<Loaded, DataError> {
+pub(crate) fn read(place: &Path, size: Option<u32>, cache: Option<&PictureCache>) -> Result<Loaded, DataError> {
     let mut placed = Placed::default();
     let found = Found { size, kept: Kept::new() };
     match Pictures::find(place)? {
@@ -53,14 +48,12 @@ pub(crate) fn read(place: &Path, size: Option<u32>) -> Result<Loaded, DataError>
             }
         }
     }
-    let mut slots: Vec<&Slot> = placed.pictures.iter().map(|picture| &picture.slot).collect();
-    slots.par_sort_unstable();
-    if let Some(twice) = slots.windows(2).find(|pair| pair[0] == pair[1]) {
-        let at = format!(", `{}`", twice[0].name());
+    placed.pictures.par_sort_unstable_by(|a, b| a.slot.cmp(&b.slot));
+    if let Some(twice) = placed.pictures.windows(2).find(|pair| pair[0].slot == pair[1].slot) {
+        let at = format!(", `{}`", twice[0].slot.name());
         return Err(DataError::malformed(place.display(), at, "this path twice", "each path once"));
     }
-    placed.pictures.par_sort_unstable_by_key(|picture| (picture.slot.part, picture.key));
-    assemble(place, placed)
+    assemble(place, placed, size, cache)
 }
 
 /// Which kind of place holds the pictures.
@@ -143,13 +136,17 @@ impl Slot {
     }
 }
 
-/// A picture as bytes, `[height, width, channels]`.
+/// A picture and its place.
 struct Picture {
     slot: Slot,
+    seen: Seen,
+}
+
+impl Picture {
     /// What its number is by.
-    key: Key,
-    shape: [usize; 3],
-    bytes: Vec<u8>,
+    fn key(&mut self) -> Result<Key, DataError> {
+        Ok(Key::of(self.seen.hash()?, self.slot.name().as_bytes()))
+    }
 }
 
 #[derive(Default)]
@@ -171,27 +168,13 @@ enum Content {
     Folder,
     /// A file that is no picture by its name.
     Other,
-    Picture(Decoded),
+    Picture(Seen),
 }
 
-/// A picture as bytes, and the hash of the file that it came from.
-struct Decoded {
-    file: [u8; 32],
-    shape: [usize; 3],
-    bytes: Vec<u8>,
-}
-
-/// What is found, with the size that it is scaled to and the memory that it takes.
+/// What is found, with the size that it is to have and the memory that is taken meanwhile.
 struct Found {
     size: Option<u32>,
     kept: Kept,
-}
-
-/// A picture as it lies in a file.
-struct Encoded {
-    names: Vec<String>,
-    at: String,
-    bytes: Vec<u8>,
 }
 
 impl Found {
@@ -209,45 +192,43 @@ impl Found {
                 (_, _, true) => files.push((names, at, entry.into_path())),
             }
         }
-        let read = |(names, at, path): (Vec<String>, String, PathBuf)| {
-            let file = querist_files::open(&path, Links::Follow)?;
-            let _loan = ENCODED.lend(2 * querist_files::length_of(&file, &path)?.min(MAX_FILE_BYTES));
-            let bytes = querist_files::read_open(file, &path, MAX_FILE_BYTES)?;
-            self.decode(Encoded { names, at, bytes })
-        };
-        let pictures: Vec<Item> = files.into_par_iter().map(read).collect::<Result<_, _>>()?;
+        let look =
+            |(names, at, path): (Vec<String>, String, PathBuf)| self.item(names, Seen::file(path, at, self.size)?);
+        let pictures: Vec<Item> = files.into_par_iter().map(look).collect::<Result<_, _>>()?;
         items.extend(pictures);
         Ok(items)
     }
 
     fn in_archive(&self, path: &Path) -> Result<Vec<Item>, DataError> {
-        let mut tape = Tape::open(path)?;
+        let archive: Arc<Path> = path.into();
         let mut items = Vec::new();
-        let mut chunk: Vec<Encoded> = Vec::new();
         let mut others = Vec::new();
-        while let Some(member) = tape.next()? {
-            let at = format!("{}#{}", tape.file, member.path.display());
-            let names = utf8_names(&member.path, &at)?;
-            match (is_hidden(&names), member.kind, is_picture(&names)) {
-                (true, ..) => {}
-                (_, Kind::Folder, _) => self.keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
-                (_, _, false) => self.keep(&mut others, Item { names, at, content: Content::Other }, path)?,
-                (_, Kind::Other, true) => {
-                    return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
-                }
-                (_, Kind::File, true) => {
-                    check_length(member.size, &at)?;
-                    let bytes = tape.content(&member, &at)?;
-                    chunk.push(Encoded { names, at, bytes });
+        let mut chunk = Chunk::new();
+        let look = |(names, at, number): (Vec<String>, String, usize), bytes: Vec<u8>| {
+            self.item(names, Seen::member(archive.clone(), number, at, &bytes, self.size)?)
+        };
+        let mut count = 0;
+        each_member(path, &mut |Member { names, at, content }| {
+            match content {
+                MemberContent::Folder => self.keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
+                MemberContent::Other => self.keep(&mut others, Item { names, at, content: Content::Other }, path)?,
+                MemberContent::Picture(bytes) => {
+                    if chunk.push((names, at, count), bytes) {
+                        items.extend(chunk.work(look)?);
+                    }
+                    count += 1;
                 }
             }
-            if chunk.len() == CHUNK || chunk.iter().map(|encoded| encoded.bytes.len()).sum::<usize>() > CHUNK_BYTES {
-                items.extend(self.decode_all(&mut chunk)?);
-            }
-        }
-        items.extend(self.decode_all(&mut chunk)?);
+            Ok(())
+        })?;
+        items.extend(chunk.work(look)?);
         items.append(&mut others);
         Ok(items)
+    }
+
+    fn item(&self, names: Vec<String>, seen: Seen) -> Result<Item, DataError> {
+        self.kept.add(ITEM_BYTES, "the names of all pictures")?;
+        Ok(Item { names, at: seen.at.clone(), content: Content::Picture(seen) })
     }
 
     /// Keeps what is no picture: a licence beside the classes, folders, but not a number without end.
@@ -259,20 +240,50 @@ impl Found {
         others.push(item);
         Ok(())
     }
+}
 
-    fn decode_all(&self, chunk: &mut Vec<Encoded>) -> Result<Vec<Item>, DataError> {
-        chunk.par_drain(..).map(|encoded| self.decode(encoded)).collect()
-    }
+/// A member of an archive that may be of a dataset.
+struct Member {
+    names: Vec<String>,
+    at: String,
+    content: MemberContent,
+}
 
-    /// Decodes one picture to grey or red-green-blue bytes; transparency is dropped, 16 bits become 8.
-    fn decode(&self, Encoded { names, at, bytes }: Encoded) -> Result<Item, DataError> {
-        let file = order::hash(&bytes);
-        let (shape, bytes) = decode(&bytes, self.size).map_err(|error| {
-            DataError::malformed(&at, "", format!("the picture cannot be decoded ({error})"), "a whole PNG or JPEG")
-        })?;
-        self.kept.add(bytes.len() as u64 + ITEM_BYTES, "decoding all pictures (`dataset.size` makes them smaller)")?;
-        Ok(Item { names, at, content: Content::Picture(Decoded { file, shape, bytes }) })
+enum MemberContent {
+    Folder,
+    Other,
+    Picture(Vec<u8>),
+}
+
+/// Reads an archive from its beginning to its end.
+fn each_member(path: &Path, take: &mut dyn FnMut(Member) -> Result<(), DataError>) -> Result<(), DataError> {
+    let mut tape = Tape::open(path)?;
+    while let Some(member) = tape.next()? {
+        let at = format!("{}#{}", tape.file, member.path.display());
+        let names = utf8_names(&member.path, &at)?;
+        let content = match (is_hidden(&names), member.kind, is_picture(&names)) {
+            (true, ..) => continue,
+            (_, Kind::Folder, _) => MemberContent::Folder,
+            (_, _, false) => MemberContent::Other,
+            (_, Kind::Other, true) => {
+                return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
+            }
+            (_, Kind::File, true) => {
+                check_length(member.size, &at)?;
+                MemberContent::Picture(tape.content(&member, &at)?)
+            }
+        };
+        take(Member { names, at, content })?;
     }
+    Ok(())
+}
+
+/// The pictures of an archive once more, in the same order.
+fn each_picture(path: &Path, take: &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError> {
+    each_member(path, &mut |member| match member.content {
+        MemberContent::Picture(bytes) => take(bytes),
+        MemberContent::Folder | MemberContent::Other => Ok(()),
+    })
 }
 
 /// What stopped a walk through a folder.
@@ -284,13 +295,6 @@ fn walking(folder: &Path, error: walkdir::Error) -> DataError {
         }
         None => DataError::io(&at)(error.into()),
     }
-}
-
-fn check_length(length: u64, at: &str) -> Result<(), DataError> {
-    if length <= MAX_FILE_BYTES {
-        return Ok(());
-    }
-    Err(DataError::malformed(at, "", format!("a picture of {length} bytes"), format!("at most {MAX_FILE_BYTES}")))
 }
 
 /// Hidden files are the file manager's, not the user's.
@@ -337,10 +341,9 @@ fn place_items(items: Vec<Item>, known: Option<Part>, placed: &mut Placed) -> Re
             (Content::Picture(_), 0 | 1) => {
                 return Err(DataError::malformed(at, "", "a picture outside any class folder", "`<class>/<picture>`"));
             }
-            (Content::Picture(Decoded { file, shape, bytes }), _) => {
+            (Content::Picture(seen), _) => {
                 let class = names.remove(0);
-                let slot = Slot { part, class, file: names };
-                placed.pictures.push(Picture { key: Key::of(file, slot.name().as_bytes()), slot, shape, bytes });
+                placed.pictures.push(Picture { slot: Slot { part, class, file: names }, seen });
             }
         }
     }
@@ -371,35 +374,51 @@ fn utf8_names(path: &Path, at: &str) -> Result<Vec<String>, DataError> {
     }
 }
 
-/// Joins sorted pictures to one block, checking sizes and classes.
-fn assemble(place: &Path, placed: Placed) -> Result<Loaded, DataError> {
-    let Placed { pictures: images, folders } = placed;
-    let classes = class_names(place, &images, &folders)?;
-    let [height, width, _] = images[0].shape;
-    let channels = images.iter().map(|image| image.shape[2]).max().unwrap_or(1);
-    if let Some(odd) = images.iter().find(|image| image.shape[..2] != [height, width]) {
+/// Checks classes and sizes, numbers the pictures by their contents, and only then decodes them to one block.
+///
+/// `placed` is sorted by places.
+fn assemble(
+    place: &Path,
+    placed: Placed,
+    size: Option<u32>,
+    cache: Option<&PictureCache>,
+) -> Result<Loaded, DataError> {
+    let Placed { mut pictures, folders } = placed;
+    let class_names = class_names(place, &pictures, &folders)?;
+    let plan = plan(place, &pictures, size)?;
+    let keys: Vec<Key> = pictures.par_iter_mut().map(Picture::key).collect::<Result<_, _>>()?;
+    let mut keyed: Vec<(Key, Picture)> = keys.into_iter().zip(pictures).collect();
+    keyed.par_sort_unstable_by_key(|(key, picture)| (picture.slot.part, *key));
+    let seen: Vec<&Seen> = keyed.iter().map(|(_, picture)| &picture.seen).collect();
+    let bytes = plan.pixels(&seen, cache, each_picture)?;
+    let slots = || keyed.iter().map(|(_, picture)| &picture.slot);
+    // The classes are sorted and hold every picture's.
+    let labels = slots().map(|slot| class_names.binary_search(&slot.class).unwrap_or_default() as u32).collect();
+    let official_test = slots().filter(|slot| slot.part == Part::Test).count();
+    Ok(Loaded {
+        shape: plan.shape,
+        bytes,
+        labels,
+        official_test,
+        files: slots().map(Slot::name).collect(),
+        class_names,
+    })
+}
+
+/// What all pictures become; without a size they must have the same.
+fn plan(place: &Path, pictures: &[Picture], size: Option<u32>) -> Result<Plan, DataError> {
+    let shapes = || pictures.iter().map(|picture| picture::shape(&picture.seen.header, size));
+    let [height, width, _] = shapes().next().unwrap_or_default();
+    if let Some((odd, shape)) = pictures.iter().zip(shapes()).find(|(_, shape)| shape[..2] != [height, width]) {
         return Err(DataError::malformed(
             place.display(),
             format_args!(", `{}`", odd.slot.name()),
-            format!("a picture of {}x{}", odd.shape[0], odd.shape[1]),
-            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", images[0].slot.name()),
+            format!("a picture of {}x{}", shape[0], shape[1]),
+            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", pictures[0].slot.name()),
         ));
     }
-    let mut bytes: Vec<u8> = reserve((images.len() as u64) * (height * width * channels) as u64, "the images")?;
-    let mut labels = Vec::with_capacity(images.len());
-    let mut files = Vec::with_capacity(images.len());
-    let mut official_test = 0;
-    for image in images {
-        match channels == image.shape[2] {
-            true => bytes.extend_from_slice(&image.bytes),
-            false => bytes.extend(image.bytes.iter().flat_map(|&grey| [grey; 3])),
-        }
-        // The classes are sorted and hold every picture's.
-        labels.push(classes.binary_search(&image.slot.class).unwrap_or_default() as u32);
-        files.push(image.slot.name());
-        official_test += usize::from(image.slot.part == Part::Test);
-    }
-    Ok(Loaded { shape: [height, width, channels], bytes, labels, official_test, class_names: classes, files })
+    let channels = shapes().map(|shape| shape[2]).max().unwrap_or(1);
+    Ok(Plan { shape: [height, width, channels], size })
 }
 
 /// The training classes, sorted; every class folder must hold pictures and every test class be a training class.

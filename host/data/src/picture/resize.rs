@@ -1,19 +1,23 @@
 //! Pictures at another size.
+//!
+//! The shorter side becomes as long as wanted, with a triangle filter that is widened by the factor of reduction, and the
+//! middle is cut out. It is computed in whole numbers and is the same on every processor; a value may differ by one from
+//! the exact one. A picture that has the size already keeps its pixels.
+//!
+//! A large JPEG comes here reduced: its decoder leaves out what no smaller picture could show, to a half, a quarter or an
+//! eighth, as far as the result is still as large as wanted.
 
-use image::imageops::FilterType;
-use image::{DynamicImage, GrayImage, RgbImage};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use rayon::prelude::*;
 
+use super::Pixels;
 use crate::error::DataError;
 use crate::load::Loaded;
-use crate::memory::{Shared, reserve};
+use crate::memory::reserve;
 
 /// Longest side of a scaled image before it is cut.
 const MAX_SCALED_SIDE: u64 = 16_384;
-/// Memory of all images that are scaled at a time, whatever the number of threads, and that of a pixel: four floats and
-/// what becomes of them.
-static SCALING: Shared = Shared::new(2 << 30);
-const SCALING_BYTES: u64 = 20;
 
 /// The same images at another size.
 pub(crate) fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError> {
@@ -27,9 +31,12 @@ pub(crate) fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError
     bytes.resize(total, 0);
     let pairs = bytes.par_chunks_exact_mut(one).zip(loaded.bytes.par_chunks_exact(height * width * channels));
     let filled = pairs.try_for_each(|(to, from)| {
-        let unfit = || format!("images of {height}x{width} pixels with {channels} channels");
-        let image = picture([height, width, channels], from.to_vec()).ok_or_else(unfit)?;
-        to.copy_from_slice(scale(&image, side)?.as_bytes());
+        let unfit = || format!("images of {height}x{width} pixels");
+        let (width, height) = (u32::try_from(width).ok(), u32::try_from(height).ok());
+        let (width, height) = width.zip(height).ok_or_else(unfit)?;
+        check(width, height, side)?;
+        let pixels = Pixels { width, height, channels, bytes: from.to_vec() };
+        to.copy_from_slice(&to_square(pixels, side)?.bytes);
         Ok(())
     });
     filled.map_err(|found: String| DataError::malformed("the images", "", found, "a shape that can be resized"))?;
@@ -38,23 +45,38 @@ pub(crate) fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError
     Ok(loaded)
 }
 
-fn picture([height, width, channels]: [usize; 3], bytes: Vec<u8>) -> Option<DynamicImage> {
-    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
-    match channels {
-        1 => GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
-        _ => RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
-    }
-}
-
-/// Scales and cuts to a square, or says why not.
-pub(crate) fn scale(image: &DynamicImage, side: u32) -> Result<DynamicImage, String> {
-    let (short, long) = (image.width().min(image.height()), image.width().max(image.height()));
-    // What is cut off is scaled, too: a line of pixels would become gigabytes.
-    let scaled = u64::from(long) * u64::from(side) / u64::from(short.max(1));
-    if scaled > MAX_SCALED_SIDE {
+/// Whether a picture has enough of a square in it.
+pub(super) fn check(width: u32, height: u32, side: u32) -> Result<(), String> {
+    let (short, long) = (width.min(height), width.max(height));
+    if u64::from(long) * u64::from(side) / u64::from(short.max(1)) > MAX_SCALED_SIDE {
         return Err(format!("{long} by {short} pixels are too oblong to be cut to a square of {side}"));
     }
-    let (rows, columns) = (u64::from(long.max(side)), u64::from(side).max(u64::from(short)));
-    let _loan = SCALING.lend(rows.max(scaled) * columns * SCALING_BYTES);
-    Ok(image.resize_to_fill(side, side, FilterType::Triangle))
+    Ok(())
+}
+
+/// Scales and cuts to a square.
+pub(super) fn to_square(pixels: Pixels, side: u32) -> Result<Pixels, String> {
+    let Pixels { width, height, channels, bytes } = pixels;
+    if (width, height) == (side, side) {
+        return Ok(Pixels { width, height, channels, bytes });
+    }
+    let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let from = ImageRef::new(width, height, &bytes, kind).map_err(|error| error.to_string())?;
+    let mut to = Image::new(side, side, kind);
+    let [left, top, short] = middle(width.into(), height.into(), side);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false)
+        .crop(left, top, short, short);
+    Resizer::new().resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
+    Ok(Pixels { width: side, height: side, channels, bytes: to.into_vec() })
+}
+
+/// Left, top and side of the square that becomes one of `side` pixels: whole pixels of the scaled picture are cut off.
+fn middle(width: f64, height: f64, side: u32) -> [f64; 3] {
+    let (short, side) = (width.min(height), f64::from(side));
+    let cut = |long: f64| (((long * side / short).round() - side) / 2.0).floor() * short / side;
+    // Rounded up, the scaled picture can be longer than the picture by half a pixel.
+    let within = |long: f64| cut(long).clamp(0.0, long - short);
+    [within(width), within(height), short]
 }
