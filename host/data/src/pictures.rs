@@ -8,47 +8,32 @@
 //! one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
-use querist_core::config::DatasetLayout;
-use querist_files::Links;
+use querist_core::config::DatasetConfig;
 use rayon::prelude::*;
 
 use crate::archive::Archive;
 use crate::error::DataError;
 use crate::ignored::is_ignored;
 use crate::layout::{Context, Part, Place, Reading};
-use crate::load::{Loaded, scale};
-use crate::memory::{Kept, Shared, reserve};
-use crate::order::{self, Key};
+use crate::load::Loaded;
+use crate::memory::Kept;
+use crate::order::Key;
+use crate::picture;
+use crate::picture_cache::PictureCache;
+use crate::picture_files::{Chunk, Plan, Seen, check_length};
 use crate::places::Pictures;
 use crate::tape::Kind;
 use crate::walk::{MAX_OTHERS, Walked, is_picture, shown_names, too_many_others, walk};
 
-/// Pictures of an archive decoded at once: enough to keep every core busy, few enough to hold in memory undecoded.
-const CHUNK: usize = 512;
-const CHUNK_BYTES: usize = 64 << 20;
-/// Largest side of a picture, and most bytes that one may have decoded.
-pub(crate) const MAX_SIDE: u32 = 16_384;
-const MAX_DECODED_BYTES: u64 = 512 << 20;
-/// Pixels that a byte of a JPEG can stand for at most: a block of 64 takes a bit or more, and twice that is let pass.
-const JPEG_PIXELS_A_BYTE: u64 = 1024;
-/// Most bytes that a decoder may take for what stands before the pixels.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// Largest encoded picture.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Memory of all encoded files, and of all decoders, that are in work at a time, whatever the number of threads.
-static ENCODED: Shared = Shared::new(1 << 30);
-static DECODING: Shared = Shared::new(2 << 30);
-/// A decoder holds the pixels, their like in other colours, and coefficients of two bytes each.
-const DECODING_RATIO: u64 = 4;
 /// Memory of a file or a folder.
 const ITEM_BYTES: u64 = 512;
 
 /// Reads all pictures at `place`: a folder, a tar, tar.gz or zip archive, or a folder of archives whose names tell splits.
-pub(crate) fn read(place: &Path, size: Option<u32>, layout: Option<DatasetLayout>) -> Result<Loaded, DataError> {
+pub(crate) fn read(place: &Path, config: &DatasetConfig, cache: Option<&PictureCache>) -> Result<Loaded, DataError> {
+    let &DatasetConfig { layout, size, .. } = config;
     let mut placed = Placed::default();
     let found = Found { size, kept: Kept::new() };
     match Pictures::find(place, layout)? {
@@ -63,14 +48,12 @@ pub(crate) fn read(place: &Path, size: Option<u32>, layout: Option<DatasetLayout
             }
         }
     }
-    let mut slots: Vec<&Slot> = placed.pictures.iter().map(|picture| &picture.slot).collect();
-    slots.par_sort_unstable();
-    if let Some(twice) = slots.windows(2).find(|pair| pair[0] == pair[1]) {
-        let at = format!(", `{}`", twice[0].name());
+    placed.pictures.par_sort_unstable_by(|a, b| a.slot.cmp(&b.slot));
+    if let Some(twice) = placed.pictures.windows(2).find(|pair| pair[0].slot == pair[1].slot) {
+        let at = format!(", `{}`", twice[0].slot.name());
         return Err(DataError::malformed(place.display(), at, "this path twice", "each path once"));
     }
-    placed.pictures.par_sort_unstable_by_key(|picture| (picture.slot.part, picture.key));
-    assemble(place, placed)
+    assemble(place, placed, size, cache)
 }
 
 /// Place of a picture in the dataset.
@@ -87,13 +70,17 @@ impl Slot {
     }
 }
 
-/// A picture as bytes, `[height, width, channels]`.
+/// A picture and its place.
 struct Picture {
     slot: Slot,
+    seen: Seen,
+}
+
+impl Picture {
     /// What its number is by.
-    key: Key,
-    shape: [usize; 3],
-    bytes: Vec<u8>,
+    fn key(&mut self) -> Result<Key, DataError> {
+        Ok(Key::of(self.seen.hash()?, self.slot.name().as_bytes()))
+    }
 }
 
 #[derive(Default)]
@@ -117,27 +104,13 @@ enum Content {
     Folder,
     /// A file that is no picture by its name.
     Other,
-    Picture(Decoded),
+    Picture(Seen),
 }
 
-/// A picture as bytes, and the hash of the file that it came from.
-struct Decoded {
-    file: [u8; 32],
-    shape: [usize; 3],
-    bytes: Vec<u8>,
-}
-
-/// What is found, with the size that it is scaled to and the memory that it takes.
+/// What is found, with the size that it is to have and the memory that is taken meanwhile.
 struct Found {
     size: Option<u32>,
     kept: Kept,
-}
-
-/// A picture as it lies in a file.
-struct Encoded {
-    names: Vec<String>,
-    at: String,
-    bytes: Vec<u8>,
 }
 
 impl Found {
@@ -152,69 +125,90 @@ impl Found {
                 (_, true) => files.push((names, at, path)),
             }
         }
-        let read = |(names, at, path): (Vec<String>, String, PathBuf)| {
-            let file = querist_files::open(&path, Links::Follow)?;
-            let _loan = ENCODED.lend(2 * querist_files::length_of(&file, &path)?.min(MAX_FILE_BYTES));
-            let bytes = querist_files::read_open(file, &path, MAX_FILE_BYTES)?;
-            self.decode(Encoded { names, at, bytes })
-        };
-        let pictures: Vec<Item> = files.into_par_iter().map(read).collect::<Result<_, _>>()?;
+        let look =
+            |(names, at, path): (Vec<String>, String, PathBuf)| self.item(names, Seen::file(path, at, self.size)?);
+        let pictures: Vec<Item> = files.into_par_iter().map(look).collect::<Result<_, _>>()?;
         items.extend(pictures);
         Ok(items)
     }
 
     fn in_archive(&self, path: &Path) -> Result<Vec<Item>, DataError> {
-        let mut tape = Archive::open(path)?;
+        let archive: Arc<Path> = path.into();
         let mut items = Vec::new();
-        let mut chunk: Vec<Encoded> = Vec::new();
         let mut others = Vec::new();
-        while let Some(member) = tape.next()? {
-            let at = format!("{}#{}", tape.file(), member.path.display());
-            let names = shown_names(&member.path, &at)?;
-            if names.is_empty() || names.iter().any(|name| is_ignored(name)) {
-                continue;
-            }
-            match (member.kind, is_picture(&names)) {
-                (Kind::Folder, _) => keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
-                (_, false) => keep(&mut others, Item { names, at, content: Content::Other }, path)?,
-                (Kind::Other, true) => {
-                    return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
-                }
-                (Kind::File, true) => {
-                    check_length(member.size, &at)?;
-                    let bytes = tape.content(&member, &at)?;
-                    chunk.push(Encoded { names, at, bytes });
+        let mut chunk = Chunk::new();
+        let look = |(names, at, number): (Vec<String>, String, usize), bytes: Vec<u8>| {
+            self.item(names, Seen::member(archive.clone(), number, at, &bytes, self.size)?)
+        };
+        let mut count = 0;
+        each_member(path, &mut |Member { names, at, content }| {
+            match content {
+                MemberContent::Folder => keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
+                MemberContent::Other => keep(&mut others, Item { names, at, content: Content::Other }, path)?,
+                MemberContent::Picture(bytes) => {
+                    if chunk.push((names, at, count), bytes) {
+                        items.extend(chunk.work(look)?);
+                    }
+                    count += 1;
                 }
             }
-            if chunk.len() == CHUNK || chunk.iter().map(|encoded| encoded.bytes.len()).sum::<usize>() > CHUNK_BYTES {
-                items.extend(self.decode_all(&mut chunk)?);
-            }
-        }
-        items.extend(self.decode_all(&mut chunk)?);
+            Ok(())
+        })?;
+        items.extend(chunk.work(look)?);
         items.append(&mut others);
         Ok(items)
     }
 
-    fn decode_all(&self, chunk: &mut Vec<Encoded>) -> Result<Vec<Item>, DataError> {
-        chunk.par_drain(..).map(|encoded| self.decode(encoded)).collect()
-    }
-
-    /// Decodes one picture to grey or red-green-blue bytes; transparency is dropped, 16 bits become 8.
-    fn decode(&self, Encoded { names, at, bytes }: Encoded) -> Result<Item, DataError> {
-        let file = order::hash(&bytes);
-        let (shape, bytes) = decode(&bytes, self.size).map_err(|error| {
-            DataError::malformed(&at, "", format!("the picture cannot be decoded ({error})"), "a whole PNG or JPEG")
-        })?;
-        self.kept.add(bytes.len() as u64 + ITEM_BYTES, "decoding all pictures (`dataset.size` makes them smaller)")?;
-        Ok(Item { names, at, content: Content::Picture(Decoded { file, shape, bytes }) })
+    fn item(&self, names: Vec<String>, seen: Seen) -> Result<Item, DataError> {
+        self.kept.add(ITEM_BYTES, "the names of all pictures")?;
+        Ok(Item { names, at: seen.at.clone(), content: Content::Picture(seen) })
     }
 }
 
-pub(crate) fn check_length(length: u64, at: &str) -> Result<(), DataError> {
-    if length <= MAX_FILE_BYTES {
-        return Ok(());
+/// A member of an archive that may be of a dataset.
+struct Member {
+    names: Vec<String>,
+    at: String,
+    content: MemberContent,
+}
+
+enum MemberContent {
+    Folder,
+    Other,
+    Picture(Vec<u8>),
+}
+
+/// Reads an archive from its beginning to its end.
+fn each_member(path: &Path, take: &mut dyn FnMut(Member) -> Result<(), DataError>) -> Result<(), DataError> {
+    let mut archive = Archive::open(path)?;
+    while let Some(member) = archive.next()? {
+        let at = format!("{}#{}", archive.file(), member.path.display());
+        let names = shown_names(&member.path, &at)?;
+        if names.is_empty() || names.iter().any(|name| is_ignored(name)) {
+            continue;
+        }
+        let content = match (member.kind, is_picture(&names)) {
+            (Kind::Folder, _) => MemberContent::Folder,
+            (_, false) => MemberContent::Other,
+            (Kind::Other, true) => {
+                return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
+            }
+            (Kind::File, true) => {
+                check_length(member.size, &at)?;
+                MemberContent::Picture(archive.content(&member, &at)?)
+            }
+        };
+        take(Member { names, at, content })?;
     }
-    Err(DataError::malformed(at, "", format!("a picture of {length} bytes"), format!("at most {MAX_FILE_BYTES}")))
+    Ok(())
+}
+
+/// The pictures of an archive once more, in the same order.
+fn each_picture(path: &Path, take: &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError> {
+    each_member(path, &mut |member| match member.content {
+        MemberContent::Picture(bytes) => take(bytes),
+        MemberContent::Folder | MemberContent::Other => Ok(()),
+    })
 }
 
 /// Sorts what was found into the dataset.
@@ -223,10 +217,8 @@ fn place_items(items: Vec<Item>, context: Context<'_>, placed: &mut Placed) -> R
     let reading = Reading::of(pictures.map(|item| &item.names[..]), context)?;
     for Item { names, at, content } in items {
         match (content, reading.place(names)) {
-            (Content::Picture(decoded), Place::InClass { part, class, names }) if !names.is_empty() => {
-                let Decoded { file, shape, bytes } = decoded;
-                let slot = Slot { part, class, file: names };
-                placed.pictures.push(Picture { key: Key::of(file, slot.name().as_bytes()), slot, shape, bytes });
+            (Content::Picture(seen), Place::InClass { part, class, names }) if !names.is_empty() => {
+                placed.pictures.push(Picture { slot: Slot { part, class, file: names }, seen });
             }
             (Content::Picture(_), _) => return Err(reading.outside(at)),
             (Content::Folder, Place::InClass { part, class, names }) if names.is_empty() => {
@@ -255,74 +247,54 @@ fn keep(others: &mut Vec<Item>, item: Item, place: &Path) -> Result<(), DataErro
     Ok(())
 }
 
-/// Shape and bytes of a picture, scaled where a size is wanted.
-fn decode(bytes: &[u8], size: Option<u32>) -> Result<([usize; 3], Vec<u8>), String> {
-    let image = decode_image(bytes)?;
-    let image = match size {
-        Some(side) if (image.width(), image.height()) != (side, side) => scale(&image, side)?,
-        _ => image,
-    };
-    let channels = usize::from(image.color().channel_count());
-    Ok(([image.height() as usize, image.width() as usize, channels], image.into_bytes()))
+/// Checks classes and sizes, numbers the pictures by their contents, and only then decodes them to one block.
+///
+/// `placed` is sorted by places.
+fn assemble(
+    place: &Path,
+    placed: Placed,
+    size: Option<u32>,
+    cache: Option<&PictureCache>,
+) -> Result<Loaded, DataError> {
+    let Placed { mut pictures, folders, splits } = placed;
+    check_splits(&pictures, &splits)?;
+    let class_names = class_names(place, &pictures, &folders)?;
+    let plan = plan(place, &pictures, size)?;
+    let keys: Vec<Key> = pictures.par_iter_mut().map(Picture::key).collect::<Result<_, _>>()?;
+    let mut keyed: Vec<(Key, Picture)> = keys.into_iter().zip(pictures).collect();
+    keyed.par_sort_unstable_by_key(|(key, picture)| (picture.slot.part, *key));
+    let seen: Vec<&Seen> = keyed.iter().map(|(_, picture)| &picture.seen).collect();
+    let bytes = plan.pixels(&seen, cache, each_picture)?;
+    let slots = || keyed.iter().map(|(_, picture)| &picture.slot);
+    // The classes are sorted and hold every picture's.
+    let labels = slots().map(|slot| class_names.binary_search(&slot.class).unwrap_or_default() as u32).collect();
+    let [_, official_validation, official_test] =
+        Part::ALL.map(|part| slots().filter(|slot| slot.part == part).count());
+    Ok(Loaded {
+        shape: plan.shape,
+        bytes,
+        labels,
+        official_validation,
+        official_test,
+        files: slots().map(Slot::name).collect(),
+        class_names,
+    })
 }
 
-fn decode_image(bytes: &[u8]) -> Result<DynamicImage, String> {
-    let said = |error: ImageError| error.to_string();
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_HEADER_BYTES);
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    reader.limits(limits.clone());
-    let format = reader.format();
-    let decoder = reader.into_decoder().map_err(said)?;
-    let (width, height) = decoder.dimensions();
-    let can_hold = (bytes.len() as u64).saturating_mul(JPEG_PIXELS_A_BYTE);
-    if format == Some(ImageFormat::Jpeg) && u64::from(width) * u64::from(height) > can_hold {
-        // The decoder would paint what is missing.
-        return Err(format!("it claims {width}x{height} pixels, more than {} bytes can hold", bytes.len()));
-    }
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    limits.reserve(decoder.total_bytes()).map_err(said)?;
-    // A small file may claim a large picture, and as many do so at once as there are threads.
-    let _loan = DECODING.lend(decoder.total_bytes().saturating_mul(DECODING_RATIO));
-    let image = DynamicImage::from_decoder(decoder).map_err(said)?;
-    let grey = matches!(image.color(), ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16);
-    Ok(if grey { DynamicImage::ImageLuma8(image.into_luma8()) } else { DynamicImage::ImageRgb8(image.into_rgb8()) })
-}
-
-/// Joins sorted pictures to one block, checking sizes and classes.
-fn assemble(place: &Path, placed: Placed) -> Result<Loaded, DataError> {
-    let Placed { pictures: images, folders, splits } = placed;
-    check_splits(&images, &splits)?;
-    let classes = class_names(place, &images, &folders)?;
-    let [height, width, _] = images[0].shape;
-    let channels = images.iter().map(|image| image.shape[2]).max().unwrap_or(1);
-    if let Some(odd) = images.iter().find(|image| image.shape[..2] != [height, width]) {
+/// What all pictures become; without a size they must have the same.
+fn plan(place: &Path, pictures: &[Picture], size: Option<u32>) -> Result<Plan, DataError> {
+    let shapes = || pictures.iter().map(|picture| picture::shape(&picture.seen.header, size));
+    let [height, width, _] = shapes().next().unwrap_or_default();
+    if let Some((odd, shape)) = pictures.iter().zip(shapes()).find(|(_, shape)| shape[..2] != [height, width]) {
         return Err(DataError::malformed(
             place.display(),
             format_args!(", `{}`", odd.slot.name()),
-            format!("a picture of {}x{}", odd.shape[0], odd.shape[1]),
-            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", images[0].slot.name()),
+            format!("a picture of {}x{}", shape[0], shape[1]),
+            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", pictures[0].slot.name()),
         ));
     }
-    let mut bytes: Vec<u8> = reserve((images.len() as u64) * (height * width * channels) as u64, "the images")?;
-    let mut labels = Vec::with_capacity(images.len());
-    let mut files = Vec::with_capacity(images.len());
-    let (mut official_validation, mut official_test) = (0, 0);
-    for image in images {
-        match channels == image.shape[2] {
-            true => bytes.extend_from_slice(&image.bytes),
-            false => bytes.extend(image.bytes.iter().flat_map(|&grey| [grey; 3])),
-        }
-        // The classes are sorted and hold every picture's.
-        labels.push(classes.binary_search(&image.slot.class).unwrap_or_default() as u32);
-        files.push(image.slot.name());
-        official_validation += usize::from(image.slot.part == Part::Validation);
-        official_test += usize::from(image.slot.part == Part::Test);
-    }
-    let shape = [height, width, channels];
-    Ok(Loaded { shape, bytes, labels, official_validation, official_test, class_names: classes, files })
+    let channels = shapes().map(|shape| shape[2]).max().unwrap_or(1);
+    Ok(Plan { shape: [height, width, channels], size })
 }
 
 /// Every folder of a split must hold pictures: an empty one would make another dataset in silence.

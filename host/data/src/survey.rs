@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{ColorType, ImageDecoder, ImageReader, Limits};
 use querist_core::config::DatasetLayout;
 use querist_files::Links;
 use querist_protocol::Shown;
@@ -17,13 +16,12 @@ use crate::archive::Archive;
 use crate::error::DataError;
 use crate::ignored::is_ignored;
 use crate::layout::{Context, Part, Place, Reading};
-use crate::pictures::{MAX_SIDE, check_length};
+use crate::picture::Header;
+use crate::picture_files::check_length;
 use crate::places::Pictures;
 use crate::tape::Kind;
 use crate::walk::{MAX_OTHERS, Walked, is_picture, shown_names, too_many_others, walk};
 
-/// Bytes of a picture among which its header is looked for: what cameras write before it takes less.
-const HEADER_BYTES: u64 = 4 << 20;
 /// Names that are shown of each kind of file.
 const MOST_NAMED: usize = 3;
 
@@ -37,7 +35,7 @@ pub struct Understood {
     /// Pictures of each class: to train on, to validate with, to test on.
     pub classes: BTreeMap<String, [usize; 3]>,
     /// Height and width of the pictures, each once, by their area.
-    pub sizes: Vec<[u32; 2]>,
+    pub sizes: Vec<[usize; 2]>,
     /// Pictures of each mode, such as `colour` or `grey, 16 bits`.
     pub modes: BTreeMap<String, usize>,
     /// Pictures whose headers cannot be read.
@@ -104,10 +102,8 @@ impl Understood {
             }
         }
         let look = |(names, path): (Vec<String>, PathBuf)| {
-            let mut bytes = Vec::new();
             let file = querist_files::open(&path, Links::Follow)?;
-            file.take(HEADER_BYTES).read_to_end(&mut bytes).map_err(DataError::io(&path))?;
-            Ok(Seen { names, is_folder: false, look: Some(Look::of(&bytes)) })
+            Ok(Seen { names, is_folder: false, look: Some(Header::read(file).ok()) })
         };
         let pictures: Vec<Seen> = files.into_par_iter().map(look).collect::<Result<_, DataError>>()?;
         seen.extend(pictures);
@@ -132,7 +128,7 @@ impl Understood {
                 None => {
                     check_length(member.size, &at)?;
                     let bytes = archive.content(&member, &at)?;
-                    seen.push(Seen { names, is_folder, look: Some(Look::of(&bytes)) });
+                    seen.push(Seen { names, is_folder, look: Some(Header::read(Cursor::new(bytes)).ok()) });
                 }
             }
         }
@@ -144,7 +140,7 @@ impl Understood {
         let pictures = seen.iter().filter(|seen| seen.look.is_some()).map(|seen| &seen.names[..]);
         let reading = Reading::of(pictures, context)?;
         self.hold(&reading, context);
-        let mut sizes: BTreeSet<[u32; 2]> = self.sizes.drain(..).collect();
+        let mut sizes: BTreeSet<[usize; 2]> = self.sizes.drain(..).collect();
         for Seen { names, is_folder, look } in seen {
             let path = names.join("/");
             match (look, reading.place(names)) {
@@ -152,9 +148,10 @@ impl Understood {
                     self.classes.entry(class).or_default()[part as usize] += 1;
                     match look {
                         None => self.unreadable.add(&path),
-                        Some(Look { size, mode }) => {
-                            sizes.insert(size);
-                            *self.modes.entry(mode).or_default() += 1;
+                        Some(header) => {
+                            let [height, width, _] = header.shape();
+                            sizes.insert([height, width]);
+                            *self.modes.entry(mode(&header)).or_default() += 1;
                         }
                     }
                 }
@@ -167,7 +164,7 @@ impl Understood {
             }
         }
         self.sizes = sizes.into_iter().collect();
-        self.sizes.sort_by_key(|&[height, width]| (u64::from(height) * u64::from(width), height));
+        self.sizes.sort_by_key(|&[height, width]| (height.saturating_mul(width), height));
         Ok(())
     }
 
@@ -194,7 +191,7 @@ impl Understood {
 struct Seen {
     names: Vec<String>,
     is_folder: bool,
-    look: Option<Option<Look>>,
+    look: Option<Option<Header>>,
 }
 
 fn keep(others: &mut Vec<Seen>, seen: Seen, place: &Path) -> Result<(), DataError> {
@@ -205,32 +202,19 @@ fn keep(others: &mut Vec<Seen>, seen: Seen, place: &Path) -> Result<(), DataErro
     Ok(())
 }
 
-/// What a picture's header says.
-struct Look {
-    size: [u32; 2],
-    mode: String,
-}
-
-impl Look {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let mut limits = Limits::default();
-        (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-        limits.max_alloc = Some(HEADER_BYTES);
-        let bytes = &bytes[..bytes.len().min(HEADER_BYTES as usize)];
-        let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
-        reader.limits(limits);
-        let decoder = reader.into_decoder().ok()?;
-        let (width, height) = decoder.dimensions();
-        let color = decoder.color_type();
-        let mut mode = if color.has_color() { "colour" } else { "grey" }.to_owned();
-        if color.has_alpha() {
-            mode += " with transparency";
-        }
-        if matches!(color, ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16) {
-            mode += ", 16 bits";
-        }
-        Some(Self { size: [height, width], mode })
+/// What a header says of colours.
+fn mode(header: &Header) -> String {
+    let mut mode = if header.grey { "grey" } else { "colour" }.to_owned();
+    if header.inks {
+        mode += " in inks (CMYK)";
     }
+    if header.clear {
+        mode += " with transparency";
+    }
+    if header.bits > 8 {
+        mode += &format!(", {} bits", header.bits);
+    }
+    mode
 }
 
 impl fmt::Display for Understood {

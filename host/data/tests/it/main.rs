@@ -1,6 +1,7 @@
 //! Datasets and arrays through the public interface: small files made here, and real ones where they are.
 
 mod arrays;
+mod decoding;
 mod folders;
 mod hostile;
 mod order;

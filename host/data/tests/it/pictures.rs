@@ -17,6 +17,11 @@ fn encode(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// A picture as PNG.
+pub fn encode_png(image: DynamicImage) -> Vec<u8> {
+    encode(image, ImageFormat::Png)
+}
+
 fn png(red: u8) -> Vec<u8> {
     encode(RgbImage::from_pixel(4, 4, Rgb([red, 0, 0])).into(), ImageFormat::Png)
 }
@@ -49,7 +54,8 @@ fn grey(value: u8) -> Vec<u8> {
 
 type File<'a> = (&'a str, Vec<u8>);
 
-fn tar(entries: &[File]) -> Vec<u8> {
+/// A tar archive of these files.
+pub fn tar(entries: &[File]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, bytes) in entries {
         let mut header = tar::Header::new_gnu();
