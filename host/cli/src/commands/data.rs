@@ -167,10 +167,11 @@ fn check(search: &Search, config: &DatasetConfig) -> Result<()> {
     if let Some(pictures) = &report.pictures {
         output::text(&pictures.to_string())?;
     }
-    let is_good = report.is_good();
-    let digest = report.dataset?;
-    output::line(&format!("{name}  readable, digest {digest}"))?;
-    if is_good { Ok(()) } else { bail!("{name} is not the published dataset") }
+    match &report.dataset {
+        Ok(digest) => output::line(&format!("{name}  readable, digest {digest}"))?,
+        Err(error) => bail!("{error}"),
+    }
+    if report.is_good() { Ok(()) } else { bail!("{name} is not the published dataset") }
 }
 
 fn files(search: &Search, config: &DatasetConfig, format: FilesFormat) -> Result<()> {
