@@ -26,6 +26,7 @@ pub fn bars(count: usize, side: usize, channels: usize) -> Dataset {
         name: "bars".to_owned(),
         images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
         labels: (0..count as u32).map(|i| i % 2).collect(),
+        official_validation: 0,
         official_test: 0,
         class_names: vec!["upright".to_owned(), "level".to_owned()],
         normalisation: None,
