@@ -356,7 +356,7 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embedings=embeddings.npy"]),
         &expect![[r#"
-            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, probs, labelled.probs, mc_probs, labelled.mc_probs, member_probs, labelled.member_probs, target.mc_probs, and `labelled.` before those with one row a sample
+            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, probs, mc_probs, member_probs, target.mc_probs, and `labelled.` before those with one row a sample
         "#]],
     );
     refused(

@@ -52,7 +52,8 @@ impl Schema {
     /// What is wrong with `value`, up to a hundred things.
     pub fn problems(&self, value: &Value) -> Vec<Problem> {
         let errors = self.validator.iter_errors(value).take(MAX_PROBLEMS);
-        let mut problems: Vec<Problem> = errors.flat_map(|error| self.describe(&error)).take(MAX_PROBLEMS).collect();
+        let mut problems: Vec<Problem> =
+            errors.flat_map(|error| self.describe(&error, value)).take(MAX_PROBLEMS).collect();
         problems.sort_by(|a, b| a.pointer.cmp(&b.pointer).then_with(|| a.message.cmp(&b.message)));
         problems.dedup();
         problems
@@ -65,33 +66,37 @@ impl Schema {
         filled
     }
 
-    fn describe(&self, error: &jsonschema::ValidationError<'_>) -> Vec<Problem> {
+    fn describe(&self, error: &jsonschema::ValidationError<'_>, value: &Value) -> Vec<Problem> {
         use jsonschema::error::ValidationErrorKind as Kind;
         let pointer = error.instance_path().as_str().to_owned();
         match error.kind() {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-                let known = self.properties_at(&pointer);
-                let one = |key: &String| Problem {
-                    pointer: format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-                    message: format!("unknown key `{}`", Shown::name(key)),
-                    help: Some(
-                        suggest(key, &known).map_or_else(|| listing(&known), |near| format!("did you mean `{near}`?")),
-                    ),
-                };
-                unexpected.iter().map(one).collect()
+                self.unknown(&pointer, unexpected.iter())
             }
-            // A schema without any properties refuses each key by itself.
-            Kind::FalseSchema => {
-                let key = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
-                let message = format!("unknown key `{}`", Shown::name(&key));
-                vec![Problem { pointer, message, help: Some(listing(&[])) }]
-            }
+            // A schema without any properties refuses each value, and does not say whose it is.
+            Kind::FalseSchema => match value.pointer(&pointer) {
+                Some(Value::Object(keys)) => self.unknown(&pointer, keys.keys()),
+                _ => vec![Problem { pointer, message: "nothing is allowed here".to_owned(), help: None }],
+            },
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
                 let forms = self.forms(error.schema_path().as_str());
-                vec![Problem { pointer, message: told(&alternatives(error, context, &forms)), help: None }]
+                let wanted: Vec<String> = forms.iter().flat_map(|form| self.names_of(form, 0)).collect();
+                vec![Problem { pointer, message: told(&alternatives(error, context, &forms, &wanted)), help: None }]
             }
             _ => vec![Problem { pointer, message: told(&error.to_string()), help: None }],
         }
+    }
+
+    /// Keys of the object at a pointer that the schema does not know.
+    fn unknown<'a>(&self, pointer: &str, keys: impl Iterator<Item = &'a String>) -> Vec<Problem> {
+        let known = self.properties_at(pointer);
+        let unknown = keys.filter(|key| !known.contains(key)).take(MAX_PROBLEMS);
+        let one = |key: &String| Problem {
+            pointer: format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+            message: format!("unknown key `{}`", Shown::name(key)),
+            help: Some(suggest(key, &known).map_or_else(|| listing(&known), |near| format!("did you mean `{near}`?"))),
+        };
+        unknown.map(one).collect()
     }
 
     /// The alternatives at a place of the schema, whose path may lead through references.
@@ -108,6 +113,20 @@ impl Schema {
             here = next;
         }
         here.as_array().map(|forms| forms.iter().map(|form| resolve(&self.source, form)).collect()).unwrap_or_default()
+    }
+
+    /// What a form is called, or what the forms are called that it stands for.
+    fn names_of(&self, form: &Value, depth: usize) -> Vec<String> {
+        let form = resolve(&self.source, form);
+        let inner = ["oneOf", "anyOf"].iter().find_map(|key| form.get(key)?.as_array());
+        match inner {
+            Some(forms) if depth < MAX_REASONS => {
+                forms.iter().flat_map(|form| self.names_of(form, depth + 1)).collect()
+            }
+            // Nothing is what stands there where the key is left out, and old spellings are for old files.
+            _ if form["type"] == "null" || form["deprecated"] == true => Vec::new(),
+            _ => vec![form_name(form)],
+        }
     }
 
     /// Whether a text is wanted at a pointer, and no number, list or table.
@@ -148,6 +167,7 @@ fn alternatives(
     error: &jsonschema::ValidationError<'_>,
     context: &[Vec<jsonschema::ValidationError<'static>>],
     forms: &[&Value],
+    wanted: &[String],
 ) -> String {
     use jsonschema::error::ValidationErrorKind as Kind;
     // Choices are written as alternatives of one constant each, or of a list.
@@ -168,8 +188,6 @@ fn alternatives(
     if !choices.is_empty() {
         return format!("{} is none of {}", error.instance(), choices.join(", "));
     }
-    let wanted: Vec<String> =
-        forms.iter().filter(|form| form["deprecated"] != true).map(|form| form_name(form)).collect();
     // Of a form of the same kind one wants to know what is wrong with it.
     let same_kind = |form: &&Value| form.get("type").is_some_and(|kind| is_of_kind(error.instance(), kind));
     let mut reasons: Vec<String> = forms

@@ -5,6 +5,7 @@
 //! `.safetensors`. Nothing here trusts a file: every one is opened through `querist-files`, every size is checked against
 //! the bytes that are there before memory is asked for, and archives are only ever read, never unpacked.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod arrays;
 pub mod catalogue;

@@ -113,15 +113,15 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let mut params = params(args)?;
     let listing = plugins::listing(&args.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
-    let given = Given::read(args, &params)?;
-    given.settle_draws(&resolved.strategy.schema, &mut params)?;
-    let config = StrategyConfig { id: args.strategy.clone(), params, label: None, subset_size: None, target: None };
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(cores);
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
         Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
         None => None,
     };
+    let given = Given::read(args, &params)?;
+    given.settle_draws(&resolved.strategy.schema, &mut params)?;
+    let config = StrategyConfig { id: args.strategy.clone(), params, label: None, subset_size: None, target: None };
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
     let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
     let inputs = given.complete(args, &*ready.strategy)?;
