@@ -180,3 +180,35 @@ impl Entry<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_files_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = PictureCache { folder: folder.path().join("pictures"), most_bytes: 3 * (HEADER as u64 + 1000) };
+        let contents = |number: u8| {
+            let mut contents = Contents::new([1, 1000, 1], None);
+            contents.add(&[number; 32]);
+            contents
+        };
+        let entries = [1, 2, 3, 4].map(|number| cache.entry(&contents(number)));
+        let mut pixels = vec![0; 1000];
+        for (entry, age) in entries.iter().zip([300, 400, 200, 0]) {
+            entry.write(&[7; 1000]);
+            let file = fs::File::open(entry.path()).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+        // The second was used longest ago.
+        assert_eq!(entries.each_ref().map(|entry| entry.path().exists()), [true, false, true, true]);
+        // Who is used stays.
+        assert!(entries[0].read(&mut pixels) && pixels == [7; 1000]);
+        entries[1].write(&[8; 1000]);
+        assert_eq!(entries.each_ref().map(|entry| entry.path().exists()), [true, true, false, true]);
+        // What is larger than all may be is not kept, and removes nothing.
+        cache.entry(&contents(5)).write(&vec![1; 9000]);
+        assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 3);
+    }
+}

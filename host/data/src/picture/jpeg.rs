@@ -194,9 +194,10 @@ unsafe extern "C-unwind" fn end_at_damage(info: &mut jpeg_common_struct, level: 
     }
 }
 
-/// Bytes between markers, and headers from a version to come: what they belong to is read whole.
+/// Bytes between markers, headers from a version to come, and numbers that mean nothing in a baseline file, which some
+/// telephones write: what they belong to is read whole.
 fn is_harmless(code: i32) -> bool {
-    [ffi::JWRN_EXTRANEOUS_DATA, ffi::JWRN_ADOBE_XFORM, ffi::JWRN_JFIF_MAJOR].contains(&code)
+    [ffi::JWRN_EXTRANEOUS_DATA, ffi::JWRN_ADOBE_XFORM, ffi::JWRN_JFIF_MAJOR, ffi::JWRN_NOT_SEQUENTIAL].contains(&code)
 }
 
 /// Ends the library in a file of very many scans.

@@ -56,6 +56,10 @@ pub(super) fn check(width: u32, height: u32, side: u32) -> Result<(), String> {
 
 /// Scales and cuts to a square.
 pub(super) fn to_square(pixels: Pixels, side: u32) -> Result<Pixels, String> {
+    scaled_by(&mut Resizer::new(), pixels, side)
+}
+
+fn scaled_by(resizer: &mut Resizer, pixels: Pixels, side: u32) -> Result<Pixels, String> {
     let Pixels { width, height, channels, bytes } = pixels;
     if (width, height) == (side, side) {
         return Ok(Pixels { width, height, channels, bytes });
@@ -68,7 +72,7 @@ pub(super) fn to_square(pixels: Pixels, side: u32) -> Result<Pixels, String> {
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false)
         .crop(left, top, short, short);
-    Resizer::new().resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
+    resizer.resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
     Ok(Pixels { width: side, height: side, channels, bytes: to.into_vec() })
 }
 
@@ -79,4 +83,54 @@ fn middle(width: f64, height: f64, side: u32) -> [f64; 3] {
     // Rounded up, the scaled picture can be longer than the picture by half a pixel.
     let within = |long: f64| cut(long).clamp(0.0, long - short);
     [within(width), within(height), short]
+}
+
+#[cfg(test)]
+mod tests {
+    use fast_image_resize::CpuExtensions;
+    use image::imageops::FilterType;
+    use image::{DynamicImage, RgbImage};
+
+    use super::*;
+
+    /// Anything: what is smooth hides mistakes.
+    fn noise(width: u32, height: u32, channels: usize) -> Pixels {
+        let mut stream = querist_protocol::philox::Stream::new(5, 0);
+        let bytes = (0..width * height * channels as u32).map(|_| stream.next_below(256) as u8).collect();
+        Pixels { width, height, channels, bytes }
+    }
+
+    #[test]
+    fn every_processor_gives_the_same() {
+        for (width, height, side) in [(33, 47, 16), (300, 211, 64), (20, 20, 31), (640, 480, 224)] {
+            for channels in [1, 3] {
+                let mut plain = Resizer::new();
+                // SAFETY: no extension is used, so none must be there.
+                unsafe { plain.set_cpu_extensions(CpuExtensions::None) };
+                let plain = scaled_by(&mut plain, noise(width, height, channels), side).unwrap();
+                assert!(plain.bytes == to_square(noise(width, height, channels), side).unwrap().bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_within_one_of_exact_ones() {
+        for (width, height, side) in
+            [(28, 28, 32), (64, 64, 16), (480, 480, 224), (96, 96, 31), (64, 32, 16), (33, 66, 11)]
+        {
+            let Pixels { bytes, .. } = noise(width, height, 3);
+            let image = DynamicImage::from(RgbImage::from_raw(width, height, bytes).unwrap());
+            let exact = image.resize_to_fill(side, side, FilterType::Triangle).into_rgb8();
+            let found = to_square(noise(width, height, 3), side).unwrap();
+            // What was cut off is not looked at for the rim.
+            let rim = if width == height { 0 } else { 1 };
+            let worst = exact
+                .enumerate_pixels()
+                .filter(|(x, y, _)| (rim..side - rim).contains(x.min(y)) && (rim..side - rim).contains(x.max(y)));
+            let of = |x: u32, y: u32| &found.bytes[((y * side + x) * 3) as usize..][..3];
+            let worst =
+                worst.flat_map(|(x, y, pixel)| pixel.0.into_iter().zip(of(x, y)).map(|(a, b)| a.abs_diff(*b))).max();
+            assert!(worst <= Some(1), "{width}x{height} to {side}: {worst:?}");
+        }
+    }
 }

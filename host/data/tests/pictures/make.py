@@ -129,6 +129,8 @@ def harmless():
     put("extra-before-marker.jpg", base[:20] + b"\0\1\2" + base[20:], like)
     put("fill-before-marker.jpg", base[:2] + b"\xff\xff\xff" + base[2:], like)
     put("long-comment.jpg", base[:2] + (b"\xff\xfe\xff\xff" + b"c" * 65533) * 3 + base[2:], like)
+    scan = base.index(b"\xff\xda")
+    put("odd-scan-header.jpg", base[: scan + 12] + b"\0" + base[scan + 13 :], like)
     end = base.rindex(b"\xff\xd9")
     put("extra-before-end.jpg", base[:end] + b"\0\0" + base[end:], like)
 
