@@ -84,7 +84,7 @@ fn two_readings_are_refused_and_chosen() {
         place.write(&format!("photos/{class}/1.png"), picture(number as u8));
     }
     let said = place.call(&["data", "check", "folder", "--path", "photos"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{}", said.err);
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{}", said.err);
     assert!(said.err.contains("with `dataset.layout = \"classes\"` all of them are classes"), "{}", said.err);
     let said = place.good(&["data", "files", "folder", "--path", "photos", "--layout", "classes"]);
     assert!(said.contains(",train/train/1.png\n"), "{said}");
@@ -97,7 +97,7 @@ fn sizes_are_shown_beside_the_error() {
     RgbImage::new(20, 10).write_to(&mut wide, ImageFormat::Png).expect("memory can be written");
     place.write("photos/dog/wide.png", wide.into_inner());
     let said = place.call(&["data", "check", "folder", "--path", "photos"]);
-    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert_eq!(said.code, Some(2), "{}", said.err);
     assert!(said.out.contains("sizes: 2 different, from 8x8 to 10x20 (height x width)\n"), "{}", said.out);
     assert!(said.err.contains("set `dataset.size` to resize all"), "{}", said.err);
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use querist_core::SampleId;
@@ -167,11 +167,10 @@ fn check(search: &Search, config: &DatasetConfig) -> Result<()> {
     if let Some(pictures) = &report.pictures {
         output::text(&pictures.to_string())?;
     }
-    match &report.dataset {
-        Ok(digest) => output::line(&format!("{name}  readable, digest {digest}"))?,
-        Err(error) => bail!("{error}"),
-    }
-    if report.is_good() { Ok(()) } else { bail!("{name} is not the published dataset") }
+    let is_good = report.is_good();
+    let digest = report.dataset?;
+    output::line(&format!("{name}  readable, digest {digest}"))?;
+    if is_good { Ok(()) } else { Err(Usage(format!("{name} is not the published dataset")).into()) }
 }
 
 fn files(search: &Search, config: &DatasetConfig, format: FilesFormat) -> Result<()> {
