@@ -4,9 +4,13 @@
 //! With g a critic on embeddings z, U and L minibatches of the pool and of the labelled set, and
 //! `W = mean g(z_U) - mean g(z_L)`, the task's model minimises `CE + mu_train c W` and the critic `-W + gp_weight GP`,
 //! where GP keeps the norm of g's gradient near 1. The factor c makes c W the distance between the labelled set with the
-//! pool and the labelled set with the batch to be asked, as that batch is expected to be; how this differs from the
-//! paper's formula stands at [`weights`]. A sample's score is `mu_query g(z) - u(x)`, where u is a bound on its loss that
-//! is smallest for a uniform prediction.
+//! pool and the labelled set with the batch to be asked, where that batch is expected to be like the pool. The paper leaves
+//! the batch out, which makes W `mean g(z_U) - c mean g(z_L)` (`bias = "paper"`): that grows with any constant in g, and a
+//! critic without bounds follows it. A sample's score is `mu_query g(z) - u(x)`, where u is a bound on its loss that is
+//! smallest for a uniform prediction.
+//!
+//! Once the task is learned, W alone moves the features. Adam then takes steps of the same size however small `mu_train` is,
+//! and what the critic sees in the end is a matter of luck; SGD keeps to the weights.
 //!
 //! An epoch goes through the whole pool once, and through the labelled set as often as that takes.
 //!

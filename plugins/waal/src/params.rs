@@ -18,7 +18,7 @@ pub enum Profile {
     Peer,
 }
 
-/// How the means over pool and labelled set are weighed against each other: see [`weights`].
+/// How the means over pool and labelled set are weighed against each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bias {
