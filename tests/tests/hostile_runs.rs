@@ -558,7 +558,7 @@ fn names_of_folders_do_not_steer_the_terminal() {
     fs::write(place.at(name).join("rounds/0001/record.json"), "{}").unwrap();
     assert_eq!(call(&place, &["report", name]).code, Some(1));
     assert_eq!(call(&place, &["run", "run.toml", "--out", name, "--resume"]).code, Some(1));
-    assert_eq!(call(&place, &["run", "run.toml", "--out", name]).code, Some(1));
+    assert_eq!(call(&place, &["run", "run.toml", "--out", name]).code, Some(2));
 }
 
 #[test]

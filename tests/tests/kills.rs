@@ -160,9 +160,9 @@ fn under_way(place: &Place) -> Child {
 fn two_processes_do_not_share_a_folder() {
     let place = Place::with_run(&endless());
     let mut first = under_way(&place);
-    let busy = "error: another process works on r: wait for it, or choose another `--out`";
+    let busy = "error: another process works on the run r: wait for it, or choose another `--out`";
     place.call(&["run", "run.toml", "--out", "r", "--resume"]).fails(1, &[busy]);
-    place.call(&["run", "run.toml", "--out", "r"]).fails(1, &["error: r exists already"]);
+    place.call(&["run", "run.toml", "--out", "r"]).fails(2, &["error: r exists already"]);
     assert!(first.try_wait().unwrap().is_none(), "the first one was harmed");
     first.kill().unwrap();
     first.wait().unwrap();
@@ -188,7 +188,7 @@ fn an_interrupt_leaves_a_run_that_can_go_on() {
             &[
                 "stopping at the next safe point; press Ctrl-C again to stop at once",
                 "error: cancelled",
-                "go on with `querist run run.toml --out r --resume`",
+                "run run.toml --out r --resume`",
             ],
         );
         let done = records(&place.at("r")).len();

@@ -210,9 +210,9 @@ fn datasets_that_are_not_there() {
     refused(
         &place,
         &["run", "run.toml"],
-        1,
+        2,
         &expect![[r#"
-            exit code 1
+            exit code 2
             error: dataset `mnist`: found no files in `DIR/data/mnist`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
         "#]],
     );
@@ -220,9 +220,9 @@ fn datasets_that_are_not_there() {
     refused(
         &place,
         &["run", "run.toml"],
-        1,
+        2,
         &expect![[r#"
-            exit code 1
+            exit code 2
             error: dataset `mnist`: found no files in `here`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
         "#]],
     );
@@ -246,9 +246,9 @@ fn a_truncated_dataset_file() {
     refused(
         &place,
         &["run", "run.toml"],
-        1,
+        2,
         &expect![[r#"
-            exit code 1
+            exit code 2
             error: mnist/train-images-idx3-ubyte, byte 16: the header claims 47040000 bytes of images; expected at most the 1016 that a file of this size can hold
         "#]],
     );
@@ -259,7 +259,7 @@ fn a_device_that_is_not_there() {
     let place = Place::with_run(RUN);
     let said = place.call(&["run", "run.toml", "--device", "cuda:99"]);
     // What there is instead depends on the machine.
-    said.fails(1, &["error: compute.device\n  caused by: ", "cuda:99"]);
+    said.fails(2, &["error: compute.device\n  caused by: ", "cuda:99"]);
     assert!(!place.at("runs").exists(), "a run was begun");
     for device in ["cuda:99", "gpu", "cuda:"] {
         let select = ["select", "--strategy", "margin", "--budget", "1", "--input", "logits=x.npy", "--device", device];
@@ -307,7 +307,7 @@ fn wrong_overrides() {
         expect![[r#"
             exit code 2
               x run.toml: 1 problem
-              help: budget.batch: no allowed form fits: -1 is less than the minimum of 1; -1 is not of type "array"; -1 is not of type "object"; -1 is not of type "string"
+              help: budget.batch: -1 is less than the minimum of 1; expected a whole number, or a list, or a table with `totals`, or a text like ^[0-9]+(\.[0-9]+)?%$
         "#]],
     );
     refused(
@@ -641,8 +641,9 @@ fn misbehaving_strategies_stop_a_run_and_harm_nothing() {
         let clock = Instant::now();
         let said = place.call(&args);
         said.fails(1, &["error: ", "misbehaving 0.1.0", part]);
-        let hint = format!("hint: finished rounds are safe; go on with `querist run run.toml --out {way} --resume`");
-        assert_eq!(said.err.lines().last(), Some(hint.as_str()), "{}", said.err);
+        let last = said.err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("hint: no round is finished yet; go on with `"), "{}", said.err);
+        assert!(last.ends_with(&format!(" --plugin-dir {plugins} --set '{set}' --resume`")), "{}", said.err);
         assert!(clock.elapsed() < Duration::from_secs(60), "{way} held the host up");
         assert_eq!(records(&place.at(way)).len(), 0, "no round was finished");
         assert_eq!(fs::read_dir(place.at(way).join("rounds")).unwrap().count(), 0);
@@ -691,4 +692,41 @@ fn texts_of_packages_are_printed_without_control_characters() {
     let list = place.good(&["plugin", "list", "--plugin-dir", "broken"]);
     assert!(list.contains("refused broken/colourful") && !list.contains('\u{1b}'), "{list:?}");
     assert!(Path::new(&place.at("broken/colourful")).is_dir());
+}
+
+#[test]
+fn parameters_that_do_not_fit_are_told_by_their_forms() {
+    let plain = |params: &str| RUN.replace("{ id = \"badge\" }", params);
+    let said = |text: &str| {
+        let place = Place::with_run(text);
+        let said = place.call(&["run", "run.toml"]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        said.err
+    };
+    let err = said(&plain("{ id = \"margin\", params = { T = 1 } }"));
+    assert!(err.contains("unknown key `T`") && err.contains("no keys are allowed here"), "{err}");
+    let err = said(&plain("{ id = \"cluster-margin\", params = { cut = 5 } }"));
+    for form in ["a table with `avg_size`", "a table with `n_clusters`", "a table with `threshold`"] {
+        assert!(err.contains(form), "{form}: {err}");
+    }
+    assert!(!err.contains("schema") && !err.contains("avg-size"), "{err}");
+    let err = said(&RUN.replace("batch = 10", "batch = \"many\""));
+    for form in ["a whole number", "a list", "a table with `totals`", "a text such as \"5%\""] {
+        assert!(err.contains(form), "{form}: {err}");
+    }
+    let err = said(&RUN.replace("batch = 10", "batch = \"0%\""));
+    assert!(err.contains("a share of `0%` asks for nothing"), "{err}");
+    // Keys are written with underscores; with hyphens they are still read.
+    for key in ["avg_size", "avg-size"] {
+        let set = format!("strategy={{id=\"cluster-margin\", params={{cut={{{key}=3.0}}}}}}");
+        Place::with_run(RUN).good(&["run", "run.toml", "--set", "budget.rounds=1", "--set", &set]);
+    }
+}
+
+#[test]
+fn a_folder_called_by_a_number_is_a_folder() {
+    let place = Place::with_run(&RUN.replace("name = \"digits\"", "name = \"folder\""));
+    let said = place.call(&["run", "run.toml", "--set", "dataset.path=2024"]);
+    said.fails(2, &["2024"]);
+    assert!(!said.err.contains("is not of type"), "{}", said.err);
 }

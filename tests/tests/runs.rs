@@ -156,7 +156,7 @@ fn an_existing_folder_is_left_alone() {
     let before = lasting(&place.at("r"));
     place
         .call(&["run", "run.toml", "--out", "r"])
-        .fails(1, &["error: r exists already", "hint: `--resume` goes on with the run in it"]);
+        .fails(2, &["error: r exists already", "hint: `--resume` goes on with the run in it"]);
     let said = place.call(&["run", "run.toml", "--out", "r", "--resume"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(said.err, "r is finished already\n");
@@ -164,7 +164,7 @@ fn an_existing_folder_is_left_alone() {
     assert_same(&before, &lasting(&place.at("r")));
     // What is no run is not written into either.
     place.write("mine/notes.txt", "keep me");
-    place.call(&["run", "run.toml", "--out", "mine"]).fails(1, &["error: mine exists already"]);
+    place.call(&["run", "run.toml", "--out", "mine"]).fails(2, &["error: mine exists already"]);
     assert_eq!(names(&place.at("mine")), ["notes.txt"]);
 }
 
@@ -206,7 +206,7 @@ fn another_config_is_named() {
     half_done(&place);
     let mut args = RESUME.to_vec();
     args.extend(["--set", "budget.batch=11", "--set", "recipe.lr=0.5"]);
-    place.call(&args).fails(1, &["r was started with another config; what differs now: ", "lr = 0.5", "batch = 11"]);
+    place.call(&args).fails(2, &["r was started with another config; what differs now: ", "lr = 0.5", "batch = 11"]);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn the_same_arrays_from_every_kind_of_file() {
         }
     }
     let args = ["select", "--strategy", "entropy", "--budget", "9", "--input", "logits=both.npz#probs"];
-    place.call(&args).fails(1, &["--input logits", "both.npz", "no array `probs`", "one of `logits`, `embeddings`"]);
+    place.call(&args).fails(2, &["--input logits", "both.npz", "no array `probs`", "one of `logits`, `embeddings`"]);
 }
 
 /// Packs files as numpy does: a zip archive without compression.
@@ -335,8 +335,8 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embeddings=flat.npy"]),
         &expect![[r#"
-        error: array `embeddings` is f32 [200], expected f32 [200 pool rows, width] (`embeddings` is flat.npy)
-    "#]],
+            error: array `embeddings` is f32 [200], expected a matrix, f32 [200 pool rows, width] (`embeddings` is flat.npy)
+        "#]],
     );
     refused(
         &place,
@@ -356,7 +356,7 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embedings=embeddings.npy"]),
         &expect![[r#"
-            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, and `labelled.` before those with one row a sample
+            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, probs, mc_probs, member_probs, target.mc_probs, and `labelled.` before those with one row a sample
         "#]],
     );
     refused(
@@ -488,7 +488,7 @@ fn a_bad_file_is_blamed_not_the_strategy() {
         &["--input embeddings", "many.npy: shape [4294967296, 0]; expected at most 4294967295 rows"],
     );
     write_npy(&place.at("one.npy"), &[], &[1.0f32]).unwrap();
-    blames("one.npy", &[], &["--input embeddings", "one.npy holds a single number"]);
+    blames("one.npy", &[], &["--input embeddings", "one.npy): a single number"]);
     // One label is enough to claim four thousand million classes.
     write_npy(&place.at("labels.npy"), &[1], &[u32::MAX]).unwrap();
     write_npy(&place.at("near.npy"), &[1, WIDTH], &values(WIDTH, 3)).unwrap();
@@ -507,8 +507,8 @@ fn pipes_and_devices_are_no_arrays() {
         place.call(&["select", "--strategy", "entropy", "--budget", "5", "--input", "logits=link.npy", option, input])
     };
     for (file, what) in [("pipe.npy", "a named pipe"), ("zero.npy", "a character device")] {
-        ask("--ids", file).fails(1, &[file, what, "expected a regular file"]);
-        ask("--input", &format!("labelled.labels={file}")).fails(1, &["labelled.labels", file, what]);
+        ask("--ids", file).fails(2, &[file, what, "expected a regular file"]);
+        ask("--input", &format!("labelled.labels={file}")).fails(2, &["labelled.labels", file, what]);
     }
     // What lies behind a link of the user's own is read.
     assert_eq!(ask("--seed", "1").code, Some(0));
@@ -527,11 +527,11 @@ fn files_that_are_not_what_they_say() {
     };
     let whole = std::fs::read(place.at("logits.npy")).unwrap();
     place.write("cut.npy", &whole[..whole.len() - 10]);
-    ask("cut.npy").fails(1, &["--input logits", "cut.npy", "expected"]);
+    ask("cut.npy").fails(2, &["--input logits", "cut.npy", "expected"]);
     place.write("text.npy", "no array");
-    ask("text.npy").fails(1, &["--input logits", "text.npy", "expected"]);
+    ask("text.npy").fails(2, &["--input logits", "text.npy", "expected"]);
     place.write("text.csv", "1,2");
-    ask("text.csv").fails(1, &["--input logits", "text.csv", "no array file by its ending"]);
-    ask("gone.npy").fails(1, &["--input logits", "gone.npy", "no such file"]);
+    ask("text.csv").fails(2, &["--input logits", "text.csv", "no array file by its ending"]);
+    ask("gone.npy").fails(2, &["--input logits", "gone.npy", "no such file"]);
     assert!(!Path::new(&place.at("runs")).exists());
 }

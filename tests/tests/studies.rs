@@ -63,7 +63,7 @@ fn a_study_is_done_once_and_jobs_change_nothing() {
 
     place
         .call(&["study", "run", "study.toml", "--out", "one", "--set", "recipe.epochs=9"])
-        .fails(1, &["one holds runs of another study: its `random/seed-0` has another config", "hint: "]);
+        .fails(2, &["one holds runs of another study: its `random/seed-0` has another config", "hint: "]);
     assert_eq!(runs(&place, "one"), one);
 }
 
@@ -293,4 +293,120 @@ fn help_fits_a_screen_and_shows_an_example() {
         );
     }
     assert!(!all.contains("compile-component"), "a hidden verb is listed");
+}
+
+/// What would end every run is found before the first, at its place, and nothing is made.
+#[test]
+fn faults_of_the_grid_are_found_before_the_first_run() {
+    let place = Place::new();
+    place.write("study.toml", STUDY);
+    let refused = |sets: &[&str], words: &[&str]| {
+        let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let said = place.call(&[&["study", "run", "study.toml", "--out", "s"], &args[..]].concat());
+        said.fails(2, words);
+        assert!(!place.at("s").exists(), "{sets:?}");
+        for word in words {
+            assert_eq!(said.err.matches(word).count(), 1, "`{word}` is said once: {}", said.err);
+        }
+    };
+    refused(&["dataset={name=\"mnist\", path=\"nowhere\"}"], &["dataset.path: ", "found no files in `nowhere`"]);
+    refused(&["dataset={name=\"folder\", path=\"nowhere\", size=8}"], &["dataset.path: ", "nowhere"]);
+    refused(&["dataset.name=mnits"], &["dataset.name: ", "did you mean `mnist`?"]);
+    refused(&["budget.rounds=500"], &["add up to 5020, but the pool holds 1400 samples"]);
+    refused(&["dataset.test=1797"], &["holding out 1797 of 1797 samples leaves nothing for the pool"]);
+    refused(&["dataset.validation=18446744073709551615"], &["leaves nothing for the pool"]);
+    refused(&["fixed_embeddings={file=\"gone.npy\"}"], &["fixed_embeddings.file: ", "there is no such file"]);
+    refused(&["dataset.name=mnits", "seeds=[1, 1]"], &["2 problems", "seed 1 stands here twice", "dataset.name: "]);
+    for jobs in ["0", "many", "100000"] {
+        place.call(&["study", "run", "study.toml", "--jobs", jobs]).fails(2, &["--jobs"]);
+    }
+}
+
+#[test]
+fn whatever_fails_is_listed_below_the_summary_and_other_runs_are_said_apart() {
+    let place = Place::new();
+    place.write("study.toml", STUDY);
+    place.good(&["study", "run", "study.toml", "--out", "s", "--set", "seeds=[7]"]);
+    // One run of the new study cannot be made.
+    place.write("s/random/seed-0/mine.txt", "mine");
+    let said = place.call(&["study", "run", "study.toml", "--out", "s"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.contains("badge.u"), "{}", said.out);
+    let note = "note: 2 runs in s are not in the study's file and are left out here, such as s/badge.u/seed-7";
+    for part in ["1 of 4 runs did not finish: random/seed-0", "hint: the logs in s/files say why", note] {
+        assert!(said.err.contains(part), "`{part}` is missing in {}", said.err);
+    }
+    // Where every run fails there is no summary, but the list.
+    let place = Place::new();
+    place.write("study.toml", STUDY);
+    for run in RUNS {
+        place.write(&format!("s/{run}/mine.txt"), "mine");
+    }
+    let said = place.call(&["study", "run", "study.toml", "--out", "s"]);
+    said.fails(1, &["4 of 4 runs did not finish: random/seed-0, badge.u/seed-0, random/seed-1, badge.u/seed-1"]);
+}
+
+#[test]
+fn a_folder_that_is_named_twice_counts_once() {
+    let place = Place::new();
+    place.write("study.toml", STUDY);
+    place.good(&["study", "run", "study.toml", "--out", "s", "--set", "seeds=[7]"]);
+    let once = place.good(&["report", "s", "--format", "csv"]);
+    std::os::unix::fs::symlink("s", place.at("t")).unwrap();
+    for twice in [["s", "./s"], ["s", "s/random"], ["s/", "s"], ["s", "t/"]] {
+        assert_eq!(place.good(&["report", twice[0], twice[1], "--format", "csv"]), once, "{twice:?}");
+    }
+}
+
+/// The environment of the process that trains: how libtorch's threads wait for each other.
+#[test]
+fn threads_wait_without_spinning_unless_the_user_says_otherwise() {
+    let place = Place::with_run(querist_tests::cli::RUN);
+    for (name, value, expected) in
+        [("", "", "passive"), ("OMP_WAIT_POLICY", "active", "active"), ("GOMP_SPINCOUNT", "5", "")]
+    {
+        let mut command = place.command(&["run", "run.toml", "--out", "r", "--set", "recipe.epochs=2000"]);
+        command.env_remove("OMP_WAIT_POLICY").stdout(Stdio::null()).stderr(Stdio::null());
+        if !name.is_empty() {
+            command.env(name, value);
+        }
+        let mut child = command.spawn().unwrap();
+        let clock = Instant::now();
+        let of = |child: u32| {
+            let environment = fs::read(format!("/proc/{child}/environ")).unwrap_or_default();
+            let exe = fs::read_link(format!("/proc/{child}/exe")).unwrap_or_default();
+            let policy = environment.split(|&b| b == 0).find_map(|pair| pair.strip_prefix(b"OMP_WAIT_POLICY="));
+            (exe.ends_with("querist-train"), String::from_utf8_lossy(policy.unwrap_or_default()).into_owned())
+        };
+        while !of(child.id()).0 {
+            assert!(clock.elapsed() < Duration::from_secs(60), "nothing trains");
+            sleep(Duration::from_millis(2));
+        }
+        assert_eq!(of(child.id()).1, expected, "{name}={value}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_dir_all(place.at("r")).unwrap_or_default();
+    }
+}
+
+#[test]
+fn more_threads_than_cores_are_a_warning_and_none_are_shared_out() {
+    let place = Place::new();
+    place.write("study.toml", STUDY.replace("compute = { threads = 1 }\n", ""));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let said = place.call(&["study", "run", "study.toml", "--out", "s", "--jobs", &cores.to_string()]);
+    assert!(said.code == Some(0) && !said.err.contains("warning"), "{}", said.err);
+    for run in RUNS {
+        assert_eq!(json(&place.at(&format!("s/{run}/header.json")))["threads"], json!(1), "{run}");
+    }
+    // A run that is gone on with keeps the threads that it began with.
+    let again = place.call(&["study", "run", "study.toml", "--out", "s"]);
+    assert!(again.code == Some(0) && again.err.contains("4 of them finished already"), "{}", again.err);
+    let many = format!("compute.threads={}", 2 * cores);
+    let said = place.call(&["study", "run", "study.toml", "--out", "t", "--set", &many, "--set", "seeds=[0]"]);
+    assert!(
+        said.code == Some(0) && said.err.contains(&format!("warning: {} threads on {cores} core", 2 * cores)),
+        "{}",
+        said.err
+    );
 }

@@ -27,8 +27,8 @@ pub struct ConfigFile {
     value: Value,
     /// Place of each value, by JSON pointer; of unknown keys the key.
     spans: HashMap<String, Place>,
-    /// Pointers that `--set` gave a value, which therefore have no place in the file.
-    set: Vec<String>,
+    /// Pointers that `--set` gave a value, which therefore have no place in the file, and the value as it was written.
+    set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -70,11 +70,19 @@ impl ConfigFile {
 
     /// The data as a typed config, checked against its schema.
     pub fn check<T: DeserializeOwned>(&self, schema: &Value) -> Result<T> {
-        let problems = Schema::new(schema.clone())?.problems(&self.value);
+        let schema = Schema::new(schema.clone())?;
+        let mut value = self.value.clone();
+        for (pointer, text) in &self.set {
+            // A folder called 2024 is no number, whatever it looks like.
+            if let Some(value) = value.pointer_mut(pointer).filter(|v| !v.is_string() && schema.wants_text(pointer)) {
+                *value = Value::String(text.clone());
+            }
+        }
+        let problems = schema.problems(&value);
         if !problems.is_empty() {
             return Err(self.report(&problems, "").into());
         }
-        serde_json::from_value(self.value.clone()).with_context(|| self.name.clone())
+        serde_json::from_value(value).with_context(|| self.name.clone())
     }
 
     /// Problems with the part of the file at `pointer`, as one report.
@@ -96,7 +104,7 @@ impl ConfigFile {
     /// The place of a pointer, or of the nearest thing around it.
     fn span_of(&self, pointer: &str, key: bool) -> Option<Range<usize>> {
         let mut at = pointer;
-        if self.set.iter().any(|set| at == set || at.starts_with(&format!("{set}/"))) {
+        if self.set.iter().any(|(set, _)| at == set || at.starts_with(&format!("{set}/"))) {
             return None;
         }
         loop {
@@ -128,7 +136,7 @@ impl ConfigFile {
         *here = value;
         // What was set has no place in the file any more.
         let pointer = format!("/{}", keys.join("/"));
-        self.set.push(pointer);
+        self.set.push((pointer, text.trim().to_owned()));
         Ok(())
     }
 }

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
+use querist_core::Limit;
 use querist_protocol::Shown;
+
+use crate::output;
 
 /// Wrong usage or a wrong config: exit code 2 instead of 1.
 #[derive(Debug)]
@@ -29,7 +32,14 @@ impl Hinted {
         let message = error.to_string();
         anyhow::Error::new(error).context(Self { message, hint })
     }
+
+    /// An error of its own with advice.
+    pub fn say(message: String, hint: String) -> anyhow::Error {
+        anyhow::Error::new(Self { message, hint })
+    }
 }
+
+impl std::error::Error for Hinted {}
 
 impl std::fmt::Display for Hinted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,12 +47,34 @@ impl std::fmt::Display for Hinted {
     }
 }
 
+/// How the user of a verb gives limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitNames {
+    /// Keys of a run file.
+    Keys,
+    /// Flags of the call.
+    Flags,
+}
+
+impl LimitNames {
+    fn of(self, limit: Limit) -> &'static str {
+        match (self, limit) {
+            (Self::Keys, Limit::Seconds) => "limits.seconds",
+            (Self::Keys, Limit::Memory) => "limits.memory",
+            // No flag limits fuel.
+            (_, Limit::Fuel) => "limits.fuel",
+            (Self::Flags, Limit::Seconds) => "--seconds",
+            (Self::Flags, Limit::Memory) => "--memory",
+        }
+    }
+}
+
 /// Prints an error with its causes and hints, and gives the exit code that it stands for.
-pub fn report(error: &anyhow::Error) -> ExitCode {
-    use std::io::{ErrorKind, Write};
-    let broken_pipe = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
-    if error.chain().any(|cause| cause.downcast_ref().is_some_and(broken_pipe)) {
-        // Whoever reads our output has seen enough.
+///
+/// `limits` is how the user gives limits.
+pub fn report(error: &anyhow::Error, limits: LimitNames) -> ExitCode {
+    use std::io::Write;
+    if error.is::<output::Closed>() {
         return ExitCode::SUCCESS;
     }
     let mut stderr = std::io::stderr().lock();
@@ -73,7 +105,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         })
     });
     if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {}", clean(&hint));
+        let _ = writeln!(stderr, "hint: {}", clean(&hint.in_words(|limit| limits.of(limit))));
     }
     if let Some(hinted) = error.downcast_ref::<Hinted>() {
         let _ = writeln!(stderr, "hint: {}", clean(&hinted.hint));
@@ -90,8 +122,17 @@ fn clean(message: &str) -> Shown {
     Shown::lines(message, MESSAGE_BYTES)
 }
 
-/// Whether a dataset was asked for something that it never could give.
+/// Whether the call, its files or its arrays are at fault, so that the same call can never succeed: datasets and arrays
+/// that are not what they should be, and settings that do not fit them. What fails at work is none of these.
 fn is_wrong_config(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use querist_core::LearnError;
     use querist_data::DataError;
-    matches!(cause.downcast_ref(), Some(DataError::UnknownDataset { .. } | DataError::Config { .. }))
+    use querist_files::Reason;
+    let of_data = cause.downcast_ref().is_some_and(|error| match error {
+        DataError::File(error) => !matches!(error.reason, Reason::Io(_)),
+        DataError::Io { .. } | DataError::Fetch { .. } | DataError::Busy { .. } => false,
+        DataError::Cancelled | DataError::Memory { .. } => false,
+        _ => true,
+    });
+    of_data || matches!(cause.downcast_ref(), Some(LearnError::Config(_) | LearnError::Need { .. }))
 }

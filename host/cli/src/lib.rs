@@ -4,11 +4,15 @@
 //! take longer than most verbs. `querist-train` lies beside it and does the verbs that train; `querist` turns into it
 //! when it is asked for one of those.
 #![deny(missing_docs)]
+// These end the process where nobody listens any more.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod again;
 mod commands;
 mod config_file;
 mod exit;
 mod fixed;
+mod grid;
 mod output;
 mod plugins;
 mod progress;
@@ -49,6 +53,7 @@ use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{data, doctor, plugin, report, run, schema, select, study};
+use exit::LimitNames;
 use querist_loader::Step;
 pub use trainer::Trainer;
 
@@ -89,6 +94,15 @@ enum Verb {
     /// Say which libtorch is used; `doctor` asks this of `querist-train`.
     #[command(hide = true, name = trainer::DESCRIBE_VERB)]
     DescribeLibtorch,
+}
+
+impl Verb {
+    fn limit_names(&self) -> LimitNames {
+        match self {
+            Self::Select(_) | Self::Plugin(_) => LimitNames::Flags,
+            _ => LimitNames::Keys,
+        }
+    }
 }
 
 /// The executable `querist`.
@@ -143,7 +157,7 @@ fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
     };
     match work(&cli.verb) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
+        Err(error) => exit::report(&error, cli.verb.limit_names()),
     }
 }
 

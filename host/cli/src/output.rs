@@ -1,14 +1,22 @@
-//! Data for standard output.
+//! Data for standard output, and notes for people on standard error.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use querist_protocol::Shown;
+
+/// Bytes of a note at most.
+const NOTE_BYTES: usize = 16 << 10;
+
+/// Whoever read standard output has seen enough and closed it: an end, and no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub struct Closed;
 
 /// Writes text to standard output.
 pub fn text(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    Ok(stdout.flush()?)
+    to_stdout(text.as_bytes())
 }
 
 /// Writes a line to standard output.
@@ -17,13 +25,29 @@ pub fn line(line: &str) -> Result<()> {
 }
 
 /// Writes bytes to a file, or to standard output.
-pub fn bytes(bytes: &[u8], file: Option<&std::path::Path>) -> Result<()> {
+pub fn bytes(bytes: &[u8], file: Option<&Path>) -> Result<()> {
     match file {
-        Some(path) => std::fs::write(path, bytes).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", path.display())),
-        None => {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(bytes)?;
-            Ok(stdout.flush()?)
+        Some(path) => {
+            std::fs::write(path, bytes).with_context(|| format!("cannot write {}", querist_files::shown(path)))
         }
+        None => to_stdout(bytes),
+    }
+}
+
+/// The shortest text that reads back as this number: 1e-300, not three hundred zeros.
+pub fn shortest(number: f64) -> String {
+    format!("{number:?}")
+}
+
+/// Tells people something on standard error. Work never ends because nobody listens there.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", Shown::lines(text, NOTE_BYTES));
+}
+
+fn to_stdout(bytes: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
+        done => done.context("cannot write to standard output"),
     }
 }

@@ -20,6 +20,7 @@ use querist_loader::{
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
+use crate::output;
 
 /// Folders in which plugins are looked for, first come first.
 pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
@@ -156,7 +157,7 @@ pub fn ready(
     let listing = listing(&args.plugin_dir)?;
     let resolved = listing.resolve(&config.id).map_err(|error| crate::exit::Usage(error.to_string()))?;
     if resolved.alias {
-        eprintln!("note: `{}` is another name of `{}`", config.id, resolved.strategy.id);
+        output::note(&format!("note: `{}` is another name of `{}`", config.id, resolved.strategy.id));
     }
     let params = params(&resolved, &Value::Object(config.params.clone()), file)?;
     let strategy = load(resolved, &params, means, args)?;

@@ -1,26 +1,47 @@
 //! Progress for people: a bar on a terminal, plain lines elsewhere. All of it goes to stderr.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use querist_core::observer::{Cancelled, Phase, Progress};
+use querist_files::Links;
 use querist_protocol::{LogLevel, Shown};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-/// Set by Ctrl-C.
+use crate::output;
+
+/// Set by a wish to stop.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Makes the first Ctrl-C (or SIGTERM) stop at the next safe point, and the second end the process at once.
-pub fn stop_on_interrupt() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+/// Makes the first Ctrl-C, SIGTERM or SIGHUP stop at the next safe point, and the second end the process at once.
+///
+/// A signal that whoever started the process had ignored stays ignored: `nohup` means that work outlives the terminal.
+pub fn stop_on_interrupt() -> Result<()> {
+    let heard: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect();
+    let mut signals = Signals::new(heard).context("cannot wait for signals")?;
+    let listen = move || {
+        for signal in signals.forever() {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(128 + signal);
+            }
+            output::note("stopping at the next safe point; press Ctrl-C again to stop at once");
         }
-        eprintln!("stopping at the next safe point; press Ctrl-C again to stop at once");
-    })?;
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).context("cannot start a thread")?;
     Ok(())
+}
+
+/// Whether this process ignores a signal, as the system tells it.
+fn is_ignored(signal: i32) -> bool {
+    let status = querist_files::read_text(Path::new("/proc/self/status"), Links::Follow, 1 << 16).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Whether the user wants to stop.
@@ -57,7 +78,7 @@ impl Display {
         if self.terminal {
             self.bar.println(text);
         } else {
-            eprintln!("{text}");
+            output::note(text);
         }
     }
 
@@ -92,7 +113,7 @@ impl Progress for Display {
         match *last {
             Some((before, since)) if before == phase => {
                 if since.elapsed() >= LINE_EVERY && total > 0 {
-                    eprintln!("  {}: {done} of {total}", name(phase));
+                    output::note(&format!("  {}: {done} of {total}", name(phase)));
                     *last = Some((phase, Instant::now()));
                 }
             }

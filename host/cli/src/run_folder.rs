@@ -22,6 +22,7 @@ use querist_files::{Links, open_or_create, shown, sync_folder};
 use querist_protocol::Shown;
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Usage;
 use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
@@ -180,17 +181,7 @@ impl RunFolder {
     }
 
     fn lock(folder: &Path, config: &RunConfig, header: &Header) -> Result<Self> {
-        let path = folder.join("lock");
-        let lock = open_or_create(&path)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                bail!("another process works on {}: wait for it, or choose another `--out`", shown(folder))
-            }
-            Err(fs::TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", shown(&path)));
-            }
-        }
+        let lock = lock(&folder.join("lock"), "run", folder)?;
         let mut keep = config.keep.clone();
         if takes_part_in_training(header) && keep.model == KeepRounds::None {
             keep.model = KeepRounds::Last;
@@ -292,7 +283,7 @@ impl RunFolder {
                 rank.to_string(),
                 sample.to_string(),
                 dataset.file(*sample).unwrap_or_default().to_owned(),
-                scores.get(rank).map(ToString::to_string).unwrap_or_default(),
+                scores.get(rank).map(|score| crate::output::shortest(*score)).unwrap_or_default(),
                 label.to_string(),
                 class.clone(),
             ])?;
@@ -336,6 +327,18 @@ impl RunFolder {
     }
 }
 
+/// Locks a run or a study for this process, as long as the file is open.
+pub fn lock(path: &Path, what: &str, folder: &Path) -> Result<File> {
+    let lock = open_or_create(path).with_context(|| format!("cannot work on {}", shown(folder)))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another process works on the {what} {}: wait for it, or choose another `--out`", shown(folder))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", shown(path))),
+    }
+}
+
 /// Whether the strategy may look at the model of the round before or train from it.
 pub fn takes_part_in_training(header: &Header) -> bool {
     header.strategy.kind == StrategyKind::NativeTorch
@@ -347,10 +350,9 @@ const NEW_SUFFIX: usize = 6;
 /// Refuses to start a run in a folder that holds something.
 pub fn refuse_occupied(folder: &Path) -> Result<()> {
     if folder.exists() && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!(
-            "{} exists already\nhint: `--resume` goes on with the run in it; `--out DIR` starts one elsewhere",
-            shown(folder)
-        );
+        let goes_on = if StoredRun::is_run(folder) { "`--resume` goes on with the run in it; " } else { "" };
+        let message = format!("{} exists already\nhint: {goes_on}`--out DIR` starts a run elsewhere", shown(folder));
+        return Err(Usage(message).into());
     }
     Ok(())
 }

@@ -341,7 +341,13 @@ impl Arrays {
                         (2, true) => format!(", {classes} classes"),
                         _ => format!(", draws, {classes} classes"),
                     };
-                    (fits, format!("f32 [{rows} {letter} rows{rest}]"))
+                    let form = match dimensions {
+                        1 => "a list",
+                        2 => "a matrix",
+                        _ => "a block of three dimensions",
+                    };
+                    let form = if array.shape.len() == dimensions { String::new() } else { format!("{form}, ") };
+                    (fits, format!("{form}f32 [{rows} {letter} rows{rest}]"))
                 }
             },
         };

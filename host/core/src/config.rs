@@ -498,7 +498,7 @@ pub enum Batch {
     /// The labelled set's size after each round.
     Totals(Totals),
     /// A share of the pool at the start, such as `"5%"`, every round.
-    Share(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?%$"))] String),
+    Share(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?%$"), extend("examples" = ["5%"]))] String),
 }
 
 /// Sizes of the labelled set after each round.
@@ -568,6 +568,9 @@ impl BudgetConfig {
             (Batch::Samples(n), Some(rounds)) => vec![*n; rounds],
             (Batch::Share(share), Some(rounds)) => {
                 let percent: f64 = share.trim_end_matches('%').parse().map_err(|_| BudgetError(share.clone()))?;
+                if percent <= 0.0 {
+                    return error(format!("a share of `{share}` asks for nothing"));
+                }
                 vec![((percent / 100.0 * pool as f64).round() as usize).max(1); rounds]
             }
             (Batch::Samples(_) | Batch::Share(_), None) => {
@@ -651,16 +654,30 @@ pub struct ComputeConfig {
     /// `cpu` or `cuda:N`.
     #[schemars(regex(pattern = r"^(cpu|cuda:[0-9]{1,3})$"))]
     pub device: String,
-    /// Threads of training and kernels; they are part of a result's identity.
+    /// Threads of training and kernels; they are part of a result's identity. Left out: every core that this process may
+    /// use, and in a study these shared among the runs at a time; a run that is gone on with keeps what it began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
-    pub threads: usize,
+    pub threads: Option<usize>,
     /// Main memory that the arrays of a query may take; what is beyond lies in unnamed files in the run folder.
     pub memory: Bytes,
 }
 
+impl ComputeConfig {
+    /// Threads of training and kernels.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(cores)
+    }
+}
+
+/// Cores that this process may use, as its affinity and control group say.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl Default for ComputeConfig {
     fn default() -> Self {
-        Self { device: "cpu".to_owned(), threads: 2, memory: Bytes(8 << 30) }
+        Self { device: "cpu".to_owned(), threads: None, memory: Bytes(8 << 30) }
     }
 }
 

@@ -43,7 +43,9 @@ pub use run::{Parts, Position, QueryOptions, RunError, check, run};
 pub use schema::Schema;
 pub use seed::{Seeds, Streams};
 pub use split::Split;
-pub use strategy::{Answer, Query, QueryError, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows};
+pub use strategy::{
+    Answer, Hint, Limit, Query, QueryError, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
+};
 pub use subset::subset;
 pub use synthetic::{Handed, Synthetic, SyntheticError};
 pub use training::{HooksPresent, HostServices, ServiceError, ServiceScope, TrainingHooks};

@@ -52,7 +52,8 @@ impl Schema {
     /// What is wrong with `value`, up to a hundred things.
     pub fn problems(&self, value: &Value) -> Vec<Problem> {
         let errors = self.validator.iter_errors(value).take(MAX_PROBLEMS);
-        let mut problems: Vec<Problem> = errors.flat_map(|error| self.describe(&error)).take(MAX_PROBLEMS).collect();
+        let mut problems: Vec<Problem> =
+            errors.flat_map(|error| self.describe(&error, value)).take(MAX_PROBLEMS).collect();
         problems.sort_by(|a, b| a.pointer.cmp(&b.pointer).then_with(|| a.message.cmp(&b.message)));
         problems.dedup();
         problems
@@ -65,26 +66,81 @@ impl Schema {
         filled
     }
 
-    fn describe(&self, error: &jsonschema::ValidationError<'_>) -> Vec<Problem> {
+    fn describe(&self, error: &jsonschema::ValidationError<'_>, value: &Value) -> Vec<Problem> {
         use jsonschema::error::ValidationErrorKind as Kind;
         let pointer = error.instance_path().as_str().to_owned();
         match error.kind() {
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-                let known = self.properties_at(&pointer);
-                let one = |key: &String| Problem {
-                    pointer: format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-                    message: format!("unknown key `{}`", Shown::name(key)),
-                    help: Some(
-                        suggest(key, &known).map_or_else(|| listing(&known), |near| format!("did you mean `{near}`?")),
-                    ),
-                };
-                unexpected.iter().map(one).collect()
+                self.unknown(&pointer, unexpected.iter())
             }
+            // A schema without any properties refuses each value, and does not say whose it is.
+            Kind::FalseSchema => match value.pointer(&pointer) {
+                Some(Value::Object(keys)) => self.unknown(&pointer, keys.keys()),
+                _ => vec![Problem { pointer, message: "nothing is allowed here".to_owned(), help: None }],
+            },
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-                // The closest alternative says more than "no alternative fits".
-                vec![Problem { pointer, message: told(&alternatives(error, context)), help: None }]
+                let forms = self.forms(error.schema_path().as_str());
+                let wanted: Vec<String> = forms.iter().flat_map(|form| self.names_of(form, 0)).collect();
+                vec![Problem { pointer, message: told(&alternatives(error, context, &forms, &wanted)), help: None }]
             }
             _ => vec![Problem { pointer, message: told(&error.to_string()), help: None }],
+        }
+    }
+
+    /// Keys of the object at a pointer that the schema does not know.
+    fn unknown<'a>(&self, pointer: &str, keys: impl Iterator<Item = &'a String>) -> Vec<Problem> {
+        let known = self.properties_at(pointer);
+        let unknown = keys.filter(|key| !known.contains(key)).take(MAX_PROBLEMS);
+        let one = |key: &String| Problem {
+            pointer: format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+            message: format!("unknown key `{}`", Shown::name(key)),
+            help: Some(suggest(key, &known).map_or_else(|| listing(&known), |near| format!("did you mean `{near}`?"))),
+        };
+        unknown.map(one).collect()
+    }
+
+    /// The alternatives at a place of the schema, whose path may lead through references.
+    fn forms(&self, path: &str) -> Vec<&Value> {
+        let mut here = &self.source;
+        for step in path.split('/').skip(1) {
+            let step = step.replace("~1", "/").replace("~0", "~");
+            let next = match (step.as_str(), here) {
+                ("$ref", _) => Some(resolve(&self.source, here)),
+                (step, Value::Array(items)) => step.parse().ok().and_then(|at: usize| items.get(at)),
+                (step, here) => here.get(step),
+            };
+            let Some(next) = next else { return Vec::new() };
+            here = next;
+        }
+        here.as_array().map(|forms| forms.iter().map(|form| resolve(&self.source, form)).collect()).unwrap_or_default()
+    }
+
+    /// What a form is called, or what the forms are called that it stands for.
+    fn names_of(&self, form: &Value, depth: usize) -> Vec<String> {
+        let form = resolve(&self.source, form);
+        let inner = ["oneOf", "anyOf"].iter().find_map(|key| form.get(key)?.as_array());
+        match inner {
+            Some(forms) if depth < MAX_REASONS => {
+                forms.iter().flat_map(|form| self.names_of(form, depth + 1)).collect()
+            }
+            // Nothing is what stands there where the key is left out, and old spellings are for old files.
+            _ if form["type"] == "null" || form["deprecated"] == true => Vec::new(),
+            _ => vec![form_name(form)],
+        }
+    }
+
+    /// Whether a text is wanted at a pointer, and no number, list or table.
+    pub fn wants_text(&self, pointer: &str) -> bool {
+        let mut here = resolve(&self.source, &self.source);
+        for step in pointer.split('/').skip(1) {
+            let Some(next) = here.get("properties").and_then(|properties| properties.get(step)) else { return false };
+            here = resolve(&self.source, next);
+        }
+        let is_text = |kind: &Value| kind == "string" || kind == "null";
+        match here.get("type") {
+            Some(Value::Array(kinds)) => kinds.iter().all(is_text) && kinds.iter().any(|kind| kind == "string"),
+            Some(kind) => kind == "string",
+            None => false,
         }
     }
 
@@ -110,6 +166,8 @@ fn told(text: &str) -> String {
 fn alternatives(
     error: &jsonschema::ValidationError<'_>,
     context: &[Vec<jsonschema::ValidationError<'static>>],
+    forms: &[&Value],
+    wanted: &[String],
 ) -> String {
     use jsonschema::error::ValidationErrorKind as Kind;
     // Choices are written as alternatives of one constant each, or of a list.
@@ -130,10 +188,56 @@ fn alternatives(
     if !choices.is_empty() {
         return format!("{} is none of {}", error.instance(), choices.join(", "));
     }
-    // Each may hold the whole value, and there may be thousands.
-    let mut reasons: Vec<String> = context.iter().flatten().take(MAX_REASONS).map(ToString::to_string).collect();
+    // Of a form of the same kind one wants to know what is wrong with it.
+    let same_kind = |form: &&Value| form.get("type").is_some_and(|kind| is_of_kind(error.instance(), kind));
+    let mut reasons: Vec<String> = forms
+        .iter()
+        .zip(context)
+        .filter(|(form, _)| same_kind(form))
+        .flat_map(|(_, errors)| errors)
+        .take(MAX_REASONS)
+        .map(ToString::to_string)
+        .collect();
+    reasons.sort();
     reasons.dedup();
-    if reasons.is_empty() { error.to_string() } else { format!("no allowed form fits: {}", reasons.join("; ")) }
+    match (wanted.is_empty(), reasons.is_empty()) {
+        (true, _) => error.to_string(),
+        (false, true) => format!("expected {}", wanted.join(", or ")),
+        (false, false) => format!("{}; expected {}", reasons.join("; "), wanted.join(", or ")),
+    }
+}
+
+/// A form of values in a reader's words.
+fn form_name(form: &Value) -> String {
+    let keys = || {
+        let keys = form.get("properties").and_then(Value::as_object).map(|known| known.keys().cloned().collect());
+        keys.unwrap_or_else(Vec::new).iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+    };
+    match form.get("type").and_then(Value::as_str) {
+        Some("integer") => "a whole number".to_owned(),
+        Some("number") => "a number".to_owned(),
+        Some("array") => "a list".to_owned(),
+        Some("boolean") => "true or false".to_owned(),
+        Some("null") => "nothing".to_owned(),
+        Some("object") => format!("a table with {}", keys()),
+        Some("string") => match form.pointer("/examples/0") {
+            Some(example) => format!("a text such as {example}"),
+            None => "a text".to_owned(),
+        },
+        _ => form.to_string(),
+    }
+}
+
+fn is_of_kind(value: &Value, kind: &Value) -> bool {
+    matches!(
+        (value, kind.as_str()),
+        (Value::Number(_), Some("integer" | "number"))
+            | (Value::Array(_), Some("array"))
+            | (Value::Bool(_), Some("boolean"))
+            | (Value::Object(_), Some("object"))
+            | (Value::String(_), Some("string"))
+            | (Value::Null, Some("null"))
+    )
 }
 
 fn listing(known: &[String]) -> String {

@@ -34,8 +34,12 @@ impl Split {
             (_, Some(_)) => return Err(SplitError::TwoTests { dataset: dataset.name().to_owned(), official }),
             (_, None) => 0,
         };
-        if held_out + validation >= rest.len() {
-            return Err(SplitError::NothingLeft { asked: held_out + validation, samples: rest.len() });
+        match held_out.checked_add(validation) {
+            Some(asked) if asked < rest.len() => {}
+            asked => {
+                let asked = asked.map_or_else(|| "too many".to_owned(), |asked| asked.to_string());
+                return Err(SplitError::NothingLeft { asked, samples: rest.len() });
+            }
         }
         let mut tested = take_stratified(dataset, &mut rest, held_out, stream, 0);
         let validated = take_stratified(dataset, &mut rest, validation, stream, 1);
@@ -79,10 +83,12 @@ fn take_stratified(
 
 /// Shares `count` out in proportion to `sizes`, never more than a size.
 fn largest_remainder(sizes: &[usize], count: usize) -> Vec<usize> {
-    let total: usize = sizes.iter().sum();
-    let mut quotas: Vec<usize> = sizes.iter().map(|&n| n * count / total.max(1)).collect();
+    let total = sizes.iter().map(|&size| size as u128).sum::<u128>().max(1);
+    let share = |size: usize| size as u128 * count as u128;
+    // No share of a size is larger than the size.
+    let mut quotas: Vec<usize> = sizes.iter().map(|&size| (share(size) / total) as usize).collect();
     let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&class| (std::cmp::Reverse(sizes[class] * count % total.max(1)), class));
+    order.sort_by_key(|&class| (std::cmp::Reverse(share(sizes[class]) % total), class));
     let mut left = count - quotas.iter().sum::<usize>();
     for class in order.into_iter().cycle().take(sizes.len() * 2) {
         if left > 0 && quotas[class] < sizes[class] {
@@ -102,7 +108,7 @@ pub enum SplitError {
     #[error("dataset `{dataset}` has an official test set of {official} samples: remove `dataset.test`")]
     TwoTests { dataset: String, official: usize },
     #[error("holding out {asked} of {samples} samples leaves nothing for the pool")]
-    NothingLeft { asked: usize, samples: usize },
+    NothingLeft { asked: String, samples: usize },
 }
 
 #[cfg(test)]

@@ -158,6 +158,53 @@ pub enum QueryErrorKind {
     Cancelled,
 }
 
+/// A limit that a query may have come up against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Wall-clock seconds.
+    Seconds,
+    /// Memory of the plugin.
+    Memory,
+    /// WebAssembly fuel.
+    Fuel,
+}
+
+/// What to do about a query without an answer.
+///
+/// A limit is kept apart from the words, because its name depends on where the user gives it: a key of a file, or a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The limit to raise.
+    pub raise: Option<Limit>,
+    /// What else would help, or does where nothing is to be raised.
+    pub advice: Option<String>,
+}
+
+impl Hint {
+    /// To raise a limit, or to do something else.
+    pub fn raise_or(limit: Limit, advice: impl Into<String>) -> Self {
+        Self { raise: Some(limit), advice: Some(advice.into()) }
+    }
+
+    /// The advice in words, with limits called as `name` says.
+    pub fn in_words(&self, name: impl Fn(Limit) -> &'static str) -> String {
+        let raise = self.raise.map(|limit| format!("raise `{}`", name(limit)));
+        raise.into_iter().chain(self.advice.clone()).collect::<Vec<_>>().join(", or ")
+    }
+}
+
+impl From<Limit> for Hint {
+    fn from(limit: Limit) -> Self {
+        Self { raise: Some(limit), advice: None }
+    }
+}
+
+impl From<&str> for Hint {
+    fn from(advice: &str) -> Self {
+        Self { raise: None, advice: Some(advice.to_owned()) }
+    }
+}
+
 /// A query without an answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{identity}: {message}")]
@@ -169,7 +216,7 @@ pub struct QueryError {
     /// What happened, against what limit. May hold text of the plugin.
     pub message: Shown,
     /// What to do about it, in the host's words.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
 }
 
 impl QueryError {
@@ -189,7 +236,7 @@ impl QueryError {
 
     /// The same with advice.
     #[must_use]
-    pub fn with_hint(self, hint: Option<String>) -> Self {
+    pub fn with_hint(self, hint: Option<Hint>) -> Self {
         Self { hint, ..self }
     }
 }

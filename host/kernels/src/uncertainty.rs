@@ -1,7 +1,8 @@
 //! Softmax and uncertainty of logits, many rows at a time.
 //!
 //! With m the largest logit of a row and `others` = Σ exp(l - m) over the other classes, in class order, the largest
-//! probability is 1 / (1 + others). Scores are made from `others`, so rows whose softmax rounds to one still differ.
+//! probability is 1 / (1 + others). Scores are made from `others`, so rows whose softmax rounds to one still differ; where
+//! the leader is so far ahead that `others` itself leaves the range of f64, the tie-breaker goes on in logarithms.
 
 use querist_protocol::{Fault, Uncertainty, math};
 
@@ -156,7 +157,32 @@ for_each_cpu! {
             }
             Uncertainty::Ratio => {}
         }
+        for lane in 0..LANES {
+            if others[lane] < FAR {
+                second[lane] = far_tie(block, &leaders, lane, measure);
+            }
+        }
     }
+}
+
+/// Below this Σ e^-gap is about to lose its digits, and near ties are told apart by its logarithm: a negative number,
+/// below the tie-breaker of any row whose leader is nearer.
+const FAR: f64 = 1e-290;
+
+/// Logarithm of what the tie-breaker of a measure is made of.
+fn far_tie(block: &Block, leaders: &Leaders, lane: usize, measure: Uncertainty) -> f64 {
+    let (top, runner_up) = (f64::from(leaders.top[lane]), f64::from(leaders.second[lane]));
+    let mut sum = 0.0;
+    for (class, logits) in block.iter().enumerate() {
+        let logit = f64::from(logits[lane]);
+        if leaders.class[lane] != class as u32 {
+            let weight = if measure == Uncertainty::Entropy { 1.0 + (top - logit) } else { 1.0 };
+            sum += weight * math::exp(logit - runner_up);
+        }
+    }
+    // The runner-up counts twice in a margin.
+    let sum = if measure == Uncertainty::Margin { sum + 1.0 } else { sum };
+    (runner_up - top) + math::ln(sum)
 }
 
 for_each_cpu! {

@@ -85,6 +85,31 @@ fn saturated_rows_still_rank() {
     }
 }
 
+/// Leads for which every share of the others is 0 in f64, in turn with some for which it is not.
+#[test]
+fn any_lead_ranks_before_a_larger_one() {
+    let session = session(1);
+    let leads = [900.0f32, 800.0, 1e30, 2.0, 700.0, 3e38, 746.0, 40.0, 670.0, 660.0, 1000.0, 0.0];
+    for classes in [2, 3, 10] {
+        let row = |lead: f32| (0..classes).map(move |class| if class == 1 { 0.0 } else { -lead });
+        let x =
+            Data { rows: leads.len(), columns: classes, values: leads.iter().flat_map(|&lead| row(lead)).collect() };
+        let mut expected: Vec<u32> = (0..leads.len() as u32).collect();
+        expected.sort_by(|&a, &b| leads[a as usize].total_cmp(&leads[b as usize]));
+        for measure in MEASURES {
+            let (first, second) = session.uncertainty(x.handle(&session), measure).unwrap();
+            let found = session.vector_top(first, Some(second), leads.len() as u32, None).unwrap();
+            assert_eq!(found, expected, "{measure:?} of {classes} classes");
+        }
+    }
+    // Two runners-up at the same distance are more than one.
+    let x = Data { rows: 2, columns: 3, values: vec![0.0, -900.0, -1e9, -900.0, 0.0, -900.0] };
+    for measure in [Uncertainty::LeastConfidence, Uncertainty::Margin, Uncertainty::Entropy] {
+        let (first, second) = session.uncertainty(x.handle(&session), measure).unwrap();
+        assert_eq!(session.vector_top(first, Some(second), 2, None).unwrap(), [1, 0], "{measure:?}");
+    }
+}
+
 #[test]
 fn two_classes_rank_alike_under_every_measure() {
     let session = session(1);

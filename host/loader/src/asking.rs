@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use querist_core::observer::{Phase, Progress};
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::strategy::{Hint, Limit, QueryError, QueryErrorKind};
 use querist_core::{Arrays, Granted, Query, Round, ServiceScope, StrategyIdentity, Streams, rights, tile_rows};
 use querist_kernels::{Compute, Control, Session, Setup, SetupError, Shared};
 use querist_protocol::{Capability, Fault, FaultCode, Handle, HostCalls, Need, Selection, Shown, is_showable, names};
@@ -27,7 +27,7 @@ pub(crate) const MAX_DIAGNOSTICS: usize = 64;
 pub(crate) struct Failure {
     pub(crate) kind: QueryErrorKind,
     pub(crate) message: Shown,
-    pub(crate) hint: Option<String>,
+    pub(crate) hint: Option<Hint>,
 }
 
 impl Failure {
@@ -35,8 +35,8 @@ impl Failure {
         Self { kind, message: QueryError::shown(message.as_ref()), hint: None }
     }
 
-    pub(crate) fn hint(mut self, hint: &str) -> Self {
-        self.hint = Some(hint.to_owned());
+    pub(crate) fn hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hint = Some(hint.into());
         self
     }
 
@@ -48,9 +48,9 @@ impl Failure {
 
 pub(crate) fn fault_failure(fault: &Fault) -> Failure {
     match fault.code {
-        FaultCode::Deadline => Failure::new(QueryErrorKind::Timeout, &fault.message).hint("raise `limits.seconds`"),
+        FaultCode::Deadline => Failure::new(QueryErrorKind::Timeout, &fault.message).hint(Limit::Seconds),
         FaultCode::Cancelled => Failure::new(QueryErrorKind::Cancelled, "cancelled"),
-        FaultCode::Quota => Failure::new(QueryErrorKind::Memory, &fault.message).hint("raise `limits.memory`"),
+        FaultCode::Quota => Failure::new(QueryErrorKind::Memory, &fault.message).hint(Limit::Memory),
         _ => Failure::new(QueryErrorKind::Failed, &fault.message),
     }
 }

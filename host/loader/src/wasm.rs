@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::strategy::{Hint, Limit, QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, Usage};
 use querist_kernels::{Compute, Session, Shared};
 use querist_protocol::{Capability, Need, Selection, StrategyDescription, TILE_BYTES};
@@ -180,12 +180,10 @@ fn explain(store: &Store<CallState>, error: &wasmtime::Error) -> Failure {
     }
     if state.limiter.refused {
         return Failure::new(QueryErrorKind::Memory, root_cause(error))
-            .hint("raise `limits.memory`, or use kernels of the host instead of arrays of its own");
+            .hint(Hint::raise_or(Limit::Memory, "use kernels of the host instead of arrays of its own"));
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => {
-            Failure::new(QueryErrorKind::Fuel, "the plugin used up its fuel").hint("raise `limits.fuel`")
-        }
+        Some(Trap::OutOfFuel) => Failure::new(QueryErrorKind::Fuel, "the plugin used up its fuel").hint(Limit::Fuel),
         Some(Trap::StackOverflow) => Failure::new(QueryErrorKind::Trap, "the plugin's stack overflowed"),
         Some(Trap::MemoryOutOfBounds) => Failure::new(
             QueryErrorKind::Trap,

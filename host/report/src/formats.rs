@@ -113,6 +113,8 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
         "backend",
     ])
     .map_err(error)?;
+    // 1e-300, not three hundred zeros; it reads back as the same number.
+    let shortest = |number: f64| format!("{number:?}");
     let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
     for run in report.runs() {
         let state = if run.state == RunState::Finished { "finished" } else { "incomplete" };
@@ -131,14 +133,14 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
                 &round.round.to_string(),
                 &round.labelled.to_string(),
                 &round.pool.to_string(),
-                &round.metrics.accuracy.to_string(),
-                &round.metrics.loss.to_string(),
-                &round.metrics.ece.to_string(),
+                &shortest(round.metrics.accuracy),
+                &shortest(round.metrics.loss),
+                &shortest(round.metrics.ece),
                 &round.acquired.len().to_string(),
-                &round.seconds.fit.to_string(),
-                &round.seconds.evaluate.to_string(),
-                &round.seconds.features.to_string(),
-                &round.seconds.query.to_string(),
+                &shortest(round.seconds.fit),
+                &shortest(round.seconds.evaluate),
+                &shortest(round.seconds.features),
+                &shortest(round.seconds.query),
                 &number(round.peak_memory.query),
                 &number(round.fuel),
                 &cell(&round.backend),

@@ -12,6 +12,7 @@ mod hierarchy;
 use std::collections::BTreeMap;
 
 use querist_sdk::prelude::*;
+use serde_json::{Value, json};
 
 use hierarchy::{Clusters, clustered};
 
@@ -28,13 +29,32 @@ pub enum Distance {
     Euclidean,
 }
 
+/// Lets keys be written with hyphens, too, as they once were.
+fn with_hyphens(schema: &mut schemars::Schema) {
+    let Some(forms) = schema.get_mut("oneOf").and_then(Value::as_array_mut) else { return };
+    let hyphened = |form: &Value| {
+        let properties = form.get("properties")?.as_object()?;
+        let (key, value) = properties.iter().find(|(key, _)| key.contains('_'))?;
+        let (hyphened, mut form) = (key.replace('_', "-"), form.clone());
+        form["properties"] = json!({ &hyphened: value });
+        form["required"] = json!([hyphened]);
+        form["deprecated"] = Value::Bool(true);
+        Some(form)
+    };
+    let old: Vec<Value> = forms.iter().filter_map(hyphened).collect();
+    forms.extend(old);
+}
+
 /// Where the hierarchy of clusters is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = with_hyphens)]
 pub enum Cut {
     /// Into clusters of this many samples on average, at least 1.
+    #[serde(alias = "avg-size")]
     AvgSize(#[schemars(range(min = 1.0))] f64),
     /// Into this many clusters, at least 1.
+    #[serde(alias = "n-clusters")]
     NClusters(#[schemars(range(min = 1))] u32),
     /// Into clusters that are more than this distance apart, which is at least 0.
     Threshold(#[schemars(range(min = 0.0))] f64),
@@ -126,9 +146,9 @@ impl Strategy for ClusterMargin {
         }
         match self.cut {
             Some(Cut::AvgSize(size)) if !(size.is_finite() && size >= 1.0) => {
-                Err(format!("cut.avg-size is {size}, but it must be a number of at least 1"))
+                Err(format!("cut.avg_size is {size}, but it must be a number of at least 1"))
             }
-            Some(Cut::NClusters(0)) => Err("cut.n-clusters is 0, but it must be at least 1".to_owned()),
+            Some(Cut::NClusters(0)) => Err("cut.n_clusters is 0, but it must be at least 1".to_owned()),
             Some(Cut::Threshold(height)) if !(height.is_finite() && height >= 0.0) => {
                 Err(format!("cut.threshold is {height}, but it must be a number of at least 0"))
             }

@@ -51,7 +51,13 @@ fn groups() -> Vec<Vec<f32>> {
 fn one_sample_of_each_cluster_small_ones_first() {
     let arrays = data(&groups(), &[]);
     for metric in ["cosine", "sqeuclidean", "euclidean"] {
-        for cut in [json!({"n-clusters": 3}), json!({"avg-size": 2.7}), json!({"threshold": 0.1})] {
+        for cut in [
+            json!({"n_clusters": 3}),
+            json!({"n-clusters": 3}),
+            json!({"avg_size": 2.7}),
+            json!({"avg-size": 2.7}),
+            json!({"threshold": 0.1}),
+        ] {
             let params = json!({"metric": metric, "cut": cut, "within": "margin"});
             assert_eq!(ask(&arrays, 4, params.clone()).rows, [4, 2, 0, 5], "{params}");
             let mut within_random = params.clone();
@@ -61,14 +67,14 @@ fn one_sample_of_each_cluster_small_ones_first() {
             assert!([2, 5].contains(&rows[1]) && [0, 1, 3, 6, 7].contains(&rows[2]) && [2, 5].contains(&rows[3]));
         }
     }
-    let s1 = json!({"preset": "s1", "cut": {"n-clusters": 3}});
+    let s1 = json!({"preset": "s1", "cut": {"n_clusters": 3}});
     assert_eq!(ask(&arrays, 4, s1).rows, [4, 2, 0, 5]);
 }
 
 #[test]
 fn only_the_smallest_margins_are_candidates() {
     let arrays = data(&groups(), &[]);
-    let params = |factor: f64| json!({"margin_factor": factor, "cut": {"n-clusters": 3}, "within": "margin"});
+    let params = |factor: f64| json!({"margin_factor": factor, "cut": {"n_clusters": 3}, "within": "margin"});
     // Rows 0 and 1 are of one cluster, and row 2 of another.
     assert_eq!(ask(&arrays, 2, params(1.0)).rows, [0, 1]);
     assert_eq!(ask(&arrays, 2, params(1.5)).rows, [2, 0]);
@@ -80,7 +86,7 @@ fn any_sample_of_a_cluster_is_equally_likely() {
     let arrays = data(&groups(), &[]);
     let mut counts = [0.0f64; 8];
     for seed in 0..10_000 {
-        let asked = Question { seed, ..question(3, json!({"cut": {"n-clusters": 3}})) }.ask(&arrays);
+        let asked = Question { seed, ..question(3, json!({"cut": {"n_clusters": 3}})) }.ask(&arrays);
         counts[asked.rows[2] as usize] += 1.0;
     }
     let large: Vec<f64> = [0, 1, 3, 6, 7].iter().map(|&row| counts[row]).collect();
@@ -92,7 +98,7 @@ fn any_sample_of_a_cluster_is_equally_likely() {
 #[test]
 fn clusters_are_kept_for_the_run() {
     let first = data(&groups(), &[vec![-3.0, 9.0]]);
-    let params = json!({"cut": {"n-clusters": 3}, "within": "margin"});
+    let params = json!({"cut": {"n_clusters": 3}, "within": "margin"});
     let before = ask(&first, 4, params.clone());
     // The features move together, so that clusters made now would be others.
     let moved = data(&noise(8, 2, 1.0, 5), &[vec![-3.0, 9.0]]);
@@ -134,8 +140,8 @@ fn parameters_that_make_no_sense_are_refused() {
     for params in [
         json!({"margin_factor": 0.5}),
         json!({"max_hac_points": 1}),
-        json!({"cut": {"n-clusters": 0}}),
-        json!({"cut": {"avg-size": 0.5}}),
+        json!({"cut": {"n_clusters": 0}}),
+        json!({"cut": {"avg_size": 0.5}}),
         json!({"cut": {"threshold": -1.0}}),
     ] {
         assert!(question(1, params.clone()).try_ask(&data(&groups(), &[])).is_err(), "{params}");

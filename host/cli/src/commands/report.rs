@@ -1,5 +1,6 @@
 //! `querist report`: run folders to a table, a file of figures, or one self-contained page.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -54,7 +55,7 @@ pub fn main(args: &ReportArgs) -> Result<()> {
     if let Some(path) = &args.html {
         let page = querist_report::html(&report, &PageOptions::default())?;
         std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("report: {}", path.display());
+        output::note(&format!("report: {}", path.display()));
     }
     show(&report, args.format)
 }
@@ -89,6 +90,14 @@ fn show(report: &Report, format: Format) -> Result<()> {
     }
 }
 
+/// The run folders below a folder, in order.
+pub fn runs_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut search = Search::default();
+    search.find(folder, MAX_DEPTH)?;
+    search.found.sort();
+    Ok(search.found)
+}
+
 fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
     let mut runs = Vec::new();
     for folder in folders {
@@ -96,7 +105,11 @@ fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
         search.find(folder, MAX_DEPTH)?;
         if let Some(first) = search.links.first() {
             let count = search.links.len();
-            eprintln!("note: links are not followed: {count} in {}, such as {}", shown(folder), shown(first));
+            output::note(&format!(
+                "note: links are not followed: {count} in {}, such as {}",
+                shown(folder),
+                shown(first)
+            ));
         }
         if search.found.is_empty() {
             return Err(Usage(format!("{} holds no runs", shown(folder))).into());
@@ -104,12 +117,16 @@ fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
         runs.append(&mut search.found);
     }
     runs.sort();
-    runs.dedup();
+    // A folder may be named twice, in two spellings.
+    let mut seen = BTreeSet::new();
+    runs.retain(|run| seen.insert(run.canonicalize().unwrap_or_else(|_| run.clone())));
     let mut album = Album { wanted: pictures == Pictures::Shown, bytes: 0, left_out: 0 };
     let summaries = runs.iter().map(|folder| summary(folder, &mut album)).collect::<Result<Vec<_>>>()?;
     if album.left_out > 0 {
         let rounds = album.left_out;
-        eprintln!("note: the pictures of {rounds} rounds are left out, a page holds {MOST_PICTURES} bytes of them");
+        output::note(&format!(
+            "note: the pictures of {rounds} rounds are left out, a page holds {MOST_PICTURES} bytes of them"
+        ));
     }
     Ok(Report::new(summaries)?)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use querist_core::config::{RunConfig, schemas};
+use querist_core::config::{RunConfig, cores, schemas};
 use querist_core::record::FinishedRound;
 use querist_core::{
     Dataset, DatasetOracle, Label, Observer, Oracle, Partition, Parts, Position, QueryOptions, Reveals, Round,
@@ -14,14 +14,16 @@ use querist_core::{
 use querist_files::shown;
 use querist_protocol::Capability;
 
+use crate::again;
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
 use crate::fixed;
+use crate::output;
 use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::progress::{self, Display};
 use crate::run_folder::{DatasetFacts, Header, RunFolder, refuse_occupied};
-use crate::stored_run::StoredRun;
+use crate::stored_run::{StoredRun, read_header};
 use crate::trainer::Trainer;
 
 /// Run one active-learning experiment.
@@ -44,19 +46,28 @@ pub struct RunArgs {
     /// Device of training, features and kernels, instead of the file's.
     #[arg(long, value_name = "cpu|cuda:N")]
     pub device: Option<String>,
+    /// Threads where the file names none [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Form of the table of rounds on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+    /// The process that started this one, without which it ends.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub with_parent: Option<i32>,
 }
 
 /// Runs the verb.
 pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
+    if let Some(parent) = args.with_parent {
+        die_with(parent)?;
+    }
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
     if file.is_study() {
-        let name = args.file.display();
-        return Err(Usage(format!("{name} is a study: start it with `querist study run {name}`")).into());
+        let (name, argument) = (args.file.display(), again::argument(&args.file.to_string_lossy()));
+        return Err(Usage(format!("{name} is a study: start it with `querist study run {argument}`")).into());
     }
     let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
@@ -66,16 +77,14 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if !(args.resume && StoredRun::is_run(&folder)) {
         refuse_occupied(&folder)?;
     }
+    let threads = threads_of(args, &config, &folder);
+    warn_of_threads(threads, 1);
+    config.compute.threads = Some(threads);
     let accelerator = trainer.accelerator(&config.compute.device).context("compute.device")?;
     let torch = trainer.torch();
     let ready = plugins::ready(
         &config.strategy,
-        Means {
-            limits: &config.limits,
-            threads: config.compute.threads,
-            accelerator: accelerator.as_ref(),
-            torch: Some(&torch),
-        },
+        Means { limits: &config.limits, threads, accelerator: accelerator.as_ref(), torch: Some(&torch) },
         &args.plugins,
         Some((&file, "/strategy/params")),
     )?;
@@ -93,16 +102,59 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
     finished.map_err(|error| match error.downcast::<RunError>() {
-        // The run was under way, so there is something to go on with.
-        Ok(error) => Hinted::wrap(error, resume_hint(&args.file, &folder)),
+        Ok(error) => match resume_hint(&folder) {
+            Some(hint) => Hinted::wrap(error, hint),
+            None => error.into(),
+        },
         Err(error) => error,
     })?;
     report::print(&[folder], args.format)
 }
 
-fn resume_hint(file: &Path, folder: &Path) -> String {
-    let (file, folder) = (file.display(), folder.display());
-    format!("finished rounds are safe; go on with `querist run {file} --out {folder} --resume`")
+/// How to go on with a run that was under way; `None` where there is nothing yet to go on with.
+fn resume_hint(folder: &Path) -> Option<String> {
+    let rounds = StoredRun::read(folder).ok()?.rounds.len();
+    let state = match rounds {
+        0 => "no round is finished yet".to_owned(),
+        1 => "one finished round is safe".to_owned(),
+        rounds => format!("{rounds} finished rounds are safe"),
+    };
+    let out = folder.to_str().map(str::to_owned);
+    let again = again::command(&[("--out", out), ("--resume", None)]);
+    Some(match again {
+        Some(command) => format!("{state}; go on with `{command}`"),
+        None => format!("{state}; go on with the same command and `--resume`"),
+    })
+}
+
+/// Ends this process when `parent` does, which started it: a study that was killed leaves nothing that still trains.
+fn die_with(parent: i32) -> Result<()> {
+    use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+    // Rounds are durable, so nothing is lost, and whoever starts the study again finds its folders free.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot follow the process that started this one")?;
+    // It may have ended before.
+    ensure!(getppid().map(Pid::as_raw_pid) == Some(parent), "the process that started this one is gone");
+    Ok(())
+}
+
+/// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all cores.
+fn threads_of(args: &RunArgs, config: &RunConfig, folder: &Path) -> usize {
+    let begun_with = || args.resume.then(|| read_header(folder).ok()).flatten().map(|header| header.threads);
+    let threads = config.compute.threads.or_else(begun_with).or(args.threads.map(usize::from));
+    threads.unwrap_or_else(cores)
+}
+
+/// Says that threads will wait for each other.
+pub fn warn_of_threads(threads: usize, runs: usize) {
+    let (wanted, cores) = (threads.saturating_mul(runs), cores());
+    if wanted > cores {
+        let runs = if runs == 1 { String::new() } else { format!("{runs} runs at a time of ") };
+        let each = if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") };
+        output::note(&format!(
+            "warning: {runs}{each} on {cores} {}: this is slower than fewer threads (`compute.threads`)",
+            if cores == 1 { "core" } else { "cores" }
+        ));
+    }
 }
 
 fn default_folder(file: &Path, config: &RunConfig) -> PathBuf {
@@ -123,12 +175,13 @@ fn open_stored(folder: &Path, config: &RunConfig, resume: bool) -> Result<Option
     if stored.config != *config {
         let (old, new) = (toml::to_string(&stored.config)?, toml::to_string(config)?);
         let changed: Vec<&str> = new.lines().filter(|line| !old.lines().any(|other| other == *line)).collect();
-        bail!(
+        let message = format!(
             "{} was started with another config; what differs now: {}\nhint: start it with the file it had, or choose \
              another `--out`",
-            folder.display(),
+            shown(folder),
             changed.join("; ")
         );
+        return Err(Usage(message).into());
     }
     Ok(Some((run, stored)))
 }
@@ -160,7 +213,7 @@ fn go(
         fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
     };
     let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
-    let mut header = Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.compute.threads);
+    let mut header = Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.compute.threads());
     header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, config.seeds.initial_stream())?;

@@ -1,27 +1,29 @@
 //! `querist study run`: a grid of strategies and seeds, each run in a process of its own.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use querist_core::config::{StudyConfig, schemas};
-use querist_core::schema::Problem;
+use querist_core::config::{StudyConfig, cores, schemas};
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::commands::report::{self, Format};
+use crate::commands::run::warn_of_threads;
 use crate::config_file::ConfigFile;
-use crate::exit::Usage;
-use crate::plugins::{self, PluginArgs};
-use crate::progress;
+use crate::exit::{Hinted, Usage};
+use crate::plugins::PluginArgs;
+use crate::run_folder::lock;
 use crate::stored_run::{StoredRun, refuse_linked};
+use crate::{again, grid, output, progress};
 
 /// Compare strategies over seeds.
 #[derive(Debug, Subcommand)]
@@ -39,8 +41,8 @@ pub struct StudyRunArgs {
     /// Replace a value of the file, such as budget.batch=100.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Runs at the same time; each uses `compute.threads` threads.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// Runs at the same time; each uses `compute.threads` threads, or its share of the cores.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = jobs)]
     pub jobs: usize,
     /// Folder of the study [default: runs/FILE].
     #[arg(long, value_name = "DIR")]
@@ -53,6 +55,14 @@ pub struct StudyRunArgs {
     /// Form of the summary on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+/// Runs at a time at most.
+const MOST_JOBS: usize = 1024;
+
+fn jobs(text: &str) -> std::result::Result<usize, String> {
+    let expected = || format!("expected 1 to {MOST_JOBS} runs at a time");
+    text.parse().ok().filter(|jobs| (1..=MOST_JOBS).contains(jobs)).ok_or_else(expected)
 }
 
 /// Bytes of a run file at most, as of any config file.
@@ -74,75 +84,81 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
     if !file.is_study() {
-        let name = args.file.display();
-        let message = format!("{name} has no `strategies`, so it is no study; `querist run {name}` starts a run");
+        let (name, argument) = (args.file.display(), again::argument(&args.file.to_string_lossy()));
+        let message = format!("{name} has no `strategies`, so it is no study; `querist run {argument}` starts a run");
         return Err(Usage(message).into());
     }
     let config: StudyConfig = file.check(&schemas()["study"])?;
-    check_grid(&config, &file, &args.plugins)?;
+    let problems = grid::problems(&config, &args.plugins)?;
+    if !problems.is_empty() {
+        return Err(file.report(&problems, "").into());
+    }
     let out = args.out.clone().unwrap_or_else(|| {
         let stem = args.file.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy());
         PathBuf::from("runs").join(stem.as_ref())
     });
     progress::stop_on_interrupt()?;
-    let jobs = lay_out(&config, &out)?;
+    let (jobs, _lock) = lay_out(&config, &out)?;
     let total = jobs.len();
+    let folders: Vec<PathBuf> = jobs.iter().map(|job| job.folder.clone()).collect();
     let (done, todo): (Vec<Job>, Vec<Job>) =
         jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished()));
-    eprintln!("study {}: {total} runs, {} of them finished already", shown(&out), done.len());
-    let failed = work(todo, args, &out)?;
-    report::print(std::slice::from_ref(&out), args.format)?;
+    output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), done.len()));
+    let threads = config.compute.threads.unwrap_or_else(|| (cores() / args.jobs.min(todo.len().max(1))).max(1));
+    warn_of_threads(threads, args.jobs.min(todo.len()));
+    let failed = work(todo, args, &out, threads)?;
+    // Whatever becomes of the summary, what failed is said.
+    let summary = summarise(&folders, &out, args.format);
     match failed.as_slice() {
-        [] => Ok(()),
-        failed => bail!(
-            "{} of {total} runs did not finish: {}\nhint: the logs in {} say why; start the study again to go on",
-            failed.len(),
-            failed.join(", "),
-            shown(&out.join("files"))
-        ),
+        [] => summary,
+        failed => Err(unfinished(failed, total, &out)),
     }
 }
 
-/// Everything about the grid that can be wrong is found before the first run.
-fn check_grid(config: &StudyConfig, file: &ConfigFile, args: &PluginArgs) -> Result<()> {
-    let mut problems = Vec::new();
-    let mut labels = BTreeSet::new();
-    let listing = plugins::listing(&args.plugin_dir)?;
-    let policy = args.policy()?;
-    for (i, strategy) in config.strategies.iter().enumerate() {
-        let at = format!("/strategies/{i}");
-        if !labels.insert(strategy.label().to_owned()) {
-            let message = format!("a second strategy is labelled `{}`: give it a `label` of its own", strategy.label());
-            problems.push(Problem { pointer: at.clone(), message, help: None });
-        }
-        match listing.resolve(&strategy.id) {
-            Err(error) => {
-                problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
-            }
-            Ok(resolved) => {
-                if let Err(error) = policy.mode(&resolved) {
-                    problems.push(Problem { pointer: format!("{at}/id"), message: error.to_string(), help: None });
-                }
-                let schema = querist_core::schema::Schema::new(resolved.strategy.schema.clone())?;
-                let found = schema.problems(&Value::Object(strategy.params.clone()));
-                problems
-                    .extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
-            }
-        }
+/// Prints the figures of the study's runs; others that lie in its folder are only named.
+fn summarise(folders: &[PathBuf], out: &Path, format: Format) -> Result<()> {
+    let begun: Vec<PathBuf> = folders.iter().filter(|folder| StoredRun::is_run(folder)).cloned().collect();
+    let others: Vec<PathBuf> = report::runs_in(out)?.into_iter().filter(|run| !folders.contains(run)).collect();
+    if let Some(first) = others.first() {
+        output::note(&format!(
+            "note: {} in {} {} not in the study's file and {} left out here, such as {}; `querist report {}` shows all",
+            counted(others.len(), "run"),
+            shown(out),
+            if others.len() == 1 { "is" } else { "are" },
+            if others.len() == 1 { "is" } else { "are" },
+            shown(first),
+            again::argument(&out.to_string_lossy())
+        ));
     }
-    let mut seeds = BTreeSet::new();
-    for (i, seed) in config.seeds.iter().enumerate().filter(|(_, seed)| !seeds.insert(**seed)) {
-        let message = format!("seed {seed} stands here twice");
-        problems.push(Problem { pointer: format!("/seeds/{i}"), message, help: None });
-    }
-    if problems.is_empty() { Ok(()) } else { Err(file.report(&problems, "").into()) }
+    if begun.is_empty() { Ok(()) } else { report::print(&begun, format) }
 }
 
-/// Writes the run files; a study that is laid out already must be the same.
-fn lay_out(config: &StudyConfig, out: &Path) -> Result<Vec<Job>> {
+/// What is said of runs that are not done.
+fn unfinished(failed: &[String], total: usize, out: &Path) -> anyhow::Error {
+    const NAMED: usize = 20;
+    let more = failed.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let names = failed.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let goes_on = again::command(&[]).map_or_else(|| "the same command".to_owned(), |command| format!("`{command}`"));
+    let message = format!("{} of {total} runs did not finish: {names}{more}", failed.len());
+    let hint = match progress::stopped() {
+        true => format!("finished rounds are safe; {goes_on} goes on with them"),
+        false => format!("the logs in {} say why; {goes_on} goes on with them", shown(&out.join("files"))),
+    };
+    Hinted::say(message, hint)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("one {what}") } else { format!("{count} {what}s") }
+}
+
+/// Writes the run files; a study that is laid out already must be the same. The folder is this process's as long as it
+/// holds the lock.
+fn lay_out(config: &StudyConfig, out: &Path) -> Result<(Vec<Job>, File)> {
     let files = out.join("files");
     fs::create_dir_all(&files).with_context(|| format!("cannot make {}", shown(&files)))?;
     refuse_linked(&files)?;
+    let lock = lock(&files.join("lock"), "study", out)?;
     let mut jobs = Vec::new();
     for &seed in &config.seeds {
         for strategy in &config.strategies {
@@ -152,16 +168,17 @@ fn lay_out(config: &StudyConfig, out: &Path) -> Result<Vec<Job>> {
             let folder = out.join(&name);
             let before = querist_files::read_text(&file, Links::Refuse, MOST_RUN_FILE);
             if StoredRun::is_run(&folder) && before.is_ok_and(|before| before != text) {
-                bail!(
+                let message = format!(
                     "{} holds runs of another study: its `{name}` has another config\nhint: choose another `--out`",
                     shown(out)
                 );
+                return Err(Usage(message).into());
             }
             replace(&file, text.as_bytes()).with_context(|| format!("cannot write {}", shown(&file)))?;
             jobs.push(Job { name, folder, file });
         }
     }
-    Ok(jobs)
+    Ok((jobs, lock))
 }
 
 /// Writes a file in place of whatever has its name; a link is replaced, not followed.
@@ -174,16 +191,21 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<File> {
 }
 
 /// Does the jobs, some at a time; returns the names of those that failed.
-fn work(todo: Vec<Job>, args: &StudyRunArgs, out: &Path) -> Result<Vec<String>> {
+fn work(todo: Vec<Job>, args: &StudyRunArgs, out: &Path, threads: usize) -> Result<Vec<String>> {
     let total = todo.len();
     let mut waiting: VecDeque<Job> = todo.into();
     let mut running: Vec<(Job, Child, Instant)> = Vec::new();
     let mut failed = Vec::new();
     let mut ended = 0;
+    let mut told = false;
     loop {
-        while running.len() < args.jobs.max(1) && !progress::stopped() {
+        if progress::stopped() && !told {
+            told = true;
+            running.iter().for_each(|(_, child, _)| stop(child));
+        }
+        while running.len() < args.jobs && !progress::stopped() {
             let Some(job) = waiting.pop_front() else { break };
-            let child = start(&job, args, out)?;
+            let child = start(&job, args, out, threads)?;
             running.push((job, child, Instant::now()));
         }
         if running.is_empty() {
@@ -199,7 +221,11 @@ fn work(todo: Vec<Job>, args: &StudyRunArgs, out: &Path) -> Result<Vec<String>> 
                     ended += 1;
                     let seconds = since.elapsed().as_secs_f64();
                     let outcome = if status.success() { "done" } else { "FAILED" };
-                    eprintln!("[{ended}/{total}] {:<32} {outcome} in {seconds:.0} s{}", job.name, result_of(&job));
+                    output::note(&format!(
+                        "[{ended}/{total}] {:<32} {outcome} in {seconds:.0} s{}",
+                        job.name,
+                        result_of(&job)
+                    ));
                     if !status.success() {
                         failed.push(job.name);
                     }
@@ -225,17 +251,28 @@ fn result_of(job: &Job) -> String {
     })
 }
 
+/// Asks a run to stop at its next safe point.
+fn stop(child: &Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // A run that has just ended is stopped.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
 fn log_of(job: &Job) -> PathBuf {
     job.file.with_extension("log")
 }
 
-fn start(job: &Job, args: &StudyRunArgs, out: &Path) -> Result<Child> {
+fn start(job: &Job, args: &StudyRunArgs, out: &Path, threads: usize) -> Result<Child> {
     let log = replace(&log_of(job), b"").with_context(|| format!("cannot write in {}", shown(out)))?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command.arg("run").arg(&job.file).arg("--out").arg(&job.folder).arg("--resume").args(["--format", "csv"]);
+    command.args(["--threads", &threads.to_string(), "--with-parent", &std::process::id().to_string()]);
     command.args(args.plugins.to_args()?);
     command
+        // A terminal's Ctrl-C is for the study, which passes it on once.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

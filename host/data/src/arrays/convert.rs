@@ -45,7 +45,8 @@ impl Scalar {
 /// A type that values are read into.
 pub(super) trait Target: Pod + Send + Sync {
     const SCALAR: Scalar;
-    const NAME: &str;
+    /// What may stand in an array of this type, for messages.
+    const WANTED: &str;
     /// The same number, or `None` where there is none.
     fn from_float(value: f64) -> Option<Self>;
     /// The same number, or `None` where there is none.
@@ -54,7 +55,7 @@ pub(super) trait Target: Pod + Send + Sync {
 
 impl Target for f32 {
     const SCALAR: Scalar = Scalar::F32;
-    const NAME: &str = "f32";
+    const WANTED: &str = "a number that 32-bit floats can hold";
 
     /// Rounds to nearest; a finite value that would become infinite has no f32.
     fn from_float(value: f64) -> Option<Self> {
@@ -69,10 +70,10 @@ impl Target for f32 {
 }
 
 macro_rules! integer_target {
-    ($type:ident, $scalar:ident) => {
+    ($type:ident, $scalar:ident, $wanted:literal) => {
         impl Target for $type {
             const SCALAR: Scalar = Scalar::$scalar;
-            const NAME: &str = stringify!($type);
+            const WANTED: &str = $wanted;
 
             fn from_float(_: f64) -> Option<Self> {
                 None
@@ -85,8 +86,8 @@ macro_rules! integer_target {
     };
 }
 
-integer_target!(u32, U32);
-integer_target!(u64, U64);
+integer_target!(u32, U32, "class numbers, 0 to 4294967295, of an integer type (in numpy `astype(\"uint32\")`)");
+integer_target!(u64, U64, "ids, 0 or more, of an integer type (in numpy `astype(\"uint64\")`)");
 
 /// Converts every value, in file order.
 pub(super) fn convert<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool) -> Result<Vec<T>, DataError> {
@@ -148,8 +149,8 @@ fn each<T: Target, V: Display + Send>(
         Some((at, value)) => Err(DataError::malformed(
             raw.name,
             format_args!(", row {}", row_of(at, shape, fortran)),
-            format!("the value {value} of type {:?}", raw.scalar),
-            format!("a value that {} can hold", T::NAME),
+            format!("the value {value}"),
+            T::WANTED,
         )),
     }
 }

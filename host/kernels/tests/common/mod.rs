@@ -184,11 +184,22 @@ pub fn uncertainty(logits: &[f32], measure: Uncertainty) -> (f64, f64) {
     let others = rest().fold(0.0, |sum, logit| sum + math::exp(-(top - logit)));
     let weighted = rest().fold(0.0, |sum, logit| sum + (top - logit) * math::exp(-(top - logit)));
     let whole = 1.0 + others;
-    match measure {
+    // Where the rest is nearly nothing, its logarithm breaks ties.
+    let far = |weight: &dyn Fn(f64) -> f64, more: f64| {
+        let sum = rest().fold(0.0, |sum, logit| sum + weight(top - logit) * math::exp(logit - second));
+        second - top + math::ln(sum + more)
+    };
+    let (score, tie) = match measure {
         Uncertainty::LeastConfidence => (others / whole, math::ln_1p(others)),
         Uncertainty::Margin => (math::expm1(second - top) / whole, (others + math::exp(second - top)) / whole),
         Uncertainty::Ratio => (math::exp(second - top), second - top),
         Uncertainty::Entropy => (math::ln_1p(others) + weighted / whole, others / whole),
+    };
+    match measure {
+        _ if others >= 1e-290 || measure == Uncertainty::Ratio => (score, tie),
+        Uncertainty::Entropy => (score, far(&|gap| 1.0 + gap, 0.0)),
+        Uncertainty::Margin => (score, far(&|_| 1.0, 1.0)),
+        _ => (score, far(&|_| 1.0, 0.0)),
     }
 }
 

@@ -6,7 +6,7 @@ mod switch;
 
 use std::collections::BTreeSet;
 
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::strategy::{Hint, Limit, QueryError, QueryErrorKind};
 use querist_core::{Answer, Granted, Query, Schema, Strategy, StrategyIdentity, StrategyKind, Usage};
 use querist_protocol::{Capability, Need, StrategyDescription};
 use schemars::JsonSchema;
@@ -149,7 +149,7 @@ impl CompositeStrategy {
     fn timeout(&self) -> QueryError {
         let message = format!("ran past its time limit of {} seconds", self.limits.time.as_secs_f64());
         QueryError::new(&self.identity, QueryErrorKind::Timeout, message)
-            .with_hint(Some("raise `limits.seconds`, or lower `depth` or `num_batches`".to_owned()))
+            .with_hint(Some(Hint::raise_or(Limit::Seconds, "lower `depth` or `num_batches`")))
     }
 }
 

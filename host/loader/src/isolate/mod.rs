@@ -25,7 +25,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::strategy::{Limit, QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, StrategyKind, Usage};
 use querist_protocol::{Capability, Need, Selection, Shown, StrategyDescription, names};
 use serde_json::Value;
@@ -285,7 +285,7 @@ impl Told<'_> {
                     self.limits.memory >> 20
                 ),
             )
-            .hint("raise `limits.memory`")),
+            .hint(Limit::Memory)),
             Why::Threads(threads) => Err(Failure::new(
                 QueryErrorKind::Memory,
                 format!("it ran {threads} threads at once, which is too many, and was stopped"),
@@ -312,7 +312,7 @@ impl Told<'_> {
     fn time_out(&self) -> Failure {
         let seconds = self.time.min(self.limits.time).as_secs_f64();
         let message = format!("its worker ran past its time limit of {seconds:.0} s and was killed");
-        Failure::new(QueryErrorKind::Timeout, message).hint("raise `limits.seconds`")
+        Failure::new(QueryErrorKind::Timeout, message).hint(Limit::Seconds)
     }
 
     /// A failure as the worker tells it. Only what a plugin may know of itself is taken from it, and no advice: what the
@@ -321,7 +321,7 @@ impl Told<'_> {
         let message = Shown::sentence(message);
         match kind {
             QueryErrorKind::Timeout if self.is_late => self.time_out(),
-            QueryErrorKind::Memory => Failure::new(kind, message).hint("raise `limits.memory`"),
+            QueryErrorKind::Memory => Failure::new(kind, message).hint(Limit::Memory),
             QueryErrorKind::InvalidParams
             | QueryErrorKind::Panic
             | QueryErrorKind::Output
@@ -350,7 +350,7 @@ impl Told<'_> {
         let kind = if out_of_memory { QueryErrorKind::Memory } else { QueryErrorKind::Trap };
         let message = format!("it crashed its worker ({}){printed}", cage::signal_name(signal));
         let failure = Failure::new(kind, message);
-        if out_of_memory { failure.hint("raise `limits.memory`") } else { failure }
+        if out_of_memory { failure.hint(Limit::Memory) } else { failure }
     }
 }
 

@@ -37,7 +37,7 @@ pub fn main() {
             }
         }
         Err(why) => {
-            eprintln!("{why}");
+            let _ = writeln!(std::io::stderr(), "{why}");
             std::process::exit(2);
         }
     }

@@ -1,0 +1,272 @@
+//! Probabilities in the forms in which users have them, as the arrays of log-probabilities and logits that strategies take.
+
+use querist_core::Array;
+use querist_protocol::names;
+
+/// Names under which probabilities may be given, and the arrays that they become.
+const SPELLINGS: [(&str, &str); 7] = [
+    ("probs", names::LOGITS),
+    ("labelled.probs", "labelled.logits"),
+    ("mc_probs", names::MC_LOG_PROBS),
+    ("labelled.mc_probs", "labelled.mc_log_probs"),
+    ("member_probs", names::MEMBER_LOG_PROBS),
+    ("labelled.member_probs", "labelled.member_log_probs"),
+    ("target.mc_probs", names::TARGET_MC_LOG_PROBS),
+];
+/// Probabilities below this count as this when logarithms are taken: the smallest that `f32` holds with all its digits.
+const LEAST: f32 = f32::MIN_POSITIVE;
+/// What stands for a logarithm of minus infinity: its exponential is 0 as well, and sums of it stay finite.
+const LOG_OF_NOTHING: f32 = -1e30;
+/// How far the probabilities of a row may be from summing to 1.
+const SUM_SLACK: f64 = 1e-3;
+/// Distributions that are looked at to tell which dimension holds the classes.
+const LOOKED_AT: usize = 64;
+
+/// The array that probabilities under this name become.
+pub fn becomes(name: &str) -> Option<&'static str> {
+    SPELLINGS.iter().find(|(spelling, _)| *spelling == name).map(|(_, array)| *array)
+}
+
+/// Every name under which probabilities of the pool may be given.
+pub fn spellings() -> impl Iterator<Item = &'static str> {
+    SPELLINGS.iter().map(|(spelling, _)| *spelling).filter(|spelling| !spelling.starts_with(names::LABELLED))
+}
+
+/// Whether an array holds logarithms of probabilities, several distributions a row.
+pub fn is_log_probs(name: &str) -> bool {
+    let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
+    matches!(bare, names::MC_LOG_PROBS | names::MEMBER_LOG_PROBS | names::TARGET_MC_LOG_PROBS)
+}
+
+/// Whether an array has the classes in its last dimension.
+fn is_over_classes(name: &str) -> bool {
+    let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
+    is_log_probs(name) || matches!(bare, names::LOGITS | names::CALIBRATION_LOGITS)
+}
+
+/// Natural logarithms of probabilities. Whether several distributions a row sum to 1 is asked where it is known which
+/// dimension holds the classes.
+///
+/// # Errors
+/// A sentence: which value or sum is none of probabilities.
+pub fn logarithms(array: &Array) -> Result<Array, String> {
+    let values = floats(array)?;
+    let (width, row_len) = (last(array), array.row_len().max(1));
+    if let Some(at) = values.iter().position(|p| !(0.0..=1.0 + SUM_SLACK as f32).contains(p)) {
+        return Err(format!("{} in row {} is no probability; they are 0 to 1", values[at], at / row_len));
+    }
+    let distributions = if array.shape().len() == 2 { &values[..] } else { &[] };
+    for (at, distribution) in distributions.chunks_exact(width).enumerate() {
+        let sum: f64 = distribution.iter().map(|&p| f64::from(p)).sum();
+        if (sum - 1.0).abs() > SUM_SLACK {
+            return Err(format!("probabilities in row {} sum to {sum:.6}, expected 1", at * width / row_len));
+        }
+    }
+    let logarithms = values.iter().map(|&p| f64::from(p.max(LEAST)).ln() as f32).collect::<Vec<_>>();
+    Array::f32(array.shape().to_vec(), logarithms).map_err(|error| error.to_string())
+}
+
+/// The same log-probabilities, with a finite number for those of probability 0.
+pub fn finite(array: Array) -> Array {
+    let Some(values) = array.as_f32().filter(|values| values.contains(&f32::NEG_INFINITY)) else { return array };
+    let finite: Vec<f32> =
+        values.iter().map(|&value| if value == f32::NEG_INFINITY { LOG_OF_NOTHING } else { value }).collect();
+    Array::f32(array.shape().to_vec(), finite).unwrap_or(array)
+}
+
+/// Refuses arrays of one class, which hold the score of a sigmoid.
+///
+/// # Errors
+/// A sentence that says how to make two columns of it.
+pub fn refuse_one_column(name: &str, array: &Array) -> Result<(), String> {
+    if !is_over_classes(name) || array.shape().len() < 2 || array.shape().last() != Some(&1) {
+        return Ok(());
+    }
+    Err(format!(
+        "one column, but classes are two or more; a sigmoid's logit z becomes the columns 0 and z, its probability p the \
+         columns 1 - p and p (shape {:?})",
+        array.shape()
+    ))
+}
+
+/// Whether logits are probabilities by all that they look like.
+pub fn look_like_probabilities(array: &Array) -> bool {
+    let (Some(values), width) = (array.as_f32(), last(array)) else { return false };
+    let is_distribution = |row: &[f32]| (row.iter().map(|&p| f64::from(p)).sum::<f64>() - 1.0).abs() < SUM_SLACK;
+    !values.is_empty()
+        && width > 1
+        && values.iter().all(|p| (0.0..=1.0).contains(p))
+        && values.chunks_exact(width).all(is_distribution)
+}
+
+/// What is known of the dimensions of an array of draws, beside the array itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// Rows.
+    pub rows: Option<usize>,
+    /// Draws of a row.
+    pub draws: Option<usize>,
+    /// Classes.
+    pub classes: Option<usize>,
+}
+
+/// Where rows, draws and classes are in an array of three dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// As strategies take it: rows, draws, classes.
+    RowsFirst,
+    /// Draws, rows, classes.
+    DrawsFirst,
+    /// Rows, classes, draws.
+    DrawsLast,
+}
+
+impl Layout {
+    const ALL: [Self; 3] = [Self::RowsFirst, Self::DrawsFirst, Self::DrawsLast];
+
+    /// Rows, draws and classes of a shape.
+    fn read(self, shape: [usize; 3]) -> [usize; 3] {
+        let [a, b, c] = shape;
+        match self {
+            Self::RowsFirst => [a, b, c],
+            Self::DrawsFirst => [b, a, c],
+            Self::DrawsLast => [a, c, b],
+        }
+    }
+
+    fn fits(self, shape: [usize; 3], known: Known) -> bool {
+        let [rows, draws, classes] = self.read(shape);
+        let is = |known: Option<usize>, found: usize| known.is_none_or(|known| known == found);
+        is(known.rows, rows) && is(known.draws, draws) && is(known.classes, classes)
+    }
+}
+
+/// Log-probabilities as `[rows, draws, classes]`, wherever the draws are in `array`.
+///
+/// The dimension of the classes is the one along which probabilities sum to 1; rows are told from draws by what is known.
+///
+/// # Errors
+/// A sentence, if rows and draws cannot be told apart.
+pub fn draws_in_the_middle(array: Array, known: Known) -> Result<Array, String> {
+    let &[a, b, c] = array.shape() else { return Ok(array) };
+    let (shape, values) = ([a, b, c], floats(&array)?);
+    let sums = |layout: &Layout| match layout {
+        Layout::DrawsLast => sums_to_one(values, shape, true),
+        _ => sums_to_one(values, shape, false),
+    };
+    let possible: Vec<Layout> =
+        Layout::ALL.into_iter().filter(|layout| layout.fits(shape, known) && sums(layout)).collect();
+    match possible.as_slice() {
+        // What is wrong with it is told where arrays are checked against each other.
+        [] => Ok(array),
+        [Layout::RowsFirst, Layout::DrawsFirst, ..] if a < b => Err(format!(
+            "{shape:?} may be {a} rows of {b} draws, or {b} rows of {a} draws: say which by the number of draws \
+             (`--param`), by `--ids`, or by another array with one row a sample"
+        )),
+        [Layout::RowsFirst, ..] => Ok(array),
+        [Layout::DrawsFirst, ..] => arranged(values, [b, a, c], |[row, draw, class]| (draw * b + row) * c + class),
+        [Layout::DrawsLast, ..] => arranged(values, [a, c, b], |[row, draw, class]| (row * b + class) * c + draw),
+    }
+}
+
+/// Whether probabilities sum to 1 along the last dimension, or along the one in the middle.
+fn sums_to_one(log_probs: &[f32], [a, b, c]: [usize; 3], in_the_middle: bool) -> bool {
+    let (size, apart, count) = if in_the_middle { (b, c, a * c) } else { (c, 1, a * b) };
+    let first = |at: usize| if in_the_middle { at / c * b * c + at % c } else { at * c };
+    let sum = |at: usize| (0..size).map(|i| f64::from(log_probs[first(at) + i * apart]).exp()).sum::<f64>();
+    count > 0 && (0..count).step_by(count.div_ceil(LOOKED_AT)).all(|at| (sum(at) - 1.0).abs() < SUM_SLACK)
+}
+
+/// An array of `[rows, draws, classes]`, each value from where `from` says.
+fn arranged(values: &[f32], shape: [usize; 3], from: impl Fn([usize; 3]) -> usize) -> Result<Array, String> {
+    let [rows, draws, classes] = shape;
+    let mut arranged = Vec::with_capacity(values.len());
+    for row in 0..rows {
+        for draw in 0..draws {
+            arranged.extend((0..classes).map(|class| values[from([row, draw, class])]));
+        }
+    }
+    Array::f32(shape.to_vec(), arranged).map_err(|error| error.to_string())
+}
+
+fn floats(array: &Array) -> Result<&[f32], String> {
+    match array.as_f32() {
+        Some(values) => Ok(values),
+        None => Err(format!("values of type {}, expected f32", array.values().type_name())),
+    }
+}
+
+fn last(array: &Array) -> usize {
+    array.shape().last().copied().unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: [usize; 3] = [6, 4, 3];
+
+    /// Probabilities of 6 rows, 4 draws and 3 classes.
+    fn probability([row, draw, class]: [usize; 3]) -> f32 {
+        let weights = [1 + row, 2 + draw, 3 + row * draw];
+        weights[class] as f32 / weights.iter().sum::<usize>() as f32
+    }
+
+    /// The same in another order of dimensions: `order[i]` is the dimension of `SHAPE` that comes i-th.
+    fn in_order(order: [usize; 3]) -> Array {
+        let shape = order.map(|dimension| SHAPE[dimension]);
+        let mut values = Vec::new();
+        for i in 0..shape[0] {
+            for j in 0..shape[1] {
+                for k in 0..shape[2] {
+                    let mut at = [0; 3];
+                    for (dimension, index) in order.into_iter().zip([i, j, k]) {
+                        at[dimension] = index;
+                    }
+                    values.push(probability(at).ln());
+                }
+            }
+        }
+        Array::f32(shape.to_vec(), values).unwrap()
+    }
+
+    fn read(order: [usize; 3], known: Known) -> Result<(Vec<usize>, Vec<f32>), String> {
+        let array = draws_in_the_middle(in_order(order), known)?;
+        Ok((array.shape().to_vec(), array.as_f32().unwrap().to_vec()))
+    }
+
+    #[test]
+    fn draws_are_found_wherever_they_are() {
+        let rows = Known { rows: Some(6), ..Known::default() };
+        let expected = read([0, 1, 2], Known::default()).unwrap();
+        assert_eq!(expected.0, SHAPE);
+        for known in [rows, Known { draws: Some(4), ..Known::default() }] {
+            for order in [[0, 1, 2], [1, 0, 2], [0, 2, 1]] {
+                assert_eq!(read(order, known).unwrap(), expected, "{order:?} {known:?}");
+            }
+        }
+        // Classes are found by their sums alone; four rows of six draws are as likely as six of four.
+        assert_eq!(read([0, 2, 1], Known::default()).unwrap(), expected);
+        let error = read([1, 0, 2], Known::default()).unwrap_err();
+        assert!(error.contains("4 rows of 6 draws, or 6 rows of 4 draws"), "{error}");
+    }
+
+    #[test]
+    fn probabilities_become_finite_logarithms() {
+        let of = |values: [f32; 4]| logarithms(&Array::f32(vec![2, 2], values.to_vec()).unwrap());
+        let found = of([1.0, 0.0, 0.25, 0.75]).unwrap();
+        assert_eq!(found.as_f32().unwrap()[..], [0.0, f32::MIN_POSITIVE.ln(), 0.25f32.ln(), 0.75f32.ln()]);
+        assert!(of([1.0, 0.0, 0.5, 0.4]).unwrap_err().contains("row 1 sum to 0.9"));
+        assert!(of([1.0, 0.0, -0.5, 1.5]).unwrap_err().contains("-0.5 in row 1 is no probability"));
+        assert!(of([1.0, 0.0, f32::NAN, 0.5]).unwrap_err().contains("NaN in row 1"));
+        let nothing = finite(Array::f32(vec![1, 2], vec![f32::NEG_INFINITY, 0.0]).unwrap());
+        assert_eq!(nothing.as_f32().unwrap()[..], [LOG_OF_NOTHING, 0.0]);
+        assert_eq!(LOG_OF_NOTHING.exp(), 0.0);
+    }
+
+    #[test]
+    fn logits_are_told_from_probabilities() {
+        let looks = |values: [f32; 4]| look_like_probabilities(&Array::f32(vec![2, 2], values.to_vec()).unwrap());
+        assert!(looks([0.5, 0.5, 1.0, 0.0]) && !looks([0.5, 0.6, 1.0, 0.0]) && !looks([2.0, -1.0, 0.5, 0.5]));
+    }
+}

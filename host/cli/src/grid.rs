@@ -1,0 +1,106 @@
+//! What is wrong with a study before its first run: everything that all its runs would stumble over.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use querist_core::config::{FixedConfig, StudyConfig};
+use querist_core::schema::{Problem, Schema};
+use querist_core::{Dataset, Seeds, Split};
+use querist_data::{DataError, Search, load};
+use querist_loader::Listing;
+use querist_loader::trust::Policy;
+use serde_json::Value;
+
+use crate::plugins::{self, PluginArgs};
+
+/// Every problem with a study, at its place in the file.
+pub fn problems(config: &StudyConfig, args: &PluginArgs) -> Result<Vec<Problem>> {
+    let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
+    problems.extend(of_seeds(config));
+    problems.extend(of_files(config));
+    match load(&config.dataset, &Search::from_env()) {
+        Ok(dataset) => problems.extend(of_budget(config, &dataset)),
+        Err(error) => problems.extend(of_dataset(error)?),
+    }
+    Ok(problems)
+}
+
+fn problem(pointer: impl Into<String>, message: impl Into<String>) -> Problem {
+    Problem { pointer: pointer.into(), message: message.into(), help: None }
+}
+
+fn of_strategies(config: &StudyConfig, listing: &Listing, policy: &Policy) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut labels = BTreeSet::new();
+    for (i, strategy) in config.strategies.iter().enumerate() {
+        let at = format!("/strategies/{i}");
+        if !labels.insert(strategy.label().to_owned()) {
+            let message = format!("a second strategy is labelled `{}`: give it a `label` of its own", strategy.label());
+            problems.push(problem(&at, message));
+        }
+        let resolved = match listing.resolve(&strategy.id) {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                problems.push(problem(format!("{at}/id"), error.to_string()));
+                continue;
+            }
+        };
+        if let Err(error) = policy.mode(&resolved) {
+            problems.push(problem(format!("{at}/id"), error.to_string()));
+        }
+        let schema = Schema::new(resolved.strategy.schema.clone())?;
+        let found = schema.problems(&Value::Object(strategy.params.clone()));
+        problems.extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
+    }
+    Ok(problems)
+}
+
+fn of_seeds(config: &StudyConfig) -> impl Iterator<Item = Problem> + '_ {
+    let mut seeds = BTreeSet::new();
+    let again = config.seeds.iter().enumerate().filter(move |(_, seed)| !seeds.insert(**seed));
+    again.map(|(i, seed)| problem(format!("/seeds/{i}"), format!("seed {seed} stands here twice")))
+}
+
+/// Files that every run would look for.
+fn of_files(config: &StudyConfig) -> Vec<Problem> {
+    let named: Vec<(&str, &String)> = match &config.fixed_embeddings {
+        None => Vec::new(),
+        Some(FixedConfig::File(file)) => [("file", Some(&file.file)), ("ids", file.ids.as_ref())]
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path?)))
+            .collect(),
+        Some(FixedConfig::Frozen(model)) => vec![("model", &model.model)],
+    };
+    let missing = named.into_iter().filter_map(|(key, path)| {
+        let file = path.rsplit_once('#').map_or(path.as_str(), |(file, _)| file);
+        let is_there = std::path::Path::new(path).exists() || std::path::Path::new(file).exists();
+        (!is_there).then(|| problem(format!("/fixed_embeddings/{key}"), "there is no such file"))
+    });
+    missing.collect()
+}
+
+/// A dataset that cannot be had. What has no place in the file is told as it is.
+fn of_dataset(error: DataError) -> Result<Vec<Problem>> {
+    let at = match &error {
+        DataError::UnknownDataset { .. } => "/dataset/name",
+        DataError::Missing { .. } | DataError::File(_) => "/dataset/path",
+        DataError::Config { .. } | DataError::Malformed { .. } | DataError::Dataset(_) => "/dataset",
+        _ => return Err(error.into()),
+    };
+    Ok(vec![problem(at, error.to_string())])
+}
+
+/// A budget or a split that does not fit the dataset, with any seed.
+fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
+    let wanted = &config.dataset;
+    // Seeds change which samples are held out, not how many.
+    let seeds = Seeds::new(config.seeds[0]);
+    let split = match Split::draw(dataset, wanted.validation, wanted.test, seeds.split_stream()) {
+        Ok(split) => split,
+        Err(error) => return vec![problem("/dataset", error.to_string())],
+    };
+    match config.budget.plan(split.pool.len()) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![problem("/budget", error.to_string())],
+    }
+}
