@@ -205,7 +205,7 @@ const IDS: [&str; 2] = ["adversarial-deepfool", "adversarial-bim"];
 
 #[test]
 fn queries_repeat_and_leave_the_model_alone() {
-    let mut bench = planted();
+    let mut bench = planted(3);
     bench.fit(None).unwrap();
     let before = bench.model();
     for id in IDS {

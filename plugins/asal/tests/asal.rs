@@ -90,8 +90,9 @@ fn codes_climb_to_where_the_model_is_uncertain_and_the_nearest_samples_are_asked
     let start = Tensor::randn([12, 1], FLOAT);
     let (codes, reached) = Ascent { steps: 150, lr: 0.02 }.climb(&start, &logits, &mut |_| Ok(())).unwrap();
     let path = entropies.into_inner();
-    // Until the first images are past the top, where Adam goes on for a while.
-    assert!(path[..60].windows(2).all(|pair| pair[1] > pair[0]) && path[150] > path[59], "{path:?}");
+    // An image that begins near the top is soon past it, where Adam goes on for a while; most begin further down.
+    assert!(path[..5].windows(2).all(|pair| pair[1] > pair[0]), "{path:?}");
+    at_least("entropy won", path[150] - path[0], 0.2);
     at_least("least entropy", floats(&reached).unwrap().into_iter().fold(f64::MAX, f64::min), 0.69);
     // The pool: flat images of brightness -1, -0.9 to 1. The six nearest to 0.3 are 0 or 0.1 to 0.5 or 0.6.
     let pool = Tensor::arange_start_step(-10, 11, 1, FLOAT).view([21, 1]) / 10.0;

@@ -135,11 +135,14 @@ fn queries_repeat_and_leave_the_model_alone() {
 
 #[test]
 fn images_unlike_the_labelled_ones_are_asked() {
-    let mut bench = planted();
-    bench.fit(None).unwrap();
+    let benches = [3, 13, 23].map(|seed| {
+        let mut bench = planted(seed);
+        bench.fit(None).unwrap();
+        bench
+    });
     for (id, params) in [("uncertain-gcn", json!({ "s_margin": 0.0, "epochs": 400 })), ("core-gcn", json!({}))] {
-        let asked = bench.query(&mut strategy(id, &params), &Silent).unwrap();
-        at_least(&format!("{id} of 10"), odd_picks(&asked) as f64, 8.0);
+        let hits = |bench: &Bench| odd_picks(&bench.query(&mut strategy(id, &params), &Silent).unwrap());
+        at_least(&format!("{id}, planted of 30"), benches.iter().map(hits).sum::<usize>() as f64, 21.0);
     }
 }
 

@@ -228,7 +228,7 @@ pub fn odd_picks(selection: &Selection) -> usize {
 
 /// A task with a known answer: 80 labelled images with one bar, a pool of 80 of which every second has both, 10 to ask.
 /// The recipe trains the model well enough to tell one bar from the other.
-pub fn planted() -> Bench {
+pub fn planted(seed: u64) -> Bench {
     let recipe = RecipeConfig {
         optimiser: Some(Optimiser::Adam),
         lr: Some(0.003),
@@ -236,7 +236,7 @@ pub fn planted() -> Bench {
         minibatch: Some(16),
         ..RecipeConfig::default()
     };
-    Bench::new(&crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
+    Bench::from_seed(seed, &crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
 }
 
 impl Bench {
