@@ -53,7 +53,8 @@ fn with_runner(nextest: &[&str], own: &[&str]) -> Command {
         command
     } else {
         let mut command = cargo(["test", "--workspace", "--lib", "--bins", "--tests"]);
-        command.args(own);
+        // Trainings draw from libtorch's generator, which a process has one of.
+        command.args(own).env("RUST_TEST_THREADS", "1");
         command
     };
     // Many test processes share few cores.

@@ -9,6 +9,7 @@ use querist_core::observer::Silent;
 use querist_core::{Array, Dataset, FeatureTask, FitTask, Images, Learner, Round, SampleId};
 use querist_learn::TorchLearner;
 use querist_protocol::Need;
+use querist_torch_testkit::{at_least, at_most};
 
 const DRAWS: usize = 8;
 
@@ -68,7 +69,7 @@ fn draws_are_distributions_of_each_sample_that_differ_and_repeat() {
             }
         }
         let varied = rows(&all).iter().filter(|row| row.chunks(2).any(|draw| draw != &row[..2])).count();
-        assert!(varied > 590, "{name:?}: only {varied} of 600 rows vary over draws");
+        at_least(&format!("{name:?}, rows of 600 that vary over draws"), varied as f64, 580.0);
         // Weights and batch-norm statistics stay as they were, and a row does not depend on the others.
         assert!(learner.model().unwrap() == before, "{name:?}: drawing changed the model");
         let some: Vec<SampleId> = samples[..512].to_vec();
@@ -100,15 +101,17 @@ fn many_draws_average_to_the_prediction_without_dropout() {
         drawn.extend_from_slice(draw(&mut learner, "mc_log_probs(T=400)", &samples).as_f32().unwrap());
         logits.extend(learner.logits(&samples, &Silent).unwrap());
     }
+    let mut most = 0f64;
     for (row, exact) in drawn.chunks(MANY * 2).zip(logits.chunks(2)) {
         let differences: Vec<f64> = row.chunks(2).map(|draw| f64::from(draw[1] - draw[0])).collect();
         let mean = differences.iter().sum::<f64>() / MANY as f64;
         let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (MANY - 1) as f64;
         let error = (variance / MANY as f64).sqrt();
         let exact = f64::from(exact[1] - exact[0]);
-        // Five standard errors; the stream is fixed.
-        assert!((mean - exact).abs() < 5.0 * error + 1e-5, "{mean} +- {error}, without dropout {exact}");
+        most = most.max(((mean - exact).abs() - 1e-5) / error);
     }
+    // Of 128 rows, one is further out once in a million times.
+    at_most("standard errors", most, 6.0);
 }
 
 /// Draw t is the same network for pool and targets.

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{bars, ids, labelled, learner, model, quick, settings};
+use common::{bars, ids, labelled, learner, model, quick, seeds, settings};
 use querist_core::config::{Adversarial, EnsembleConfig, Evaluate, ModelName};
 use querist_core::observer::Silent;
-use querist_core::{Dataset, FeatureTask, FitTask, Fitted, Learner, Round, Seeds, ServiceScope};
+use querist_core::{Dataset, FeatureTask, FitTask, Fitted, Learner, Round, ServiceScope};
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::Need;
 
@@ -18,7 +18,7 @@ fn ensemble(dataset: &Dataset, name: ModelName, config: &EnsembleConfig) -> Torc
 /// Trains on samples 0 to 19, with 20 to 39 as the pool and `batch` to ask for.
 fn fit(learner: &mut TorchLearner, needs: &[Need], batch: usize) -> Fitted {
     let (pool, labelled) = (ids(20..40), labelled(0..20));
-    let seeds = Seeds::new(3);
+    let seeds = seeds(3);
     let scope = ServiceScope {
         round: Round(1),
         pool: &pool,
@@ -67,7 +67,7 @@ fn a_member_alone_is_the_model_of_a_run_with_its_seeds() {
         let rows = members(&mut whole, &need(3));
         for member in 0..3 {
             let (options, recipe) = (model(name), quick().resolve());
-            let alone = Settings { seeds: Seeds::new(3).member(member), ..settings(&options, &recipe) };
+            let alone = Settings { seeds: seeds(3).member(member), ..settings(&options, &recipe) };
             let mut alone = TorchLearner::new(&dataset, &ids(0..40), &alone).unwrap();
             fit(&mut alone, &[], 5);
             let logits = alone.logits(&ids(20..40), &Silent).unwrap();

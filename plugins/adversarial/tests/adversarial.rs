@@ -1,23 +1,19 @@
 //! What the methods promise, on linear models with known distances and over a real one.
 
+use std::collections::BTreeMap;
+
 use querist_core::config::{ModelName, RecipeConfig};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, bars, crossed_picks, planted};
-use querist_torchx::{random, runtime};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, planted, seeded};
 use serde_json::{Value, json};
 use strategy_adversarial::{
     AdversarialDeepfoolParams, Boundary, Classify, DeepFool, Iterative, Moved, PACKAGE, Profile,
 };
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-fn seeded(seed: u64) {
-    runtime::set_threads(1).unwrap();
-    random::seed(seed).unwrap();
-}
 
 fn deepfool(boundary: Boundary, unit: f32) -> DeepFool {
     let unit = Tensor::from_slice(&[unit]).view([1, 1, 1, 1]);
@@ -154,10 +150,11 @@ fn twins_are_the_images_where_their_class_changed() {
 fn alike(images: &Tensor, way: impl Fn(&Tensor) -> Vec<Moved>) {
     let together = way(images);
     assert!(together.iter().all(|moved| moved.flipped && moved.length > 0.0), "{together:?}");
-    for (at, moved) in together.iter().enumerate() {
+    let apart = together.iter().enumerate().map(|(at, moved)| {
         let alone = way(&images.narrow(0, at as i64, 1))[0];
-        assert!((moved.length / alone.length - 1.0).abs() < 1e-3, "{at}: {moved:?} {alone:?}");
-    }
+        (moved.length / alone.length - 1.0).abs()
+    });
+    at_most("apart", apart.fold(0.0, f64::max), 1e-3);
 }
 
 #[test]
@@ -207,15 +204,13 @@ fn strategy(id: &str, params: &Value) -> InProcess {
 const IDS: [&str; 2] = ["adversarial-deepfool", "adversarial-bim"];
 
 #[test]
-fn images_of_no_class_are_asked_and_queries_repeat() {
-    let mut bench = planted();
+fn queries_repeat_and_leave_the_model_alone() {
+    let mut bench = planted(3);
     bench.fit(None).unwrap();
     let before = bench.model();
     for id in IDS {
         let ask = |bench: &Bench, params: Value| bench.query(&mut strategy(id, &params), &Silent).unwrap();
         let asked = ask(&bench, json!({}));
-        let hits = crossed_picks(&asked);
-        assert!(hits >= 8, "{id}: {hits} of 10");
         assert!(asked.scores.windows(2).all(|pair| pair[0] >= pair[1]), "{id}: {:?}", asked.scores);
         // Whatever walks together, and however many rows there are to be looked at.
         assert_eq!(asked, ask(&bench, json!({})), "{id}");
@@ -231,6 +226,26 @@ fn images_of_no_class_are_asked_and_queries_repeat() {
     // One channel: another unit, the same order.
     assert_eq!(pixels.rows, plain.rows);
     assert!(pixels.scores[9] > plain.scores[9], "{:?} {:?}", pixels.scores, plain.scores);
+}
+
+/// Whichever way one walks, an image near a boundary is near it.
+#[test]
+fn both_ways_to_a_boundary_agree_on_who_is_near_it() {
+    // A model that still learns: one that is sure of everything has boundaries far off, and no two walks meet there.
+    let recipe = RecipeConfig { epochs: Some(5), minibatch: Some(8), lr: Some(0.01), ..RecipeConfig::default() };
+    let mut bench = Bench::new(&bars(160, 16, 1), 80, 10, ModelName::Cnn, &recipe);
+    bench.fit(None).unwrap();
+    // All but one of the pool, so that both are scored.
+    bench.batch = 79;
+    let [fool, steps] = IDS.map(|id| {
+        let asked = bench.query(&mut strategy(id, &json!({})), &Silent).unwrap();
+        asked.rows.into_iter().zip(0u32..).collect::<BTreeMap<u32, u32>>()
+    });
+    let both: Vec<(u32, u32)> = fool.iter().filter_map(|(row, a)| steps.get(row).map(|b| (*a, *b))).collect();
+    let n = both.len() as f64;
+    let squares: f64 = both.iter().map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    // Spearman's, but for a rank that moves by one where a row is missing.
+    at_least("agreement", 1.0 - 6.0 * squares / (n * (n * n - 1.0)), 0.7);
 }
 
 /// A user who has pressed the key already.

@@ -7,19 +7,13 @@ use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::prelude::*;
 use querist_sdk_torch::{Task, floats};
-use querist_torch_testkit::{Bench, InProcess, bars};
-use querist_torchx::{random, runtime};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, seeded};
 use serde_json::{Value, json};
 use strategy_asal::{
     AsalParams, Ascent, Frame, Gan, MatchFeatures, Networks, PACKAGE, Pca, Training, entropy, nearest_free, penalty,
 };
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-fn seeded(seed: u64) {
-    runtime::set_threads(1).unwrap();
-    random::seed(seed).unwrap();
-}
 
 #[test]
 fn the_networks_have_their_sizes_and_make_images() {
@@ -76,7 +70,8 @@ fn generators_learn_what_images_look_like() {
         }
         let made = networks.generator.forward(&Tensor::randn([16, 4], FLOAT), false).unwrap();
         let (mean, spread) = (made.mean(Kind::Float).double_value(&[]), made.std(true).double_value(&[]));
-        assert!((mean + 0.6).abs() < 0.15 && spread < 0.3, "{gan:?}: {mean} {spread}");
+        at_most(&format!("{gan:?} error of the mean"), (mean + 0.6).abs(), 0.15);
+        at_most(&format!("{gan:?} spread"), spread, 0.3);
     }
 }
 
@@ -95,9 +90,10 @@ fn codes_climb_to_where_the_model_is_uncertain_and_the_nearest_samples_are_asked
     let start = Tensor::randn([12, 1], FLOAT);
     let (codes, reached) = Ascent { steps: 150, lr: 0.02 }.climb(&start, &logits, &mut |_| Ok(())).unwrap();
     let path = entropies.into_inner();
-    // Until the first images are past the top, where Adam goes on for a while.
-    assert!(path[..60].windows(2).all(|pair| pair[1] > pair[0]) && path[150] > path[59], "{path:?}");
-    assert!(floats(&reached).unwrap().iter().all(|entropy| *entropy > 0.69), "{reached:?}");
+    // An image that begins near the top is soon past it, where Adam goes on for a while; most begin further down.
+    assert!(path[..5].windows(2).all(|pair| pair[1] > pair[0]), "{path:?}");
+    at_least("entropy won", path[150] - path[0], 0.2);
+    at_least("least entropy", floats(&reached).unwrap().into_iter().fold(f64::MAX, f64::min), 0.69);
     // The pool: flat images of brightness -1, -0.9 to 1. The six nearest to 0.3 are 0 or 0.1 to 0.5 or 0.6.
     let pool = Tensor::arange_start_step(-10, 11, 1, FLOAT).view([21, 1]) / 10.0;
     let found = nearest_free(&pool, &brightness(&codes).narrow(0, 0, 6), &mut |_| Ok(())).unwrap();

@@ -5,19 +5,14 @@ use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, bars, crossed_picks, planted};
-use querist_torchx::{random, runtime};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, odd_picks, planted, seeded};
+use querist_torchx::runtime;
 use serde_json::{Value, json};
 use strategy_sequential_gcn::{
     CoreGcnParams, Features, MarginRule, Network, PACKAGE, Profile, Settings, UncertainGcnParams,
 };
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-fn seeded(seed: u64) {
-    runtime::set_threads(1).unwrap();
-    random::seed(seed).unwrap();
-}
 
 fn settings() -> Settings {
     UncertainGcnParams::default().settings()
@@ -58,11 +53,11 @@ fn permuted_nodes_have_permuted_scores_and_twins_equal_ones() {
         odds(&trained(embeddings, 20, plain.clone(), 20))
     };
     let (straight, turned) = (score(&embeddings), score(&turned));
-    for (at, &from) in order.iter().enumerate() {
-        let (a, b) = (turned[at], straight[from as usize]);
-        assert!((a - b).abs() < 1e-4, "{at}: {a} {b}");
-    }
-    assert!((straight[3] - straight[7]).abs() < 1e-6 && (straight[3] - straight[4]).abs() > 1e-6);
+    let apart = order.iter().enumerate().map(|(at, &from)| (turned[at] - straight[from as usize]).abs());
+    at_most("permuted", apart.fold(0.0, f64::max), 1e-4);
+    at_most("twins", (straight[3] - straight[7]).abs(), 1e-6);
+    let spread = straight.iter().fold(f64::MIN, |a, &b| a.max(b)) - straight.iter().fold(f64::MAX, |a, &b| a.min(b));
+    at_least("others", spread, 1e-5);
 }
 
 #[test]
@@ -70,10 +65,8 @@ fn identical_nodes_end_at_the_optimum_of_the_loss() {
     seeded(4);
     let flat = Settings { dropout: 0.0, weight_decay: 0.0, lr: 0.01, ..settings() };
     let network = trained(&Tensor::ones([24, 8], FLOAT), 14, flat, 400);
-    for odds in odds(&network) {
-        let probability = 1.0 / (1.0 + (-odds).exp());
-        assert!((probability - 1.0 / 2.2).abs() < 1e-3, "{probability}");
-    }
+    let error = odds(&network).into_iter().map(|odds| (1.0 / (1.0 + (-odds).exp()) - 1.0 / 2.2).abs());
+    at_most("error", error.fold(0.0, f64::max), 1e-3);
 }
 
 #[test]
@@ -90,7 +83,7 @@ fn clusters_are_told_apart() {
     let odds = odds(&network);
     let most = odds[40..80].iter().copied().fold(f64::MIN, f64::max);
     let least = odds[..40].iter().copied().fold(f64::MAX, f64::min);
-    assert!(most < least, "{most} {least}");
+    at_least("lead", least - most, 0.1);
 }
 
 #[test]
@@ -142,12 +135,14 @@ fn queries_repeat_and_leave_the_model_alone() {
 
 #[test]
 fn images_unlike_the_labelled_ones_are_asked() {
-    let mut bench = planted();
-    bench.fit(None).unwrap();
+    let benches = [3, 13, 23].map(|seed| {
+        let mut bench = planted(seed);
+        bench.fit(None).unwrap();
+        bench
+    });
     for (id, params) in [("uncertain-gcn", json!({ "s_margin": 0.0, "epochs": 400 })), ("core-gcn", json!({}))] {
-        let asked = bench.query(&mut strategy(id, &params), &Silent).unwrap();
-        let hits = crossed_picks(&asked);
-        assert!(hits >= 8, "{id}: {hits} of 10");
+        let hits = |bench: &Bench| odd_picks(&bench.query(&mut strategy(id, &params), &Silent).unwrap());
+        at_least(&format!("{id}, planted of 30"), benches.iter().map(hits).sum::<usize>() as f64, 21.0);
     }
 }
 

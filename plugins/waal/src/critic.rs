@@ -98,11 +98,11 @@ impl Critic {
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn step(&mut self, unlabelled: &Tensor, labelled: &Tensor, bias: f64) -> Result<[Tensor; 2]> {
+    pub fn step(&mut self, unlabelled: &Tensor, labelled: &Tensor, weight: f64) -> Result<[Tensor; 2]> {
         self.optimiser.zero_grad();
         let (unlabelled, labelled) = (unlabelled.f_detach()?, labelled.f_detach()?);
         let judge = |embeddings: &Tensor| self.judge(embeddings, false, true);
-        let distance = distance(&judge(&unlabelled)?, &judge(&labelled)?, bias)?;
+        let distance = distance(&judge(&unlabelled)?, &judge(&labelled)?, weight)?;
         let penalty = penalty(&judge, &points(&unlabelled, &labelled)?)?;
         distance.f_neg()?.f_add(&penalty.f_mul_scalar(self.settings.gp_weight)?)?.f_backward()?;
         self.optimiser.step();
@@ -110,12 +110,12 @@ impl Critic {
     }
 }
 
-/// `mean g(U) - bias mean g(L)`, of numbers `[n]` and `[m]`.
+/// `mean g(U) - weight mean g(L)`, of numbers `[n]` and `[m]`.
 ///
 /// # Errors
 /// If libtorch fails.
-pub fn distance(unlabelled: &Tensor, labelled: &Tensor, bias: f64) -> Result<Tensor> {
-    Ok(unlabelled.f_mean(None)?.f_sub(&labelled.f_mean(None)?.f_mul_scalar(bias)?)?)
+pub fn distance(unlabelled: &Tensor, labelled: &Tensor, weight: f64) -> Result<Tensor> {
+    Ok(unlabelled.f_mean(None)?.f_sub(&labelled.f_mean(None)?.f_mul_scalar(weight)?)?)
 }
 
 /// Mean over `points` `[n, width]` of the squared difference from 1 of the norm of the critic's gradient there.

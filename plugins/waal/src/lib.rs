@@ -3,9 +3,16 @@
 //!
 //! With g a critic on embeddings z, U and L minibatches of the pool and of the labelled set, and
 //! `W = mean g(z_U) - c mean g(z_L)`, the task's model minimises `CE + mu_train W` and the critic `-W + gp_weight GP`,
-//! where GP keeps the norm of g's gradient near 1. The factor c makes W the distance between the labelled set with the
-//! pool and the labelled set with the batch to be asked. A sample's score is `mu_query g(z) - u(x)`, where u is a bound on
-//! its loss that is smallest for a uniform prediction.
+//! where GP keeps the norm of g's gradient near 1. The factor c comes from the distance between the labelled set with the
+//! pool and the labelled set with the batch to be asked, whose own mean the paper leaves out. A sample's score is
+//! `mu_query g(z) - u(x)`, where u is a bound on its loss that is smallest for a uniform prediction.
+//!
+//! As printed, W grows with any constant in g, and a critic without bounds follows what pool and labelled set share: in
+//! trials it held images unlike all labelled ones for the most labelled. `bias = "balanced"` expects the batch to be like the
+//! pool, which makes W `c (mean g(z_U) - mean g(z_L))`, and finds them; see [`weights`].
+//!
+//! Once the task is learned, W alone moves the features. Adam then takes steps of the same size however small `mu_train` is,
+//! and what the critic sees in the end is a matter of luck; SGD keeps to the weights.
 //!
 //! An epoch goes through the whole pool once, and through the labelled set as often as that takes.
 //!
@@ -17,15 +24,14 @@ mod critic;
 mod params;
 
 pub use critic::{Critic, CriticOptimiser, CriticOutput, Settings, distance, penalty};
-pub use params::{Bias, EpochOf, Profile, Uncertainty, WaalParams, factor, uncertainty};
+pub use params::{Bias, EpochOf, Profile, Uncertainty, WaalParams, Weights, uncertainty, weights};
 use querist_sdk_torch::prelude::*;
 
 /// WAAL in one round.
 pub struct Waal {
     params: WaalParams,
     critic: Critic,
-    /// The factor c of the labelled side.
-    factor: f64,
+    weights: Weights,
     /// Embeddings of the last minibatch, of the pool and labelled, for the critic's steps.
     seen: Option<[Tensor; 2]>,
     /// Distance and penalty at the critic's last step.
@@ -41,8 +47,8 @@ impl TorchStrategy for Waal {
     fn new(params: WaalParams, round: &Round, _: Option<&[u8]>) -> Result<Self> {
         let task = round.task();
         let critic = Critic::new(params.critic(), i64::from(task.embedding), task.device)?;
-        let factor = factor(params.bias(), task.pool, task.labelled, task.batch);
-        Ok(Self { params, critic, factor, seen: None, figures: None, trained: false })
+        let weights = weights(params.bias(), task.pool, task.labelled, task.batch);
+        Ok(Self { params, critic, weights, seen: None, figures: None, trained: false })
     }
 
     fn plan_round(&mut self, round: &Round) -> Result<TrainOverrides> {
@@ -63,7 +69,8 @@ impl TorchStrategy for Waal {
             );
             round.log(LogLevel::Info, &message)?;
         }
-        round.log_metric("bias", self.factor)?;
+        round.log_metric("weight_labelled", self.weights.labelled)?;
+        round.log_metric("weight_whole", self.weights.whole)?;
         Ok(TrainOverrides {
             unlabelled: Some(UnlabelledStream {
                 transform: Transform::Train,
@@ -85,14 +92,14 @@ impl TorchStrategy for Waal {
             return Ok(Loss::none());
         }
         let judge = |embeddings: &Tensor| self.critic.judge(embeddings, true, true);
-        let distance = distance(&judge(&unlabelled)?, &judge(labelled)?, self.factor)?;
-        Ok(Loss::extra(distance.f_mul_scalar(self.params.mu_train)?))
+        let distance = distance(&judge(&unlabelled)?, &judge(labelled)?, self.weights.labelled)?;
+        Ok(Loss::extra(distance.f_mul_scalar(self.params.mu_train * self.weights.whole)?))
     }
 
     fn batch_step(&mut self, _: &Round, _: u32, _: u32) -> Result<()> {
         let Some([unlabelled, labelled]) = self.seen.take() else { return Ok(()) };
         for _ in 0..self.params.critic_steps {
-            self.figures = Some(self.critic.step(&unlabelled, &labelled, self.factor)?);
+            self.figures = Some(self.critic.step(&unlabelled, &labelled, self.weights.labelled)?);
         }
         Ok(())
     }

@@ -18,13 +18,16 @@ pub enum Profile {
     Peer,
 }
 
-/// What the labelled side of the distance is multiplied with.
+/// How the means over pool and labelled set are weighed against each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bias {
-    /// The paper's formula: see [`factor`].
+    /// Alike, as the batch to be asked is expected to be like the pool.
+    Balanced,
+    /// The labelled set less, by the paper's formula, which leaves the batch out. A critic without bounds then follows
+    /// what both sets share, and a sample unlike both may look labelled.
     Paper,
-    /// Labelled over unlabelled samples.
+    /// The labelled set by its size over the pool's, as the code does.
     Peer,
 }
 
@@ -68,7 +71,8 @@ pub struct WaalParams {
     /// Weight of the critic in a score.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub mu_query: f64,
-    /// What the labelled side of the distance is multiplied with. Null: `paper`; `peer` in profile `peer`.
+    /// How pool and labelled set are weighed in the distance. Null: `paper`, or `peer` in that profile;
+    /// `balanced` finds what the labelled set lacks where `paper` does not.
     pub bias: Option<Bias>,
     /// Weight of the gradient penalty in the critic's loss; a negative one rewards steepness. Null: 2; -2 in profile
     /// `peer`.
@@ -129,7 +133,7 @@ impl WaalParams {
         }
     }
 
-    /// What the labelled side of the distance is multiplied with.
+    /// How pool and labelled set are weighed.
     pub fn bias(&self) -> Bias {
         self.bias.unwrap_or(self.by_profile(Bias::Paper, Bias::Peer))
     }
@@ -181,13 +185,29 @@ impl Strategy for WaalParams {
     }
 }
 
-/// The factor c, where U samples are unlabelled, L labelled and B are to be asked: `(U - B) L / (U (L + B))` after the
-/// paper, which makes the distance one between all samples and those with labels after the query; `L / U` after the code.
-pub fn factor(bias: Bias, unlabelled: u32, labelled: u32, batch: u32) -> f64 {
+/// What the two sides of the distance weigh.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// The whole distance, where the task's model feels it.
+    pub whole: f64,
+    /// The labelled side beside the pool's, which weighs 1.
+    pub labelled: f64,
+}
+
+/// The weights, where U samples are unlabelled, L labelled and B are to be asked.
+///
+/// With the pool's mean g(U), the distance between all samples and those with labels after the query is
+/// `g(U) - c g(L) - (1 - c) g(B)` but for a constant factor, with `c = (U - B) L / (U (L + B))`. The batch B is unknown
+/// while the model trains. `balanced` puts in what a random one would give, which makes it `c (g(U) - g(L))`. The
+/// paper's formula leaves the last term out; what remains grows with any constant that is added to g, and pulls g along
+/// whatever direction all embeddings share. `peer` is the code's, `g(U) - L/U g(L)`, which only its sigmoid bounds.
+pub fn weights(bias: Bias, unlabelled: u32, labelled: u32, batch: u32) -> Weights {
     let [u, l, b] = [unlabelled.max(1), labelled, batch.min(unlabelled)].map(f64::from);
+    let c = (u - b) * l / (u * (l + b).max(1.0));
     match bias {
-        Bias::Paper => (u - b) * l / (u * (l + b).max(1.0)),
-        Bias::Peer => l / u,
+        Bias::Balanced => Weights { whole: c, labelled: 1.0 },
+        Bias::Paper => Weights { whole: 1.0, labelled: c },
+        Bias::Peer => Weights { whole: 1.0, labelled: l / u },
     }
 }
 

@@ -4,37 +4,51 @@ use querist_core::config::{ModelName, RecipeConfig};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, bars, crossed_picks, planted};
-use querist_torchx::{random, runtime};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, inverted, odd_picks, seeded};
 use serde_json::{Value, json};
 use strategy_waal::{
-    Bias, Critic, CriticOptimiser, CriticOutput, PACKAGE, Profile, Settings, Uncertainty, WaalParams, distance, factor,
-    penalty, uncertainty,
+    Bias, Critic, CriticOptimiser, CriticOutput, PACKAGE, Profile, Settings, Uncertainty, WaalParams, Weights,
+    distance, penalty, uncertainty, weights,
 };
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-fn seeded(seed: u64) {
-    runtime::set_threads(1).unwrap();
-    random::seed(seed).unwrap();
-}
-
 #[test]
 fn the_factor_falls_from_one_to_nothing_as_the_batch_grows() {
-    let paper = |labelled, unlabelled, batch| factor(Bias::Paper, unlabelled, labelled, batch);
+    let factor = |labelled, unlabelled, batch| {
+        let Weights { whole, labelled: same } = weights(Bias::Balanced, unlabelled, labelled, batch);
+        let Weights { whole: one, labelled: printed } = weights(Bias::Paper, unlabelled, labelled, batch);
+        assert_eq!((whole, same, one), (printed, 1.0, 1.0));
+        whole
+    };
     for (labelled, unlabelled) in [(1000, 49_000), (10_000, 40_000), (7, 3)] {
-        assert_eq!(paper(labelled, unlabelled, 0), 1.0);
-        assert_eq!(paper(labelled, unlabelled, unlabelled), 0.0);
-        let falling: Vec<f64> = (0..=unlabelled).map(|batch| paper(labelled, unlabelled, batch)).collect();
+        assert_eq!(factor(labelled, unlabelled, 0), 1.0);
+        assert_eq!(factor(labelled, unlabelled, unlabelled), 0.0);
+        let falling: Vec<f64> = (0..=unlabelled).map(|batch| factor(labelled, unlabelled, batch)).collect();
         assert!(falling.windows(2).all(|pair| pair[1] < pair[0]));
     }
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 5e-4, "{found} {expected}");
-    near(paper(1000, 49_000, 1000), 0.490);
-    near(paper(10_000, 40_000, 1000), 0.886);
-    near(factor(Bias::Peer, 49_000, 1000, 1000), 0.020);
-    near(factor(Bias::Peer, 40_000, 10_000, 1000), 0.25);
+    near(factor(1000, 49_000, 1000), 0.490);
+    near(factor(10_000, 40_000, 1000), 0.886);
+    near(weights(Bias::Peer, 49_000, 1000, 1000).labelled, 0.020);
+    near(weights(Bias::Peer, 40_000, 10_000, 1000).labelled, 0.25);
     // A batch larger than the pool is the pool.
-    assert_eq!(paper(10, 5, 50), 0.0);
+    assert_eq!(factor(10, 5, 50), 0.0);
+}
+
+/// The distance that the model and the critic see is that between all samples and those with labels after the query, if
+/// the batch is like the pool: counted out here sample by sample.
+#[test]
+fn the_distance_is_that_of_the_labelled_set_after_the_query() {
+    for (l, u, b) in [(4, 6, 2), (1, 30, 7), (20, 5, 5)] {
+        let (of_labelled, of_pool) = (0.7, -1.9);
+        let sum = |labelled: u32, pool: u32| f64::from(labelled) * of_labelled + f64::from(pool) * of_pool;
+        let apart = sum(l, u) / f64::from(l + u) - sum(l, b) / f64::from(l + b);
+        let Weights { whole, labelled } = weights(Bias::Balanced, u, l, b);
+        let number = |value: f64| Tensor::from_slice(&[value]);
+        let found = distance(&number(of_pool), &number(of_labelled), labelled).unwrap().double_value(&[]) * whole;
+        assert!((found - apart * f64::from(l + u) / f64::from(u)).abs() < 1e-12, "{found} {apart}");
+    }
 }
 
 #[test]
@@ -114,11 +128,40 @@ fn the_critic_has_its_size_and_learns_what_is_unlabelled() {
     for _ in 0..300 {
         drop(critic.step(&cloud(0.05), &cloud(-0.05), 1.0).unwrap());
     }
-    let [_, steep] = critic.step(&cloud(0.05), &cloud(-0.05), 1.0).unwrap();
     let mean = |at: f64| critic.judge(&cloud(at), true, false).unwrap().mean(Kind::Float).double_value(&[]);
-    // The clouds are sqrt(512) / 10 apart, and a critic of slope one sees just that.
-    let (found, apart) = (mean(0.05) - mean(-0.05), 512f64.sqrt() / 10.0);
-    assert!((found / apart - 1.0).abs() < 0.7, "{found} {apart}, penalty {}", steep.double_value(&[]));
+    // The clouds are d = sqrt(512) / 10 apart, and the penalty has its weight: see above.
+    let (found, d) = (mean(0.05) - mean(-0.05), 512f64.sqrt() / 10.0);
+    let expected = d * (1.0 + d / (2.0 * settings().gp_weight));
+    at_most("error", (found / expected - 1.0).abs(), 0.2);
+}
+
+/// Share of pairs of which the one of `others` scores higher.
+fn auc(these: &[f64], others: &[f64]) -> f64 {
+    let won = these.iter().flat_map(|a| others.iter().map(move |b| f64::from(u8::from(b > a))));
+    won.sum::<f64>() / (these.len() * others.len()) as f64
+}
+
+/// Embeddings after a ReLU lie on one side of 0. What the labelled set lacks may well be nearer to 0 than all it has, and
+/// a critic that grows along what both sets share would take it for the most labelled of all.
+#[test]
+fn what_the_labelled_set_lacks_is_found_wherever_it_lies() {
+    const ROWS: i64 = 64;
+    let sees = |bias: Bias| {
+        seeded(8);
+        let mut critic = Critic::new(settings(), 32, Device::Cpu).unwrap();
+        let cloud = |at: f64| (Tensor::randn([ROWS, 32], FLOAT) * 0.3 + at).relu();
+        // Half of the pool is like the labelled samples, the other half at half their length.
+        let weight = weights(bias, 4000, 1000, 1000).labelled;
+        for _ in 0..400 {
+            let pool = Tensor::cat(&[cloud(2.0), cloud(1.0)], 0);
+            drop(critic.step(&pool, &cloud(2.0), weight).unwrap());
+        }
+        let judge = |at: f64| floats(&critic.judge(&cloud(at), true, false).unwrap()).unwrap();
+        auc(&judge(2.0), &judge(1.0))
+    };
+    at_least("balanced", sees(Bias::Balanced), 0.9);
+    // The formula as it is printed, with a critic that nothing bounds.
+    at_most("paper", sees(Bias::Paper), 0.1);
 }
 
 #[test]
@@ -193,21 +236,38 @@ fn an_epoch_goes_through_the_pool_unless_told_otherwise() {
 }
 
 #[test]
-fn images_unlike_the_labelled_ones_are_asked_and_rounds_repeat() {
-    let ask = |params: &Value| {
-        let (mut bench, mut waal) = (planted(), strategy(params));
-        bench.seeds = querist_core::Seeds::new(5);
+fn images_unlike_the_labelled_ones_are_asked() {
+    // The critic decides alone, on features that do not hide from it what it has found: what it still sees in features
+    // that do, at the step that happens to be the last, is a matter of luck. A training of 150 steps is short, so it
+    // takes more and larger ones of its own.
+    let params =
+        json!({ "bias": "balanced", "mu_train": 0.0, "mu_query": 1000.0, "critic_lr": 0.003, "critic_steps": 10 });
+    let bench = |seed| {
+        let recipe = RecipeConfig { lr: Some(0.01), epochs: Some(30), minibatch: Some(16), ..RecipeConfig::default() };
+        Bench::from_seed(seed, &inverted(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
+    };
+    let hits = (1..=3).map(|seed| {
+        let (mut bench, mut waal) = (bench(10 * seed), strategy(&params));
+        bench.fit(Some(&mut waal)).unwrap();
+        odd_picks(&bench.query(&mut waal, &Silent).unwrap())
+    });
+    at_least("planted of 30", hits.sum::<usize>() as f64, 24.0);
+}
+
+#[test]
+fn rounds_repeat() {
+    let ask = |seed: u64| {
+        let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+        let mut bench = Bench::new(&bars(60, 16, 1), 20, 6, ModelName::Cnn, &recipe);
+        bench.seeds = querist_core::Seeds::new(seed);
+        let mut waal = strategy(&json!({}));
         bench.fit(Some(&mut waal)).unwrap();
         bench.query(&mut waal, &Silent).unwrap()
     };
-    // A training of 150 steps is short, so the critic takes more and larger ones of its own; even so it gets there with
-    // some seeds only, of which this is one.
-    let params = json!({ "critic_lr": 0.01, "critic_steps": 5 });
-    let asked = ask(&params);
-    let hits = crossed_picks(&asked);
-    assert!(hits >= 8, "{hits} of 10");
-    assert!(asked.scores.windows(2).all(|pair| pair[0] >= pair[1]));
-    assert_eq!(asked, ask(&params));
+    let asked = ask(5);
+    assert!(asked.scores.windows(2).all(|pair| pair[0] >= pair[1]), "{:?}", asked.scores);
+    assert_eq!(asked, ask(5));
+    assert_ne!(asked.scores, ask(6).scores, "the strategy's seed does not enter");
 }
 
 #[test]

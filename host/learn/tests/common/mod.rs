@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 use querist_core::config::{ModelConfig, ModelName, Recipe, RecipeConfig};
-use querist_core::dataset::DatasetParts;
-use querist_core::{Dataset, Images, Label, SampleId, Seeds};
+use querist_core::{Dataset, Label, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
+<<<<<<< HEAD
 use querist_protocol::philox::Stream;
 
 /// Noise with one bright bar: upright in class 0, level in class 1. Labels alternate.
@@ -34,6 +34,10 @@ pub fn bars(count: usize, side: usize, channels: usize) -> Dataset {
     })
     .unwrap()
 }
+=======
+pub use querist_torch_testkit::bars;
+use querist_torch_testkit::{shift, threads};
+>>>>>>> wt-paths
 
 pub fn ids(range: std::ops::Range<u64>) -> Vec<SampleId> {
     range.map(SampleId).collect()
@@ -51,8 +55,13 @@ pub fn model(name: ModelName) -> ModelConfig {
     ModelConfig::of(name)
 }
 
+/// Seeds that a run of the tests can shift.
+pub fn seeds(root: u64) -> Seeds {
+    Seeds::new(root + shift())
+}
+
 pub fn settings<'a>(model: &'a ModelConfig, recipe: &'a Recipe) -> Settings<'a> {
-    Settings { model, recipe, seeds: Seeds::new(3), device: "cpu", threads: 1 }
+    Settings { model, recipe, seeds: seeds(3), device: "cpu", threads: threads() }
 }
 
 pub fn learner(dataset: &Dataset, name: ModelName, recipe: &RecipeConfig) -> TorchLearner {

@@ -12,12 +12,14 @@ use querist_learn::{Settings, TorchLearner};
 use querist_protocol::Selection;
 use querist_protocol::philox::Stream;
 
+use crate::trajectory::{shift, threads};
+
 /// Noise with one bright bar: upright in class 0, level in class 1. Labels alternate.
 ///
 /// # Panics
 /// If the sizes make no dataset.
 pub fn bars(count: usize, side: usize, channels: usize) -> Dataset {
-    let mut stream = Stream::new(11, 0);
+    let mut stream = Stream::new(11 + shift(), 0);
     let mut bytes = Vec::with_capacity(count * side * side * channels);
     for image in 0..count {
         let bar = stream.next_below(side as u64) as usize;
@@ -62,15 +64,32 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Over these images, of which the first `labelled` have labels; on one thread of the CPU.
+    /// Over these images, of which the first `labelled` have labels; from seed 3, on one thread of the CPU, unless
+    /// [`shift`] and [`threads`] say otherwise.
     ///
     /// # Panics
     /// If data, model and recipe do not fit each other.
     pub fn new(data: &Dataset, labelled: usize, batch: usize, model: ModelName, recipe: &RecipeConfig) -> Self {
+        Self::from_seed(3, data, labelled, batch, model, recipe)
+    }
+
+    /// The same from another seed.
+    ///
+    /// # Panics
+    /// As [`Bench::new`].
+    pub fn from_seed(
+        seed: u64,
+        data: &Dataset,
+        labelled: usize,
+        batch: usize,
+        model: ModelName,
+        recipe: &RecipeConfig,
+    ) -> Self {
         let all: Vec<SampleId> = (0..data.len() as u64).map(SampleId).collect();
         let model = ModelConfig::of(model);
         let recipe = recipe.resolve();
-        let settings = Settings { model: &model, recipe: &recipe, seeds: Seeds::new(3), device: "cpu", threads: 1 };
+        let seeds = Seeds::new(seed + shift());
+        let settings = Settings { model: &model, recipe: &recipe, seeds, device: "cpu", threads: threads() };
         let learner = TorchLearner::new(data, &all, &settings).expect("the settings fit");
         let label = |&id: &SampleId| (id, Label((id.0 % data.classes() as u64) as u32));
         Self {
@@ -78,7 +97,7 @@ impl Bench {
             labelled: all[..labelled].iter().map(label).collect(),
             pool: all[labelled..].to_vec(),
             batch,
-            seeds: Seeds::new(3),
+            seeds,
             round: 0,
             state: None,
         }
@@ -125,6 +144,14 @@ impl Bench {
         Ok(selection)
     }
 
+    /// The fitted model's logits of the pool, a row after the other.
+    ///
+    /// # Panics
+    /// If nothing was fitted.
+    pub fn logits(&mut self) -> Vec<f32> {
+        self.learner.logits(&self.pool, &Silent).expect("a model was fitted")
+    }
+
     /// The fitted model's tensors, as bytes.
     ///
     /// # Panics
@@ -151,10 +178,7 @@ fn scope<'a>(
 /// # Panics
 /// If the sizes make no dataset.
 pub fn crossed(count: usize, clear: usize, side: usize) -> Dataset {
-    let plain = bars(count, side, 1);
-    let mut bytes = plain.images().bytes.to_vec();
-    for image in (clear..count).filter(|&image| is_crossed(image - clear)) {
-        let pixels = &mut bytes[image * side * side..][..side * side];
+    with_odd_ones(&bars(count, side, 1), clear, |pixels| {
         let brightest = |line: &dyn Fn(usize) -> u32| (0..side).max_by_key(|&at| line(at)).unwrap_or(0);
         let column = brightest(&|x| (0..side).map(|y| u32::from(pixels[y * side + x])).sum());
         let row = brightest(&|y| (0..side).map(|x| u32::from(pixels[y * side + x])).sum());
@@ -163,12 +187,29 @@ pub fn crossed(count: usize, clear: usize, side: usize) -> Dataset {
                 pixels[pixel] = pixels[pixel] % 100 + 100;
             }
         }
+    })
+}
+
+/// As [`crossed`], but such an image has its bar in black on white.
+///
+/// # Panics
+/// If the sizes make no dataset.
+pub fn inverted(count: usize, clear: usize, side: usize) -> Dataset {
+    with_odd_ones(&bars(count, side, 1), clear, |pixels| pixels.iter_mut().for_each(|pixel| *pixel = 200 - *pixel))
+}
+
+/// The same images, of which every second pair after the first `clear` ones is changed.
+fn with_odd_ones(plain: &Dataset, clear: usize, change: impl Fn(&mut [u8])) -> Dataset {
+    let Images { count, height, width, channels, .. } = *plain.images();
+    let mut bytes = plain.images().bytes.to_vec();
+    let size = height * width * channels;
+    for image in (clear..count).filter(|&image| is_odd(image - clear)) {
+        change(&mut bytes[image * size..][..size]);
     }
-    let labels = (0..count as u32).map(|i| i % 2).collect();
     Dataset::new(DatasetParts {
-        name: "crossed".to_owned(),
-        images: Images { bytes: bytes.into(), count, height: side, width: side, channels: 1 },
-        labels,
+        name: "odd ones".to_owned(),
+        images: Images { bytes: bytes.into(), count, height, width, channels },
+        labels: (0..count as u32).map(|i| i % 2).collect(),
         official_validation: 0,
         official_test: 0,
         class_names: vec!["upright".to_owned(), "level".to_owned()],
@@ -178,18 +219,18 @@ pub fn crossed(count: usize, clear: usize, side: usize) -> Dataset {
     .expect("the sizes fit each other")
 }
 
-fn is_crossed(row: usize) -> bool {
+fn is_odd(row: usize) -> bool {
     row / 2 % 2 == 1
 }
 
-/// How many of the picks have both bars, where the labelled images are the clear ones of [`crossed`].
-pub fn crossed_picks(selection: &Selection) -> usize {
-    selection.rows.iter().filter(|&&row| is_crossed(row as usize)).count()
+/// How many of the picks are odd ones, where the labelled images are the clear ones of [`crossed`] or [`inverted`].
+pub fn odd_picks(selection: &Selection) -> usize {
+    selection.rows.iter().filter(|&&row| is_odd(row as usize)).count()
 }
 
 /// A task with a known answer: 80 labelled images with one bar, a pool of 80 of which every second has both, 10 to ask.
 /// The recipe trains the model well enough to tell one bar from the other.
-pub fn planted() -> Bench {
+pub fn planted(seed: u64) -> Bench {
     let recipe = RecipeConfig {
         optimiser: Some(Optimiser::Adam),
         lr: Some(0.003),
@@ -197,7 +238,7 @@ pub fn planted() -> Bench {
         minibatch: Some(16),
         ..RecipeConfig::default()
     };
-    Bench::new(&crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
+    Bench::from_seed(seed, &crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
 }
 
 impl Bench {
