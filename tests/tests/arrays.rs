@@ -113,9 +113,9 @@ fn fixed_embeddings_come_from_a_file() {
     write_npy(&place.at("few.npy"), &[1796, 3], &rows[..1796].concat()).unwrap();
     let few = r#"fixed_embeddings={file="few.npy"}"#;
     let message = ["few.npy", "[1796, 3], expected [1797, width of 1 or more]"];
-    place.call(&["run", "run.toml", "--set", few, "--out", "few"]).fails(1, &message);
+    place.call(&["run", "run.toml", "--set", few, "--out", "few"]).fails(2, &message);
     let gone = r#"fixed_embeddings={file="gone.npy"}"#;
-    place.call(&["run", "run.toml", "--set", gone, "--out", "gone"]).fails(1, &["gone.npy"]);
+    place.call(&["run", "run.toml", "--set", gone, "--out", "gone"]).fails(2, &["gone.npy"]);
     // Rows that change under a run are noticed.
     std::fs::remove_dir_all(place.at("file/rounds/0002")).unwrap();
     write_npy(&place.at("rows.npy"), &[1797, 3], &vec![1.0f32; 1797 * 3]).unwrap();
@@ -135,7 +135,7 @@ fn fixed_embeddings_come_from_a_frozen_model() {
     place.good(&["run", "run.toml", "--out", "own"]);
     assert_ne!(picks(&place, "frozen"), picks(&place, "own"));
     let other = place.call(&["run", "run.toml", "--set", &frozen("cnn"), "--out", "other"]);
-    other.fails(1, &["fixed_embeddings.model = teacher", "it is of another model"]);
+    other.fails(2, &["fixed_embeddings.model = teacher", "it is of another model"]);
 }
 
 #[test]
