@@ -248,3 +248,19 @@ fn a_changed_round_is_refused_by_name() {
     fs::remove_file(run.join("rounds/0001/picks.csv")).unwrap();
     place.call(&RESUME).fails(1, &["r/rounds/0001/picks.csv", "no such file"]);
 }
+
+/// What the system refuses is named, whatever it is: a folder in place of a file stands for a missing permission, which
+/// does not hinder those who may do anything.
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let place = Place::with_run(RUN);
+    place.good(&["run", "run.toml", "--out", "r"]);
+    for name in ["lock", "header.json", "run.toml"] {
+        let (file, aside) = (place.at("r").join(name), place.at("aside"));
+        fs::rename(&file, &aside).unwrap();
+        fs::create_dir(&file).unwrap();
+        place.call(&RESUME).fails(1, &[&format!("r/{name}: a folder, expected a regular file")]);
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&aside, &file).unwrap();
+    }
+}

@@ -192,7 +192,7 @@ fn datasets_are_listed_and_checked() {
     let row = &sized.as_array().unwrap()[7];
     assert_eq!(format!("{},{}", row["id"], row["file"].as_str().unwrap()), listed[8]);
     let said = place.call(&["data", "check", "mnist"]);
-    assert_eq!(said.code, Some(1));
+    assert_eq!(said.code, Some(2));
     assert!(said.out.contains("missing") && said.err.contains("querist data fetch mnist"), "{}{}", said.out, said.err);
 }
 

@@ -41,7 +41,12 @@ pub fn shortest(number: f64) -> String {
 
 /// Tells people something on standard error. Work never ends because nobody listens there.
 pub fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", Shown::lines(text, NOTE_BYTES));
+    let _ = writeln!(io::stderr().lock(), "{}", shown(text));
+}
+
+/// What is told to people, without anything that steers a terminal.
+pub fn shown(text: &str) -> Shown {
+    Shown::lines(text, NOTE_BYTES)
 }
 
 fn to_stdout(bytes: &[u8]) -> Result<()> {

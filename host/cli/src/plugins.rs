@@ -26,10 +26,12 @@ use crate::output;
 pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
     let mut folders: Vec<(Source, PathBuf)> = named.iter().map(|dir| (Source::PluginDir, dir.clone())).collect();
     if let Some(paths) = std::env::var_os("QUERIST_PLUGIN_PATH") {
-        folders.extend(std::env::split_paths(&paths).map(|dir| (Source::Environment, dir)));
+        // An empty entry is no folder, least of all the one that one works in.
+        let named = std::env::split_paths(&paths).filter(|dir| !dir.as_os_str().is_empty());
+        folders.extend(named.map(|dir| (Source::Environment, dir)));
     }
     folders.push((Source::Project, PathBuf::from("plugins")));
-    if let Some(data) = dirs::data_dir() {
+    if let Some(data) = dirs::data_dir().filter(|data| data.is_absolute()) {
         folders.push((Source::User, data.join("querist/plugins")));
     }
     folders.extend(built_in().map(|dir| (Source::BuiltIn, dir)));

@@ -76,7 +76,7 @@ impl Display {
     /// Prints a line above the bar.
     pub fn line(&self, text: &str) {
         if self.terminal {
-            self.bar.println(text);
+            self.bar.println(output::shown(text).as_str());
         } else {
             output::note(text);
         }

@@ -3,6 +3,7 @@
 //! [`rules`] are checks of any strategy behind [`Make`]: a sandboxed one, a native one, or its source linked into a test.
 //! [`measurements`] look at time and at the process, so they belong into a program of their own and not into tests.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod cases;
 mod exam;

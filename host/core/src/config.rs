@@ -123,7 +123,10 @@ pub struct DatasetConfig {
     /// Folder or archive that holds it; without it the cache of `querist data fetch` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Samples to hold out for validation, stratified by class.
+    /// How folders of pictures are read; by their names where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<DatasetLayout>,
+    /// Samples to hold out for validation, stratified by class; only for datasets without a validation set of their own.
     #[serde(default)]
     pub validation: usize,
     /// Samples to hold out for the test, stratified by class; only for datasets without an official test set.
@@ -134,6 +137,18 @@ pub struct DatasetConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 4, max = 1024))]
     pub size: Option<u32>,
+}
+
+/// What folders of pictures are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatasetLayout {
+    /// Each folder is a class, whatever its name.
+    Classes,
+    /// Each folder is a split (training, validation or test, by its name), with a folder a class in it.
+    Splits,
+    /// As `splits`, and what is called validation is the test set.
+    ValidationIsTest,
 }
 
 /// Network architectures.

@@ -50,10 +50,13 @@ pub struct Normalisation {
 pub struct DatasetParts {
     /// Name as users write it.
     pub name: String,
-    /// Every image: training images first, then the official test images if there are any.
+    /// Every image: training images first, then the official validation images and the official test images, if there
+    /// are any.
     pub images: Images,
     /// Label of every image.
     pub labels: Vec<u32>,
+    /// How many images before the test set are the official validation set; 0 where there is none.
+    pub official_validation: usize,
     /// How many images at the end are the official test set; 0 where there is none.
     pub official_test: usize,
     /// Name of each class.
@@ -77,7 +80,9 @@ impl Dataset {
     /// # Errors
     /// If sizes disagree, a label has no class, or nothing is there.
     pub fn new(parts: DatasetParts) -> Result<Self, DatasetError> {
-        let DatasetParts { images, labels, class_names, official_test, normalisation, files, .. } = &parts;
+        let DatasetParts {
+            images, labels, class_names, official_validation, official_test, normalisation, files, ..
+        } = &parts;
         let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
         if images.count == 0 || images.image_len() == 0 {
             return error("it holds no images".to_owned());
@@ -102,8 +107,12 @@ impl Dataset {
         if let Some(at) = labels.iter().position(|&label| label as usize >= class_names.len()) {
             return error(format!("image {at} has label {}, but there are {} classes", labels[at], class_names.len()));
         }
-        if *official_test >= images.count {
-            return error(format!("{official_test} test images of {} leave nothing to train on", images.count));
+        if official_validation.checked_add(*official_test).is_none_or(|official| official >= images.count) {
+            let parts = match official_validation {
+                0 => format!("{official_test} test images"),
+                _ => format!("{official_validation} validation and {official_test} test images"),
+            };
+            return error(format!("{parts} of {} leave nothing to train on", images.count));
         }
         if !files.is_empty() && files.len() != images.count {
             return error(format!("{} file names for {} images", files.len(), images.count));
@@ -124,7 +133,7 @@ impl Dataset {
         &self.parts.name
     }
 
-    /// Every image, the official test images last.
+    /// Every image, the official validation and test images last.
     pub fn images(&self) -> &Images {
         &self.parts.images
     }
@@ -137,6 +146,11 @@ impl Dataset {
     /// Never true: a dataset without images cannot be made.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many images before the official test set are the official validation set.
+    pub fn official_validation(&self) -> usize {
+        self.parts.official_validation
     }
 
     /// How many images at the end are the official test set.
@@ -188,6 +202,11 @@ fn digest(parts: &DatasetParts) -> String {
     for name in &parts.class_names {
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name.as_bytes());
+    }
+    // Datasets without one keep the digests that they had before there were validation sets.
+    if parts.official_validation > 0 {
+        hash.update(b"official validation");
+        hash.update((parts.official_validation as u64).to_le_bytes());
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,7 @@
 //! No tensors, no plugins, no files: those are behind the traits [`Learner`], [`Strategy`], [`Oracle`] and
 //! [`Observer`]. [`run`] is the whole loop.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod acquisition;
 pub mod array;

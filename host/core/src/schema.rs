@@ -210,8 +210,9 @@ fn alternatives(
 /// A form of values in a reader's words.
 fn form_name(form: &Value) -> String {
     let keys = || {
-        let keys = form.get("properties").and_then(Value::as_object).map(|known| known.keys().cloned().collect());
-        keys.unwrap_or_else(Vec::new).iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+        let known = form.get("properties").and_then(Value::as_object);
+        let keys: Vec<&String> = known.map(|known| known.keys().collect()).unwrap_or_default();
+        keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
     };
     match form.get("type").and_then(Value::as_str) {
         Some("integer") => "a whole number".to_owned(),

@@ -18,18 +18,28 @@ pub struct Split {
 }
 
 impl Split {
-    /// Holds out `validation` training samples, stratified by class, and keeps the official test set.
+    /// Holds out `validation` training samples, stratified by class, and keeps the official validation and test sets.
     ///
     /// Where the dataset has no official test set, `test` samples are held out as well, first. The shares of the
     /// classes are those of the dataset, rounded by largest remainder.
     ///
     /// # Errors
-    /// If nothing would be left for the pool or for the test, or `test` is given although there is an official one.
+    /// If nothing would be left for the pool or for the test, or `validation` or `test` is given although there is an
+    /// official one.
     pub fn draw(dataset: &Dataset, validation: usize, test: Option<usize>, stream: Stream) -> Result<Self, SplitError> {
-        let official = dataset.official_test();
-        let mut rest: Vec<SampleId> = (0..(dataset.len() - official) as u64).map(SampleId).collect();
+        let (validated, official) = (dataset.official_validation(), dataset.official_test());
+        if validated > 0 && validation > 0 {
+            let dataset = dataset.name().to_owned();
+            return Err(SplitError::TwoValidations { dataset, official: validated });
+        }
+        // The order of a dataset: training, official validation, official test.
+        let tests_from = (dataset.len() - official) as u64;
+        let validations_from = tests_from - validated as u64;
+        let mut rest: Vec<SampleId> = (0..validations_from).map(SampleId).collect();
         let held_out = match (official, test) {
-            (0, Some(0) | None) => return Err(SplitError::NoTest { dataset: dataset.name().to_owned() }),
+            (0, Some(0) | None) => {
+                return Err(SplitError::NoTest { dataset: dataset.name().to_owned(), validation: validated });
+            }
             (0, Some(test)) => test,
             (_, Some(_)) => return Err(SplitError::TwoTests { dataset: dataset.name().to_owned(), official }),
             (_, None) => 0,
@@ -42,8 +52,9 @@ impl Split {
             }
         }
         let mut tested = take_stratified(dataset, &mut rest, held_out, stream, 0);
-        let validated = take_stratified(dataset, &mut rest, validation, stream, 1);
-        tested.extend(((dataset.len() - official) as u64..dataset.len() as u64).map(SampleId));
+        let mut validated = take_stratified(dataset, &mut rest, validation, stream, 1);
+        validated.extend((validations_from..tests_from).map(SampleId));
+        tested.extend((tests_from..dataset.len() as u64).map(SampleId));
         Ok(Self { pool: rest, validation: validated, test: tested })
     }
 
@@ -103,17 +114,74 @@ fn largest_remainder(sizes: &[usize], count: usize) -> Vec<usize> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SplitError {
-    #[error("dataset `{dataset}` has no test set of its own: say how many samples to hold out with `dataset.test`")]
-    NoTest { dataset: String },
+    #[error(
+        "dataset `{dataset}` has no test set of its own: say how many samples to hold out with `dataset.test`{}",
+        or_validation(*validation)
+    )]
+    NoTest { dataset: String, validation: usize },
+    #[error("dataset `{dataset}` has a validation set of its own of {official} samples: remove `dataset.validation`")]
+    TwoValidations { dataset: String, official: usize },
     #[error("dataset `{dataset}` has an official test set of {official} samples: remove `dataset.test`")]
     TwoTests { dataset: String, official: usize },
     #[error("holding out {asked} of {samples} samples leaves nothing for the pool")]
     NothingLeft { asked: String, samples: usize },
 }
 
+/// The other way to a test set, where there is one for validation.
+fn or_validation(official: usize) -> String {
+    match official {
+        0 => String::new(),
+        _ => format!(", or test on its {official} validation samples with `dataset.layout = \"validation-is-test\"`"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use querist_protocol::philox::Stream;
+
     use super::*;
+    use crate::dataset::{DatasetParts, Images};
+
+    /// One pixel a sample, classes in turn.
+    fn dataset(count: usize, official_validation: usize, official_test: usize) -> Dataset {
+        let images = Images { bytes: vec![0; count].into(), count, height: 1, width: 1, channels: 1 };
+        Dataset::new(DatasetParts {
+            name: "tiny".to_owned(),
+            images,
+            labels: (0..count as u32).map(|sample| sample % 2).collect(),
+            official_validation,
+            official_test,
+            class_names: vec!["even".to_owned(), "odd".to_owned()],
+            normalisation: None,
+            files: Vec::new(),
+        })
+        .unwrap()
+    }
+
+    fn ids(samples: impl IntoIterator<Item = u64>) -> Vec<SampleId> {
+        samples.into_iter().map(SampleId).collect()
+    }
+
+    #[test]
+    fn official_validation_samples_are_the_validation_set() {
+        let draw = |set: &Dataset, validation, test| Split::draw(set, validation, test, Stream::new(1, 0));
+        let all_three = draw(&dataset(10, 2, 3), 0, None).unwrap();
+        assert_eq!(
+            (all_three.pool, all_three.validation, all_three.test),
+            (ids(0..5), ids(5..7), ids(7..10)),
+            "training, validation, test"
+        );
+        // Without a test set, test samples are drawn from the training samples, never from the validation set.
+        let drawn = draw(&dataset(10, 4, 0), 0, Some(2)).unwrap();
+        assert_eq!((drawn.pool.len(), drawn.validation, drawn.test.len()), (4, ids(6..10), 2));
+        assert!(drawn.test.iter().all(|sample| sample.0 < 6));
+        let text = draw(&dataset(10, 4, 0), 0, None).unwrap_err().to_string();
+        assert!(text.contains("`dataset.test`, or test on its 4 validation samples with `dataset.layout ="), "{text}");
+        let text = draw(&dataset(10, 2, 3), 1, None).unwrap_err().to_string();
+        assert!(text.contains("a validation set of its own of 2 samples: remove `dataset.validation`"), "{text}");
+        // A digest tells validation from training samples.
+        assert_ne!(dataset(10, 2, 3).digest(), dataset(10, 0, 3).digest());
+    }
 
     #[test]
     fn shares_add_up_and_stay_inside() {

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::{self, FOLDER, PublicSet, RemoteFile};
 use crate::error::DataError;
-use crate::load::load;
+use crate::load::{folder_place, load, place_of_pictures};
 use crate::search::Search;
 use crate::source::{Source, is_there};
+use crate::survey::Understood;
 
 /// A public set and whether it is there.
 #[derive(Debug, Clone)]
@@ -64,6 +65,8 @@ pub struct FileReport {
 pub struct CheckReport {
     /// The published files; empty for built-in sets and pictures.
     pub files: Vec<FileReport>,
+    /// What was understood of folders of pictures; nothing where there are none or they cannot be read.
+    pub pictures: Option<Understood>,
     /// Digest of the dataset, or why it cannot be read or is not of the published size.
     pub dataset: Result<String, DataError>,
 }
@@ -77,13 +80,14 @@ impl CheckReport {
     }
 }
 
-/// Verifies checksums, reads everything, and compares counts with the published ones.
+/// Verifies checksums, says what folders of pictures hold, reads everything, and compares counts with the published ones.
 ///
 /// # Errors
 /// If the name is unknown or a file cannot be read at all; what is wrong with the dataset is in the report.
 pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, DataError> {
     if config.name == FOLDER {
-        return Ok(CheckReport { files: Vec::new(), dataset: load(config, search).map(|set| set.digest().to_owned()) });
+        let digest = || load(config, search).map(|set| set.digest().to_owned());
+        return Ok(of_pictures(folder_place(config), config, digest));
     }
     let set = catalogue::find(&config.name)?;
     let mut files = Vec::new();
@@ -94,11 +98,30 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
             files.push(FileReport { state: state_of(file, &path)?, path });
         }
     }
-    Ok(CheckReport { files, dataset: check_counts(set, config, search) })
+    let counts = || check_counts(set, config, search);
+    match place_of_pictures(set, config, search)? {
+        Some(place) => Ok(CheckReport { files, ..of_pictures(Ok(place), config, counts) }),
+        None => Ok(CheckReport { files, pictures: None, dataset: counts() }),
+    }
+}
+
+/// Looks at the names and headers of pictures first: what is wrong with them is told beside what was understood.
+fn of_pictures(
+    place: Result<PathBuf, DataError>,
+    config: &DatasetConfig,
+    digest: impl FnOnce() -> Result<String, DataError>,
+) -> CheckReport {
+    let understood = place.and_then(|place| Understood::of(&place, config.layout));
+    let (pictures, dataset) = match understood {
+        Ok(pictures) => (Some(pictures), digest()),
+        Err(error) => (None, Err(error)),
+    };
+    CheckReport { files: Vec::new(), pictures, dataset }
 }
 
 fn check_counts(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Result<String, DataError> {
     let dataset = load(config, search)?;
+    // Validation pictures were training pictures when the set was published.
     let (train, test) = (dataset.len() - dataset.official_test(), dataset.official_test());
     if (train, test) != (set.train, set.test) {
         let message = format!("{train} training and {test} test images; {} and {} are published", set.train, set.test);

@@ -26,7 +26,12 @@ impl Place {
     /// Looks for the binary files in `place`, in the folder that the archive unpacks to, and for the archive itself.
     pub fn find(format: &CifarFormat, set: &PublicSet, place: &Path) -> Option<Self> {
         let unpacked = [place.to_owned(), place.join(format.folder)];
-        if let Some(folder) = unpacked.into_iter().find(|folder| is_there(&folder.join(format.test))) {
+        // One of the files will do: what is missing is said when they are read.
+        let any = |folder: &PathBuf| {
+            let mut files = format.train.iter().chain([&format.test]);
+            files.any(|file| is_there(&folder.join(file)))
+        };
+        if let Some(folder) = unpacked.into_iter().find(any) {
             return Some(Self::Folder(folder));
         }
         let named = set.files.first().map(|file| place.join(file.name)).filter(|archive| is_there(archive));
@@ -34,6 +39,36 @@ impl Place {
         let given = || (is_there(place) && holds(place, format.test)).then(|| place.to_owned());
         named.or_else(given).map(Self::Archive)
     }
+}
+
+/// Forms that are published beside the binary one, with the folders that they unpack to, their archives, and what their
+/// files end with.
+const OTHER_FORMS: [(&str, [&str; 2], [&str; 2], &str); 2] = [
+    ("Python", ["cifar-10-batches-py", "cifar-100-python"], ["cifar-10-python.tar.gz", "cifar-100-python.tar.gz"], ""),
+    (
+        "MATLAB",
+        ["cifar-10-batches-mat", "cifar-100-matlab"],
+        ["cifar-10-matlab.tar.gz", "cifar-100-matlab.tar.gz"],
+        ".mat",
+    ),
+];
+
+/// Refuses another form of the set at `place` by what it is.
+pub(crate) fn refuse_other_forms(format: &CifarFormat, set: &PublicSet, place: &Path) -> Result<(), DataError> {
+    let first = format.train[0].trim_end_matches(".bin");
+    for (form, folders, archives, ending) in OTHER_FORMS {
+        let file = format!("{first}{ending}");
+        let folders = folders.into_iter().map(|folder| place.join(folder)).chain([place.to_owned()]);
+        let unpacked = folders.map(|folder| folder.join(&file)).find(|path| is_there(path));
+        let packed = || archives.into_iter().map(|archive| place.join(archive)).find(|path| is_there(path));
+        let given = || (is_there(place) && holds(place, &file)).then(|| place.to_owned());
+        if let Some(found) = unpacked.or_else(packed).or_else(given) {
+            let expected = format!("its binary form; fetch it with `querist data fetch {}`", set.name);
+            let what = format!("{}'s {form} form, which is not read", set.name);
+            return Err(DataError::malformed(found.display(), "", what, expected));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a tar archive has a member with this file name.
@@ -91,6 +126,7 @@ pub(crate) fn read_set(set: &PublicSet, format: &CifarFormat, place: &Place) -> 
         shape: [SIDE, SIDE, 3],
         bytes,
         labels,
+        official_validation: 0,
         official_test,
         class_names: set.class_names(),
         files: Vec::new(),

@@ -33,6 +33,7 @@ pub(crate) fn read(set: &PublicSet) -> Result<Loaded, DataError> {
         shape: [8, 8, 1],
         bytes: (0..COUNT).flat_map(|image| (0..PIXELS).map(move |pixel| value(image, pixel))).collect(),
         labels: labels.iter().map(|&label| u32::from(label)).collect(),
+        official_validation: 0,
         official_test: 0,
         class_names: set.class_names(),
         files: (0..COUNT).map(|row| format!("digits#{row}")).collect(),

@@ -32,6 +32,7 @@ pub(crate) fn read_set(set: &PublicSet, format: &IdxFormat, place: &Path) -> Res
     let mut loaded = Loaded {
         shape: [images.height, images.width, 1],
         bytes: images.bytes,
+        official_validation: 0,
         official_test: test_labels.len(),
         labels,
         class_names: set.class_names(),
@@ -87,7 +88,8 @@ fn find(set: &PublicSet, place: &Path, stem: &str) -> Result<Source, DataError> 
     if let Some(path) = names.iter().map(|name| place.join(name)).find(|path| is_there(path)) {
         return Source::open(&path);
     }
-    let is_zip = |path: &Path| path.extension().is_some_and(|extension| extension == "zip") && is_there(path);
+    let is_zip =
+        |path: &Path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) && is_there(path);
     let published = set.files.iter().map(|file| place.join(file.name));
     if let Some(archive) = [place.to_owned()].into_iter().chain(published).find(|path| is_zip(path)) {
         let member = format!("gzip/{stem}.gz");

@@ -5,7 +5,9 @@
 //! `.safetensors`. Nothing here trusts a file: every one is opened through `querist-files`, every size is checked against
 //! the bytes that are there before memory is asked for, and archives are only ever read, never unpacked.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod archive;
 pub mod arrays;
 pub mod catalogue;
 mod check;
@@ -14,13 +16,21 @@ mod digits;
 mod error;
 mod fetch;
 mod idx;
+mod ignored;
+mod layout;
 mod load;
 mod memory;
 mod order;
+mod picture;
+mod picture_cache;
+mod picture_files;
 mod pictures;
+mod places;
 mod search;
 mod source;
+mod survey;
 mod tape;
+mod walk;
 mod zipped;
 
 pub use arrays::{Kind, read_array};
@@ -29,3 +39,4 @@ pub use error::DataError;
 pub use fetch::{FetchOptions, FetchProgress, Fetched, fetch};
 pub use load::load;
 pub use search::Search;
+pub use survey::{Few, Understood};

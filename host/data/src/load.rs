@@ -2,26 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{DynamicImage, GrayImage, RgbImage};
 use querist_core::config::DatasetConfig;
 use querist_core::dataset::{Dataset, DatasetParts, Images, Normalisation};
 use querist_protocol::Shown;
-use rayon::prelude::*;
 
 use crate::catalogue::{self, CifarFormat, Format, PublicSet};
 use crate::error::DataError;
-use crate::memory::{Shared, reserve};
-use crate::pictures::{self, Pictures};
+use crate::picture::resized;
+use crate::pictures;
+use crate::places::Pictures;
 use crate::search::Search;
 use crate::{cifar, digits, idx, order};
-
-/// Longest side of a scaled image before it is cut.
-const MAX_SCALED_SIDE: u64 = 16_384;
-/// Memory of all images that are scaled at a time, whatever the number of threads, and that of a pixel: four floats and
-/// what becomes of them.
-static SCALING: Shared = Shared::new(2 << 30);
-const SCALING_BYTES: u64 = 20;
 
 /// What every reader yields: training images first, `u8 [images, height, width, channels]`.
 #[derive(Debug)]
@@ -29,6 +20,7 @@ pub(crate) struct Loaded {
     pub shape: [usize; 3],
     pub bytes: Vec<u8>,
     pub labels: Vec<u32>,
+    pub official_validation: usize,
     pub official_test: usize,
     pub class_names: Vec<String>,
     pub files: Vec<String>,
@@ -36,8 +28,12 @@ pub(crate) struct Loaded {
 
 /// Reads the dataset that `config` names, from its path or from the cache that `search` knows.
 ///
-/// With `size`, every image is scaled until its shorter side has that many pixels (triangle filter) and the middle is
-/// cut out; without it, all images must be of one size.
+/// With `size`, every image is scaled until its shorter side has that many pixels (triangle filter, widened where it is
+/// made smaller) and the middle is cut out; without it, all images must be of one size. A value is within one of the
+/// exact one, except in large JPEGs (more than 512 x 512 pixels), which are first reduced to a half, a quarter or an
+/// eighth while they are decoded, as far as they stay as large as wanted. Images that have the size keep their pixels.
+///
+/// Pictures that were decoded once are kept in the cache that `search` knows, under a key of their contents and `size`.
 ///
 /// # Errors
 /// If the name is unknown (with the nearest one), files are missing (with where they were looked for and how to get
@@ -45,7 +41,7 @@ pub(crate) struct Loaded {
 pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
     let size = checked_size(config)?;
     if config.name == catalogue::FOLDER {
-        let loaded = pictures::read(&folder_place(config)?, size)?;
+        let loaded = pictures::read(&folder_place(config)?, config, search.pictures())?;
         return finish(&config.name, loaded, None);
     }
     let set = catalogue::find(&config.name)?;
@@ -55,11 +51,15 @@ pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataErro
 
 fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Option<u32>) -> Result<Loaded, DataError> {
     let place = set.files.first().map(|_| set_place(set, config, search)).transpose()?;
+    if config.layout.is_some() && !matches!(set.format, Format::Cifar(_)) {
+        let message = "`dataset.layout` is for folders of pictures; remove it".to_owned();
+        return Err(DataError::Config { dataset: set.name.to_owned(), message });
+    }
     let mut loaded = match (&set.format, place) {
         (Format::Idx(format), Some(place)) => idx::read_set(set, format, &place)?,
         (Format::Cifar(format), Some(place)) => match cifar::Place::find(format, set, &place) {
             Some(binary) => cifar::read_set(set, format, &binary)?,
-            None => return read_cifar_pictures(set, format, &place, size),
+            None => return read_cifar_pictures(set, format, &place, config, search),
         },
         _ => digits::read(set)?,
     };
@@ -72,12 +72,26 @@ fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Opti
     }
 }
 
+/// Where the pictures of a public set lie, if it is read as pictures.
+pub(crate) fn place_of_pictures(
+    set: &PublicSet,
+    config: &DatasetConfig,
+    search: &Search,
+) -> Result<Option<PathBuf>, DataError> {
+    let Format::Cifar(format) = &set.format else { return Ok(None) };
+    let place = search.place_of(set, config)?;
+    let is_other = cifar::Place::find(format, set, &place).is_some()
+        || cifar::refuse_other_forms(format, set, &place).is_err()
+        || !Pictures::can_be_at(&place);
+    Ok((!is_other).then_some(place))
+}
+
 fn set_place(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Result<PathBuf, DataError> {
     let place = search.place_of(set, config)?;
     if place.exists() { Ok(place) } else { Err(set.missing(&place, "files".to_owned())) }
 }
 
-fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
+pub(crate) fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
     let missing = |wanted: &str, places, advice: &str| DataError::Missing {
         dataset: config.name.clone(),
         wanted: wanted.to_owned(),
@@ -85,7 +99,9 @@ fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError> {
         advice: advice.to_owned(),
     };
     let Some(path) = config.path.as_ref().map(PathBuf::from) else {
-        let message = "set `dataset.path` to a folder (or tar, tar.gz) with one folder of pictures a class".to_owned();
+        let message =
+            "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class"
+                .to_owned();
         return Err(DataError::Config { dataset: config.name.clone(), message });
     };
     if path.exists() { Ok(path) } else { Err(missing("files", vec![path], "correct `dataset.path`")) }
@@ -96,13 +112,15 @@ fn read_cifar_pictures(
     set: &PublicSet,
     format: &CifarFormat,
     place: &Path,
-    size: Option<u32>,
+    config: &DatasetConfig,
+    search: &Search,
 ) -> Result<Loaded, DataError> {
+    cifar::refuse_other_forms(format, set, place)?;
     if !Pictures::can_be_at(place) {
         let wanted = format!("`{}`, `{}` or folders of pictures", set.files[0].name, format.test);
         return Err(set.missing(place, wanted));
     }
-    let mut loaded = pictures::read(place, size)?;
+    let mut loaded = pictures::read(place, config, search.pictures())?;
     let names = set.class_names();
     let found: Vec<String> = loaded.class_names.iter().map(|name| name.replace('_', " ")).collect();
     if found != names {
@@ -139,53 +157,10 @@ fn finish(name: &str, loaded: Loaded, normalisation: Option<Normalisation>) -> R
         name: name.to_owned(),
         images,
         labels: loaded.labels,
+        official_validation: loaded.official_validation,
         official_test: loaded.official_test,
         class_names: loaded.class_names,
         normalisation,
         files: loaded.files,
     })?)
-}
-
-/// The same images at another size.
-fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError> {
-    let [height, width, channels] = loaded.shape;
-    if (height, width) == (side as usize, side as usize) {
-        return Ok(loaded);
-    }
-    let one = side as usize * side as usize * channels;
-    let total = loaded.labels.len().saturating_mul(one);
-    let mut bytes: Vec<u8> = reserve(total as u64, "the resized images")?;
-    bytes.resize(total, 0);
-    let pairs = bytes.par_chunks_exact_mut(one).zip(loaded.bytes.par_chunks_exact(height * width * channels));
-    let filled = pairs.try_for_each(|(to, from)| {
-        let unfit = || format!("images of {height}x{width} pixels with {channels} channels");
-        let image = picture([height, width, channels], from.to_vec()).ok_or_else(unfit)?;
-        to.copy_from_slice(scale(&image, side)?.as_bytes());
-        Ok(())
-    });
-    filled.map_err(|found: String| DataError::malformed("the images", "", found, "a shape that can be resized"))?;
-    loaded.bytes = bytes;
-    loaded.shape = [side as usize, side as usize, channels];
-    Ok(loaded)
-}
-
-fn picture([height, width, channels]: [usize; 3], bytes: Vec<u8>) -> Option<DynamicImage> {
-    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
-    match channels {
-        1 => GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
-        _ => RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
-    }
-}
-
-/// Scales and cuts to a square, or says why not.
-pub(crate) fn scale(image: &DynamicImage, side: u32) -> Result<DynamicImage, String> {
-    let (short, long) = (image.width().min(image.height()), image.width().max(image.height()));
-    // What is cut off is scaled, too: a line of pixels would become gigabytes.
-    let scaled = u64::from(long) * u64::from(side) / u64::from(short.max(1));
-    if scaled > MAX_SCALED_SIDE {
-        return Err(format!("{long} by {short} pixels are too oblong to be cut to a square of {side}"));
-    }
-    let (rows, columns) = (u64::from(long.max(side)), u64::from(side).max(u64::from(short)));
-    let _loan = SCALING.lend(rows.max(scaled) * columns * SCALING_BYTES);
-    Ok(image.resize_to_fill(side, side, FilterType::Triangle))
 }

@@ -1,142 +1,59 @@
-//! PNG and JPEG pictures in one folder a class, on disk or in tar archives.
+//! PNG and JPEG pictures in one folder a class, on disk or in tar and zip archives.
 //!
-//! `train/<class>/...` and `test/<class>/...` (or `val`), or `<class>/...` without a test set. Samples are numbered by
-//! what the pictures hold (see [`crate::order`]), so the order depends on no class, disk or archive.
+//! [`crate::layout`] says which folders are splits and which are classes. Samples are numbered by what the pictures hold
+//! (see [`crate::order`]), so the order depends on no class, disk or archive.
 //!
 //! Names of classes and pictures go to tables that people read in terminals and spreadsheets, and to reports. One that
 //! cannot be shown as it is, is refused here, once, instead of being cleaned in each of them: two cleaned names could be
 //! one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs;
-use std::io::Cursor;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
-use querist_files::Links;
-use querist_protocol::is_showable;
+use querist_core::config::DatasetConfig;
 use rayon::prelude::*;
-use walkdir::WalkDir;
 
+use crate::archive::Archive;
 use crate::error::DataError;
-use crate::load::{Loaded, scale};
-use crate::memory::{Kept, Shared, reserve};
-use crate::order::{self, Key};
-use crate::source::is_there;
-use crate::tape::{Kind, Tape};
+use crate::ignored::is_ignored;
+use crate::layout::{Context, Part, Place, Reading};
+use crate::load::Loaded;
+use crate::memory::Kept;
+use crate::order::Key;
+use crate::picture;
+use crate::picture_cache::PictureCache;
+use crate::picture_files::{Chunk, Plan, Seen, check_length};
+use crate::places::Pictures;
+use crate::tape::Kind;
+use crate::walk::{MAX_OTHERS, Walked, is_picture, shown_names, too_many_others, walk};
 
-/// Pictures of an archive decoded at once: enough to keep every core busy, few enough to hold in memory undecoded.
-const CHUNK: usize = 512;
-const CHUNK_BYTES: usize = 64 << 20;
-/// Largest side of a picture, and most bytes that one may have decoded.
-const MAX_SIDE: u32 = 16_384;
-const MAX_DECODED_BYTES: u64 = 512 << 20;
-/// Pixels that a byte of a JPEG can stand for at most: a block of 64 takes a bit or more, and twice that is let pass.
-const JPEG_PIXELS_A_BYTE: u64 = 1024;
-/// Most bytes that a decoder may take for what stands before the pixels.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// Largest encoded picture.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Memory of all encoded files, and of all decoders, that are in work at a time, whatever the number of threads.
-static ENCODED: Shared = Shared::new(1 << 30);
-static DECODING: Shared = Shared::new(2 << 30);
-/// A decoder holds the pixels, their like in other colours, and coefficients of two bytes each.
-const DECODING_RATIO: u64 = 4;
-/// Files and folders that are no pictures, and memory of one.
-const MAX_OTHERS: usize = 100_000;
+/// Memory of a file or a folder.
 const ITEM_BYTES: u64 = 512;
-/// Longest name of a class, a folder or a picture.
-const MAX_NAME: usize = 255;
-/// Folders deeper than this are no dataset.
-const MAX_DEPTH: usize = 16;
 
-/// Reads all pictures at `place`: a folder, a tar or tar.gz archive, or a folder of two archives whose names hold
-/// `train` and `test`.
-pub(crate) fn read(place: &Path, size: Option<u32>) -> Result<Loaded, DataError> {
+/// Reads all pictures at `place`: a folder, a tar, tar.gz or zip archive, or a folder of archives whose names tell splits.
+pub(crate) fn read(place: &Path, config: &DatasetConfig, cache: Option<&PictureCache>) -> Result<Loaded, DataError> {
+    let &DatasetConfig { layout, size, .. } = config;
     let mut placed = Placed::default();
     let found = Found { size, kept: Kept::new() };
-    match Pictures::find(place)? {
-        Pictures::Folder(folder) => place_items(found.in_folder(&folder)?, None, &mut placed)?,
+    match Pictures::find(place, layout)? {
+        Pictures::Folder(folder) => {
+            let context = Context { place: &folder, known: None, layout, is_archive: false };
+            place_items(found.in_folder(&folder)?, context, &mut placed)?;
+        }
         Pictures::Archives(archives) => {
-            for (archive, part) in archives {
-                place_items(found.in_archive(&archive)?, part, &mut placed)?;
+            for (archive, known) in archives {
+                let context = Context { place: &archive, known, layout, is_archive: true };
+                place_items(found.in_archive(&archive)?, context, &mut placed)?;
             }
         }
     }
-    let mut slots: Vec<&Slot> = placed.pictures.iter().map(|picture| &picture.slot).collect();
-    slots.par_sort_unstable();
-    if let Some(twice) = slots.windows(2).find(|pair| pair[0] == pair[1]) {
-        let at = format!(", `{}`", twice[0].name());
+    placed.pictures.par_sort_unstable_by(|a, b| a.slot.cmp(&b.slot));
+    if let Some(twice) = placed.pictures.windows(2).find(|pair| pair[0].slot == pair[1].slot) {
+        let at = format!(", `{}`", twice[0].slot.name());
         return Err(DataError::malformed(place.display(), at, "this path twice", "each path once"));
     }
-    placed.pictures.par_sort_unstable_by_key(|picture| (picture.slot.part, picture.key));
-    assemble(place, placed)
-}
-
-/// Which kind of place holds the pictures.
-pub(crate) enum Pictures {
-    Folder(PathBuf),
-    Archives(Vec<(PathBuf, Option<Part>)>),
-}
-
-impl Pictures {
-    /// Whether there is anything at `place` that could hold pictures.
-    pub fn can_be_at(place: &Path) -> bool {
-        is_there(place)
-            || fs::read_dir(place).is_ok_and(|mut entries| {
-                entries.any(|entry| entry.is_ok_and(|entry| is_archive(&entry.path()) || entry.path().is_dir()))
-            })
-    }
-
-    fn find(place: &Path) -> Result<Self, DataError> {
-        if is_there(place) {
-            return Ok(Self::Archives(vec![(place.to_owned(), None)]));
-        }
-        let entries = fs::read_dir(place).map_err(DataError::io(place))?;
-        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-        let mut archives: Vec<PathBuf> =
-            paths.map_err(DataError::io(place))?.into_iter().filter(|p| is_archive(p)).collect();
-        archives.sort();
-        let of = |word: &str| archives.iter().filter(|path| file_name(path).contains(word)).collect::<Vec<_>>();
-        match (&of("train")[..], &of("test")[..]) {
-            ([train], [test]) => {
-                Ok(Self::Archives(vec![((*train).clone(), Some(Part::Train)), ((*test).clone(), Some(Part::Test))]))
-            }
-            ([], []) => Ok(Self::Folder(place.to_owned())),
-            (train, test) => Err(DataError::malformed(
-                place.display(),
-                "",
-                format!("{} archives with `train` and {} with `test` in their names", train.len(), test.len()),
-                "one of each; name the right one with `dataset.path`",
-            )),
-        }
-    }
-}
-
-fn file_name(path: &Path) -> &str {
-    path.file_name().and_then(OsStr::to_str).unwrap_or("")
-}
-
-fn is_archive(path: &Path) -> bool {
-    [".tar", ".tar.gz", ".tgz"].iter().any(|ending| file_name(path).ends_with(ending)) && is_there(path)
-}
-
-/// Part of a dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    Train,
-    Test,
-}
-
-impl Part {
-    fn of(folder: &str) -> Option<Self> {
-        match folder {
-            "train" => Some(Self::Train),
-            "test" | "val" => Some(Self::Test),
-            _ => None,
-        }
-    }
+    assemble(place, placed, size, cache)
 }
 
 /// Place of a picture in the dataset.
@@ -149,18 +66,21 @@ struct Slot {
 
 impl Slot {
     fn name(&self) -> String {
-        let part = if self.part == Part::Train { "train" } else { "test" };
-        format!("{part}/{}/{}", self.class, self.file.join("/"))
+        format!("{}/{}/{}", self.part.name(), self.class, self.file.join("/"))
     }
 }
 
-/// A picture as bytes, `[height, width, channels]`.
+/// A picture and its place.
 struct Picture {
     slot: Slot,
+    seen: Seen,
+}
+
+impl Picture {
     /// What its number is by.
-    key: Key,
-    shape: [usize; 3],
-    bytes: Vec<u8>,
+    fn key(&mut self) -> Result<Key, DataError> {
+        Ok(Key::of(self.seen.hash()?, self.slot.name().as_bytes()))
+    }
 }
 
 #[derive(Default)]
@@ -168,6 +88,8 @@ struct Placed {
     pictures: Vec<Picture>,
     /// Class folders, with pictures or without, and where each was seen.
     folders: BTreeMap<(Part, String), String>,
+    /// Folders of splits, likewise.
+    splits: BTreeMap<Part, String>,
 }
 
 /// Something found in a folder or an archive, not yet placed in the dataset.
@@ -182,293 +104,234 @@ enum Content {
     Folder,
     /// A file that is no picture by its name.
     Other,
-    Picture(Decoded),
+    Picture(Seen),
 }
 
-/// A picture as bytes, and the hash of the file that it came from.
-struct Decoded {
-    file: [u8; 32],
-    shape: [usize; 3],
-    bytes: Vec<u8>,
-}
-
-/// What is found, with the size that it is scaled to and the memory that it takes.
+/// What is found, with the size that it is to have and the memory that is taken meanwhile.
 struct Found {
     size: Option<u32>,
     kept: Kept,
-}
-
-/// A picture as it lies in a file.
-struct Encoded {
-    names: Vec<String>,
-    at: String,
-    bytes: Vec<u8>,
 }
 
 impl Found {
     fn in_folder(&self, folder: &Path) -> Result<Vec<Item>, DataError> {
         let mut items = Vec::new();
         let mut files = Vec::new();
-        for entry in WalkDir::new(folder).min_depth(1).max_depth(MAX_DEPTH).follow_links(true) {
-            let entry = entry.map_err(|error| walking(folder, error))?;
-            let at = entry.path().display().to_string();
-            let names = utf8_names(entry.path().strip_prefix(folder).unwrap_or(entry.path()), &at)?;
-            match (is_hidden(&names), entry.file_type().is_dir(), is_picture(&names)) {
-                (true, ..) => {}
-                (_, true, _) => self.keep(&mut items, Item { names, at, content: Content::Folder }, folder)?,
-                (_, _, false) => self.keep(&mut items, Item { names, at, content: Content::Other }, folder)?,
-                (_, _, true) => files.push((names, at, entry.into_path())),
+        for entry in walk(folder, &mut |_| ()) {
+            let Walked { names, at, path, is_folder } = entry?;
+            match (is_folder, is_picture(&names)) {
+                (true, _) => keep(&mut items, Item { names, at, content: Content::Folder }, folder)?,
+                (_, false) => keep(&mut items, Item { names, at, content: Content::Other }, folder)?,
+                (_, true) => files.push((names, at, path)),
             }
         }
-        let read = |(names, at, path): (Vec<String>, String, PathBuf)| {
-            let file = querist_files::open(&path, Links::Follow)?;
-            let _loan = ENCODED.lend(2 * querist_files::length_of(&file, &path)?.min(MAX_FILE_BYTES));
-            let bytes = querist_files::read_open(file, &path, MAX_FILE_BYTES)?;
-            self.decode(Encoded { names, at, bytes })
-        };
-        let pictures: Vec<Item> = files.into_par_iter().map(read).collect::<Result<_, _>>()?;
+        let look =
+            |(names, at, path): (Vec<String>, String, PathBuf)| self.item(names, Seen::file(path, at, self.size)?);
+        let pictures: Vec<Item> = files.into_par_iter().map(look).collect::<Result<_, _>>()?;
         items.extend(pictures);
         Ok(items)
     }
 
     fn in_archive(&self, path: &Path) -> Result<Vec<Item>, DataError> {
-        let mut tape = Tape::open(path)?;
+        let archive: Arc<Path> = path.into();
         let mut items = Vec::new();
-        let mut chunk: Vec<Encoded> = Vec::new();
         let mut others = Vec::new();
-        while let Some(member) = tape.next()? {
-            let at = format!("{}#{}", tape.file, member.path.display());
-            let names = utf8_names(&member.path, &at)?;
-            match (is_hidden(&names), member.kind, is_picture(&names)) {
-                (true, ..) => {}
-                (_, Kind::Folder, _) => self.keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
-                (_, _, false) => self.keep(&mut others, Item { names, at, content: Content::Other }, path)?,
-                (_, Kind::Other, true) => {
-                    return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
-                }
-                (_, Kind::File, true) => {
-                    check_length(member.size, &at)?;
-                    let bytes = tape.content(&member, &at)?;
-                    chunk.push(Encoded { names, at, bytes });
+        let mut chunk = Chunk::new();
+        let look = |(names, at, number): (Vec<String>, String, usize), bytes: Vec<u8>| {
+            self.item(names, Seen::member(archive.clone(), number, at, &bytes, self.size)?)
+        };
+        let mut count = 0;
+        each_member(path, &mut |Member { names, at, content }| {
+            match content {
+                MemberContent::Folder => keep(&mut others, Item { names, at, content: Content::Folder }, path)?,
+                MemberContent::Other => keep(&mut others, Item { names, at, content: Content::Other }, path)?,
+                MemberContent::Picture(bytes) => {
+                    if chunk.push((names, at, count), bytes) {
+                        items.extend(chunk.work(look)?);
+                    }
+                    count += 1;
                 }
             }
-            if chunk.len() == CHUNK || chunk.iter().map(|encoded| encoded.bytes.len()).sum::<usize>() > CHUNK_BYTES {
-                items.extend(self.decode_all(&mut chunk)?);
-            }
-        }
-        items.extend(self.decode_all(&mut chunk)?);
+            Ok(())
+        })?;
+        items.extend(chunk.work(look)?);
         items.append(&mut others);
         Ok(items)
     }
 
-    /// Keeps what is no picture: a licence beside the classes, folders, but not a number without end.
-    fn keep(&self, others: &mut Vec<Item>, item: Item, place: &Path) -> Result<(), DataError> {
-        if others.len() == MAX_OTHERS {
-            let found = format!("more than {MAX_OTHERS} files and folders that are no pictures");
-            return Err(DataError::malformed(place.display(), "", found, "one folder of pictures a class"));
+    fn item(&self, names: Vec<String>, seen: Seen) -> Result<Item, DataError> {
+        self.kept.add(ITEM_BYTES, "the names of all pictures")?;
+        Ok(Item { names, at: seen.at.clone(), content: Content::Picture(seen) })
+    }
+}
+
+/// A member of an archive that may be of a dataset.
+struct Member {
+    names: Vec<String>,
+    at: String,
+    content: MemberContent,
+}
+
+enum MemberContent {
+    Folder,
+    Other,
+    Picture(Vec<u8>),
+}
+
+/// Reads an archive from its beginning to its end.
+fn each_member(path: &Path, take: &mut dyn FnMut(Member) -> Result<(), DataError>) -> Result<(), DataError> {
+    let mut archive = Archive::open(path)?;
+    while let Some(member) = archive.next()? {
+        let at = format!("{}#{}", archive.file(), member.path.display());
+        let names = shown_names(&member.path, &at)?;
+        if names.is_empty() || names.iter().any(|name| is_ignored(name)) {
+            continue;
         }
-        others.push(item);
-        Ok(())
-    }
-
-    fn decode_all(&self, chunk: &mut Vec<Encoded>) -> Result<Vec<Item>, DataError> {
-        chunk.par_drain(..).map(|encoded| self.decode(encoded)).collect()
-    }
-
-    /// Decodes one picture to grey or red-green-blue bytes; transparency is dropped, 16 bits become 8.
-    fn decode(&self, Encoded { names, at, bytes }: Encoded) -> Result<Item, DataError> {
-        let file = order::hash(&bytes);
-        let (shape, bytes) = decode(&bytes, self.size).map_err(|error| {
-            DataError::malformed(&at, "", format!("the picture cannot be decoded ({error})"), "a whole PNG or JPEG")
-        })?;
-        self.kept.add(bytes.len() as u64 + ITEM_BYTES, "decoding all pictures (`dataset.size` makes them smaller)")?;
-        Ok(Item { names, at, content: Content::Picture(Decoded { file, shape, bytes }) })
-    }
-}
-
-/// What stopped a walk through a folder.
-fn walking(folder: &Path, error: walkdir::Error) -> DataError {
-    let at = error.path().unwrap_or(folder).to_owned();
-    match error.loop_ancestor() {
-        Some(_) => {
-            DataError::malformed(at.display(), "", "a link to a folder that it lies in", "a folder without circles")
-        }
-        None => DataError::io(&at)(error.into()),
-    }
-}
-
-fn check_length(length: u64, at: &str) -> Result<(), DataError> {
-    if length <= MAX_FILE_BYTES {
-        return Ok(());
-    }
-    Err(DataError::malformed(at, "", format!("a picture of {length} bytes"), format!("at most {MAX_FILE_BYTES}")))
-}
-
-/// Hidden files are the file manager's, not the user's.
-fn is_hidden(names: &[String]) -> bool {
-    names.is_empty() || names.iter().any(|name| name.starts_with('.') || name == "Thumbs.db")
-}
-
-fn is_picture(names: &[String]) -> bool {
-    let extension = names.last().and_then(|name| Path::new(name).extension()).and_then(OsStr::to_str);
-    extension.is_some_and(|found| ["png", "jpg", "jpeg"].iter().any(|known| found.eq_ignore_ascii_case(known)))
-}
-
-/// How many folders hold everything and say nothing (`cifar10/train/...`, `flowers/rose/...`).
-fn wrapper_depth(items: &[Item]) -> usize {
-    let pictures = || items.iter().filter(|item| matches!(item.content, Content::Picture(_)));
-    let wraps = |depth: usize| {
-        let mut firsts = pictures().map(|item| item.names.get(depth));
-        let Some(Some(first)) = firsts.next() else { return false };
-        Part::of(first).is_none()
-            && firsts.all(|name| name == Some(first))
-            && pictures().all(|item| item.names.len() >= depth + 3)
-    };
-    (0..MAX_DEPTH).take_while(|&depth| wraps(depth)).count()
-}
-
-/// Sorts what was found into the dataset. `known` is the part that an archive's name tells.
-fn place_items(items: Vec<Item>, known: Option<Part>, placed: &mut Placed) -> Result<(), DataError> {
-    let depth = wrapper_depth(&items);
-    for Item { mut names, at, content } in items {
-        names.drain(..depth.min(names.len()));
-        let part = names.first().and_then(|first| Part::of(first));
-        names.drain(..usize::from(part.is_some()));
-        let part = part.or(known).unwrap_or(Part::Train);
-        match (content, names.len()) {
-            (Content::Folder, 1) => {
-                placed.folders.insert((part, names.remove(0)), at);
+        let content = match (member.kind, is_picture(&names)) {
+            (Kind::Folder, _) => MemberContent::Folder,
+            (_, false) => MemberContent::Other,
+            (Kind::Other, true) => {
+                return Err(DataError::malformed(at, "", "a link or a device", "a regular file"));
             }
-            // A licence or a list beside the class folders is no sample.
-            (Content::Folder, _) | (Content::Other, 0 | 1) => {}
-            (Content::Other, _) => {
+            (Kind::File, true) => {
+                check_length(member.size, &at)?;
+                MemberContent::Picture(archive.content(&member, &at)?)
+            }
+        };
+        take(Member { names, at, content })?;
+    }
+    Ok(())
+}
+
+/// The pictures of an archive once more, in the same order.
+fn each_picture(path: &Path, take: &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError> {
+    each_member(path, &mut |member| match member.content {
+        MemberContent::Picture(bytes) => take(bytes),
+        MemberContent::Folder | MemberContent::Other => Ok(()),
+    })
+}
+
+/// Sorts what was found into the dataset.
+fn place_items(items: Vec<Item>, context: Context<'_>, placed: &mut Placed) -> Result<(), DataError> {
+    let pictures = items.iter().filter(|item| matches!(item.content, Content::Picture(_)));
+    let reading = Reading::of(pictures.map(|item| &item.names[..]), context)?;
+    for Item { names, at, content } in items {
+        match (content, reading.place(names)) {
+            (Content::Picture(seen), Place::InClass { part, class, names }) if !names.is_empty() => {
+                placed.pictures.push(Picture { slot: Slot { part, class, file: names }, seen });
+            }
+            (Content::Picture(_), _) => return Err(reading.outside(at)),
+            (Content::Folder, Place::InClass { part, class, names }) if names.is_empty() => {
+                placed.folders.insert((part, class), at);
+            }
+            (Content::Folder, Place::Split(part)) => {
+                placed.splits.insert(part, at);
+            }
+            (Content::Other, Place::InClass { names, .. }) if !names.is_empty() => {
                 let found = "a file in a class folder that is no .png, .jpg or .jpeg";
                 return Err(DataError::malformed(at, "", found, "pictures of these kinds; convert it or move it away"));
             }
-            (Content::Picture(_), 0 | 1) => {
-                return Err(DataError::malformed(at, "", "a picture outside any class folder", "`<class>/<picture>`"));
-            }
-            (Content::Picture(Decoded { file, shape, bytes }), _) => {
-                let class = names.remove(0);
-                let slot = Slot { part, class, file: names };
-                placed.pictures.push(Picture { key: Key::of(file, slot.name().as_bytes()), slot, shape, bytes });
-            }
+            // A licence or a list beside the class folders is no sample.
+            (Content::Folder | Content::Other, _) => {}
         }
     }
     Ok(())
 }
 
-/// The names along a path that leads nowhere but down.
-fn utf8_names(path: &Path, at: &str) -> Result<Vec<String>, DataError> {
-    let name = |component: Component<'_>| match component {
-        Component::Normal(name) => {
-            Some(name.to_str().map(str::to_owned).ok_or("a name that is no UTF-8").and_then(|name| match name {
-                _ if name.len() > MAX_NAME => Err("a name of more than 255 bytes"),
-                _ if !is_showable(&name) => Err("a name with control or invisible characters"),
-                name => Ok(name),
-            }))
-        }
-        Component::CurDir => None,
-        _ => Some(Err("a path that leads out of the dataset")),
-    };
-    let names = path.components().filter_map(name).collect::<Result<Vec<_>, _>>();
-    let names = names.map_err(|found| DataError::malformed(at, "", found, "names that can be shown; rename it"))?;
-    match names.len() {
-        0..=MAX_DEPTH => Ok(names),
-        depth => {
-            let found = format!("a path through {depth} folders");
-            Err(DataError::malformed(at, "", found, format!("at most {MAX_DEPTH}")))
-        }
+/// Keeps what is no picture: a licence beside the classes, folders, but not a number without end.
+fn keep(others: &mut Vec<Item>, item: Item, place: &Path) -> Result<(), DataError> {
+    if others.len() == MAX_OTHERS {
+        return Err(too_many_others(place));
     }
+    others.push(item);
+    Ok(())
 }
 
-/// Shape and bytes of a picture, scaled where a size is wanted.
-fn decode(bytes: &[u8], size: Option<u32>) -> Result<([usize; 3], Vec<u8>), String> {
-    let image = decode_image(bytes)?;
-    let image = match size {
-        Some(side) if (image.width(), image.height()) != (side, side) => scale(&image, side)?,
-        _ => image,
-    };
-    let channels = usize::from(image.color().channel_count());
-    Ok(([image.height() as usize, image.width() as usize, channels], image.into_bytes()))
+/// Checks classes and sizes, numbers the pictures by their contents, and only then decodes them to one block.
+///
+/// `placed` is sorted by places.
+fn assemble(
+    place: &Path,
+    placed: Placed,
+    size: Option<u32>,
+    cache: Option<&PictureCache>,
+) -> Result<Loaded, DataError> {
+    let Placed { mut pictures, folders, splits } = placed;
+    check_splits(&pictures, &splits)?;
+    let class_names = class_names(place, &pictures, &folders)?;
+    let plan = plan(place, &pictures, size)?;
+    let keys: Vec<Key> = pictures.par_iter_mut().map(Picture::key).collect::<Result<_, _>>()?;
+    let mut keyed: Vec<(Key, Picture)> = keys.into_iter().zip(pictures).collect();
+    keyed.par_sort_unstable_by_key(|(key, picture)| (picture.slot.part, *key));
+    let seen: Vec<&Seen> = keyed.iter().map(|(_, picture)| &picture.seen).collect();
+    let bytes = plan.pixels(&seen, cache, each_picture)?;
+    let slots = || keyed.iter().map(|(_, picture)| &picture.slot);
+    // The classes are sorted and hold every picture's.
+    let labels = slots().map(|slot| class_names.binary_search(&slot.class).unwrap_or_default() as u32).collect();
+    let [_, official_validation, official_test] =
+        Part::ALL.map(|part| slots().filter(|slot| slot.part == part).count());
+    Ok(Loaded {
+        shape: plan.shape,
+        bytes,
+        labels,
+        official_validation,
+        official_test,
+        files: slots().map(Slot::name).collect(),
+        class_names,
+    })
 }
 
-fn decode_image(bytes: &[u8]) -> Result<DynamicImage, String> {
-    let said = |error: ImageError| error.to_string();
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_HEADER_BYTES);
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    reader.limits(limits.clone());
-    let format = reader.format();
-    let decoder = reader.into_decoder().map_err(said)?;
-    let (width, height) = decoder.dimensions();
-    let can_hold = (bytes.len() as u64).saturating_mul(JPEG_PIXELS_A_BYTE);
-    if format == Some(ImageFormat::Jpeg) && u64::from(width) * u64::from(height) > can_hold {
-        // The decoder would paint what is missing.
-        return Err(format!("it claims {width}x{height} pixels, more than {} bytes can hold", bytes.len()));
-    }
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    limits.reserve(decoder.total_bytes()).map_err(said)?;
-    // A small file may claim a large picture, and as many do so at once as there are threads.
-    let _loan = DECODING.lend(decoder.total_bytes().saturating_mul(DECODING_RATIO));
-    let image = DynamicImage::from_decoder(decoder).map_err(said)?;
-    let grey = matches!(image.color(), ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16);
-    Ok(if grey { DynamicImage::ImageLuma8(image.into_luma8()) } else { DynamicImage::ImageRgb8(image.into_rgb8()) })
-}
-
-/// Joins sorted pictures to one block, checking sizes and classes.
-fn assemble(place: &Path, placed: Placed) -> Result<Loaded, DataError> {
-    let Placed { pictures: images, folders } = placed;
-    let classes = class_names(place, &images, &folders)?;
-    let [height, width, _] = images[0].shape;
-    let channels = images.iter().map(|image| image.shape[2]).max().unwrap_or(1);
-    if let Some(odd) = images.iter().find(|image| image.shape[..2] != [height, width]) {
+/// What all pictures become; without a size they must have the same.
+fn plan(place: &Path, pictures: &[Picture], size: Option<u32>) -> Result<Plan, DataError> {
+    let shapes = || pictures.iter().map(|picture| picture::shape(&picture.seen.header, size));
+    let [height, width, _] = shapes().next().unwrap_or_default();
+    if let Some((odd, shape)) = pictures.iter().zip(shapes()).find(|(_, shape)| shape[..2] != [height, width]) {
         return Err(DataError::malformed(
             place.display(),
             format_args!(", `{}`", odd.slot.name()),
-            format!("a picture of {}x{}", odd.shape[0], odd.shape[1]),
-            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", images[0].slot.name()),
+            format!("a picture of {}x{}", shape[0], shape[1]),
+            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", pictures[0].slot.name()),
         ));
     }
-    let mut bytes: Vec<u8> = reserve((images.len() as u64) * (height * width * channels) as u64, "the images")?;
-    let mut labels = Vec::with_capacity(images.len());
-    let mut files = Vec::with_capacity(images.len());
-    let mut official_test = 0;
-    for image in images {
-        match channels == image.shape[2] {
-            true => bytes.extend_from_slice(&image.bytes),
-            false => bytes.extend(image.bytes.iter().flat_map(|&grey| [grey; 3])),
-        }
-        // The classes are sorted and hold every picture's.
-        labels.push(classes.binary_search(&image.slot.class).unwrap_or_default() as u32);
-        files.push(image.slot.name());
-        official_test += usize::from(image.slot.part == Part::Test);
-    }
-    Ok(Loaded { shape: [height, width, channels], bytes, labels, official_test, class_names: classes, files })
+    let channels = shapes().map(|shape| shape[2]).max().unwrap_or(1);
+    Ok(Plan { shape: [height, width, channels], size })
 }
 
-/// The training classes, sorted; every class folder must hold pictures and every test class be a training class.
+/// Every folder of a split must hold pictures: an empty one would make another dataset in silence.
+fn check_splits(images: &[Picture], splits: &BTreeMap<Part, String>) -> Result<(), DataError> {
+    match splits.iter().find(|(part, _)| images.iter().all(|image| image.slot.part != **part)) {
+        Some((part, at)) => {
+            let found = format!("a folder of {} pictures without any", part.adjective());
+            Err(DataError::malformed(at, "", found, "at least one; fill or remove it"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The training classes, sorted; every class folder must hold pictures, and every class be a training class.
 fn class_names(
     place: &Path,
     images: &[Picture],
     folders: &BTreeMap<(Part, String), String>,
 ) -> Result<Vec<String>, DataError> {
     let of = |part| images.iter().filter(move |image| image.slot.part == part).map(|image| &image.slot.class);
-    let (train, test): (BTreeSet<_>, BTreeSet<_>) = (of(Part::Train).collect(), of(Part::Test).collect());
+    let classes: BTreeMap<Part, BTreeSet<&String>> = Part::ALL.map(|part| (part, of(part).collect())).into();
+    let train = &classes[&Part::Train];
     if train.is_empty() {
-        let expected = "`<class>/<picture>` or `train/<class>/<picture>`, PNG or JPEG";
+        let expected = "`<class>/<picture>` or `train/<class>/<picture>`, PNG or JPEG; where the names of classes read \
+                        like splits, set `dataset.layout = \"classes\"`";
         return Err(DataError::malformed(place.display(), "", "no training pictures", expected));
     }
-    let filled =
-        |part: Part, class: &String| if part == Part::Train { train.contains(class) } else { test.contains(class) };
-    if let Some((_, at)) = folders.iter().find(|((part, class), _)| !filled(*part, class)) {
+    if let Some((_, at)) = folders.iter().find(|((part, class), _)| !classes[part].contains(class)) {
         return Err(DataError::malformed(at, "", "a class folder without pictures", "at least one; fill or remove it"));
     }
-    if let Some(class) = test.difference(&train).next() {
-        let found = format!("test pictures of class `{class}`, of which there are none to train on");
-        return Err(DataError::malformed(place.display(), "", found, "test classes that are training classes"));
+    for part in [Part::Validation, Part::Test] {
+        if let Some(class) = classes[&part].difference(train).next() {
+            let part = part.adjective();
+            let found = format!("{part} pictures of class `{class}`, of which there are none to train on");
+            let expected = format!("{part} classes that are training classes");
+            return Err(DataError::malformed(place.display(), "", found, expected));
+        }
     }
-    Ok(train.into_iter().cloned().collect())
+    Ok(train.iter().map(|class| (*class).clone()).collect())
 }

@@ -9,7 +9,7 @@ use querist_protocol::Shown;
 
 use crate::error::DataError;
 use crate::memory::reserve;
-use crate::zipped::Zip;
+use crate::zipped::{MAX_DIRECTORY, Zip};
 
 /// Deflate makes at most this many bytes of one.
 pub(crate) const DEFLATE_RATIO: u64 = 1032;
@@ -37,7 +37,7 @@ impl Source {
     /// A member of a zip archive, plain or gzipped.
     pub fn open_member(path: &Path, member: &str) -> Result<Option<Self>, DataError> {
         let name = format!("{}#{member}", path.display());
-        let Some(bytes) = Zip::open(path)?.read(member, &name)? else { return Ok(None) };
+        let Some(bytes) = Zip::open(path, MAX_DIRECTORY)?.read(member, &name)? else { return Ok(None) };
         let (zipped, length) = (bytes.starts_with(&GZIP_MAGIC), bytes.len() as u64);
         Ok(Some(Self::over(name, Cursor::new(bytes), length, zipped)))
     }

@@ -60,7 +60,8 @@ impl Tape {
     pub fn next(&mut self) -> Result<Option<Member>, DataError> {
         let mut extension = Extension::default();
         while let Some(header) = self.header()? {
-            let size = header.entry_size().map_err(|error| self.bad(error.to_string()))?;
+            // The error of the general reader quotes whatever bytes there are.
+            let size = header.entry_size().map_err(|_| self.bad("a size that is no number"))?;
             self.ahead = size.checked_next_multiple_of(BLOCK).ok_or_else(|| self.bad("a size beyond 64 bits"))?;
             match header.entry_type() {
                 EntryType::GNULongName => {

@@ -17,7 +17,7 @@ use crate::memory::reserve;
 use crate::source::DEFLATE_RATIO;
 
 /// Largest directory, of some tens of thousands of members.
-const MAX_DIRECTORY: u64 = 4 << 20;
+pub(crate) const MAX_DIRECTORY: u64 = 4 << 20;
 /// The record at the end, and the longest comment behind it.
 const END: usize = 22;
 const MAX_COMMENT: u64 = 65_535;
@@ -25,6 +25,11 @@ const END_64: usize = 56;
 const LOCATOR: usize = 20;
 const ENTRY: usize = 46;
 const LOCAL: u64 = 30;
+/// What a member made on Unix says of its type.
+const UNIX: u8 = 3;
+const FILE_TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
+const FOLDER: u32 = 0o040_000;
 
 /// An archive whose directory was read.
 pub(crate) struct Zip {
@@ -37,24 +42,39 @@ pub(crate) struct Zip {
 /// A member of it, as the directory describes it.
 pub(crate) struct Member {
     pub name: String,
+    /// Whether the name is UTF-8; others are shown with marks in the place of what is not.
+    pub is_utf8: bool,
+    /// Whether it is a link or a device by the rights that Unix gave it.
+    pub is_special: bool,
+    /// Bytes that it claims to hold.
+    pub size: u64,
     is_encrypted: bool,
     method: u16,
     checksum: u32,
     stored: u64,
-    size: u64,
     local: u64,
 }
 
 impl Zip {
-    /// Opens an archive and reads its directory.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
+    /// Opens an archive and reads its directory, of at most `most_bytes` bytes.
+    pub fn open(path: &Path, most_bytes: u64) -> Result<Self, DataError> {
         let mut file = querist_files::open(path, Links::Follow)?;
         let length = length_of(&file, path)?;
         let name = path.display().to_string();
-        let members = directory(&mut file, length).map_err(|found| {
+        let members = directory(&mut file, length, most_bytes).map_err(|found| {
             DataError::malformed(&name, "", format!("no readable zip archive ({found})"), "a zip archive")
         })?;
         Ok(Self { file, length, name, members })
+    }
+
+    /// Bytes that all members are stored in; more than the file has where they lie over one another.
+    pub fn stored(&self) -> u64 {
+        self.members.iter().fold(0, |sum, member| sum.saturating_add(member.stored))
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// The members, in the order of the directory.
@@ -65,13 +85,23 @@ impl Zip {
     /// The whole content of the member with this name, which `shown` names in errors. Its checksum is checked; its claim
     /// of a size is believed only as far as its stored bytes can carry it.
     pub fn read(&mut self, member: &str, shown: &str) -> Result<Option<Vec<u8>>, DataError> {
-        let bad = |found: String| DataError::malformed(shown, "", found, "a stored or deflated zip member");
-        let mut same = self.members.iter().filter(|found| found.name == member);
-        let Some(found) = same.next() else { return Ok(None) };
+        let mut same = self.members.iter().enumerate().filter(|(_, found)| found.name == member);
+        let Some((at, _)) = same.next() else { return Ok(None) };
         if same.next().is_some() {
-            let found = format!("two members of the name `{member}`");
-            return Err(DataError::malformed(&self.name, "", found, "each name once"));
+            return Err(self.twice(member));
         }
+        self.content(at, shown).map(Some)
+    }
+
+    /// Why two members of one name are refused.
+    pub fn twice(&self, member: &str) -> DataError {
+        DataError::malformed(&self.name, "", format!("two members of the name `{member}`"), "each name once")
+    }
+
+    /// The whole content of the member at `index`, likewise.
+    pub fn content(&mut self, index: usize, shown: &str) -> Result<Vec<u8>, DataError> {
+        let bad = |found: String| DataError::malformed(shown, "", found, "a stored or deflated zip member");
+        let Some(found) = self.members.get(index) else { return Err(bad("no such member".to_owned())) };
         let &Member { is_encrypted, method, checksum, stored, size, local, .. } = found;
         let most = match method {
             0 => stored,
@@ -98,7 +128,7 @@ impl Zip {
         if content.crc().sum() != checksum {
             return Err(bad("a wrong checksum".to_owned()));
         }
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     /// Where the content of a member begins, behind its local header.
@@ -116,7 +146,7 @@ impl Zip {
 }
 
 /// Reads the directory; errors say what is wrong.
-fn directory(file: &mut File, length: u64) -> Result<Vec<Member>, String> {
+fn directory(file: &mut File, length: u64, most_bytes: u64) -> Result<Vec<Member>, String> {
     let tail_length = length.min(END as u64 + MAX_COMMENT);
     let tail_start = length - tail_length;
     let tail = at(file, length, tail_start, tail_length)?;
@@ -142,8 +172,8 @@ fn directory(file: &mut File, length: u64) -> Result<Vec<Member>, String> {
             (count, size, start) = (u64_at(&record, 32), u64_at(&record, 40), u64_at(&record, 48));
         }
     }
-    if size > MAX_DIRECTORY {
-        return Err(format!("a directory of {size} bytes, at most {MAX_DIRECTORY} are read"));
+    if size > most_bytes {
+        return Err(format!("a directory of {size} bytes, at most {most_bytes} are read"));
     }
     let directory = at(file, length, start, size)?;
     let mut members = Vec::new();
@@ -168,6 +198,8 @@ fn entry(bytes: &[u8]) -> Option<(Member, &[u8])> {
     let (_comment, rest) = rest.split_at_checked(length(32))?;
     let mut member = Member {
         name: String::from_utf8_lossy(name).into_owned(),
+        is_utf8: std::str::from_utf8(name).is_ok(),
+        is_special: header[5] == UNIX && !matches!(u32_at(header, 38) >> 16 & FILE_TYPE, 0 | REGULAR | FOLDER),
         is_encrypted: u16_at(header, 8) & 1 == 1,
         method: u16_at(header, 10),
         checksum: u32_at(header, 16),

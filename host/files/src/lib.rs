@@ -5,6 +5,7 @@
 //! So a file is opened once, without waiting, and everything that is asked of it (its type, its length) is asked of the
 //! open handle; what is read is bounded while it is read.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};

@@ -10,6 +10,7 @@
 //! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition. An
 //! [`Accelerator`], such as a GPU, makes these bounds too; its rounding never reaches a result.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod accelerator;
 mod assignment;

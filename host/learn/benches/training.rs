@@ -70,6 +70,7 @@ fn noise(count: usize, side: usize, channels: usize) -> Result<Dataset, Box<dyn 
         name: "noise".to_owned(),
         images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
         labels: (0..count as u32).map(|i| i % 10).collect(),
+        official_validation: 0,
         official_test: 0,
         class_names: (0..10).map(|class| class.to_string()).collect(),
         normalisation: None,

@@ -3,6 +3,7 @@
 //! [`TorchLearner`] is what the loop uses. A model is a body, which turns images into embeddings, and one linear head.
 //! Every weight, minibatch order, augmentation and dropout mask comes from a named stream of the run's seeds.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod accelerator;
 mod adversary;

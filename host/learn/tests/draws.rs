@@ -22,6 +22,7 @@ fn pictures() -> Dataset {
         name: "bars".to_owned(),
         images: Images { bytes: bytes.into(), ..bars.images().clone() },
         labels: (0..700).map(|i| i % 2).collect(),
+        official_validation: 0,
         official_test: 0,
         class_names: vec!["upright".to_owned(), "level".to_owned()],
         normalisation: None,

@@ -3,6 +3,7 @@
 //! Loading a compiled component runs its machine code, so whoever can write here can run code as the user. The folder
 //! must therefore belong to the user and be closed to others, and nothing in it ever comes from a package.
 
+use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -39,17 +40,9 @@ impl Cache {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The user's cache: `$QUERIST_CACHE`, else `querist` in the user's cache folder.
+    /// The user's cache: `$QUERIST_CACHE`, else `querist` in the user's cache folder. An empty variable counts as none.
     pub fn default_folder() -> PathBuf {
-        let user = || {
-            std::env::var_os("XDG_CACHE_HOME")
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-                .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-                .unwrap_or_else(std::env::temp_dir)
-                .join("querist")
-        };
-        std::env::var_os("QUERIST_CACHE").map_or_else(user, PathBuf::from).join("compiled")
+        default_folder(|name| std::env::var_os(name))
     }
 
     /// Where the compiled form of a component lies or would lie.
@@ -63,6 +56,20 @@ impl Cache {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+fn default_folder(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // A relative folder of the system's would lie in whatever folder one works in.
+    let absolute = |name: &str| set(name).filter(|folder| folder.is_absolute());
+    let user = || {
+        absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+            .or_else(|| absolute("TMPDIR"))
+            .unwrap_or_else(|| PathBuf::from("/tmp"))
+            .join("querist")
+    };
+    set("QUERIST_CACHE").unwrap_or_else(user).join("compiled")
 }
 
 /// Writes a file so that it is there whole or not at all.
@@ -79,8 +86,29 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()
 
 /// A cache that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("compile cache {}: {reason}", folder.display())]
+#[error("compile cache {}: {reason}", querist_files::shown(folder))]
 pub struct CacheError {
     folder: PathBuf,
     reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_relative_variables_make_no_folder_where_one_works() {
+        let folder = |set: &[(&str, &str)]| {
+            let of = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+            default_folder(of).display().to_string()
+        };
+        let home = ("HOME", "/home/me");
+        assert_eq!(folder(&[("QUERIST_CACHE", "mine"), home]), "mine/compiled", "named by the user");
+        assert_eq!(folder(&[("QUERIST_CACHE", ""), home]), "/home/me/.cache/querist/compiled");
+        assert_eq!(folder(&[("XDG_CACHE_HOME", "/c"), home]), "/c/querist/compiled");
+        assert_eq!(folder(&[("XDG_CACHE_HOME", "c"), home]), "/home/me/.cache/querist/compiled");
+        assert_eq!(folder(&[("XDG_CACHE_HOME", ""), ("HOME", "")]), "/tmp/querist/compiled");
+        assert_eq!(folder(&[("HOME", "home"), ("TMPDIR", "")]), "/tmp/querist/compiled");
+        assert_eq!(folder(&[("TMPDIR", "/scratch")]), "/scratch/querist/compiled");
+    }
 }

@@ -4,6 +4,7 @@
 //! means: imports checked, compiled in a killable child, loaded from a private cache, a fresh instance for every call,
 //! with limits on time, memory, objects and output.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod asking;
 pub mod cache;

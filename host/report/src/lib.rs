@@ -3,6 +3,7 @@
 //! [`Report::new`] takes the records of runs, groups them by label and computes everything; [`table`], [`csv()`],
 //! [`json`] and [`html`] only write it down. Nothing here reads a run folder or a network.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod chart;
 mod formats;

@@ -4,6 +4,7 @@
 //! A small C++ shim over the same libtorch, and safe functions around it. [`runtime::init`] comes before anything else
 //! that touches libtorch.
 #![deny(missing_docs)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod ambient;
 mod ffi;

@@ -74,6 +74,7 @@ fn levels(count: usize) -> Result<Dataset, Box<dyn std::error::Error>> {
         name: "levels".to_owned(),
         images: Images { bytes: bytes.into(), count, height: SIDE, width: SIDE, channels: 1 },
         labels: (0..count as u32).map(|i| i % 10).collect(),
+        official_validation: 0,
         official_test: 0,
         class_names: (0..10).map(|class| class.to_string()).collect(),
         normalisation: None,

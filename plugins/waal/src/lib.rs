@@ -2,12 +2,14 @@
 //! uncertain and still look unlabelled.
 //!
 //! With g a critic on embeddings z, U and L minibatches of the pool and of the labelled set, and
-//! `W = mean g(z_U) - mean g(z_L)`, the task's model minimises `CE + mu_train c W` and the critic `-W + gp_weight GP`,
-//! where GP keeps the norm of g's gradient near 1. The factor c makes c W the distance between the labelled set with the
-//! pool and the labelled set with the batch to be asked, where that batch is expected to be like the pool. The paper leaves
-//! the batch out, which makes W `mean g(z_U) - c mean g(z_L)` (`bias = "paper"`): that grows with any constant in g, and a
-//! critic without bounds follows it. A sample's score is `mu_query g(z) - u(x)`, where u is a bound on its loss that is
-//! smallest for a uniform prediction.
+//! `W = mean g(z_U) - c mean g(z_L)`, the task's model minimises `CE + mu_train W` and the critic `-W + gp_weight GP`,
+//! where GP keeps the norm of g's gradient near 1. The factor c comes from the distance between the labelled set with the
+//! pool and the labelled set with the batch to be asked, whose own mean the paper leaves out. A sample's score is
+//! `mu_query g(z) - u(x)`, where u is a bound on its loss that is smallest for a uniform prediction.
+//!
+//! As printed, W grows with any constant in g, and a critic without bounds follows what pool and labelled set share: in
+//! trials it held images unlike all labelled ones for the most labelled. `bias = "balanced"` expects the batch to be like the
+//! pool, which makes W `c (mean g(z_U) - mean g(z_L))`, and finds them; see [`weights`].
 //!
 //! Once the task is learned, W alone moves the features. Adam then takes steps of the same size however small `mu_train` is,
 //! and what the critic sees in the end is a matter of luck; SGD keeps to the weights.

@@ -71,7 +71,8 @@ pub struct WaalParams {
     /// Weight of the critic in a score.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub mu_query: f64,
-    /// How pool and labelled set are weighed in the distance. Null: `balanced`; `peer` in profile `peer`.
+    /// How pool and labelled set are weighed in the distance. Null: `paper`, or `peer` in that profile;
+    /// `balanced` finds what the labelled set lacks where `paper` does not.
     pub bias: Option<Bias>,
     /// Weight of the gradient penalty in the critic's loss; a negative one rewards steepness. Null: 2; -2 in profile
     /// `peer`.
@@ -134,7 +135,7 @@ impl WaalParams {
 
     /// How pool and labelled set are weighed.
     pub fn bias(&self) -> Bias {
-        self.bias.unwrap_or(self.by_profile(Bias::Balanced, Bias::Peer))
+        self.bias.unwrap_or(self.by_profile(Bias::Paper, Bias::Peer))
     }
 
     /// What the critic's number passes at last.

@@ -178,7 +178,7 @@ fn frozen_weights_get_no_gradient_but_embeddings_do() {
 #[test]
 fn defaults_follow_the_profile() {
     let paper = WaalParams::default();
-    assert_eq!((paper.bias(), paper.uncertainty()), (Bias::Balanced, Uncertainty::Mix));
+    assert_eq!((paper.bias(), paper.uncertainty()), (Bias::Paper, Uncertainty::Mix));
     let peer = WaalParams { profile: Profile::Peer, ..paper.clone() };
     assert_eq!((peer.bias(), peer.uncertainty()), (Bias::Peer, Uncertainty::MixL2));
     let critic = peer.critic();
@@ -240,7 +240,8 @@ fn images_unlike_the_labelled_ones_are_asked() {
     // The critic decides alone, on features that do not hide from it what it has found: what it still sees in features
     // that do, at the step that happens to be the last, is a matter of luck. A training of 150 steps is short, so it
     // takes more and larger ones of its own.
-    let params = json!({ "mu_train": 0.0, "mu_query": 1000.0, "critic_lr": 0.003, "critic_steps": 10 });
+    let params =
+        json!({ "bias": "balanced", "mu_train": 0.0, "mu_query": 1000.0, "critic_lr": 0.003, "critic_steps": 10 });
     let bench = |seed| {
         let recipe = RecipeConfig { lr: Some(0.01), epochs: Some(30), minibatch: Some(16), ..RecipeConfig::default() };
         Bench::from_seed(seed, &inverted(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)

@@ -191,8 +191,20 @@ fn archives() -> Vec<Vec<u8>> {
     let links = [member(b'2', 7, "a/link.png", Some(b"")), member(b'1', 7, "a/hard.png", Some(b""))].concat();
     let lying = [member(b'L', 2, "././@LongLink", Some(b"x")), member(b'0', 1, "a/3.png", None)].concat();
     let outside = [member(b'0', 7, "../../x.png", None), member(b'0', 7, "/etc/x.png", None)].concat();
-    [two.clone(), split, long, pax, links, lying, outside]
-        .iter()
-        .flat_map(|more| [[&[1][..], &two, more].concat(), [&[3][..], &two, more].concat()])
-        .collect()
+    let tars = [two.clone(), split, long, pax, links, lying, outside];
+    let tars = tars.iter().flat_map(|more| [[&[1][..], &two, more].concat(), [&[3][..], &two, more].concat()]);
+    // Files as they come.
+    tars.chain(zips().into_iter().map(|zip| [&[0][..], &zip].concat())).collect()
+}
+
+fn zips() -> [Vec<u8>; 2] {
+    let png = picture(ImageFormat::Png, &RgbImage::from_pixel(4, 4, Rgb([255; 3])).into());
+    [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated].map(|method| {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for name in ["set/a/1.png", "set/b/1.png", "__MACOSX/set/a/._1.png"] {
+            zip.start_file(name, SimpleFileOptions::default().compression_method(method)).expect("memory");
+            zip.write_all(&png).expect("memory");
+        }
+        zip.finish().expect("memory").into_inner()
+    })
 }

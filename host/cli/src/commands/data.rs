@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use querist_core::SampleId;
-use querist_core::config::DatasetConfig;
+use querist_core::config::{DatasetConfig, DatasetLayout};
 use querist_data::{FetchOptions, FileState, Search, catalogue};
+use querist_files::shown;
 use serde_json::json;
 
 use crate::commands::plugin::ListFormat;
@@ -26,13 +27,19 @@ pub enum DataCommand {
         format: ListFormat,
     },
     /// Verify a dataset's files and read all of it.
-    #[command(after_help = "Example:\n  querist data check mnist --path ~/mnist")]
+    ///
+    /// Of folders of pictures it shows what is understood of them: splits, classes, sizes, modes, what is skipped.
+    #[command(after_help = "Examples:\n  querist data check mnist --path ~/mnist\n  \
+                            querist data check folder --path ~/flowers --size 32")]
     Check {
         /// Name of the dataset, or `folder` for images of your own.
         name: String,
         /// Folder or archive that holds it [default: the cache].
         #[arg(long, value_name = "PATH")]
         path: Option<String>,
+        /// How folders of pictures are read [default: by their names].
+        #[arg(long, value_enum)]
+        layout: Option<Layout>,
         /// Side in pixels to which every image is resized.
         #[arg(long, value_name = "PIXELS")]
         size: Option<u32>,
@@ -46,6 +53,9 @@ pub enum DataCommand {
         /// Folder or archive that holds it [default: the cache].
         #[arg(long, value_name = "PATH")]
         path: Option<String>,
+        /// How folders of pictures are read [default: by their names].
+        #[arg(long, value_enum)]
+        layout: Option<Layout>,
         /// Side in pixels to which every image is resized; numbers do not depend on it.
         #[arg(long, value_name = "PIXELS")]
         size: Option<u32>,
@@ -64,6 +74,27 @@ pub enum DataCommand {
     },
 }
 
+/// What folders of pictures are, as `dataset.layout` in a run file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// Each folder is a class, whatever its name.
+    Classes,
+    /// Each folder is a split, with a folder a class in it.
+    Splits,
+    /// As splits, and what is called validation is the test set.
+    ValidationIsTest,
+}
+
+impl From<Layout> for DatasetLayout {
+    fn from(layout: Layout) -> Self {
+        match layout {
+            Layout::Classes => Self::Classes,
+            Layout::Splits => Self::Splits,
+            Layout::ValidationIsTest => Self::ValidationIsTest,
+        }
+    }
+}
+
 /// Forms of the list of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FilesFormat {
@@ -78,10 +109,17 @@ pub fn main(command: &DataCommand) -> Result<()> {
     let search = Search::from_env();
     match command {
         DataCommand::List { format } => list(&search, *format),
-        DataCommand::Check { name, path, size } => check(&search, name, path.clone(), *size),
-        DataCommand::Files { name, path, size, format } => files(&search, name, path.clone(), *size, *format),
+        DataCommand::Check { name, path, layout, size } => check(&search, &config(name, path, *layout, *size)),
+        DataCommand::Files { name, path, layout, size, format } => {
+            files(&search, &config(name, path, *layout, *size), *format)
+        }
         DataCommand::Fetch { name, mirror } => fetch(&search, name, mirror.as_deref()),
     }
+}
+
+fn config(name: &str, path: &Option<String>, layout: Option<Layout>, size: Option<u32>) -> DatasetConfig {
+    let layout = layout.map(DatasetLayout::from);
+    DatasetConfig { name: name.to_owned(), path: path.clone(), layout, validation: 0, test: None, size }
 }
 
 fn list(search: &Search, format: ListFormat) -> Result<()> {
@@ -103,7 +141,7 @@ fn list(search: &Search, format: ListFormat) -> Result<()> {
         let [height, width, channels] = l.set.shape;
         let state = match (&l.folder, l.present) {
             (None, true) => "built in".to_owned(),
-            (Some(folder), true) => folder.display().to_string(),
+            (Some(folder), true) => shown(folder).into_string(),
             (_, false) => format!("missing; `querist data fetch {}`", l.set.name),
         };
         let shape = format!("{height}x{width}x{channels}");
@@ -114,9 +152,9 @@ fn list(search: &Search, format: ListFormat) -> Result<()> {
     output::text(&text)
 }
 
-fn check(search: &Search, name: &str, path: Option<String>, size: Option<u32>) -> Result<()> {
-    let config = DatasetConfig { name: name.to_owned(), path, validation: 0, test: None, size };
-    let report = querist_data::check(&config, search)?;
+fn check(search: &Search, config: &DatasetConfig) -> Result<()> {
+    let name = &config.name;
+    let report = querist_data::check(config, search)?;
     for file in &report.files {
         let state = match &file.state {
             FileState::Missing => "missing".to_owned(),
@@ -124,18 +162,20 @@ fn check(search: &Search, name: &str, path: Option<String>, size: Option<u32>) -
             FileState::SameContent => "same content, other compression".to_owned(),
             FileState::Differs { sha256 } => format!("not the published file (SHA-256 {sha256})"),
         };
-        output::line(&format!("{}  {state}", querist_files::shown(&file.path)))?;
+        output::line(&format!("{}  {state}", shown(&file.path)))?;
     }
-    match &report.dataset {
-        Ok(digest) => output::line(&format!("{name}  readable, digest {digest}"))?,
-        Err(error) => bail!("{error}"),
+    if let Some(pictures) = &report.pictures {
+        output::text(&pictures.to_string())?;
     }
-    if report.is_good() { Ok(()) } else { bail!("{name} is not the published dataset") }
+    let is_good = report.is_good();
+    let digest = report.dataset?;
+    output::line(&format!("{name}  readable, digest {digest}"))?;
+    if is_good { Ok(()) } else { Err(Usage(format!("{name} is not the published dataset")).into()) }
 }
 
-fn files(search: &Search, name: &str, path: Option<String>, size: Option<u32>, format: FilesFormat) -> Result<()> {
-    let config = DatasetConfig { name: name.to_owned(), path, validation: 0, test: None, size };
-    let dataset = querist_data::load(&config, search)?;
+fn files(search: &Search, config: &DatasetConfig, format: FilesFormat) -> Result<()> {
+    let name = &config.name;
+    let dataset = querist_data::load(config, search)?;
     let samples = (0..dataset.len() as u64).map(SampleId);
     // Sets without files of their own are numbered as published.
     let file = |sample: SampleId| dataset.file(sample).map_or_else(|| format!("{name}#{sample}"), str::to_owned);
@@ -168,7 +208,7 @@ fn fetch(search: &Search, name: &str, mirror: Option<&str>) -> Result<()> {
     bar.finish_and_clear();
     for file in fetched {
         let did = if file.downloaded { "downloaded" } else { "already there" };
-        output::line(&format!("{}  {did}, verified", file.path.display()))?;
+        output::line(&format!("{}  {did}, verified", shown(&file.path)))?;
     }
     Ok(())
 }

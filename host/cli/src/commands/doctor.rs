@@ -2,8 +2,12 @@
 
 use anyhow::Result;
 use querist_loader::cache::Cache;
+use querist_protocol::Shown;
 
 use crate::{output, plugins, trainer};
+
+/// Bytes that are shown at most.
+const MOST_BYTES: usize = 64 << 10;
 
 /// Runs the verb.
 pub fn main() -> Result<()> {
@@ -38,5 +42,7 @@ pub fn main() -> Result<()> {
         let state = if folder.is_dir() { "" } else { " (not there)" };
         lines.push(format!("             {source:?}: {}{state}", folder.display()));
     }
-    output::text(&(lines.join("\n") + "\n"))
+    // Names of folders come from the surroundings, and errors from libraries.
+    let text = Shown::lines(&lines.join("\n"), MOST_BYTES);
+    output::text(&format!("{text}\n"))
 }

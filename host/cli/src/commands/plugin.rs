@@ -134,7 +134,7 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                 };
                 let folder = packed
                     .map_err(|error| anyhow::Error::new(error).context(format!("cannot pack {}", file.display())))?;
-                output::line(&folder.display().to_string())?;
+                output::line(output::shown(&folder.to_string_lossy()).as_str())?;
             }
             Ok(())
         }

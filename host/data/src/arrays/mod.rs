@@ -7,6 +7,8 @@ mod convert;
 mod npy;
 mod write;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,11 @@ use querist_core::array::{Array, Buffer, Values};
 use querist_files::{Links, length_of};
 use querist_protocol::Shown;
 use safetensors::{Dtype, SafeTensors};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::DataError;
-use crate::zipped::Zip;
+use crate::zipped::{MAX_DIRECTORY, Zip};
 use convert::{Scalar, Target, convert};
 pub use write::{NpyValue, write_npy, write_safetensors};
 
@@ -49,7 +53,8 @@ pub enum Kind {
 pub fn read_array(path: &Path, name: Option<&str>, want: Kind) -> Result<Array, DataError> {
     let (file, asked) = split_member(path);
     let wish = Wish { asked: asked.as_deref(), name };
-    match file.extension().and_then(|extension| extension.to_str()) {
+    let ending = file.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    match ending.as_deref() {
         Some("npy") if asked.is_none() => read_npy(&file, want),
         Some("npz") => read_npz(&file, wish, want),
         Some("safetensors") => read_safetensors(&file, wish, want),
@@ -206,9 +211,13 @@ fn read_npy(path: &Path, want: Kind) -> Result<Array, DataError> {
 }
 
 fn read_npz(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
-    let mut archive = Zip::open(path)?;
+    let mut archive = Zip::open(path, MAX_DIRECTORY)?;
     let names = archive.members().iter().filter_map(|member| member.name.strip_suffix(".npy"));
     let members: Vec<String> = names.map(str::to_owned).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = members.iter().find(|member| !seen.insert(*member)) {
+        return Err(archive.twice(&format!("{}.npy", Shown::name(twice))));
+    }
     let member = wish.choose(path, &members)?;
     let name = format!("{}#{member}", path.display());
     // The name was just listed.
@@ -231,6 +240,11 @@ fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, Da
     if header > MAX_HEADER {
         return Err(bad(format!("a header of {header} bytes, at most {MAX_HEADER} are read")));
     }
+    // The general reader keeps the last of two, and says nothing of the other. What is no header at all is left to it.
+    let names = mapped.map.get(8..8 + header as usize).and_then(|text| serde_json::from_slice(text).ok());
+    if let Some(Names(Some(twice))) = names {
+        return Err(DataError::malformed(path.display(), "", format!("two arrays `{twice}`"), "each name once"));
+    }
     let tensors = SafeTensors::deserialize(&mapped.map).map_err(|error| bad(error.to_string()))?;
     let mut members: Vec<String> = tensors.names().into_iter().map(str::to_owned).collect();
     members.sort();
@@ -243,6 +257,36 @@ fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, Da
     let start = view.data().as_ptr() as usize - mapped.map.as_ptr() as usize;
     let range = start..start + view.data().len();
     mapped.array(&name, view.shape().to_vec(), Layout { range, scalar, big_endian: false, fortran: false }, want)
+}
+
+/// The first name that stands twice in a header, if there is one.
+struct Names(Option<Shown>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Twice;
+
+        impl<'de> Visitor<'de> for Twice {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("arrays by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                let (mut seen, mut twice) = (BTreeSet::new(), None);
+                while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                    if seen.contains(&name) {
+                        twice.get_or_insert_with(|| Shown::name(&name));
+                    }
+                    seen.insert(name);
+                }
+                Ok(Names(twice))
+            }
+        }
+
+        deserializer.deserialize_map(Twice)
+    }
 }
 
 fn scalar_of(dtype: Dtype) -> Option<Scalar> {

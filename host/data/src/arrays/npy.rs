@@ -109,7 +109,12 @@ fn extents(text: &str) -> Option<Vec<usize>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
-    let extents: Vec<usize> = text.split(',').map(|extent| extent.trim().parse().ok()).collect::<Option<_>>()?;
+    // Python 2 wrote long integers as `12L`.
+    let extent = |text: &str| {
+        let text = text.trim();
+        text.strip_suffix('L').unwrap_or(text).parse().ok()
+    };
+    let extents: Vec<usize> = text.split(',').map(extent).collect::<Option<_>>()?;
     (extents.len() <= MAX_DIMENSIONS).then_some(extents)
 }
 

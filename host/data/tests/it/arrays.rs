@@ -78,16 +78,16 @@ fn values_that_do_not_fit_are_named_by_row() {
     let i8 = |values: [i64; 4]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(
         text("<f8", false, f8([0., 1., 1e39, -1e39]), Kind::F32),
-        format!("a.npy, row 1: the value 1{} of type F64; expected a value that f32 can hold", "0".repeat(39))
+        format!("a.npy, row 1: the value 1{}; expected a number that 32-bit floats can hold", "0".repeat(39))
     );
     assert!(text("<f8", true, f8([0., 1e39, 0., 0.]), Kind::F32).contains("row 1"));
     assert!(
         text("<i8", false, i8([0, 1, 2, -3]), Kind::U32)
-            .contains("row 1: the value -3 of type I64; expected a value that u32")
+            .contains("row 1: the value -3; expected class numbers, 0 to 4294967295, of an integer type")
     );
     assert!(text("<i8", false, i8([1 << 32, 1, 2, 3]), Kind::U32).contains("row 0: the value 4294967296"));
     assert!(text("<i8", false, i8([0, 0, 16_777_217, 3]), Kind::F32).contains("row 1: the value 16777217"));
-    assert!(text("<f8", false, f8([0.; 4]), Kind::U32).contains("row 0: the value 0 of type F64"));
+    assert!(text("<f8", false, f8([0.; 4]), Kind::U32).contains("; expected class numbers, 0 to 4294967295, of"));
     // Infinities and NaN are floats like any other here; the contract of arrays judges them.
     put(&path, npy("<f8", false, "(2,)", &[f64::NAN, f64::INFINITY].map(f64::to_le_bytes).concat()));
     assert!(floats(&read_array(&path, None, Kind::F32).unwrap())[0].is_nan());
@@ -122,6 +122,59 @@ fn damaged_and_hostile_npy_files() {
     assert!(read_array(&path, None, Kind::F32).is_err());
     let text = message(read_array(&folder.path().join("a.txt"), None, Kind::F32), folder.path());
     assert!(text.starts_with("a.txt: no array file by its ending; expected `file.npy`"), "{text}");
+}
+
+#[test]
+fn shapes_of_python_2_and_endings_in_capitals() {
+    let folder = TempDir::new().unwrap();
+    for (shape, expected) in [("(2L, 3L)", &[2, 3][..]), ("(6L,)", &[6]), ("(1, 6L)", &[1, 6])] {
+        let path = folder.path().join("UPPER.NPY");
+        put(&path, npy("|u1", false, shape, &[0, 1, 2, 3, 4, 5]));
+        assert_eq!(read_array(&path, None, Kind::F32).unwrap().shape(), expected);
+    }
+    for shape in ["(L,)", "(6LL,)", "(L6,)", "(6l,)", "(6 L,)"] {
+        put(folder.path().join("a.npy"), npy("|u1", false, shape, &[0; 6]));
+        let text = message(read_array(&folder.path().join("a.npy"), None, Kind::F32), folder.path());
+        assert!(text.contains("the header {'descr'"), "{shape}: {text}");
+    }
+    npz(&folder.path().join("A.Npz"), &[("x.npy", npy("|u1", false, "(1,)", &[7]), CompressionMethod::Stored)]);
+    let header = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+    put(folder.path().join("A.SafeTensors"), safetensors(header, &[7]));
+    for name in ["A.Npz", "A.Npz#x", "A.SafeTensors", "A.SafeTensors#x"] {
+        assert_eq!(floats(&read_array(&folder.path().join(name), None, Kind::F32).unwrap()), [7.0], "{name}");
+    }
+}
+
+#[test]
+fn names_that_stand_twice_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let x = |end: usize| format!(r#"{{"dtype":"U8","shape":[1],"data_offsets":[{},{end}]}}"#, end - 1);
+    let text = |wish| message(read_array(&path, wish, Kind::F32), folder.path());
+    // The second pair covers the whole file, so the general reader has nothing to say of it.
+    for (twice, second, bytes) in [("x", x(2), &[1, 2][..]), ("x", x(1), &[1]), (r"\u0078", x(1), &[1])] {
+        put(&path, safetensors(&format!(r#"{{"x":{},"{twice}":{second}}}"#, x(1)), bytes));
+        assert_eq!(text(None), "a.safetensors: two arrays `x`; expected each name once");
+    }
+    put(&path, safetensors(&format!(r#"{{"x":{},"y":{},"y":{}}}"#, x(1), x(2), x(2)), &[1, 2]));
+    assert_eq!(text(Some("x")), "a.safetensors: two arrays `y`; expected each name once");
+
+    // The crate that makes archives refuses this, so one of its names is changed afterwards.
+    let path = folder.path().join("a.npz");
+    let one = || npy("|u1", false, "(1,)", &[7]);
+    let stored = CompressionMethod::Stored;
+    npz(&path, &[("x.npy", one(), stored), ("y.npy", one(), stored), ("z.npy", one(), stored)]);
+    let mut bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() - 5 {
+        if &bytes[at..at + 5] == b"z.npy" {
+            bytes[at] = b'y';
+        }
+    }
+    put(&path, bytes);
+    for wish in [None, Some("x"), Some("y")] {
+        let text = message(read_array(&path, wish, Kind::F32), folder.path());
+        assert_eq!(text, "a.npz: two members of the name `y.npy`; expected each name once", "{wish:?}");
+    }
 }
 
 fn npz(path: &Path, members: &[(&str, Vec<u8>, CompressionMethod)]) {

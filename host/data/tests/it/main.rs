@@ -1,6 +1,8 @@
 //! Datasets and arrays through the public interface: small files made here, and real ones where they are.
 
 mod arrays;
+mod decoding;
+mod folders;
 mod hostile;
 mod order;
 mod pictures;
@@ -20,6 +22,7 @@ pub fn at(name: &str, path: &Path) -> DatasetConfig {
     DatasetConfig {
         name: name.to_owned(),
         path: Some(path.display().to_string()),
+        layout: None,
         validation: 0,
         test: None,
         size: None,

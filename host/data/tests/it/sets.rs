@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use querist_core::SampleId;
-use querist_core::config::DatasetConfig;
+use querist_core::config::{DatasetConfig, DatasetLayout};
 use querist_data::{FileState, Search, check, list, load};
 use tempfile::TempDir;
 
@@ -185,6 +186,62 @@ fn cifar_from_a_folder_and_from_the_archive() {
     put(&batch, cifar_record(&[10]));
     let text = message(load(&at("cifar10", path), &search), path);
     assert!(text.ends_with("data_batch_3.bin, record 0: label 10; expected 0 to 9"), "{text}");
+}
+
+#[test]
+fn other_forms_of_cifar_are_named() {
+    let refuse = |name: &str, file: &str, expected: &str| {
+        let folder = TempDir::new().unwrap();
+        put(folder.path().join(file), b"\x80\x02}q\x01");
+        put(folder.path().join(file).with_file_name("batches.meta"), b"\x80\x02}q\x01");
+        let of = |place: &Path| {
+            let text = message(load(&at(name, place), &Search::at("/nowhere")), folder.path());
+            assert!(text.ends_with(expected), "{text}\n  lacks: {expected}");
+            let checked = check(&at(name, place), &Search::at("/nowhere")).map(|report| report.dataset);
+            assert_eq!(message(checked.unwrap_or_else(Err), folder.path()), text);
+        };
+        of(folder.path());
+        of(folder.path().join(file).parent().unwrap());
+    };
+    let python = "cifar10's Python form, which is not read; expected its binary form; fetch it with `querist data fetch \
+                  cifar10`";
+    refuse("cifar10", "cifar-10-batches-py/data_batch_1", python);
+    refuse("cifar10", "data_batch_1", python);
+    refuse("cifar10", "cifar-10-python.tar.gz", python);
+    refuse("cifar10", "cifar-10-batches-mat/data_batch_1.mat", "fetch it with `querist data fetch cifar10`");
+    refuse("cifar100", "cifar-100-python/train", "fetch it with `querist data fetch cifar100`");
+    let folder = TempDir::new().unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    tar.append_data(&mut header, "cifar-10-batches-py/data_batch_1", &b"abc"[..]).unwrap();
+    put(folder.path().join("x.tgz"), gzip(&tar.into_inner().unwrap()));
+    let text = message(load(&at("cifar10", &folder.path().join("x.tgz")), &Search::at("/nowhere")), folder.path());
+    assert_eq!(text, format!("x.tgz: {python}"));
+
+    // A batch that is missing is named, whichever it is.
+    for missing in ["test_batch.bin", "data_batch_1.bin"] {
+        let folder = TempDir::new().unwrap();
+        for batch in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
+            put(folder.path().join(format!("cifar-10-batches-bin/{batch}.bin")), cifar_record(&[1]));
+        }
+        put(folder.path().join("cifar-10-batches-bin/batches.meta.txt"), "airplane");
+        fs::remove_file(folder.path().join("cifar-10-batches-bin").join(missing)).unwrap();
+        let text = message(load(&at("cifar10", folder.path()), &Search::at("/nowhere")), folder.path());
+        let expected =
+            format!("found no `{missing}` in `cifar-10-batches-bin`; fetch it with `querist data fetch cifar10`");
+        assert!(text.contains(&expected), "{text}\n  lacks: {expected}");
+    }
+}
+
+#[test]
+fn a_layout_is_for_folders() {
+    let folder = mnist();
+    let config = DatasetConfig { layout: Some(DatasetLayout::Splits), ..at("mnist", folder.path()) };
+    assert_eq!(
+        message(load(&config, &Search::at("/nowhere")), folder.path()),
+        "dataset `mnist`: `dataset.layout` is for folders of pictures; remove it"
+    );
 }
 
 #[test]

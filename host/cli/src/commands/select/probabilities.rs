@@ -55,7 +55,7 @@ pub fn logarithms(array: &Array) -> Result<Array, String> {
     if let Some(at) = values.iter().position(|p| !(0.0..=1.0 + SUM_SLACK as f32).contains(p)) {
         return Err(format!("{} in row {} is no probability; they are 0 to 1", values[at], at / row_len));
     }
-    let distributions = if array.shape().len() == 2 { &values[..] } else { &[] };
+    let distributions = if array.shape().len() == 2 { values } else { &[] };
     for (at, distribution) in distributions.chunks_exact(width).enumerate() {
         let sum: f64 = distribution.iter().map(|&p| f64::from(p)).sum();
         if (sum - 1.0).abs() > SUM_SLACK {

@@ -1,0 +1,136 @@
+//! Pictures at another size.
+//!
+//! The shorter side becomes as long as wanted, with a triangle filter that is widened by the factor of reduction, and the
+//! middle is cut out. It is computed in whole numbers and is the same on every processor; a value may differ by one from
+//! the exact one. A picture that has the size already keeps its pixels.
+//!
+//! A large JPEG comes here reduced: its decoder leaves out what no smaller picture could show, to a half, a quarter or an
+//! eighth, as far as the result is still as large as wanted.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rayon::prelude::*;
+
+use super::Pixels;
+use crate::error::DataError;
+use crate::load::Loaded;
+use crate::memory::reserve;
+
+/// Longest side of a scaled image before it is cut.
+const MAX_SCALED_SIDE: u64 = 16_384;
+
+/// The same images at another size.
+pub(crate) fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError> {
+    let [height, width, channels] = loaded.shape;
+    if (height, width) == (side as usize, side as usize) {
+        return Ok(loaded);
+    }
+    let one = side as usize * side as usize * channels;
+    let total = loaded.labels.len().saturating_mul(one);
+    let mut bytes: Vec<u8> = reserve(total as u64, "the resized images")?;
+    bytes.resize(total, 0);
+    let pairs = bytes.par_chunks_exact_mut(one).zip(loaded.bytes.par_chunks_exact(height * width * channels));
+    let filled = pairs.try_for_each(|(to, from)| {
+        let unfit = || format!("images of {height}x{width} pixels");
+        let (width, height) = (u32::try_from(width).ok(), u32::try_from(height).ok());
+        let (width, height) = width.zip(height).ok_or_else(unfit)?;
+        check(width, height, side)?;
+        let pixels = Pixels { width, height, channels, bytes: from.to_vec() };
+        to.copy_from_slice(&to_square(pixels, side)?.bytes);
+        Ok(())
+    });
+    filled.map_err(|found: String| DataError::malformed("the images", "", found, "a shape that can be resized"))?;
+    loaded.bytes = bytes;
+    loaded.shape = [side as usize, side as usize, channels];
+    Ok(loaded)
+}
+
+/// Whether a picture has enough of a square in it.
+pub(super) fn check(width: u32, height: u32, side: u32) -> Result<(), String> {
+    let (short, long) = (width.min(height), width.max(height));
+    if u64::from(long) * u64::from(side) / u64::from(short.max(1)) > MAX_SCALED_SIDE {
+        return Err(format!("{long} by {short} pixels are too oblong to be cut to a square of {side}"));
+    }
+    Ok(())
+}
+
+/// Scales and cuts to a square.
+pub(super) fn to_square(pixels: Pixels, side: u32) -> Result<Pixels, String> {
+    scaled_by(&mut Resizer::new(), pixels, side)
+}
+
+fn scaled_by(resizer: &mut Resizer, pixels: Pixels, side: u32) -> Result<Pixels, String> {
+    let Pixels { width, height, channels, bytes } = pixels;
+    if (width, height) == (side, side) {
+        return Ok(Pixels { width, height, channels, bytes });
+    }
+    let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+    let from = ImageRef::new(width, height, &bytes, kind).map_err(|error| error.to_string())?;
+    let mut to = Image::new(side, side, kind);
+    let [left, top, short] = middle(width.into(), height.into(), side);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false)
+        .crop(left, top, short, short);
+    resizer.resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
+    Ok(Pixels { width: side, height: side, channels, bytes: to.into_vec() })
+}
+
+/// Left, top and side of the square that becomes one of `side` pixels: whole pixels of the scaled picture are cut off.
+fn middle(width: f64, height: f64, side: u32) -> [f64; 3] {
+    let (short, side) = (width.min(height), f64::from(side));
+    let cut = |long: f64| (((long * side / short).round() - side) / 2.0).floor() * short / side;
+    // Rounded up, the scaled picture can be longer than the picture by half a pixel.
+    let within = |long: f64| cut(long).clamp(0.0, long - short);
+    [within(width), within(height), short]
+}
+
+#[cfg(test)]
+mod tests {
+    use fast_image_resize::CpuExtensions;
+    use image::imageops::FilterType;
+    use image::{DynamicImage, RgbImage};
+
+    use super::*;
+
+    /// Anything: what is smooth hides mistakes.
+    fn noise(width: u32, height: u32, channels: usize) -> Pixels {
+        let mut stream = querist_protocol::philox::Stream::new(5, 0);
+        let bytes = (0..width * height * channels as u32).map(|_| stream.next_below(256) as u8).collect();
+        Pixels { width, height, channels, bytes }
+    }
+
+    #[test]
+    fn every_processor_gives_the_same() {
+        for (width, height, side) in [(33, 47, 16), (300, 211, 64), (20, 20, 31), (640, 480, 224)] {
+            for channels in [1, 3] {
+                let mut plain = Resizer::new();
+                // SAFETY: no extension is used, so none must be there.
+                unsafe { plain.set_cpu_extensions(CpuExtensions::None) };
+                let plain = scaled_by(&mut plain, noise(width, height, channels), side).unwrap();
+                assert!(plain.bytes == to_square(noise(width, height, channels), side).unwrap().bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_within_one_of_exact_ones() {
+        for (width, height, side) in
+            [(28, 28, 32), (64, 64, 16), (480, 480, 224), (96, 96, 31), (64, 32, 16), (33, 66, 11)]
+        {
+            let Pixels { bytes, .. } = noise(width, height, 3);
+            let image = DynamicImage::from(RgbImage::from_raw(width, height, bytes).unwrap());
+            let exact = image.resize_to_fill(side, side, FilterType::Triangle).into_rgb8();
+            let found = to_square(noise(width, height, 3), side).unwrap();
+            // What was cut off is not looked at for the rim.
+            let rim = if width == height { 0 } else { 1 };
+            let worst = exact
+                .enumerate_pixels()
+                .filter(|(x, y, _)| (rim..side - rim).contains(x.min(y)) && (rim..side - rim).contains(x.max(y)));
+            let of = |x: u32, y: u32| &found.bytes[((y * side + x) * 3) as usize..][..3];
+            let worst =
+                worst.flat_map(|(x, y, pixel)| pixel.0.into_iter().zip(of(x, y)).map(|(a, b)| a.abs_diff(*b))).max();
+            assert!(worst <= Some(1), "{width}x{height} to {side}: {worst:?}");
+        }
+    }
+}
