@@ -10,7 +10,7 @@ use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::{FeatureTask, FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
 use querist_protocol::Need;
-use querist_torch_testkit::at_least;
+use querist_torch_testkit::{at_least, at_most};
 use querist_torchx::runtime::{self, Cuda};
 use safetensors::SafeTensors;
 
@@ -37,12 +37,13 @@ fn every_model_learns_bars() {
             300,
             RecipeConfig { optimiser: Some(Optimiser::Adam), lr: Some(2e-3), epochs: Some(25), ..quick() },
         ),
-        (ModelName::Resnet18, 200, RecipeConfig { lr: Some(0.02), epochs: Some(4), ..quick() }),
+        // Larger steps, or of fewer images, throw it off at some seeds.
+        (ModelName::Resnet18, 200, RecipeConfig { lr: Some(0.005), epochs: Some(4), minibatch: Some(16), ..quick() }),
     ] {
         let mut learner = learner(&dataset, name, &recipe);
         let epochs = learner.fit(FitTask::plain(Round(0), &labelled(0..samples)), &Silent).unwrap().epochs;
         assert_eq!(epochs.len(), recipe.epochs.unwrap());
-        assert!(epochs.last().unwrap().loss < epochs[0].loss, "{name:?}: {epochs:?}");
+        at_most(&format!("{name:?}, loss left"), epochs.last().unwrap().loss / epochs[0].loss, 0.9);
         let logits = learner.logits(&ids(600..900), &Silent).unwrap();
         let right = logits.chunks(2).enumerate().filter(|(i, row)| (row[1] > row[0]) == (i % 2 == 1)).count();
         at_least(&format!("{name:?}, right of 300"), right as f64, 240.0);
