@@ -275,7 +275,7 @@ fn a_worker_dies_with_its_host() {
 #[test]
 fn a_worker_keeps_its_time_while_it_is_loaded() {
     let packed = Packed::new();
-    let words = ["time limit of 1 s", "limits.seconds"];
+    let words = ["time limit of 1 s", "--seconds"];
     packed.refused(MISBEHAVE, &[&how("how=load-hang")[..], &["--seconds", "1"]].concat(), 1, &words);
 }
 

@@ -52,11 +52,11 @@ fn what_isolated_plugins_may_not_do_ends_in_its_own_error() {
     for (how, words) in [
         ("crash", &["crashed its worker", "segmentation fault"][..]),
         ("abort", &["crashed its worker", "abort"]),
-        ("hang", &["time limit of 1 s", "limits.seconds"]),
+        ("hang", &["time limit of 1 s", "raise `--seconds`"]),
         ("fork", &["tried to start a process"]),
         ("socket", &["tried to open a socket"]),
         ("file", &["tried to open a file"]),
-        ("memory", &["memory", "raise `limits.memory`"]),
+        ("memory", &["memory", "raise `--memory`"]),
         ("panic", &["the plugin panicked", "with 7 * 6 = 42", "lib.rs:"]),
         ("twice", &["broke its contract", "picked before"]),
         ("bad-handle", &["`embeddings` is not among the declared needs"]),
