@@ -134,5 +134,7 @@ fn is_wrong_config(cause: &(dyn std::error::Error + 'static)) -> bool {
         DataError::Cancelled | DataError::Memory { .. } => false,
         _ => true,
     });
-    of_data || cause.is::<querist_core::FixedError>() || matches!(cause.downcast_ref(), Some(LearnError::Config(_) | LearnError::Need { .. }))
+    of_data
+        || cause.is::<querist_core::FixedError>()
+        || matches!(cause.downcast_ref(), Some(LearnError::Config(_) | LearnError::Need { .. }))
 }
