@@ -6,9 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use querist_core::config::{ModelName, RunConfig};
+use querist_core::config::{ModelName, RunConfig, cores};
 use querist_core::observer::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
+use querist_files::Links;
 use querist_kernels::Accelerator;
 use querist_loader::TorchBuild;
 
@@ -73,20 +74,39 @@ pub fn become_trainer() -> Result<()> {
     let mut command = Command::new(&program);
     // Under its own name, so that its hints name the program that the user called.
     command.arg0(args.next().unwrap_or_else(|| "querist".into())).args(args);
-    wait_passively(&mut command);
+    // How many threads it will have stands in a file that it has yet to read.
+    set_waiting(&mut command, cores());
     let error = command.exec();
     Err(error).with_context(|| format!("cannot start {}", program.display()))
 }
 
-/// Lets the threads of libtorch sleep while they wait for each other, unless the user wants it otherwise.
+/// Tells the threads of libtorch in another process how to wait for each other, unless the user does. `threads` are those
+/// of all processes that are started beside each other.
 ///
-/// Those of its OpenMP spin, and read how to wait when the library is loaded: two small runs beside each other on two
-/// cores took seven times as long as with threads that sleep.
-fn wait_passively(command: &mut Command) {
-    const POLICY: &str = "OMP_WAIT_POLICY";
-    if [POLICY, "GOMP_SPINCOUNT", "KMP_BLOCKTIME"].iter().all(|name| std::env::var_os(name).is_none()) {
-        command.env(POLICY, "passive");
+/// Its OpenMP reads this when the library is loaded, and waits in a loop for ever so long otherwise: two small runs beside
+/// each other on two cores took up to three times as long. Where every thread has a core of its own, a short loop spares
+/// the way through the system; where it has not, a thread that waits should sleep at once.
+pub fn set_waiting(command: &mut Command, threads: usize) {
+    const BY_USER: [&str; 3] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
+    if BY_USER.iter().all(|name| std::env::var_os(name).is_none()) {
+        let (name, value) = waiting(threads, busy(), cores());
+        command.env(name, value);
     }
+}
+
+fn waiting(threads: usize, busy: usize, cores: usize) -> (&'static str, &'static str) {
+    match threads.saturating_add(busy) > cores {
+        true => ("OMP_WAIT_POLICY", "passive"),
+        // Some hundred microseconds: longer than the work between two calls of a small model's threads.
+        false => ("GOMP_SPINCOUNT", "3000"),
+    }
+}
+
+/// Threads that run on this machine beside this one, where the system says.
+fn busy() -> usize {
+    let load = querist_files::read_text(Path::new("/proc/loadavg"), Links::Follow, 4096).unwrap_or_default();
+    let running = load.split_whitespace().nth(3).and_then(|field| field.split('/').next()?.parse::<usize>().ok());
+    running.unwrap_or(1).saturating_sub(1)
 }
 
 /// What `querist-train` says of its libtorch.
@@ -96,4 +116,17 @@ pub fn describe() -> Result<String> {
     let output = output.with_context(|| format!("cannot start {}", program.display()))?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_loop_only_on_cores_of_their_own() {
+        for (threads, busy, cores, passive) in [(2, 0, 2, false), (2, 1, 2, true), (4, 0, 2, true), (1, 1, 2, false)] {
+            assert_eq!(waiting(threads, busy, cores).1 == "passive", passive, "{threads} {busy} {cores}");
+        }
+        assert!(waiting(usize::MAX, 1, 8).1 == "passive");
+    }
 }

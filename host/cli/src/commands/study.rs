@@ -23,6 +23,7 @@ use crate::exit::{Hinted, Usage};
 use crate::plugins::PluginArgs;
 use crate::run_folder::lock;
 use crate::stored_run::{StoredRun, refuse_linked};
+use crate::trainer::set_waiting;
 use crate::{again, grid, output, progress};
 
 /// Compare strategies over seeds.
@@ -270,6 +271,7 @@ fn start(job: &Job, args: &StudyRunArgs, out: &Path, threads: usize) -> Result<C
     command.arg("run").arg(&job.file).arg("--out").arg(&job.folder).arg("--resume").args(["--format", "csv"]);
     command.args(["--threads", &threads.to_string(), "--with-parent", &std::process::id().to_string()]);
     command.args(args.plugins.to_args()?);
+    set_waiting(&mut command, threads.saturating_mul(args.jobs));
     command
         // A terminal's Ctrl-C is for the study, which passes it on once.
         .process_group(0)
