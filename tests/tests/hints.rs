@@ -113,8 +113,21 @@ fn the_other_verb_is_named_as_it_is_called() {
     let said = place.call(&["study", "run", "run.toml"]);
     said.fails(2, &["is no study"]);
     works(&place, &said);
-    let said = place.call(&["select", "--strategy", "entropi", "--budget", "1", "--ids", "x.npy"]);
-    assert!(said.err.contains("entropy") || !commands_in(&said.err).is_empty(), "{}", said.err);
+    let said = place.call(&["select", "--strategy", "zzz", "--budget", "1", "--ids", "x.npy"]);
+    said.fails(2, &["no strategy is called `zzz`"]);
+    assert!(works(&place, &said).out.contains("k-center-greedy"));
+}
+
+#[test]
+fn runs_that_were_left_out_are_shown_by_the_command_that_says_so() {
+    let place = Place::new();
+    let study = RUN.replace("strategy = { id = \"badge\" }", "strategies = [{ id = \"random\" }]\nseeds = [1]");
+    place.write("study.toml", &study);
+    place.good(&["study", "run", "study.toml", "--out", "my study", "--set", "seeds=[2]"]);
+    let said = place.call(&["study", "run", "study.toml", "--out", "my study"]);
+    assert!(said.err.contains("note: one run in my study is not in the study's file"), "{}", said.err);
+    let shown = works(&place, &said);
+    assert!(shown.out.contains("random"), "{}", shown.out);
 }
 
 #[test]

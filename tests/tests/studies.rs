@@ -371,13 +371,17 @@ fn threads_wait_without_spinning_unless_the_user_says_otherwise() {
         }
         let mut child = command.spawn().unwrap();
         let clock = Instant::now();
+        // While a process turns into another it has no environment yet.
         let trains =
             || fs::read_link(format!("/proc/{}/exe", child.id())).is_ok_and(|exe| exe.ends_with("querist-train"));
-        while !trains() {
+        let environment = loop {
+            let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap_or_default();
+            if trains() && !environment.is_empty() {
+                break fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+            }
             assert!(clock.elapsed() < Duration::from_secs(60), "nothing trains");
             sleep(Duration::from_millis(2));
-        }
-        let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+        };
         let environment = String::from_utf8(environment).unwrap();
         let is_said = |pair: &&str| pair.starts_with("OMP_WAIT") || pair.starts_with("GOMP_");
         let waiting: Vec<&str> = environment.split('\0').filter(is_said).collect();
