@@ -375,9 +375,10 @@ fn threads_wait_without_spinning_unless_the_user_says_otherwise() {
         let trains =
             || fs::read_link(format!("/proc/{}/exe", child.id())).is_ok_and(|exe| exe.ends_with("querist-train"));
         let environment = loop {
+            let is_ready = trains();
             let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap_or_default();
-            if trains() && !environment.is_empty() {
-                break fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+            if is_ready && !environment.is_empty() {
+                break environment;
             }
             assert!(clock.elapsed() < Duration::from_secs(60), "nothing trains");
             sleep(Duration::from_millis(2));
