@@ -91,6 +91,12 @@ impl Place {
             .env("QUERIST_DATA", self.at("data"))
             .env("OMP_WAIT_POLICY", "passive")
             .stdin(Stdio::null());
+        // What trainings decide must hold on every processor: whoever runs the tests can stand in for another.
+        for name in ["ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
         command
     }
 
