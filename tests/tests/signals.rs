@@ -163,13 +163,17 @@ fn started_study(place: &Place, out: &Path) -> Child {
 #[test]
 fn a_study_that_is_killed_leaves_no_run_behind() {
     let place = Place::new();
-    place.write("study.toml", study().replace("epochs = 25", "epochs = 60"));
+    place.write("study.toml", study().replace("epochs = 25", "epochs = 150"));
     let out = place.at("s");
     let mut killed = started_study(&place, &out);
     assert_eq!(runs_of(&out).len(), 2);
     killed.kill().unwrap();
     killed.wait().unwrap();
     wait_until("the end of its runs", || runs_of(&out).is_empty());
+    for seed in 0..2 {
+        let rounds = records(&out.join(format!("random/seed-{seed}"))).len();
+        assert!(rounds < 6, "the run of seed {seed} went on to its end");
+    }
     // Whoever starts it again at once finds everything free.
     let said = place.call(&["study", "run", "study.toml", "--jobs", "2", "--out", "s"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
