@@ -150,6 +150,23 @@ fn all_strategies_of_a_seed_start_alike() {
 }
 
 #[test]
+fn a_precision_belongs_to_its_run() {
+    let place = Place::with_run(RUN);
+    let bf16 = ["run", "run.toml", "--out", "r", "--set", "compute.precision=bf16"];
+    place.good(&bf16);
+    let header = json(&place.at("r/header.json"));
+    assert!(header["backend"].as_str().unwrap().ends_with(", bf16"), "{}", header["backend"]);
+    let said = place.call(&["run", "run.toml", "--out", "r", "--resume"]);
+    said.fails(2, &["another config", r#"precision = "float32""#]);
+    place.good(&["run", "run.toml", "--out", "again", "--set", "compute.precision=bf16"]);
+    assert_same(&lasting(&place.at("r")), &lasting(&place.at("again")));
+    place.good(&["run", "run.toml", "--out", "exact"]);
+    assert_ne!(records(&place.at("r"))[0]["metrics"], records(&place.at("exact"))[0]["metrics"]);
+    let said = place.call(&["run", "run.toml", "--out", "s", "--set", "compute.precision=tf32"]);
+    said.fails(2, &["compute.precision is `tf32`, which only GPUs have", "`float32` or `bf16`"]);
+}
+
+#[test]
 fn an_existing_folder_is_left_alone() {
     let place = Place::with_run(RUN);
     place.good(&["run", "run.toml", "--out", "r"]);

@@ -669,6 +669,8 @@ pub struct ComputeConfig {
     /// `cpu` or `cuda:N`.
     #[schemars(regex(pattern = r"^(cpu|cuda:[0-9]{1,3})$"))]
     pub device: String,
+    /// How exactly a model computes its embeddings; the same numbers come out every time with each.
+    pub precision: Precision,
     /// Threads of training and kernels; they are part of a result's identity. Left out: every core that this process may
     /// use, and in a study these shared among the runs at a time; a run that is gone on with keeps what it began with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -676,6 +678,19 @@ pub struct ComputeConfig {
     pub threads: Option<usize>,
     /// Main memory that the arrays of a query may take; what is beyond lies in unnamed files in the run folder.
     pub memory: Bytes,
+}
+
+/// Numbers in which the body of a model computes. Its weights, their updates, the head and the loss are `f32` with all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision throughout: 24 bits a number.
+    #[default]
+    Float32,
+    /// Single precision, but convolutions on a GPU round their factors to 11 bits.
+    Tf32,
+    /// Convolutions and products of 8 bits a number.
+    Bf16,
 }
 
 impl ComputeConfig {
@@ -692,7 +707,7 @@ pub fn cores() -> usize {
 
 impl Default for ComputeConfig {
     fn default() -> Self {
-        Self { device: "cpu".to_owned(), threads: None, memory: Bytes(8 << 30) }
+        Self { device: "cpu".to_owned(), precision: Precision::Float32, threads: None, memory: Bytes(8 << 30) }
     }
 }
 

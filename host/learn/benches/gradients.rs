@@ -5,7 +5,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{
@@ -27,8 +27,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let samples: Vec<SampleId> = (0..64).map(SampleId).collect();
         let model = ModelConfig::of(name);
         let recipe = RecipeConfig { epochs: Some(1), ..RecipeConfig::default() }.resolve();
-        let settings =
-            Settings { model: &model, recipe: &recipe, seeds: Seeds::new(0), device: "cpu", threads: THREADS };
+        let settings = Settings {
+            model: &model,
+            recipe: &recipe,
+            seeds: Seeds::new(0),
+            device: "cpu",
+            precision: Precision::Float32,
+            threads: THREADS,
+        };
         let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
         let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();
         learner.fit(FitTask::plain(Round(0), &labelled), &Silent)?;

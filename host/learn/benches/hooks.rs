@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds, ServiceScope};
@@ -25,8 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let recipe =
             RecipeConfig { lr: Some(0.01), epochs: Some(6), minibatch: Some(MINIBATCH), ..RecipeConfig::default() };
         let recipe = recipe.resolve();
-        let settings =
-            Settings { model: &model, recipe: &recipe, seeds: Seeds::new(0), device: "cpu", threads: THREADS };
+        let settings = Settings {
+            model: &model,
+            recipe: &recipe,
+            seeds: Seeds::new(0),
+            device: "cpu",
+            precision: Precision::Float32,
+            threads: THREADS,
+        };
         let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
         let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();
         let epochs = learner.fit(FitTask::plain(Round(0), &labelled), &Silent)?.epochs;

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds};
@@ -52,8 +52,14 @@ fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
         minibatch: Some(MINIBATCH),
         ..RecipeConfig::default()
     };
-    let settings =
-        Settings { model: &model, recipe: &recipe.resolve(), seeds: Seeds::new(0), device: "cpu", threads: THREADS };
+    let settings = Settings {
+        model: &model,
+        recipe: &recipe.resolve(),
+        seeds: Seeds::new(0),
+        device: "cpu",
+        precision: Precision::Float32,
+        threads: THREADS,
+    };
     let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
     let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();
     let clock = Instant::now();

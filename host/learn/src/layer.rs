@@ -252,7 +252,7 @@ mod tests {
     fn weights_spread_as_in_pytorch() {
         querist_torchx::runtime::set_threads(1).unwrap();
         querist_torchx::random::seed(1).unwrap();
-        let mut parameters = Parameters::new(Device::Cpu);
+        let mut parameters = Parameters::new(Device::Cpu, false);
         let shape = ConvShape { inputs: 32, outputs: 64, kernel: 3, stride: 1, padding: 1 };
         let conv = Conv::new(&mut parameters, "conv", shape).unwrap();
         let linear = Linear::new(&mut parameters, "linear", 400, 300).unwrap();

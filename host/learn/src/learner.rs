@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Recipe};
+use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Precision, Recipe};
 use querist_core::observer::{Phase, Progress};
 use querist_core::record::EnsembleRecord;
 use querist_core::{
@@ -44,6 +44,8 @@ pub struct Settings<'a> {
     pub seeds: Seeds,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: &'a str,
+    /// Numbers in which the model's body computes.
+    pub precision: Precision,
     /// CPU threads of libtorch, for the whole process; part of a result's identity.
     pub threads: usize,
 }
@@ -84,10 +86,13 @@ impl TorchLearner {
         runtime::set_threads(settings.threads).or_else(|e| config(format!("compute.threads: {e}")))?;
         let device = device::parse(settings.device, &runtime::describe().cuda).map_err(in_config)?;
         if device.is_cuda() {
-            random::reproducible().doing("preparing the GPU")?;
+            random::reproducible(settings.precision == Precision::Tf32).doing("preparing the GPU")?;
+        } else if settings.precision == Precision::Tf32 {
+            return config("compute.precision is `tf32`, which only GPUs have; use `float32` or `bf16`, or a GPU");
         }
         let images = ImageStore::new(dataset, pool, device)?;
         let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
+        let architecture = architecture.with_precision(settings.precision);
         check_recipe(settings.recipe, &architecture)?;
         Ok(Self {
             images,
@@ -437,7 +442,12 @@ impl Learner for TorchLearner {
             _ => "cpu".to_owned(),
         };
         let plural = if self.threads == 1 { "" } else { "s" };
-        format!("libtorch {version} {device}, {} thread{plural}", self.threads)
+        let precision = match self.architecture.precision() {
+            Precision::Float32 => "",
+            Precision::Tf32 => ", tf32",
+            Precision::Bf16 => ", bf16",
+        };
+        format!("libtorch {version} {device}, {} thread{plural}{precision}", self.threads)
     }
 
     fn take_peak_memory(&mut self) -> Option<u64> {

@@ -7,12 +7,14 @@ mod mlp;
 mod resnet;
 
 use querist_core::LearnError;
-use querist_core::config::{ModelConfig, ModelName};
-use tch::{Device, TchError, Tensor};
+use querist_core::config::{ModelConfig, ModelName, Precision};
+use querist_torchx::TorchError;
+use querist_torchx::ambient::Bf16;
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
 use crate::layer::{Mode, Pass, Seen};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, channels_last};
 pub(crate) use head::Head;
 use head::{HeadShape, MOST_HIDDEN};
 
@@ -53,6 +55,7 @@ pub(crate) struct Architecture {
     head_hidden: Option<u32>,
     images: ImageShape,
     classes: i64,
+    precision: Precision,
 }
 
 impl Architecture {
@@ -84,7 +87,7 @@ impl Architecture {
         if let Some(units) = head_hidden.filter(|units| !(1..=MOST_HIDDEN).contains(units)) {
             return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
         }
-        Ok(Self { name, dropout, head_hidden, images, classes })
+        Ok(Self { name, dropout, head_hidden, images, classes, precision: Precision::Float32 })
     }
 
     /// The fewest samples that a training step can use: batch-norm has no statistics of one.
@@ -142,9 +145,19 @@ impl Architecture {
         Self { dropout, ..self }
     }
 
+    /// The same with a body that computes in these numbers.
+    pub(crate) fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Numbers in which the body computes.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// A model with fresh weights from libtorch's generator.
     pub(crate) fn build(&self, device: Device) -> Result<Model, LearnError> {
-        let mut parameters = Parameters::new(device);
+        let mut parameters = Parameters::new(device, self.precision != Precision::Float32);
         let parts = match self.name {
             ModelName::Cnn => cnn::Cnn::new(&mut parameters, self.images).map(boxed),
             ModelName::Lenet => lenet::Lenet::new(&mut parameters, self.images).map(boxed),
@@ -156,7 +169,7 @@ impl Architecture {
         let hidden = self.head_hidden.map(i64::from);
         let shape = HeadShape { width, hidden, classes: self.classes, dropout: self.dropout };
         let head = Head::new(&mut parameters, shape).doing("building the model")?;
-        Ok(Model { parameters, body, head, width })
+        Ok(Model { parameters, body, head, width, precision: self.precision })
     }
 }
 
@@ -179,18 +192,40 @@ pub(crate) struct Model {
     body: Box<dyn Body>,
     head: Head,
     width: i64,
+    precision: Precision,
 }
 
 impl Model {
     /// A forward pass, with the stage maps where they are wanted.
     pub(crate) fn forward(&self, images: &Tensor, mode: Mode, stages: bool) -> Result<Forward, TchError> {
         let mut pass = if stages { Pass::tapped(mode) } else { Pass::new(mode) };
-        let embeddings = self.body.embed(images, &mut pass)?;
+        let embeddings = self.through_body(images, &mut pass)?;
         let logits = self.head.logits(&embeddings, &mut pass)?;
-        Ok(Forward { logits, embeddings, stages: pass.into_maps() })
+        let maps = pass.into_maps();
+        let stages = match self.precision {
+            Precision::Float32 => maps,
+            _ => maps.iter().map(|map| map.f_to_kind(Kind::Float)?.f_contiguous()).collect::<Result<_, _>>()?,
+        };
+        Ok(Forward { logits, embeddings, stages })
     }
 
-    /// Logits `[n, classes]` in eval mode, and what went through each layer.
+    /// Embeddings `f32 [n, width]`. Only the body computes in other numbers: heads are small, and what is made of their
+    /// outputs needs the bits.
+    fn through_body(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        if self.precision == Precision::Float32 {
+            return self.body.embed(images, pass);
+        }
+        // Units for short numbers read channels of a pixel together.
+        let images = channels_last(images)?;
+        if self.precision == Precision::Tf32 {
+            return self.body.embed(&images, pass);
+        }
+        let refused = |error: TorchError| TchError::Torch(error.to_string());
+        let _bf16 = Bf16::enter(images.device().is_cuda()).map_err(refused)?;
+        self.body.embed(&images, pass)?.f_to_kind(Kind::Float)
+    }
+
+    /// Logits `[n, classes]` in eval mode, and what went through each layer; in single precision throughout.
     pub(crate) fn recorded(&self, images: &Tensor) -> Result<(Tensor, Vec<Seen>), TchError> {
         let mut pass = Pass::recorded(Mode::Eval);
         let embeddings = self.body.embed(images, &mut pass)?;
@@ -200,7 +235,7 @@ impl Model {
 
     /// Embeddings `[n, width]` in eval mode: what the head sees, without dropout.
     pub(crate) fn embed(&self, images: &Tensor) -> Result<Tensor, TchError> {
-        self.body.embed(images, &mut Pass::new(Mode::Eval))
+        self.through_body(images, &mut Pass::new(Mode::Eval))
     }
 
     /// Logits `[n, classes]` of embeddings.
@@ -220,7 +255,7 @@ impl Model {
 
     /// Embeddings in eval mode, with the body's channels masked.
     pub(crate) fn embed_masked(&self, images: &Tensor, mask: Tensor) -> Result<Tensor, TchError> {
-        self.body.embed(images, &mut Pass::masked(mask))
+        self.through_body(images, &mut Pass::masked(mask))
     }
 
     /// Width of an embedding.
@@ -246,8 +281,6 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::*;
 
     fn architecture(name: ModelName, channels: i64, side: i64) -> Result<Architecture, LearnError> {
@@ -334,6 +367,38 @@ mod tests {
         let moved = model.forward(&images, Mode::Train, false).unwrap().logits;
         assert_eq!(still, moved);
         assert_ne!(mean(), before);
+    }
+
+    /// Bodies of other precisions give almost the same, in `f32` and laid out as ever, and learn as ever.
+    #[test]
+    fn short_numbers_stay_inside_the_body() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        for name in [ModelName::Cnn, ModelName::Lenet, ModelName::Mlp, ModelName::Resnet18] {
+            let of = |precision| {
+                querist_torchx::random::seed(2).unwrap();
+                architecture(name, 3, 16).unwrap().with_precision(precision).build(Device::Cpu).unwrap()
+            };
+            let (exact, short) = (of(Precision::Float32), of(Precision::Bf16));
+            querist_torchx::random::seed(3).unwrap();
+            let images = Tensor::randn([8, 3, 16, 16], (Kind::Float, Device::Cpu));
+            let [exact_out, out] = [&exact, &short].map(|model| model.forward(&images, Mode::Eval, true).unwrap());
+            let all = |out: &Forward| {
+                let (logits, embeddings) = (out.logits.shallow_clone(), out.embeddings.shallow_clone());
+                out.stages.iter().map(Tensor::shallow_clone).chain([embeddings, logits]).collect::<Vec<_>>()
+            };
+            for (exact, short) in all(&exact_out).iter().zip(all(&out)) {
+                assert!(short.kind() == Kind::Float && short.is_contiguous(), "{name:?}");
+                let off = (exact - &short).abs().max().double_value(&[]) / exact.abs().max().double_value(&[]);
+                assert!(off > 1e-7 && off < 0.03, "{name:?}: off by {off}");
+            }
+            assert_eq!(short.embed(&images).unwrap(), out.embeddings, "{name:?}");
+            let loss = short.forward(&images, Mode::Train, false).unwrap().logits.square().mean(Kind::Float);
+            loss.f_backward().unwrap();
+            for weight in short.parameters().weights() {
+                assert!(weight.kind() == Kind::Float && weight.grad().kind() == Kind::Float, "{name:?}");
+                assert!(weight.grad().abs().sum(Kind::Float).double_value(&[]).is_finite(), "{name:?}");
+            }
+        }
     }
 
     #[test]

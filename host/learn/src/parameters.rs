@@ -14,14 +14,16 @@ const MAX_HEADER: u64 = 1 << 20;
 /// Weights that training changes, and buffers that only follow it (batch-norm statistics). All are `f32`.
 pub(crate) struct Parameters {
     device: Device,
+    /// Whether weights of convolutions hold the channels of a pixel together.
+    channels_last: bool,
     weight_names: Vec<String>,
     weights: Vec<Tensor>,
     buffers: Vec<(String, Tensor)>,
 }
 
 impl Parameters {
-    pub(crate) fn new(device: Device) -> Self {
-        Self { device, weight_names: Vec::new(), weights: Vec::new(), buffers: Vec::new() }
+    pub(crate) fn new(device: Device, channels_last: bool) -> Self {
+        Self { device, channels_last, weight_names: Vec::new(), weights: Vec::new(), buffers: Vec::new() }
     }
 
     /// A weight uniform in (-bound, bound).
@@ -38,7 +40,9 @@ impl Parameters {
     }
 
     fn weight(&mut self, name: String, values: &Tensor) -> Result<Tensor, TchError> {
-        let weight = values.f_to_device(self.device)?.f_set_requires_grad(true)?;
+        let values = values.f_to_device(self.device)?;
+        let values = if self.channels_last && values.dim() == 4 { channels_last(&values)? } else { values };
+        let weight = values.f_set_requires_grad(true)?;
         self.weight_names.push(name);
         self.weights.push(weight.shallow_clone());
         Ok(weight)
@@ -147,4 +151,9 @@ pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>, LearnError> {
 
 fn little_endian(tensor: &Tensor) -> Result<Vec<u8>, LearnError> {
     Ok(values(tensor)?.into_iter().flat_map(f32::to_le_bytes).collect())
+}
+
+/// `[n, channels, height, width]` of the same values, with the channels of a pixel side by side in memory.
+pub(crate) fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
+    tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }

@@ -10,7 +10,7 @@ use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::{FeatureTask, FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
 use querist_protocol::Need;
-use querist_torch_testkit::{at_least, at_most};
+use querist_torch_testkit::{at_least, at_most, device};
 use querist_torchx::runtime::{self, Cuda};
 use safetensors::SafeTensors;
 
@@ -260,6 +260,6 @@ fn the_model_file_holds_every_tensor_by_name() {
         learner.features(FeatureTask { needs: &[Need::new("head.w")], ..FeatureTask::default() }, &Silent).unwrap();
     let expected: Vec<u8> = arrays["head.w"].as_f32().unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(head.data(), expected);
-    assert_eq!(learner.backend(), "libtorch 2.11.0 cpu, 1 thread");
-    assert_eq!(learner.take_peak_memory(), None);
+    assert_eq!(learner.backend(), format!("libtorch 2.11.0 {}, 1 thread", device()));
+    assert_eq!(learner.take_peak_memory().is_some(), device() != "cpu");
 }

@@ -57,6 +57,14 @@ std::vector<at::Tensor> tensors(const void* const* addresses, size_t count) {
   return out;
 }
 
+// Whether two tensors of one shape hold their values in the same order. The stride of a dimension of size 1 says nothing.
+bool laid_out_alike(const at::Tensor& left, const at::Tensor& right) {
+  for (int64_t at = 0; at < left.dim(); ++at) {
+    if (left.size(at) > 1 && left.stride(at) != right.stride(at)) return false;
+  }
+  return left.is_non_overlapping_and_dense() && right.is_non_overlapping_and_dense();
+}
+
 std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& parameters) {
   std::vector<at::Tensor> out;
   out.reserve(parameters.size());
@@ -64,7 +72,7 @@ std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& parameters) {
     const at::Tensor& gradient = parameters[i].grad();
     // The fused kernels walk raw memory, so parameter and gradient must be laid out alike.
     TORCH_CHECK(gradient.defined(), "parameter ", i, " has no gradient");
-    TORCH_CHECK(gradient.strides() == parameters[i].strides(), "gradient ", i, " is laid out unlike its parameter");
+    TORCH_CHECK(laid_out_alike(gradient, parameters[i]), "gradient ", i, " is laid out unlike its parameter");
     out.push_back(gradient);
   }
   return out;
@@ -86,6 +94,13 @@ struct Draws {
     const std::lock_guard<std::mutex> lock(target.mutex());
     target.set_state(state);
   }
+};
+
+// What autocast was like before.
+struct Autocast {
+  at::DeviceType device;
+  bool enabled;
+  at::ScalarType type;
 };
 
 struct Ambient {
@@ -135,12 +150,12 @@ char* querist_seed(uint64_t seed) {
   });
 }
 
-char* querist_reproducible() {
-  return guarded([] {
+char* querist_reproducible(bool tf32_convolutions) {
+  return guarded([&] {
     at::Context& context = at::globalContext();
     context.setDeterministicCuDNN(true);
     context.setBenchmarkCuDNN(false);
-    context.setAllowTF32CuDNN(false);
+    context.setAllowTF32CuDNN(tf32_convolutions);
     context.setAllowTF32CuBLAS(false);
     // Filling fresh memory helps only to find its use before a write, and costs a pass over every result.
     context.setDeterministicFillUninitializedMemory(false);
@@ -223,6 +238,26 @@ char* querist_ambient_restore_random(const void* ambient) {
 }
 
 void querist_ambient_free(void* ambient) { delete static_cast<Ambient*>(ambient); }
+
+char* querist_bf16_enter(bool cuda, void** autocast) {
+  return guarded([&] {
+    const at::DeviceType device = cuda ? at::kCUDA : at::kCPU;
+    auto before = std::make_unique<Autocast>();
+    *before = {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::increment_nesting();
+    *autocast = before.release();
+  });
+}
+
+void querist_bf16_leave(void* autocast) {
+  const std::unique_ptr<Autocast> before(static_cast<Autocast*>(autocast));
+  at::autocast::set_autocast_enabled(before->device, before->enabled);
+  at::autocast::set_autocast_dtype(before->device, before->type);
+  // Cast weights are kept until the outermost level is left: training changes the weights.
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+}
 
 char* querist_marks(const void* const* tensors, size_t count, uint64_t* marks) {
   return guarded([&] {

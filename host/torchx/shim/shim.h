@@ -23,8 +23,9 @@ char* querist_set_threads(int32_t threads);
 // Seeds the generators of every device and checks that the CPU's took the seed.
 char* querist_seed(uint64_t seed);
 
-// Deterministic kernels where there are any, full float32 in matrix products and convolutions.
-char* querist_reproducible();
+// Deterministic kernels where there are any, and full float32 in matrix products. Convolutions on GPUs round their factors
+// to TF32 if `tf32_convolutions`.
+char* querist_reproducible(bool tf32_convolutions);
 
 // The most bytes that tensors on a CUDA device held at once since the last call.
 char* querist_take_peak_memory(int32_t device, uint64_t* bytes);
@@ -52,6 +53,12 @@ char* querist_ambient_restore(const void* ambient);
 char* querist_ambient_restore_random(const void* ambient);
 
 void querist_ambient_free(void* ambient);
+
+// Lets convolutions and products on this thread compute in bfloat16, on the CPU or on GPUs, until it is left.
+char* querist_bf16_enter(bool cuda, void** autocast);
+
+// Puts back what was before, and frees `autocast`.
+void querist_bf16_leave(void* autocast);
 
 // Three numbers a tensor, which differ from earlier ones once it was written to in place, given other storage, or its
 // wish for a gradient was changed.

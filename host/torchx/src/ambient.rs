@@ -105,6 +105,31 @@ impl Drop for GradMode {
     }
 }
 
+/// Convolutions and products of this thread in bfloat16 until it is dropped, also when that is by a panic.
+pub struct Bf16 {
+    before: *mut c_void,
+}
+
+impl Bf16 {
+    /// Switches it on, for tensors on GPUs or on the CPU.
+    ///
+    /// # Errors
+    /// If libtorch refuses.
+    pub fn enter(cuda: bool) -> Result<Self, TorchError> {
+        let mut before = null_mut();
+        // SAFETY: `before` is a live place for the result; the message is the shim's.
+        unsafe { ffi::checked(ffi::querist_bf16_enter(cuda, &mut before)) }?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Bf16 {
+    fn drop(&mut self) {
+        // SAFETY: made by the shim, given back once. It belongs to this thread: a pointer is not `Send`.
+        unsafe { ffi::querist_bf16_leave(self.before) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind};
@@ -129,6 +154,26 @@ mod tests {
         assert!(GradMode::set(true).before, "grad mode is on again");
         before.restore_random().unwrap();
         assert_eq!(draw(), expected);
+    }
+
+    #[test]
+    fn products_lose_bits_while_it_is_on_and_see_new_weights() {
+        crate::runtime::set_threads(1).unwrap();
+        let weight = Tensor::full([4, 4], 1.0 + 1.0 / 1024.0, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let product = || weight.matmul(&Tensor::ones([4, 1], (Kind::Float, Device::Cpu)));
+        let (exact, rounded, again) = (
+            product(),
+            {
+                let _on = Bf16::enter(false).unwrap();
+                product()
+            },
+            product(),
+        );
+        assert_eq!([exact.kind(), rounded.kind(), again.kind()], [Kind::Float, Kind::BFloat16, Kind::Float]);
+        assert_eq!([exact.double_value(&[0, 0]), rounded.double_value(&[0, 0])], [4.00390625, 4.0]);
+        let _ = tch::no_grad(|| weight.shallow_clone().fill_(2.0));
+        let _on = Bf16::enter(false).unwrap();
+        assert_eq!(product().double_value(&[0, 0]), 8.0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ unsafe extern "C" {
     pub(crate) fn querist_keep_memory(bytes: i32);
     pub(crate) fn querist_set_threads(threads: i32) -> *mut c_char;
     pub(crate) fn querist_seed(seed: u64) -> *mut c_char;
-    pub(crate) fn querist_reproducible() -> *mut c_char;
+    pub(crate) fn querist_reproducible(tf32_convolutions: bool) -> *mut c_char;
     pub(crate) fn querist_take_peak_memory(device: i32, bytes: *mut u64) -> *mut c_char;
     pub(crate) fn querist_sgd_step(
         parameters: *const TensorAddress,
@@ -45,6 +45,8 @@ unsafe extern "C" {
     pub(crate) fn querist_ambient_restore(ambient: *const c_void) -> *mut c_char;
     pub(crate) fn querist_ambient_restore_random(ambient: *const c_void) -> *mut c_char;
     pub(crate) fn querist_ambient_free(ambient: *mut c_void);
+    pub(crate) fn querist_bf16_enter(cuda: bool, autocast: *mut *mut c_void) -> *mut c_char;
+    pub(crate) fn querist_bf16_leave(autocast: *mut c_void);
     pub(crate) fn querist_marks(tensors: *const TensorAddress, count: usize, marks: *mut u64) -> *mut c_char;
     pub(crate) fn querist_set_grad(enabled: bool) -> bool;
 }

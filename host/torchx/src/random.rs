@@ -13,16 +13,17 @@ pub fn seed(seed: u64) -> Result<(), TorchError> {
     unsafe { ffi::checked(ffi::querist_seed(seed)) }
 }
 
-/// Switches to deterministic kernels where libtorch has them, and to full float32 precision on GPUs.
+/// Switches to deterministic kernels where libtorch has them, and to full float32 precision on GPUs; convolutions there
+/// round their factors to 11 bits if `tf32_convolutions`.
 ///
 /// An operation without a deterministic form goes on with a warning from libtorch on standard error.
 ///
 /// # Errors
 /// If libtorch refuses.
-pub fn reproducible() -> Result<(), TorchError> {
+pub fn reproducible(tf32_convolutions: bool) -> Result<(), TorchError> {
     crate::runtime::init();
     // SAFETY: the message is the shim's.
-    unsafe { ffi::checked(ffi::querist_reproducible()) }
+    unsafe { ffi::checked(ffi::querist_reproducible(tf32_convolutions)) }
 }
 
 #[cfg(test)]

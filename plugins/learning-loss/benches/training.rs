@@ -3,7 +3,7 @@
 //! Run with `cargo bench -p strategy-learning-loss --profile dev --bench training`, in turns with the other side. The best of the
 //! repeats is the figure: everything else on the machine only ever takes time away.
 
-use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
 use querist_core::{Label, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
 use querist_torch_testkit::{Bench, InProcess, bars};
@@ -36,7 +36,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             let recipe = recipe.resolve();
             let seeds = Seeds::new(0);
-            let settings = Settings { model: &model, recipe: &recipe, seeds, device: "cpu", threads: THREADS };
+            let settings = Settings {
+                model: &model,
+                recipe: &recipe,
+                seeds,
+                device: "cpu",
+                precision: Precision::Float32,
+                threads: THREADS,
+            };
             let learner = TorchLearner::new(&dataset, &samples, &settings)?;
             let labelled = samples.iter().map(|&id| (id, Label((id.0 % CLASSES) as u32))).collect();
             let mut bench = Bench { learner, labelled, pool: Vec::new(), batch: 0, seeds, round: 0, state: None };

@@ -68,6 +68,7 @@ fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<T
         recipe: &config.recipe.resolve(),
         seeds: config.seeds,
         device: &config.compute.device,
+        precision: config.compute.precision,
         threads: config.compute.threads(),
     };
     TorchLearner::new(dataset, pool, &settings)

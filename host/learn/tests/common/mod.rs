@@ -1,11 +1,13 @@
 //! Images made here, and learners over them.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-use querist_core::config::{ModelConfig, ModelName, Recipe, RecipeConfig};
+use std::sync::LazyLock;
+
+use querist_core::config::{ModelConfig, ModelName, Precision, Recipe, RecipeConfig};
 use querist_core::{Dataset, Label, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
 pub use querist_torch_testkit::bars;
-use querist_torch_testkit::{shift, threads};
+use querist_torch_testkit::{device, shift, threads};
 
 pub fn ids(range: std::ops::Range<u64>) -> Vec<SampleId> {
     range.map(SampleId).collect()
@@ -23,13 +25,22 @@ pub fn model(name: ModelName) -> ModelConfig {
     ModelConfig::of(name)
 }
 
+static DEVICE: LazyLock<String> = LazyLock::new(device);
+
 /// Seeds that a run of the tests can shift.
 pub fn seeds(root: u64) -> Seeds {
     Seeds::new(root + shift())
 }
 
 pub fn settings<'a>(model: &'a ModelConfig, recipe: &'a Recipe) -> Settings<'a> {
-    Settings { model, recipe, seeds: seeds(3), device: "cpu", threads: threads() }
+    Settings {
+        model,
+        recipe,
+        seeds: seeds(3),
+        device: DEVICE.as_str(),
+        precision: Precision::Float32,
+        threads: threads(),
+    }
 }
 
 pub fn learner(dataset: &Dataset, name: ModelName, recipe: &RecipeConfig) -> TorchLearner {

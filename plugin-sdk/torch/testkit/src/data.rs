@@ -1,6 +1,6 @@
 //! Small data and learners.
 
-use querist_core::config::{ModelConfig, ModelName, Optimiser, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Optimiser, Precision, RecipeConfig};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::QueryError;
@@ -89,7 +89,14 @@ impl Bench {
         let model = ModelConfig::of(model);
         let recipe = recipe.resolve();
         let seeds = Seeds::new(seed + shift());
-        let settings = Settings { model: &model, recipe: &recipe, seeds, device: "cpu", threads: threads() };
+        let settings = Settings {
+            model: &model,
+            recipe: &recipe,
+            seeds,
+            device: "cpu",
+            precision: Precision::Float32,
+            threads: threads(),
+        };
         let learner = TorchLearner::new(data, &all, &settings).expect("the settings fit");
         let label = |&id: &SampleId| (id, Label((id.0 % data.classes() as u64) as u32));
         Self {

@@ -7,7 +7,7 @@ mod trajectory;
 
 pub use data::{Bench, bars, crossed, inverted, odd_picks, planted};
 pub use strategy::InProcess;
-pub use trajectory::{at_least, at_most, seeded, shift, threads};
+pub use trajectory::{at_least, at_most, device, seeded, shift, threads};
 
 /// Seconds that the processors gave to all threads of this process so far.
 pub fn processor_seconds() -> f64 {

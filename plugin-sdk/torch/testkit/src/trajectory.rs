@@ -22,6 +22,11 @@ pub fn threads() -> usize {
     usize::try_from(number("QUERIST_TEST_THREADS", 1)).expect("so many threads have a number")
 }
 
+/// Device that a test trains on: `$QUERIST_TEST_DEVICE`, else `cpu`.
+pub fn device() -> String {
+    std::env::var("QUERIST_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned())
+}
+
 fn number(name: &str, default: u64) -> u64 {
     let Ok(text) = std::env::var(name) else { return default };
     text.parse().unwrap_or_else(|_| panic!("{name} is `{text}`, expected a whole number; leave it unset for {default}"))
