@@ -145,7 +145,7 @@ impl DropQuery {
             }
         }
         let rows = (thinned.len() / width) as u32;
-        let logits = query.head_logits(&query.new_matrix(rows, width as u32, &thinned)?)?.read(0, rows)?;
+        let logits = query.new_matrix(rows, width as u32, &thinned)?.head_logits()?.read(0, rows)?;
         Ok(logits.chunks_exact(query.classes() as usize).map(math::argmax).collect())
     }
 

@@ -33,7 +33,7 @@ macro_rules! from_logits {
 
         impl Scorer for $name {
             fn score(&self, tile: &Query) -> Result<Scores> {
-                tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::$measure)
+                Ok(tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::$measure)?.into())
             }
         }
     };
@@ -100,7 +100,7 @@ impl Strategy for Entropy {
 
 impl Scorer for Entropy {
     fn score(&self, tile: &Query) -> Result<Scores> {
-        let scores = tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)?;
+        let scores = Scores::from(tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)?);
         match self.order {
             Order::Desc => Ok(scores),
             Order::Asc => {
