@@ -3,7 +3,7 @@
 //! Each query takes the next ids of the list that are still in the pool. Ids that are labelled already, or that the
 //! pool never held, are passed over.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use querist_sdk::prelude::*;
 
@@ -42,7 +42,7 @@ impl Strategy for Fixed {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut first_at = HashMap::new();
+        let mut first_at = BTreeMap::new();
         for (at, id) in self.order.iter().enumerate() {
             if let Some(before) = first_at.insert(id, at) {
                 return Err(format!("`order` names sample {id} twice, at positions {before} and {at}; name it once"));

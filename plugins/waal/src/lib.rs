@@ -141,7 +141,7 @@ impl TorchStrategy for Waal {
 fn standardise(values: &mut [f64]) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let deviation = (values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / n).sqrt();
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
     values.iter_mut().for_each(|value| *value = (*value - mean) * scale);
 }
