@@ -23,7 +23,7 @@ pub enum Fallback {
 #[serde(deny_unknown_fields)]
 #[schemars(example = Fixed { order: vec![40, 7, 13], fallback: Fallback::Random })]
 pub struct Fixed {
-    /// Ids of samples in the order in which they are asked for, each once.
+    /// Ids of samples in the order in which they are selected, each once.
     pub order: Vec<u64>,
     /// What happens when the list ends before the batch is full.
     #[serde(default)]

@@ -1,10 +1,10 @@
-//! The task is trained on features in which unlabelled samples look like labelled ones; asked are samples that are
+//! The task is trained on features in which unlabelled samples look like labelled ones; it selects samples that are
 //! uncertain and still look unlabelled.
 //!
 //! With g a critic on embeddings z, U and L minibatches of the pool and of the labelled set, and
 //! `W = mean g(z_U) - c mean g(z_L)`, the task's model minimises `CE + mu_train W` and the critic `-W + gp_weight GP`,
 //! where GP keeps the norm of g's gradient near 1. The factor c comes from the distance between the labelled set with the
-//! pool and the labelled set with the batch to be asked, whose own mean the paper leaves out. A sample's score is
+//! pool and the labelled set with the batch to be selected, whose own mean the paper leaves out. A sample's score is
 //! `mu_query g(z) - u(x)`, where u is a bound on its loss that is smallest for a uniform prediction.
 //!
 //! As printed, W grows with any constant in g, and a critic without bounds follows what pool and labelled set share: in
