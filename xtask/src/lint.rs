@@ -36,6 +36,8 @@ pub fn lint() -> Result<()> {
         }
         tool.run()?;
     }
+    step("lock file of fuzz/");
+    run(&mut cargo(["update", "--quiet", "--workspace", "--locked", "--manifest-path", "fuzz/Cargo.toml"]))?;
     setup::setup()?;
     code()
 }
