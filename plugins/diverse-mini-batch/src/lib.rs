@@ -1,8 +1,8 @@
 //! Weighted k-means of the most uncertain samples.
 //!
 //! The `beta * batch` samples with the smallest margins between their two most probable classes are clustered by k-means
-//! into `batch` clusters, each sample weighted by 1 - margin; of each cluster the member nearest to the centre is asked
-//! for.
+//! into `batch` clusters, each sample weighted by 1 - margin; of each cluster the member nearest to the centre is
+//! selected.
 //!
 //! Zhdanov, "Diverse mini-batch Active Learning", 2019 (arXiv 1901.05954).
 

@@ -67,7 +67,7 @@ from_logits!(
     &[]
 );
 
-/// Which end of the order entropy sampling asks for.
+/// Which end of the order entropy sampling selects.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -82,7 +82,7 @@ pub enum Order {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Entropy {
-    /// Which end of the order is asked first.
+    /// Which end of the order is selected first.
     pub order: Order,
 }
 

@@ -1,7 +1,7 @@
 //! Furthest-first on embeddings that are weighted by uncertainty.
 //!
 //! With u a sample's uncertainty, scaled to [0, 1] over the pool, and h its embedding, samples are spread over the points
-//! `u h`: sure samples shrink towards the origin and are asked late, unsure ones are asked in many directions. The
+//! `u h`: sure samples shrink towards the origin and are selected late, unsure ones in many directions. The
 //! points are never formed.
 //!
 //! "Hybrid Active Learning with Uncertainty-Weighted Embeddings", TMLR 2024.
