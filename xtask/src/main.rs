@@ -60,6 +60,12 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Write the calls between host and plugins anew from `plugin-sdk/wit`: trait, types, C table, both ends of both routes.
+    Boundary {
+        /// Only say what differs.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build, then lay the program and its plugins down in a folder.
     Install {
         /// Folder that gets `bin/querist` and `lib/querist/plugins`.
@@ -101,6 +107,10 @@ fn main() -> Result<()> {
             setup::setup()?;
             build::everything()?;
             schemas::write(check)
+        }
+        Verb::Boundary { check } => {
+            let mut command = build::cargo(["run", "--quiet", "--package", "querist-boundary", "--"]);
+            build::run(if check { command.arg("--check") } else { &mut command })
         }
         Verb::Install { prefix } => install::install(&absolute(prefix)),
     }
