@@ -10,7 +10,7 @@ use common::*;
 use querist_core::{Array, Arrays, Granted, Head, LinearHead, Round, Seeds, ServiceError};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{
-    DesignOptions, FaultCode, HostCalls, Init, Kind, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity,
+    DesignOptions, FaultCode, HostCalls, Init, KmeansOptions, LogLevel, Metric, Need, Reduction, Similarity,
     SimilarityKind, StreamScope, Uncertainty,
 };
 
@@ -293,7 +293,7 @@ fn everything_given_back_leaves_an_empty_account() {
     s.residual(x).unwrap();
     s.matrix_product(x, x, true).unwrap();
     assert!(s.control().memory() > 0);
-    let handles = Kind::ALL.iter().flat_map(|kind| (0..100).map(|place| kind.handle(place)));
+    let handles = querist_protocol::Kind::ALL.iter().flat_map(|kind| (0..100).map(|place| kind.handle(place)));
     handles.for_each(|handle| s.release(handle));
     assert_eq!((s.control().memory(), s.handles()), (0, 0));
     // Dropping a session gives back what it still holds.
