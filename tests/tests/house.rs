@@ -9,7 +9,7 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
