@@ -53,7 +53,7 @@
 #define QueristFORWARD_PREVIOUS 8
 
 // Functions of the newest version, counted from 0: higher ones have more functions at the end of the table.
-#define QueristABI_MINOR 0
+#define QueristABI_MINOR 1
 
 // How a call ended: 0 for well, anything else is an error. Functions of the host return 1 + the number of the fault's
 // kind, in the order of [`crate::FaultCode`]; `fault_text` tells its sentence. Functions of a plugin return
@@ -817,6 +817,20 @@ typedef struct QueristCallTable {
                                   const uint32_t *classes,
                                   uintptr_t classes_count,
                                   uint32_t *out);
+  // The `neighbours` (at least 1) nearest rows of another matrix for each row, the nearest first and the lower row
+  // among equals: their numbers and their distances, both `[rows * neighbours]`. No `rows x others` object is made.
+  //
+  // # Errors
+  // If widths disagree, there are not that many other rows, or a limit is passed.
+  //
+  // `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+  QueristStatus (*nearest_rows)(struct QueristCall *call,
+                                uint32_t rows,
+                                uint32_t others,
+                                uint32_t neighbours,
+                                uint32_t metric,
+                                uint32_t *out,
+                                uint32_t *out_second);
 } QueristCallTable;
 
 // What the host does for every plugin.

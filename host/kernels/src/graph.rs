@@ -1,6 +1,7 @@
 //! Neighbours among rows, tile by tile: no object of rows x rows is made.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use querist_protocol::{Fault, Metric};
@@ -98,35 +99,120 @@ pub(crate) fn neighbour_distance(
             points.len()
         )
     })?;
-    let filter = device_filter(workers, points, points, metric)?;
+    let search = Search::new(workers, points, points, neighbours, metric, true)?;
     let mut out = Charged::filled(workers.control(), points.len(), 0.0)?;
-    workers.fill(&mut out, block_rows(filter.as_ref()), |start, out| {
-        let block = start..start + out.len();
-        let mut nearest = Vec::with_capacity(out.len());
-        for _ in 0..out.len() {
-            nearest.push(Closest::new(neighbours));
-        }
-        // Two heaps of this length a row, and open rows of twice the length and a tile, at two words each.
-        let words = neighbours.saturating_mul(6).saturating_add(2048);
-        let _room = Charge::of::<f64>(workers.control(), out.len().saturating_mul(words))?;
-        match &filter {
-            Some(filter) => closest_filtered(filter, block, &mut nearest, workers.control())?,
-            None => {
-                let mut pacer = Pacer::new(workers.control());
-                for (row, nearest) in block.zip(&mut nearest) {
-                    for other in (0..points.len()).filter(|&other| other != row) {
-                        pacer.spend(points.width() + 1)?;
-                        nearest.offer(finish(metric, points.raw_distance(metric, row, points, other)));
-                    }
-                }
-            }
-        }
+    workers.fill(&mut out, search.block_rows(), |start, out| {
+        let nearest = search.of_block(start..start + out.len())?;
         for (out, nearest) in out.iter_mut().zip(nearest) {
-            *out = nearest.mean();
+            *out = nearest.iter().fold(0.0, |sum, near| sum + near.distance) / neighbours as f64;
         }
         Ok(())
     })?;
     Ok(out)
+}
+
+/// Numbers and distances of the `neighbours` nearest of `others` for each row, both `[rows * neighbours]`: the nearest
+/// first, the lower row among equals.
+pub(crate) fn nearest_rows(
+    workers: &Workers,
+    rows: &Points,
+    others: &Points,
+    neighbours: usize,
+    metric: Metric,
+) -> Result<(Charged<f64>, Charged<f64>), Fault> {
+    others.check_fit(rows, metric)?;
+    check::argument((1..=others.len()).contains(&neighbours), || {
+        format!("asked for {neighbours} nearest rows of {}; at least 1 and no more than there are", others.len())
+    })?;
+    let search = Search::new(workers, rows, others, neighbours, metric, false)?;
+    let values = check::product(rows.len(), neighbours)?;
+    let mut found = Charged::filled(workers.control(), values, Near { distance: 0.0, row: 0 })?;
+    workers.fill(&mut found, search.block_rows() * neighbours, |start, out| {
+        let block = start / neighbours..(start + out.len()) / neighbours;
+        for (place, near) in out.iter_mut().zip(search.of_block(block)?.into_iter().flatten()) {
+            *place = near;
+        }
+        Ok(())
+    })?;
+    let mut numbers = Charged::filled(workers.control(), values, 0.0)?;
+    let mut distances = Charged::filled(workers.control(), values, 0.0)?;
+    for (at, near) in found.iter().enumerate() {
+        (numbers[at], distances[at]) = (f64::from(near.row), near.distance);
+    }
+    Ok((numbers, distances))
+}
+
+/// A search for the nearest rows of some points, for blocks of others.
+struct Search<'a> {
+    workers: &'a Workers,
+    rows: &'a Points,
+    others: &'a Points,
+    neighbours: usize,
+    metric: Metric,
+    /// Whether both are the same points, whose rows are no neighbours of themselves.
+    is_own: bool,
+    filter: Option<Filter<'a>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        workers: &'a Workers,
+        rows: &'a Points,
+        others: &'a Points,
+        neighbours: usize,
+        metric: Metric,
+        is_own: bool,
+    ) -> Result<Self, Fault> {
+        let filter = device_filter(workers, rows, others, metric)?;
+        Ok(Self { workers, rows, others, neighbours, metric, is_own, filter })
+    }
+
+    fn block_rows(&self) -> usize {
+        block_rows(self.filter.as_ref())
+    }
+
+    /// The nearest of each row of a block, the nearest first.
+    fn of_block(&self, block: Range<usize>) -> Result<Vec<Vec<Near>>, Fault> {
+        let mut nearest: Vec<Closest> = block.clone().map(|_| Closest::new(self.neighbours)).collect();
+        // Two heaps of this length a row, and open rows of twice the length and a tile, at two words each.
+        let words = self.neighbours.saturating_mul(8).saturating_add(2048);
+        let _room = Charge::of::<f64>(self.workers.control(), block.len().saturating_mul(words))?;
+        match &self.filter {
+            Some(filter) => closest_filtered(filter, self.is_own, block, &mut nearest, self.workers.control())?,
+            None => {
+                let mut pacer = Pacer::new(self.workers.control());
+                for (row, nearest) in block.zip(&mut nearest) {
+                    for other in (0..self.others.len()).filter(|&other| !self.is_own || other != row) {
+                        pacer.spend(self.rows.width() + 1)?;
+                        let raw = self.rows.raw_distance(self.metric, row, self.others, other);
+                        nearest.offer(finish(self.metric, raw), other as u32);
+                    }
+                }
+            }
+        }
+        Ok(nearest.into_iter().map(|nearest| nearest.exact.into_sorted_vec()).collect())
+    }
+}
+
+/// A row and its distance, which is never NaN; farther ones are larger, and higher rows among equals.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Near {
+    distance: f64,
+    row: u32,
+}
+
+impl Eq for Near {}
+
+impl PartialOrd for Near {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Near {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.distance.total_cmp(&other.distance).then(self.row.cmp(&other.row))
+    }
 }
 
 /// A number that is never NaN.
@@ -147,10 +233,10 @@ impl Ord for Ordered {
     }
 }
 
-/// The k smallest of a row's distances.
+/// The k nearest of a row.
 struct Closest {
     count: usize,
-    exact: BinaryHeap<Ordered>,
+    exact: BinaryHeap<Near>,
     /// The k smallest upper bounds, in raw distance.
     highs: BinaryHeap<Ordered>,
     /// Rows that may be among the k nearest, with their lower bounds.
@@ -162,8 +248,8 @@ impl Closest {
         Self { count, exact: BinaryHeap::new(), highs: BinaryHeap::new(), open: Vec::new() }
     }
 
-    fn offer(&mut self, distance: f64) {
-        keep_smallest(&mut self.exact, distance, self.count);
+    fn offer(&mut self, distance: f64, row: u32) {
+        keep_smallest(&mut self.exact, Near { distance, row }, self.count);
     }
 
     /// No row whose lower bound is above this is among the nearest.
@@ -181,40 +267,37 @@ impl Closest {
         for (_, other) in std::mem::take(&mut self.open) {
             pacer.spend(filter.rows.width() + 1)?;
             let raw = filter.rows.raw_distance(filter.metric, row, filter.centres, other as usize);
-            self.offer(finish(filter.metric, raw));
+            self.offer(finish(filter.metric, raw), other);
         }
         Ok(())
     }
-
-    fn mean(self) -> f64 {
-        let count = self.count as f64;
-        self.exact.into_sorted_vec().into_iter().fold(0.0, |sum, distance| sum + distance.0) / count
-    }
 }
 
-fn keep_smallest(heap: &mut BinaryHeap<Ordered>, value: f64, count: usize) {
+fn keep_smallest<T: Ord>(heap: &mut BinaryHeap<T>, value: T, count: usize) {
     if heap.len() < count {
-        heap.push(Ordered(value));
+        heap.push(value);
     } else if let Some(mut top) = heap.peek_mut()
-        && value < top.0
+        && value < *top
     {
-        *top = Ordered(value);
+        *top = value;
     }
 }
 
 fn closest_filtered(
     filter: &Filter<'_>,
-    block: std::ops::Range<usize>,
+    is_own: bool,
+    block: Range<usize>,
     nearest: &mut [Closest],
     control: &Arc<Control>,
 ) -> Result<(), Fault> {
     let mut pacer = Pacer::new(control);
     let terms: Vec<RowTerms> = block.clone().map(|row| filter.row_terms(row)).collect();
-    // One more than are wanted, because a row is near itself.
-    let wanted = Wanted::Nearest(nearest.first().map_or(1, |nearest| nearest.count + 1));
+    // Of its own points, a row is the nearest to itself.
+    let wanted = Wanted::Nearest(nearest.first().map_or(1, |nearest| nearest.count + usize::from(is_own)));
     if let Some(found) = filter.candidates(block.clone(), &terms, wanted, control)? {
-        for (i, other, low, high) in found.iter(&terms).filter(|&(i, other, ..)| other != block.start + i) {
-            keep_smallest(&mut nearest[i].highs, high, nearest[i].count);
+        for (i, other, low, high) in found.iter(&terms).filter(|&(i, other, ..)| !is_own || other != block.start + i) {
+            let count = nearest[i].count;
+            keep_smallest(&mut nearest[i].highs, Ordered(high), count);
             nearest[i].open.push((low, other as u32));
         }
         let settle = |(i, nearest): (usize, &mut Closest)| nearest.settle(filter, block.start + i, &mut pacer);
@@ -226,8 +309,8 @@ fn closest_filtered(
         for (i, nearest) in nearest.iter_mut().enumerate() {
             let row = block.start + i;
             filter.each_low_up_to(&tile, i, &terms[i], nearest.limit(), |other, low, high| {
-                if other != row {
-                    keep_smallest(&mut nearest.highs, high, nearest.count);
+                if !is_own || other != row {
+                    keep_smallest(&mut nearest.highs, Ordered(high), nearest.count);
                     nearest.open.push((low, other as u32));
                 }
                 Ok(())

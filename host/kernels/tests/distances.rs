@@ -101,6 +101,40 @@ fn neighbours_are_their_definitions() {
 }
 
 #[test]
+fn nearest_rows_are_the_first_of_all_sorted_ones() {
+    for threads in [1, 2] {
+        let session = session(threads);
+        for kind in KINDS {
+            for (rows, others, columns) in SIZES {
+                let (x, y) = (data(kind, rows, columns, 1), data(kind, others, columns, 2));
+                let (a, b) = (x.handle(&session), y.handle(&session));
+                for metric in METRICS {
+                    for neighbours in [1, 4, others].into_iter().filter(|&count| count <= others) {
+                        let mut expected = (Vec::new(), Vec::new());
+                        for row in 0..rows {
+                            let mut all: Vec<(f64, usize)> =
+                                (0..others).map(|other| (distance(metric, x.row(row), y.row(other)), other)).collect();
+                            // Stable: the lower row first among equals.
+                            all.sort_by(|left, right| left.0.total_cmp(&right.0));
+                            expected.0.extend(all[..neighbours].iter().map(|near| near.1 as f64));
+                            expected.1.extend(all[..neighbours].iter().map(|near| near.0));
+                        }
+                        let found = session.nearest_rows(a, b, neighbours as u32, metric).unwrap();
+                        let case = (kind, rows, others, metric, neighbours);
+                        same_bits(&read(&session, found.0), &expected.0, case);
+                        same_bits(&read(&session, found.1), &expected.1, case);
+                        session.release(found.0);
+                        session.release(found.1);
+                    }
+                }
+                session.release(a);
+                session.release(b);
+            }
+        }
+    }
+}
+
+#[test]
 fn matrix_kernels_are_their_definitions() {
     let session = session(2);
     for (rows, columns) in [(0, 3), (1, 1), (9, 16), (1030, 7), (70, 37)] {

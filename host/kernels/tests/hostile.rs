@@ -51,6 +51,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.uncertainty(h, Uncertainty::Margin).map(drop));
     note(s.distance_reduce(h, h, Metric::Euclidean, Reduction::Min).map(drop));
     note(s.neighbour_distance(h, 1, Metric::Euclidean).map(drop));
+    note(s.nearest_rows(h, h, 1, Metric::Euclidean).map(drop));
     note(s.neighbours_within(h, 1.0, Metric::Euclidean).map(drop));
     note(s.graph_degrees(h).map(drop));
     note(s.graph_neighbours(h, 0).map(drop));
@@ -86,7 +87,7 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
 }
 
 /// Number of calls in [`call_all`].
-const CALLS: usize = 50;
+const CALLS: usize = 51;
 
 #[test]
 fn dead_handles_and_handles_of_another_kind_are_refused() {
@@ -167,6 +168,10 @@ fn arguments_without_meaning_are_refused() {
     for neighbours in [0, 3, u32::MAX] {
         refused(s.neighbour_distance(matrix, neighbours, Metric::Cosine), BadArgument);
     }
+    for neighbours in [0, 4, u32::MAX] {
+        refused(s.nearest_rows(matrix, matrix, neighbours, Metric::Cosine), BadArgument);
+    }
+    refused(s.nearest_rows(matrix, narrow, 1, Metric::Euclidean), BadShape);
     for radius in [0.0, -1.0, f64::NAN] {
         refused(s.neighbours_within(matrix, radius, Metric::Cosine), BadArgument);
     }

@@ -581,4 +581,28 @@ impl HostCalls for Table {
         })?;
         Ok(out)
     }
+
+    fn nearest_rows(
+        &self,
+        rows: Handle,
+        others: Handle,
+        neighbours: u32,
+        metric: Metric,
+    ) -> Result<(Handle, Handle), Fault> {
+        let mut out = u32::default();
+        let mut out_second = u32::default();
+        // SAFETY: arguments live through the call, which checks them; there is room for its results.
+        self.check(unsafe {
+            (self.calls().nearest_rows)(
+                self.call(),
+                rows,
+                others,
+                neighbours,
+                metric.number(),
+                &raw mut out,
+                &raw mut out_second,
+            )
+        })?;
+        Ok((out, out_second))
+    }
 }

@@ -345,6 +345,16 @@ impl Matrix {
     pub fn head_gradients(&self, classes: &[u32]) -> Result<Matrix> {
         Ok(Matrix::adopt(&self.host, self.host.calls().head_gradients(self.handle, classes)?))
     }
+
+    /// The `neighbours` (at least 1) nearest rows of another matrix for each row, the nearest first and the lower row
+    /// among equals: their numbers and their distances, both `[rows * neighbours]`. No `rows x others` object is made.
+    ///
+    /// # Errors
+    /// If widths disagree, there are not that many other rows, or a limit is passed.
+    pub fn nearest_rows(&self, others: &Matrix, neighbours: u32, metric: Metric) -> Result<(Vector, Vector)> {
+        let (first, second) = self.host.calls().nearest_rows(self.handle, others.handle, neighbours, metric)?;
+        Ok((Vector::adopt(&self.host, first), Vector::adopt(&self.host, second)))
+    }
 }
 
 object! {

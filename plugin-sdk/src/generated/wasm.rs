@@ -616,4 +616,20 @@ impl HostCalls for Imports {
     fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault> {
         object(head::head_gradients(&lend::<arrays::Matrix>(embeddings), classes))
     }
+
+    fn nearest_rows(
+        &self,
+        rows: Handle,
+        others: Handle,
+        neighbours: u32,
+        metric: Metric,
+    ) -> Result<(Handle, Handle), Fault> {
+        let (first, second) = plain(kernels::nearest_rows(
+            &lend::<arrays::Matrix>(rows),
+            &lend::<arrays::Matrix>(others),
+            neighbours,
+            convert_metric(metric),
+        ))?;
+        Ok((give(first), give(second)))
+    }
 }

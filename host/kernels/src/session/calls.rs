@@ -263,6 +263,21 @@ impl HostCalls for Session {
         self.new_vector(graph::neighbour_distance(self.workers(), &points, neighbours as usize, metric)?)
     }
 
+    fn nearest_rows(
+        &self,
+        rows: Handle,
+        others: Handle,
+        neighbours: u32,
+        metric: Metric,
+    ) -> Result<(Handle, Handle), Fault> {
+        let rows = Points::plain(self.workers(), self.get_matrix(rows)?)?;
+        let others = Points::plain(self.workers(), self.get_matrix(others)?)?;
+        let (numbers, distances) = graph::nearest_rows(self.workers(), &rows, &others, neighbours as usize, metric)?;
+        let numbers = self.new_vector(numbers)?;
+        let distances = self.new_vector(distances).inspect_err(|_| self.release(numbers))?;
+        Ok((numbers, distances))
+    }
+
     fn neighbours_within(&self, rows: Handle, radius: f64, metric: Metric) -> Result<Handle, Fault> {
         let points = Points::plain(self.workers(), self.get_matrix(rows)?)?;
         self.insert(Arc::new(Graph::within(self.workers(), &points, radius, metric)?))

@@ -20,6 +20,9 @@ pub fn all_pairs(compute: Compute, rows: usize, kind: Kind) -> Vec<(&'static str
         keep("counts", s.distance_reduce(x, y, metric, Reduction::CountWithin(radius)).unwrap());
         keep("all counts", s.distance_reduce(x, y, metric, Reduction::CountWithin(f64::INFINITY)).unwrap());
         keep("near rows", s.neighbour_distance(x, 4, metric).unwrap());
+        let (numbers, distances) = s.nearest_rows(x, y, 4, metric).unwrap();
+        keep("numbers of nearest rows", numbers);
+        keep("distances of nearest rows", distances);
         let graph = s.neighbours_within(x, radius, metric).unwrap();
         let of_row = |row| s.graph_neighbours(graph, row).unwrap().into_iter().map(u64::from);
         all.push(("graph", (0..rows as u32).flat_map(of_row).collect()));

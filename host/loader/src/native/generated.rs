@@ -77,6 +77,7 @@ pub(super) static CALLS: CallTable = CallTable {
     design_remove,
     head_logits,
     head_gradients,
+    nearest_rows,
 };
 
 unsafe extern "C" fn release(call: *mut Call, handle: u32) -> Status {
@@ -503,4 +504,20 @@ unsafe extern "C" fn head_gradients(
     out: *mut u32,
 ) -> Status {
     serve(call, |c| put(out, c.session.head_gradients(embeddings, slice(classes, classes_count)?)?))
+}
+
+unsafe extern "C" fn nearest_rows(
+    call: *mut Call,
+    rows: u32,
+    others: u32,
+    neighbours: u32,
+    metric: u32,
+    out: *mut u32,
+    out_second: *mut u32,
+) -> Status {
+    serve(call, |c| {
+        let (first, second) = c.session.nearest_rows(rows, others, neighbours, numbered(metric)?)?;
+        put(out, first)?;
+        put(out_second, second)
+    })
 }

@@ -297,6 +297,18 @@ impl kernels::Host for CallState {
     ) -> Call<Resource<Vector>> {
         object(self.session.mixture_entropy(log_probs.rep(), weights.rep(), shares.rep()))
     }
+
+    fn nearest_rows(
+        &mut self,
+        rows: Resource<Matrix>,
+        others: Resource<Matrix>,
+        neighbours: u32,
+        metric: types::Metric,
+    ) -> Call<(Resource<Vector>, Resource<Vector>)> {
+        let (first, second) =
+            plain(self.session.nearest_rows(rows.rep(), others.rep(), neighbours, convert_metric(metric)))?;
+        Ok((Resource::new_own(first), Resource::new_own(second)))
+    }
 }
 
 impl query::Host for CallState {

@@ -537,4 +537,17 @@ pub trait HostCalls {
     /// # Errors
     /// If as for `head-logits`, and if there is not one class of the task a row.
     fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault>;
+
+    /// The `neighbours` (at least 1) nearest rows of another matrix for each row, the nearest first and the lower row
+    /// among equals: their numbers and their distances, both `[rows * neighbours]`. No `rows x others` object is made.
+    ///
+    /// # Errors
+    /// If widths disagree, there are not that many other rows, or a limit is passed.
+    fn nearest_rows(
+        &self,
+        rows: Handle,
+        others: Handle,
+        neighbours: u32,
+        metric: Metric,
+    ) -> Result<(Handle, Handle), Fault>;
 }

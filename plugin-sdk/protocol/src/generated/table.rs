@@ -7,7 +7,7 @@ use crate::Fault;
 use crate::abi::{Bytes, Call, List, Status, numbered};
 
 /// Functions of the newest version, counted from 0: higher ones have more functions at the end of the table.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 
 /// Settings of Lloyd's algorithm.
 #[repr(C)]
@@ -679,5 +679,21 @@ pub struct CallTable {
         classes: *const u32,
         classes_count: usize,
         out: *mut u32,
+    ) -> Status,
+    /// The `neighbours` (at least 1) nearest rows of another matrix for each row, the nearest first and the lower row
+    /// among equals: their numbers and their distances, both `[rows * neighbours]`. No `rows x others` object is made.
+    ///
+    /// # Errors
+    /// If widths disagree, there are not that many other rows, or a limit is passed.
+    ///
+    /// `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+    pub nearest_rows: unsafe extern "C" fn(
+        call: *mut Call,
+        rows: u32,
+        others: u32,
+        neighbours: u32,
+        metric: u32,
+        out: *mut u32,
+        out_second: *mut u32,
     ) -> Status,
 }
