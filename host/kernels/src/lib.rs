@@ -6,7 +6,8 @@
 //! # Arithmetic
 //! Every result is defined to the last bit, and neither the number of threads nor the CPU changes it. Inputs are `f32`,
 //! widened to `f64` before the first operation; sums over columns run in sixteen lanes (column modulo 16) that a fixed
-//! tree joins; a product and a sum are two roundings, never fused. Faster arithmetic is used only to prove that a pair
+//! tree joins; a product and a sum are two roundings, fused only where the product is exact, as that of two inputs is.
+//! The sum of a row's distances alone takes squared distances from norms and product (`distance.rs`). Faster arithmetic is used only to prove that a pair
 //! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition. An
 //! [`Accelerator`], such as a GPU, makes these bounds too; its rounding never reaches a result.
 #![deny(missing_docs)]
@@ -18,6 +19,7 @@ mod check;
 mod control;
 mod design;
 mod distance;
+mod dots;
 mod facility;
 mod filter;
 mod graph;

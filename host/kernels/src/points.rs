@@ -269,14 +269,14 @@ impl Norms {
 }
 
 /// A raw distance in the unit of the metric.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish(metric: Metric, raw: f64) -> f64 {
     if metric == Metric::Euclidean { raw.sqrt() } else { raw }
 }
 
 /// 1 - cosine. The root of the product (not the product of roots) makes equal rows exactly 0 apart.
-#[inline]
-fn cosine_distance(dot: f64, (x, y): (f64, f64)) -> f64 {
+#[inline(always)]
+pub(crate) fn cosine_distance(dot: f64, (x, y): (f64, f64)) -> f64 {
     if x == 0.0 || y == 0.0 {
         return if x == y { 0.0 } else { 1.0 };
     }
