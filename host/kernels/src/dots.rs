@@ -13,7 +13,7 @@ use querist_protocol::Fault;
 use crate::control::{Control, Pacer};
 use crate::matrix::Matrix;
 use crate::memory::Charged;
-use crate::simd::{LANES, for_each_cpu, join};
+use crate::simd::{self, LANES, for_each_cpu, join};
 
 /// Right rows of a block at most: a multiple of the sides of all tiles, as the next one is.
 pub(crate) const SIDE: usize = 96;
@@ -22,6 +22,8 @@ pub(crate) const SIDE: usize = 96;
 const MOST_LEFT: usize = 192;
 /// A common multiple of the sides of all tiles.
 const TILES: usize = 12;
+/// So few right rows are multiplied pair by pair: no tile would be full.
+const FEW: usize = 4;
 /// Vectors of lanes that are added at once: so many of the rows of a tile fit the first cache.
 const STEP: usize = 32;
 
@@ -69,7 +71,7 @@ impl<'a> Dots<'a> {
             left,
             right,
             stride,
-            block: Charged::filled(control, lines * stride, ZERO)?,
+            block: Charged::filled(control, if right.rows() > FEW { lines * stride } else { 0 }, ZERO)?,
             here: None,
             tile: Charged::filled(control, TILES * stride, ZERO)?,
             sums: Charged::filled(control, sums, ZERO)?,
@@ -85,23 +87,33 @@ impl<'a> Dots<'a> {
         right: Range<usize>,
         pacer: &mut Pacer<'_>,
     ) -> Result<&mut [[f64; SIDE]], Fault> {
+        let lines = left.len();
+        if right.len() <= FEW {
+            for (line, row) in self.dots.iter_mut().zip(left) {
+                for (dot, other) in line.iter_mut().zip(right.clone()) {
+                    pacer.spend(self.left.columns() + 1)?;
+                    *dot = simd::dot(self.left.row(row), self.right.row(other));
+                }
+            }
+            return Ok(&mut self.dots[..lines]);
+        }
         let vectors = self.left.columns().div_ceil(LANES);
         for from in (0..vectors.max(1)).step_by(STEP) {
             let step = from..vectors.min(from + STEP);
-            pacer.spend((step.len() + 1) * LANES * left.len() * right.len())?;
+            pacer.spend((step.len() + 1) * LANES * lines * right.len())?;
             let wanted = Some((left.clone(), step.clone()));
             if self.here != wanted {
                 widen_rows((&mut self.block, self.stride), self.left, left.clone(), &step);
                 self.here = wanted;
             }
-            self.add(left.len(), right.clone(), step, vectors);
+            self.add(lines, right.clone(), step, vectors);
         }
-        Ok(&mut self.dots[..left.len()])
+        Ok(&mut self.dots[..lines])
     }
 
     fn add(&mut self, left: usize, right: Range<usize>, step: Range<usize>, vectors: usize) {
         #[cfg(target_arch = "x86_64")]
-        match crate::simd::level() {
+        match simd::level() {
             // SAFETY: `level` saw the features that these functions need on this CPU.
             2 => return self.add_with(left, right, step, vectors, |tile| unsafe { avx512(tile) }),
             1 if std::arch::is_x86_feature_detected!("fma") => {
@@ -176,7 +188,7 @@ for_each_cpu! {
     }
 }
 
-/// [`crate::simd::join`] of the lanes of some pairs, side by side.
+/// [`join`] of the lanes of some pairs, side by side.
 #[inline(always)]
 fn join_each<const N: usize>(sums: &[Lanes; N]) -> [f64; N] {
     let fours: [[f64; 4]; N] = std::array::from_fn(|pair| {
