@@ -1,8 +1,8 @@
 //! Processor seconds of plain products and of distances that are summed up.
 //!
-//! `cargo bench -p querist-kernels --profile dev --bench products -- [rows] [width] [centres] [runs] [threads] [level]`,
-//! where the level is that of `limit_instructions`. A build of another commit can be run in turns with this one: the
-//! sums of bits that both print must agree where results should.
+//! `cargo bench -p querist-kernels --profile dev --bench products -- [rows] [width] [centres] [runs] [threads]
+//! [level]`, where the level is that of `limit_instructions`. A build of another commit can be run in turns with this
+//! one: the sums of bits that both print must agree where results should.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -42,12 +42,12 @@ pub(crate) fn reduce(
     Ok(out)
 }
 
-/// Of a pair whose squared distance is a smaller share of both squared norms than this, differences are summed: in norms
-/// and product that much would cancel.
+/// Of a pair whose squared distance is a smaller share of both squared norms than this, differences are summed: in
+/// norms and product that much would cancel.
 const NEAR: f64 = 1.0 / 1024.0;
 
-/// The sums are of all distances in the order of centres. A squared distance is `|x|² + |y|² - 2 x y` in them unless the
-/// two are [`NEAR`], so that nothing but products of whole blocks grows with rows times centres times columns.
+/// The sums are of all distances in the order of centres. A squared distance is `|x|² + |y|² - 2 x y` in them unless
+/// the two are [`NEAR`], so that nothing but products of whole blocks grows with rows times centres times columns.
 fn sum(workers: &Workers, rows: &Points, centres: &Points, metric: Metric, out: &mut [f64]) -> Result<(), Fault> {
     let plain = rows.as_plain().zip(centres.as_plain());
     let (x, y) = plain.ok_or_else(|| Fault::new(FaultCode::BadShape, "distances to outer products are not summed"))?;

@@ -1,9 +1,9 @@
 //! Dot products of many rows with many others, each with the bits of [`simd::dot`].
 //!
-//! A product of two `f32` is exact in `f64`, so fusing it with the addition changes no bit: only the order of sums does.
-//! That order is kept (column c is added to lane c modulo 16, the lanes are joined by halves); what is saved is turning
-//! the same values into `f64` again and again and waiting for one sum's last addition, because a tile of several rows by
-//! several others keeps its lanes in registers, half or a quarter of each at a time.
+//! A product of two `f32` is exact in `f64`, so fusing it with the addition changes no bit: only the order of sums
+//! does. That order is kept (column c is added to lane c modulo 16, the lanes are joined by halves); what is saved is
+//! turning the same values into `f64` again and again and waiting for one sum's last addition, because a tile of
+//! several rows by several others keeps its lanes in registers, half or a quarter of each at a time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,7 +49,8 @@ const ZERO: Lanes = Lanes([0.0; LANES]);
 pub(crate) struct Dots<'a> {
     left: &'a Matrix,
     right: &'a Matrix,
-    /// Vectors of lanes from one row to the next: one more than needed, so that rows do not meet in one line of a cache.
+    /// Vectors of lanes from one row to the next: one more than needed, so that rows do not meet in one line of a
+    /// cache.
     stride: usize,
     /// A block of left rows as `f64`, which lie in the second cache, and which rows and vectors of lanes they are.
     block: Charged<Lanes>,
@@ -115,8 +116,8 @@ impl<'a> Dots<'a> {
         #[cfg(target_arch = "x86_64")]
         match simd::level() {
             // SAFETY: `level` saw the features that these functions need on this CPU.
-            2 => return self.add_with(left, right, step, vectors, |tile| unsafe { avx512(tile) }),
-            1 if std::arch::is_x86_feature_detected!("fma") => {
+            simd::Level::Avx512 => return self.add_with(left, right, step, vectors, |tile| unsafe { avx512(tile) }),
+            simd::Level::Avx2 if std::arch::is_x86_feature_detected!("fma") => {
                 // SAFETY: `level` saw AVX2 on this CPU, and the line above FMA.
                 return self.add_with(left, right, step, vectors, |tile| unsafe { avx2(tile) });
             }
