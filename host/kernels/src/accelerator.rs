@@ -1,7 +1,7 @@
 //! Bounds from a faster device.
 //!
-//! Bounds say which pairs of rows may matter; what they leave open is computed on the CPU by the definition. So a device
-//! that finds these pairs changes how long a query takes, and no bit of its answer.
+//! Bounds say which pairs of rows may matter; what they leave open is computed on the CPU by the definition. So a
+//! device that finds these pairs changes how long a query takes, and no bit of its answer.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -85,7 +85,8 @@ pub struct RowTerms {
 /// Which pairs are wanted.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
-    /// For each row those whose lower bound is at most the k-th smallest upper bound of the row; all, if there are no k.
+    /// For each row those whose lower bound is at most the k-th smallest upper bound of the row; all, if there are no
+    /// k.
     Nearest(usize),
     /// Those whose lower bound is at most this.
     UpTo(f64),

@@ -104,8 +104,8 @@ struct Block<'a> {
 }
 
 impl Assignment {
-    /// Room for rows and the given number of centres, of which there are some. Bounds take at most a quarter of the memory
-    /// that the query has left.
+    /// Room for rows and the given number of centres, of which there are some. Bounds take at most a quarter of the
+    /// memory that the query has left.
     pub(crate) fn new(workers: &Workers, points: Arc<Points>, centres: usize) -> Result<Self, Fault> {
         let (control, rows) = (workers.control(), points.len());
         // A device looks at all pairs before bounds say which.

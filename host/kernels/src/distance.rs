@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use querist_protocol::{Fault, Metric, Reduction};
+use querist_protocol::{Fault, FaultCode, Metric, Reduction};
 
 use crate::accelerator::{RowTerms, Wanted};
 use crate::control::Pacer;
+use crate::dots::{self, Dots};
 use crate::filter::{Filter, TILE_ROWS, Tile};
-use crate::matrix::rows_per_task;
 use crate::memory::Charged;
-use crate::points::{Points, finish};
+use crate::points::{Points, cosine_distance, finish};
+use crate::simd::for_each_cpu;
 use crate::workers::Workers;
 
 /// Distances of `rows` to `centres`, reduced row by row. The two fit each other.
@@ -41,17 +42,82 @@ pub(crate) fn reduce(
     Ok(out)
 }
 
+/// Of a pair whose squared distance is a smaller share of both squared norms than this, differences are summed: in
+/// norms and product that much would cancel.
+const NEAR: f64 = 1.0 / 1024.0;
+
+/// The sums are of all distances in the order of centres. A squared distance is `|x|² + |y|² - 2 x y` in them unless
+/// the two are [`NEAR`], so that nothing but products of whole blocks grows with rows times centres times columns.
 fn sum(workers: &Workers, rows: &Points, centres: &Points, metric: Metric, out: &mut [f64]) -> Result<(), Fault> {
-    workers.fill(out, rows_per_task(rows.width()), |start, out| {
+    let plain = rows.as_plain().zip(centres.as_plain());
+    let (x, y) = plain.ok_or_else(|| Fault::new(FaultCode::BadShape, "distances to outer products are not summed"))?;
+    workers.fill(out, dots::left_block(rows.len(), rows.width()), |start, out| {
         let mut pacer = Pacer::new(workers.control());
-        for (i, out) in out.iter_mut().enumerate() {
-            for centre in 0..centres.len() {
-                pacer.spend(rows.width() + 1)?;
-                *out += finish(metric, rows.raw_distance(metric, start + i, centres, centre));
+        let mut dots = Dots::new(workers.control(), x, y)?;
+        for some in dots::blocks(centres.len()) {
+            let lines = dots.multiply(start..start + out.len(), some.clone(), &mut pacer)?;
+            let norms = &centres.sq_norms()[some.clone()];
+            for (row, line) in (start..).zip(&mut *lines) {
+                let norm = rows.sq_norms()[row];
+                match metric {
+                    Metric::Cosine => to_cosine_distances(line, norms, norm),
+                    _ if are_apart(line, norms, norm) => to_distances(line, norms, norm, metric),
+                    _ => {
+                        for ((dot, centre_norm), centre) in line.iter_mut().zip(norms).zip(some.clone()) {
+                            let norms = norm + centre_norm;
+                            let apart = Some(norms - 2.0 * *dot).filter(|&raw| raw >= NEAR * norms);
+                            let near = || rows.raw_distance(metric, row, centres, centre);
+                            *dot = finish(metric, apart.unwrap_or_else(near));
+                        }
+                    }
+                }
             }
+            add_lines(out, lines, some.len());
         }
         Ok(())
     })
+}
+
+for_each_cpu! {
+    /// Whether a row is [`NEAR`] none of some centres.
+    fn are_apart(dots: &[f64], centre_norms: &[f64], norm: f64) -> bool {
+        dots.iter().zip(centre_norms).fold(true, |apart, (dot, centre)| {
+            let norms = norm + centre;
+            apart & (norms - 2.0 * dot >= NEAR * norms)
+        })
+    }
+}
+
+for_each_cpu! {
+    /// Turns a row's products with centres that it is [`NEAR`] none of into distances.
+    fn to_distances(dots: &mut [f64], centre_norms: &[f64], norm: f64, metric: Metric) {
+        for (dot, centre) in dots.iter_mut().zip(centre_norms) {
+            *dot = finish(metric, (norm + centre) - 2.0 * *dot);
+        }
+    }
+}
+
+for_each_cpu! {
+    /// Turns a row's products with centres into cosine distances.
+    fn to_cosine_distances(dots: &mut [f64], centre_norms: &[f64], norm: f64) {
+        for (dot, &centre) in dots.iter_mut().zip(centre_norms) {
+            *dot = cosine_distance(*dot, (norm, centre));
+        }
+    }
+}
+
+/// Adds the first `count` values of each line in order, of several lines at once: one sum waits for its last addition.
+fn add_lines(sums: &mut [f64], lines: &[[f64; dots::SIDE]], count: usize) {
+    let (sums, rest) = sums.as_chunks_mut::<4>();
+    let (lines, rest_lines) = lines.as_chunks::<4>();
+    for (sums, [a, b, c, d]) in sums.iter_mut().zip(lines) {
+        for column in 0..count {
+            *sums = [sums[0] + a[column], sums[1] + b[column], sums[2] + c[column], sums[3] + d[column]];
+        }
+    }
+    for (sum, line) in rest.iter_mut().zip(rest_lines) {
+        line[..count].iter().for_each(|value| *sum += value);
+    }
 }
 
 /// A filter that finds candidates on the query's device, if it has one.

@@ -1,8 +1,8 @@
 //! The engine of greedy facility location: which row covers most of what is not covered yet.
 //!
-//! Gains only fall as the set grows, to the last bit: every operation on the way from a cover to a gain is monotone. So a
-//! gain that was computed once bounds all later ones, and rows wait in a queue by such bounds. A stale row at its top is
-//! first bounded anew, together with those behind it, from single-precision products; a row is computed by the
+//! Gains only fall as the set grows, to the last bit: every operation on the way from a cover to a gain is monotone. So
+//! a gain that was computed once bounds all later ones, and rows wait in a queue by such bounds. A stale row at its top
+//! is first bounded anew, together with those behind it, from single-precision products; a row is computed by the
 //! definition only when it still stands at the top. Picks are those of computing every gain at every step.
 //!
 //! A reference matters to a row only if the row is more similar to it than the set is. Once few such pairs are left
@@ -288,7 +288,8 @@ impl Facility {
         device.map_or(TILE_ROWS, |_| filter::device_rows(references))
     }
 
-    /// Bounds of the gains of some rows, of at most [`Self::bounded_together`], from products with all references at once.
+    /// Bounds of the gains of some rows, of at most [`Self::bounded_together`], from products with all references at
+    /// once.
     fn bound(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
         let points = self.points(workers, rows)?;
         let Some(filter) = device_filter(workers, &points, &self.references, METRIC)? else {

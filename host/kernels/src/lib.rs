@@ -6,9 +6,11 @@
 //! # Arithmetic
 //! Every result is defined to the last bit, and neither the number of threads nor the CPU changes it. Inputs are `f32`,
 //! widened to `f64` before the first operation; sums over columns run in sixteen lanes (column modulo 16) that a fixed
-//! tree joins; a product and a sum are two roundings, never fused. Faster arithmetic is used only to prove that a pair
-//! of rows cannot matter: it yields bounds, and what the bounds leave open is computed by the definition. An
-//! [`Accelerator`], such as a GPU, makes these bounds too; its rounding never reaches a result.
+//! tree joins; a product and a sum are two roundings, fused only where the product is exact, as that of two inputs is.
+//! The sum of a row's distances alone takes squared distances from norms and product (`distance.rs`). Faster arithmetic
+//! is used only to prove that a pair of rows cannot matter: it yields bounds, and what the bounds leave open is
+//! computed by the definition. An [`Accelerator`], such as a GPU, makes these bounds too; its rounding never reaches a
+//! result.
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
@@ -16,8 +18,10 @@ mod accelerator;
 mod assignment;
 mod check;
 mod control;
+mod dense;
 mod design;
 mod distance;
+mod dots;
 mod facility;
 mod filter;
 mod graph;

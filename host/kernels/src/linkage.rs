@@ -1,11 +1,12 @@
 //! Average linkage by nearest neighbours of each other.
 //!
-//! For squared Euclidean distance the average over all pairs of two clusters is the squared distance of their means plus
-//! the variance of each, so clusters are kept as means and no distances are stored. A cluster's nearest neighbour stays
-//! the nearest until one of the two merges, because a merged cluster is no nearer than the nearer of its parts. So
-//! neighbours are remembered, all clusters that are each other's nearest merge in one round, and new neighbours are looked
-//! for many at a time, from single-precision products. Where rounds merge too little, as with many equal distances, a
-//! chain of nearest neighbours goes on. Plain Euclidean distance does not come apart like that and needs every distance.
+//! For squared Euclidean distance the average over all pairs of two clusters is the squared distance of their means
+//! plus the variance of each, so clusters are kept as means and no distances are stored. A cluster's nearest neighbour
+//! stays the nearest until one of the two merges, because a merged cluster is no nearer than the nearer of its parts.
+//! So neighbours are remembered, all clusters that are each other's nearest merge in one round, and new neighbours are
+//! looked for many at a time, from single-precision products. Where rounds merge too little, as with many equal
+//! distances, a chain of nearest neighbours goes on. Plain Euclidean distance does not come apart like that and needs
+//! every distance.
 
 use std::ops::Range;
 
@@ -36,8 +37,8 @@ pub(crate) fn average(workers: &Workers, rows: &Matrix, metric: Metric) -> Resul
     }
 }
 
-/// Rows that equal a lower one, with the lowest of these. They merge first, at height 0: as everyone's nearest neighbour
-/// their lowest row would otherwise have to be looked for again after each merge.
+/// Rows that equal a lower one, with the lowest of these. They merge first, at height 0: as everyone's nearest
+/// neighbour their lowest row would otherwise have to be looked for again after each merge.
 fn equals(rows: &Matrix) -> Vec<(u32, u32)> {
     let bits = |row: u32| rows.row(row as usize).iter().map(|value| value.to_bits());
     let mut order: Vec<u32> = (0..rows.rows() as u32).collect();

@@ -1,12 +1,14 @@
 //! Row-major `f32` matrices: views of inputs, or objects of the query.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use querist_core::Buffer;
 use querist_protocol::{Fault, FaultCode};
 
 use crate::check;
 use crate::control::Pacer;
+use crate::dots::{self, Dots};
 use crate::memory::{Charge, Charged};
 use crate::simd;
 use crate::workers::Workers;
@@ -194,21 +196,28 @@ impl Matrix {
         }
         let right = if transpose_right { right.clone() } else { right.transposed(workers)? };
         let mut values = Charged::filled(workers.control(), check::product(self.rows, outer)?, 0.0f32)?;
+        let overflows = AtomicBool::new(false);
         if outer > 0 {
-            let block = rows_per_task(self.columns.saturating_mul(outer));
-            workers.fill(&mut values, block * outer, |start, out| {
+            workers.fill(&mut values, dots::left_block(self.rows, self.columns) * outer, |start, out| {
                 let mut pacer = Pacer::new(workers.control());
-                for (i, out) in out.chunks_exact_mut(outer).enumerate() {
-                    let left = self.row(start / outer + i);
-                    for (j, out) in out.iter_mut().enumerate() {
-                        pacer.spend(self.columns + 1)?;
-                        *out = simd::dot(left, right.row(j)) as f32;
+                let mut dots = Dots::new(workers.control(), self, &right)?;
+                let rows = start / outer..(start + out.len()) / outer;
+                for others in dots::blocks(outer) {
+                    let lines = dots.multiply(rows.clone(), others.clone(), &mut pacer)?;
+                    for (out, line) in out.chunks_exact_mut(outer).zip(&*lines) {
+                        let out = &mut out[others.clone()];
+                        out.iter_mut().zip(line).for_each(|(out, &dot)| *out = dot as f32);
+                        if !out.iter().fold(true, |finite, value| finite & value.is_finite()) {
+                            overflows.store(true, Ordering::Relaxed);
+                        }
                     }
                 }
                 Ok(())
             })?;
         }
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        if overflows.into_inner()
+            && let Some(at) = values.iter().position(|value| !value.is_finite())
+        {
             let message = format!("the product overflows f32 in row {}, column {}", at / outer, at % outer);
             return Err(Fault::new(FaultCode::NonFinite, message));
         }

@@ -1,8 +1,8 @@
 //! The pairs of a row and a reference that facility location can still gain from, with their similarities.
 //!
 //! With s labelled or picked rows about a share 1 / (s + 1) of all pairs is left, because a row counts for a reference
-//! only if it is nearer than all of these. A cover only grows, so no pair ever joins. What is left out adds exactly 0 to
-//! a gain, so sums over pairs have the bits of sums over all references.
+//! only if it is nearer than all of these. A cover only grows, so no pair ever joins. What is left out adds exactly 0
+//! to a gain, so sums over pairs have the bits of sums over all references.
 
 use crate::accelerator::Wanted;
 use crate::control::Pacer;
@@ -156,7 +156,8 @@ pub(crate) fn estimate(workers: &Workers, filter: &Filter<'_>, limits: &[f64]) -
     Ok(found as f64 / seen.max(1) as f64 * rows as f64)
 }
 
-/// Calls `found(row in block, reference)` for each pair that may lie within its reference's limit, references ascending.
+/// Calls `found(row in block, reference)` for each pair that may lie within its reference's limit, references
+/// ascending.
 fn each_near(
     workers: &Workers,
     filter: &Filter<'_>,

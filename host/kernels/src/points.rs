@@ -143,7 +143,8 @@ impl Points {
         })
     }
 
-    /// Distance in raw form: squared for the Euclidean metrics, itself for the cosine. [`finish`] makes it the metric's.
+    /// Distance in raw form: squared for the Euclidean metrics, itself for the cosine. [`finish`] makes it the
+    /// metric's.
     #[inline]
     pub(crate) fn raw_distance(&self, metric: Metric, row: usize, centres: &Self, centre: usize) -> f64 {
         match (&self.geometry, &centres.geometry) {
@@ -269,14 +270,14 @@ impl Norms {
 }
 
 /// A raw distance in the unit of the metric.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish(metric: Metric, raw: f64) -> f64 {
     if metric == Metric::Euclidean { raw.sqrt() } else { raw }
 }
 
 /// 1 - cosine. The root of the product (not the product of roots) makes equal rows exactly 0 apart.
-#[inline]
-fn cosine_distance(dot: f64, (x, y): (f64, f64)) -> f64 {
+#[inline(always)]
+pub(crate) fn cosine_distance(dot: f64, (x, y): (f64, f64)) -> f64 {
     if x == 0.0 || y == 0.0 {
         return if x == y { 0.0 } else { 1.0 };
     }
@@ -305,7 +306,8 @@ fn rough_dot(x: &[f32], y: &[f32]) -> f64 {
     (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
 }
 
-/// ‖a⊗h - a'⊗h'‖² as ‖a‖²‖h-h'‖² + ‖a-a'‖²‖h'‖² + 2 (a·(a-a')) ((h-h')·h'), which does not cancel where points are near.
+/// ‖a⊗h - a'⊗h'‖² as ‖a‖²‖h-h'‖² + ‖a-a'‖²‖h'‖² + 2 (a·(a-a')) ((h-h')·h'), which does not cancel where points are
+/// near.
 #[inline]
 fn factored_sq_distance(x: &Factors, row: usize, y: &Factors, centre: usize) -> f64 {
     let [left_sq, left_dot] = simd::difference_and_left(x.left.row(row), y.left.row(centre));

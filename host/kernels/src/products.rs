@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::matrix::Matrix;
 #[cfg(target_arch = "x86_64")]
-use crate::simd;
+use crate::simd::{self, Level};
 
 /// Panels that are made once and used for many products.
 #[derive(Debug, Default)]
@@ -34,9 +34,11 @@ impl Panels {
         }
         #[cfg(target_arch = "x86_64")]
         match simd::level() {
-            // SAFETY: `level` saw the features that these functions need on this CPU.
-            2 => return self.multiply_with(out, (x, x_rows), (y, y_rows), |x, y, sums| unsafe { avx512(x, y, sums) }),
-            1 if std::arch::is_x86_feature_detected!("fma") => {
+            Level::Avx512 => {
+                // SAFETY: `level` saw the features that this function needs on this CPU.
+                return self.multiply_with(out, (x, x_rows), (y, y_rows), |x, y, sums| unsafe { avx512(x, y, sums) });
+            }
+            Level::Avx2 if std::arch::is_x86_feature_detected!("fma") => {
                 // SAFETY: `level` saw AVX2 on this CPU, and the line above FMA.
                 return self.multiply_with(out, (x, x_rows), (y, y_rows), |x, y, sums| unsafe { avx2(x, y, sums) });
             }

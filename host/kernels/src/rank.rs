@@ -58,7 +58,8 @@ pub(crate) fn block_sum(block: usize, rows: usize, weight: impl Fn(usize) -> f64
 
 /// [`draw`] from known sums of blocks.
 ///
-/// The cumulative sum of a row is the sum of the blocks before its own, in order, plus the sum inside its block up to it.
+/// The cumulative sum of a row is the sum of the blocks before its own, in order, plus the sum inside its block up to
+/// it.
 pub(crate) fn draw_from(
     sums: &[f64],
     rows: usize,

@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Lanes of every sum over columns; column c belongs to lane c modulo 16.
 pub(crate) const LANES: usize = 16;
 
-const PORTABLE: u8 = 0;
-#[cfg(target_arch = "x86_64")]
-const AVX2: u8 = 1;
-#[cfg(target_arch = "x86_64")]
-const AVX512: u8 = 2;
+/// Instruction sets that kernels are compiled for, each with those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
 
-/// The widest instruction set that may be used.
+/// The widest instruction set that may be used, as a number.
 static LIMIT: AtomicU8 = AtomicU8::new(u8::MAX);
 
 /// Forbids instruction sets above `level` (0 portable, 1 AVX2, 2 AVX-512) in this process, for tests.
@@ -21,25 +25,23 @@ pub fn limit_instructions(level: u8) {
 
 /// The instruction set to use now.
 #[inline]
-pub(crate) fn level() -> u8 {
-    let limit = LIMIT.load(Ordering::Relaxed);
+pub(crate) fn level() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
+        let limit = LIMIT.load(Ordering::Relaxed);
         // The detection is cached by the standard library.
-        let avx512 = limit >= AVX512
+        let avx512 = limit >= Level::Avx512 as u8
             && std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512dq")
             && std::arch::is_x86_feature_detected!("avx512vl");
         if avx512 {
-            return AVX512;
+            return Level::Avx512;
         }
-        if limit >= AVX2 && std::arch::is_x86_feature_detected!("avx2") {
-            return AVX2;
+        if limit >= Level::Avx2 as u8 && std::arch::is_x86_feature_detected!("avx2") {
+            return Level::Avx2;
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = limit;
-    PORTABLE
+    Level::Portable
 }
 
 /// Compiles one body for every instruction set and picks at run time. No set allows fusing, so the bits agree.
@@ -62,10 +64,10 @@ macro_rules! for_each_cpu {
                 }
                 match $crate::simd::level() {
                     // SAFETY: `level` saw these features on this CPU.
-                    2 => return unsafe { avx512($($arg),*) },
+                    $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    1 => return unsafe { avx2($($arg),*) },
-                    _ => {}
+                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Portable => {}
                 }
             }
             portable($($arg),*)

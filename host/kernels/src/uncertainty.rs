@@ -1,8 +1,9 @@
 //! Softmax and uncertainty of logits, many rows at a time.
 //!
 //! With m the largest logit of a row and `others` = Σ exp(l - m) over the other classes, in class order, the largest
-//! probability is 1 / (1 + others). Scores are made from `others`, so rows whose softmax rounds to one still differ; where
-//! the leader is so far ahead that `others` itself leaves the range of f64, the tie-breaker goes on in logarithms.
+//! probability is 1 / (1 + others). Scores are made from `others`, so rows whose softmax rounds to one still differ;
+//! where the leader is so far ahead that `others` itself leaves the range of f64, the tie-breaker goes on in
+//! logarithms.
 
 use querist_protocol::{Fault, Uncertainty, math};
 

@@ -18,7 +18,7 @@ fn reduced(x: &Data, y: &Data, metric: Metric, reduction: Reduction) -> Vec<f64>
         match reduction {
             Reduction::Min => distances[nearest.unwrap()],
             Reduction::Argmin => nearest.unwrap() as f64,
-            Reduction::Sum => distances.iter().fold(0.0, |a, b| a + b),
+            Reduction::Sum => (0..y.rows).fold(0.0, |sum, centre| sum + summand(metric, x.row(row), y.row(centre))),
             Reduction::CountWithin(radius) => distances.iter().filter(|&&d| d < radius).count() as f64,
         }
     };

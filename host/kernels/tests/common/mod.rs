@@ -166,6 +166,17 @@ pub fn distance(metric: Metric, x: &[f32], y: &[f32]) -> f64 {
     }
 }
 
+/// The distance that is added up: by norms and product, unless the rows are so near that these would cancel.
+pub fn summand(metric: Metric, x: &[f32], y: &[f32]) -> f64 {
+    let norms = dot(x, x) + dot(y, y);
+    let squared = norms - 2.0 * dot(x, y);
+    match metric {
+        _ if metric == Metric::Cosine || squared < norms / 1024.0 => distance(metric, x, y),
+        Metric::Euclidean => squared.sqrt(),
+        _ => squared,
+    }
+}
+
 pub fn factored_distance(metric: Metric, (a, h): (&[f32], &[f32]), (b, k): (&[f32], &[f32])) -> f64 {
     let alpha = dot(a, a);
     let eta = dot(k, k);
