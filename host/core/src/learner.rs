@@ -6,12 +6,12 @@ use std::sync::Arc;
 use querist_protocol::{Need, TrainOverrides, names};
 
 use crate::array::Array;
+use crate::failure::QueryError;
+use crate::fitted::Fitted;
 use crate::head::Head;
 use crate::ids::{Label, Round, SampleId};
-use crate::observer::{Cancelled, Progress};
-use crate::record::{EnsembleRecord, EpochRecord};
+use crate::progress::{Cancelled, Progress};
 use crate::seed::Streams;
-use crate::strategy::QueryError;
 use crate::synthetic::Synthetic;
 use crate::training::{HostServices, ServiceScope, TrainingHooks};
 
@@ -34,19 +34,6 @@ impl<'a> FitTask<'a> {
         let scope = ServiceScope { round, pool: &[], labelled, initial, batch: 0, streams: Streams::NONE };
         Self { scope, hooks: None, needs: &[], synthetic: &[] }
     }
-}
-
-/// What a training leaves behind, beside the model.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fitted {
-    /// Training curve.
-    pub epochs: Vec<EpochRecord>,
-    /// What the strategy changed in the training.
-    pub overrides: TrainOverrides,
-    /// Named figures that the strategy recorded meanwhile.
-    pub metrics: BTreeMap<String, f64>,
-    /// The ensemble, where one was trained.
-    pub ensemble: Option<EnsembleRecord>,
 }
 
 /// What the arrays of a query are computed for.

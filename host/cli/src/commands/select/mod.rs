@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
-use querist_core::{Acquisition, Answer, Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Answer, Question, Round, Seeds, Strategy};
 use querist_data::arrays::write_npy;
 use serde_json::{Map, Value, json};
 
@@ -128,20 +128,15 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
-    let granted = Granted::to(&*ready.strategy, &inputs.arrays)?;
     let mut answers = Vec::new();
     for &budget in &args.budget {
-        let query = Query {
-            arrays: &granted,
-            batch: budget,
-            round: Round(args.round),
-            seeds: Seeds::new(args.seed),
-            state: None,
-            services: None,
-            progress: &display,
-        };
-        let answer = ready.strategy.query(&query)?;
-        let acquired = Acquisition::check(&answer.selection, inputs.arrays.ids(), budget)
+        let question = Question::new(&inputs.arrays, budget)
+            .in_round(Round(args.round))
+            .with_seeds(Seeds::new(args.seed))
+            .with_progress(&display);
+        let answer = ready.strategy.answer(&question)?;
+        let acquired = question
+            .check(&answer.selection)
             .with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
         let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
         answers.push((budget, answer, ids));
