@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use querist_protocol::{Need, TrainOverrides, names};
+use querist_protocol::{ArrayKind, Need, Rows, TrainOverrides};
 
 use crate::array::Array;
 use crate::failure::QueryError;
@@ -52,9 +52,9 @@ pub struct FeatureTask<'a> {
 impl<'a> FeatureTask<'a> {
     /// The samples that an array of this need has a row for.
     pub fn samples(&self, need: &Need) -> &'a [SampleId] {
-        match need.name() {
-            names::TARGET_MC_LOG_PROBS => self.target,
-            _ if need.split_labelled().1 => self.labelled,
+        match ArrayKind::of(need.name()) {
+            Some((ArrayKind { rows: Rows::Targets, .. }, _)) => self.target,
+            Some((_, true)) => self.labelled,
             _ => self.pool,
         }
     }

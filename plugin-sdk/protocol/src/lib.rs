@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod abi;
+mod array;
 mod calls;
 mod describe;
 mod fault;
@@ -15,6 +16,7 @@ mod selection;
 mod shown;
 mod training;
 
+pub use array::{ARRAYS, ArrayKind, Dimension, Element, Giver, NAME, Rows, StandIn};
 pub use calls::{
     DesignOptions, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Similarity,
     SimilarityKind, StreamScope, Uncertainty,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use querist_protocol::names;
+use querist_protocol::{ArrayKind, Dimension, Element, Rows, names};
 
 use crate::array::{Array, ArrayError, Buffer, Values, first_non_finite, gather};
 use crate::head::Head;
@@ -150,69 +150,57 @@ impl Arrays {
     }
 
     fn check_shape(&self, name: &str, array: &Array) -> Result<(), ArrayError> {
-        let shape_error = |expected: String| ArrayError::Shape {
+        let Some((kind, labelled)) = ArrayKind::of(name) else {
+            return Err(ArrayError::UnknownName { name: name.to_owned() });
+        };
+        let (rows, said) = match (kind.rows, labelled) {
+            (Rows::Samples | Rows::Labelled, true) => {
+                (Some(self.labelled_ids.len()), format!("{} labelled rows", self.labelled_ids.len()))
+            }
+            (Rows::Samples | Rows::Pool | Rows::Labelled, _) => {
+                (Some(self.ids.len()), format!("{} pool rows", self.ids.len()))
+            }
+            (Rows::Classes, _) => (Some(self.classes), format!("{} classes", self.classes)),
+            (Rows::Targets, _) => (None, "targets".to_owned()),
+            (Rows::Calibration, _) => (None, "calibration".to_owned()),
+            (Rows::Pointed, _) => (None, "rows".to_owned()),
+        };
+        let (shape, dimensions) = (array.shape(), kind.dimensions);
+        let is_of_type = match kind.element {
+            Element::F32 => array.as_f32().is_some(),
+            Element::Label => array.as_u32().is_some(),
+        };
+        let is_class = |(found, dimension): (&usize, &Dimension)| match dimension {
+            Dimension::Classes => *found == self.classes,
+            _ => true,
+        };
+        let has_form = shape.len() == 1 + dimensions.len();
+        let fits = is_of_type
+            && has_form
+            && rows.is_none_or(|rows| shape[0] == rows)
+            && shape[1..].iter().zip(dimensions).all(is_class);
+        if fits {
+            return Ok(());
+        }
+        let form = match dimensions.len() {
+            _ if has_form => "",
+            0 => "a list, ",
+            1 => "a matrix, ",
+            _ => "a block of three dimensions, ",
+        };
+        let said_of = |dimension: &Dimension| match dimension {
+            Dimension::Classes => format!(", {} classes", self.classes),
+            Dimension::Draws => ", draws".to_owned(),
+            Dimension::Members => ", members".to_owned(),
+            Dimension::Width(_) | Dimension::Columns => ", width".to_owned(),
+        };
+        let rest: String = dimensions.iter().map(said_of).collect();
+        let each = if kind.element == Element::Label { ", one label each" } else { "" };
+        Err(ArrayError::Shape {
             name: name.to_owned(),
-            found: format!("{} {:?}", array.values().type_name(), array.shape()),
-            expected,
-        };
-        let (bare, rows, letter) = match name.strip_prefix(names::LABELLED) {
-            Some(bare) => (bare, self.labelled_ids.len(), "labelled"),
-            None => (name, self.ids.len(), "pool"),
-        };
-        let classes = self.classes;
-        let last_is_classes = |shape: &[usize]| shape.last() == Some(&classes);
-        let is_f32 = array.as_f32().is_some();
-        let (fits, expected) = match (name, bare) {
-            (names::LABELLED_LABELS, _) => (
-                array.as_u32().is_some() && array.shape() == [rows],
-                format!("u32 [{rows}], one label a labelled sample"),
-            ),
-            (names::ORACLE_LABELS, _) => (
-                array.as_u32().is_some() && array.shape() == [rows],
-                format!("u32 [{rows}], one hidden label a pool sample"),
-            ),
-            (names::CALIBRATION_LABELS, _) => (
-                array.as_u32().is_some() && array.shape().len() == 1,
-                "u32 [calibration], one label a calibration sample".to_owned(),
-            ),
-            (names::CALIBRATION_LOGITS, _) => (
-                is_f32 && array.shape().len() == 2 && last_is_classes(array.shape()),
-                format!("f32 [calibration, {classes} classes]"),
-            ),
-            (names::TARGET_MC_LOG_PROBS, _) => (
-                is_f32 && array.shape().len() == 3 && last_is_classes(array.shape()),
-                format!("f32 [targets, draws, {classes} classes]"),
-            ),
-            (names::HEAD_W, _) => (
-                is_f32 && array.shape().len() == 2 && array.shape()[0] == classes,
-                format!("f32 [{classes} classes, width]"),
-            ),
-            (names::HEAD_B, _) => (is_f32 && array.shape() == [classes], format!("f32 [{classes} classes]")),
-            (_, bare) => match names::per_sample(bare) {
-                None => return Err(ArrayError::UnknownName { name: name.to_owned() }),
-                Some(dimensions) => {
-                    let of_classes = matches!(bare, names::LOGITS | names::MC_LOG_PROBS | names::MEMBER_LOG_PROBS);
-                    let fits = is_f32
-                        && array.shape().len() == dimensions
-                        && array.shape()[0] == rows
-                        && (!of_classes || last_is_classes(array.shape()));
-                    let rest = match (dimensions, of_classes) {
-                        (1, _) => String::new(),
-                        (2, false) => ", width".to_owned(),
-                        (2, true) => format!(", {classes} classes"),
-                        _ => format!(", draws, {classes} classes"),
-                    };
-                    let form = match dimensions {
-                        1 => "a list",
-                        2 => "a matrix",
-                        _ => "a block of three dimensions",
-                    };
-                    let form = if array.shape().len() == dimensions { String::new() } else { format!("{form}, ") };
-                    (fits, format!("{form}f32 [{rows} {letter} rows{rest}]"))
-                }
-            },
-        };
-        if fits { Ok(()) } else { Err(shape_error(expected)) }
+            found: format!("{} {shape:?}", array.values().type_name()),
+            expected: format!("{form}{} [{said}{rest}]{each}", kind.element.type_name()),
+        })
     }
 
     fn check_values(&self, name: &str, array: &Array) -> Result<(), ArrayError> {
@@ -233,34 +221,99 @@ impl Arrays {
     }
 
     fn check_widths(&self) -> Result<(), ArrayError> {
-        let mut widths: BTreeMap<(&str, &str), (&str, usize)> = BTreeMap::new();
+        let mut sizes: BTreeMap<(&str, &str), (&str, usize)> = BTreeMap::new();
         for (name, array) in &self.named {
+            let Some((kind, _)) = ArrayKind::of(name) else { continue };
             let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
-            let mut shared = match bare {
-                names::EMBEDDINGS | names::GRAD_EMBEDDINGS | names::HEAD_W => vec![("width", array.row_len())],
-                names::PENULTIMATE => vec![("width of the last layer", array.row_len())],
-                names::FIXED_EMBEDDINGS => vec![("fixed width", array.row_len())],
-                _ => vec![],
-            };
-            if matches!(bare, names::MC_LOG_PROBS | names::TARGET_MC_LOG_PROBS) {
-                shared.push(("number of draws", array.shape()[1]));
-            }
-            if matches!(bare, names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS) {
-                shared.push(("calibration size", array.rows()));
-            }
-            for (what, size) in shared {
-                let (first, expected) = *widths.entry((what, "")).or_insert((name, size));
+            let of_rows = (kind.rows == Rows::Calibration).then_some((("calibration size", ""), array.rows()));
+            let shared = kind.dimensions.iter().zip(&array.shape()[1..]).filter_map(|(dimension, &size)| {
+                let of = match dimension {
+                    Dimension::Draws => ("number of draws", ""),
+                    Dimension::Width(width) => (*width, ""),
+                    Dimension::Columns => ("width", bare),
+                    Dimension::Classes | Dimension::Members => return None,
+                };
+                Some((of, size))
+            });
+            for (of, size) in shared.chain(of_rows) {
+                let (first, expected) = *sizes.entry(of).or_insert((name, size));
                 if size != expected {
-                    return Err(ArrayError::Disagree {
-                        what,
-                        first: first.to_owned(),
-                        expected,
-                        second: name.clone(),
-                        found: size,
-                    });
+                    let (first, second) = (first.to_owned(), name.clone());
+                    return Err(ArrayError::Disagree { what: of.0, first, expected, second, found: size });
                 }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(shape: &[usize]) -> Array {
+        Array::f32(shape.to_vec(), vec![0.5; shape.iter().product()]).unwrap()
+    }
+
+    /// Three rows in the pool, two labelled, four classes.
+    fn joined(named: &[(&str, Array)]) -> Result<Arrays, String> {
+        let named = named.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
+        Arrays::new(vec![1, 2, 3], vec![4, 5], 4, named).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn shapes_are_those_of_the_table() {
+        let fitting: [(&str, &[usize]); 12] = [
+            ("logits", &[3, 4]),
+            ("labelled.logits", &[2, 4]),
+            ("embeddings", &[3, 9]),
+            ("labelled.fixed_embeddings", &[2, 9]),
+            ("mc_log_probs", &[3, 7, 4]),
+            ("target.mc_log_probs", &[11, 7, 4]),
+            ("grad_norm", &[3]),
+            ("head.w", &[4, 9]),
+            ("head.b", &[4]),
+            ("calibration.logits", &[6, 4]),
+            ("extra.blur", &[3, 1]),
+            ("query.cats", &[8, 2]),
+        ];
+        for (name, shape) in fitting {
+            joined(&[(name, floats(shape))]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let misfits: [(&str, Array, &str); 8] = [
+            ("logits", floats(&[3, 5]), "is f32 [3, 5], expected f32 [3 pool rows, 4 classes]"),
+            ("labelled.logits", floats(&[3, 4]), "expected f32 [2 labelled rows, 4 classes]"),
+            ("embeddings", floats(&[3]), "expected a matrix, f32 [3 pool rows, width]"),
+            ("member_log_probs", floats(&[3, 4]), "a block of three dimensions, f32 [3 pool rows, members, 4 classes]"),
+            ("oracle.labels", Array::labels(vec![0; 2]), "is u32 [2], expected u32 [3 pool rows], one label each"),
+            ("labelled.labels", floats(&[2]), "is f32 [2], expected u32 [2 labelled rows], one label each"),
+            ("extra.blur", floats(&[3]), "expected a matrix, f32 [3 pool rows, width]"),
+            ("query.cats", Array::labels(vec![0; 2]), "expected a matrix, f32 [rows, width]"),
+        ];
+        for (name, array, expected) in misfits {
+            let error = joined(&[(name, array)]).unwrap_err();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+        assert!(joined(&[("extra", floats(&[3, 1]))]).unwrap_err().contains("no array is called `extra`"));
+    }
+
+    #[test]
+    fn shared_dimensions_agree() {
+        let apart = |a: (&str, &[usize]), b: (&str, &[usize])| {
+            joined(&[(a.0, floats(a.1)), (b.0, floats(b.1))]).err().unwrap_or_default()
+        };
+        let width = apart(("embeddings", &[3, 9]), ("head.w", &[4, 8]));
+        assert_eq!(width, "`head.w` and `embeddings` disagree on the width: 8 and 9");
+        let draws = apart(("mc_log_probs", &[3, 7, 4]), ("target.mc_log_probs", &[5, 6, 4]));
+        assert!(draws.contains("disagree on the number of draws: 6 and 7"), "{draws}");
+        let extra = apart(("extra.blur", &[3, 1]), ("labelled.extra.blur", &[2, 2]));
+        assert!(extra.contains("disagree on the width: 2 and 1"), "{extra}");
+        for (a, b) in [
+            (("embeddings", &[3, 9][..]), ("fixed_embeddings", &[3, 8][..])),
+            (("extra.blur", &[3, 1]), ("extra.sharpness", &[3, 2])),
+            (("embeddings", &[3, 9]), ("query.cats", &[5, 2])),
+        ] {
+            assert_eq!(apart(a, b), "");
+        }
     }
 }

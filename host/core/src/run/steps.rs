@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use querist_protocol::{Need, Selection, names};
+use querist_protocol::{ArrayKind, Giver, Need, Selection, names};
 
 use super::settle::target_of;
 use super::{Position, Run, RunError};
@@ -344,8 +344,7 @@ fn is_fixed(need: &Need) -> bool {
     need.split_labelled().0 == names::FIXED_EMBEDDINGS
 }
 
-/// Whether an array is the loop's to give: labels, and what belongs to held-out samples. A learner never sees them.
+/// Whether an array is the loop's to give.
 fn is_of_the_loop(need: &Need) -> bool {
-    let own = [names::LABELLED_LABELS, names::ORACLE_LABELS, names::CALIBRATION_LABELS, names::CALIBRATION_LOGITS];
-    own.contains(&need.name())
+    ArrayKind::of(need.name()).is_some_and(|(kind, _)| kind.giver == Giver::Loop)
 }
