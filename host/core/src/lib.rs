@@ -44,7 +44,10 @@ pub use learner::{FeatureTask, FitTask, LearnError, Learner};
 pub use observer::{FinishedRound, Observer};
 pub use oracle::{DatasetOracle, Oracle, OracleError};
 pub use partition::Partition;
-pub use question::{Arrays, Granted, Query, Question, Reveals, RightsError, Settled, candidates, rights, subset};
+pub use question::{
+    Arrays, Given, GivenError, Granted, Query, Question, Reveals, RightsError, Settled, Sorted, candidates, rights,
+    subset,
+};
 pub use record::RoundRecord;
 
 pub use run::{Position, QueryOptions, Run, RunError, check, run};

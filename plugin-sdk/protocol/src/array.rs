@@ -261,9 +261,18 @@ impl ArrayKind {
         }
     }
 
+    /// The parameter by which strategies say how many distributions a row of it holds.
+    pub fn draws_parameter(&self) -> Option<&'static str> {
+        self.dimensions.iter().find_map(|dimension| match dimension {
+            Dimension::Draws => Some("T"),
+            Dimension::Members => Some("members"),
+            _ => None,
+        })
+    }
+
     /// Whether it holds several distributions a row.
     pub fn is_of_draws(&self) -> bool {
-        self.dimensions.iter().any(|dimension| matches!(dimension, Dimension::Draws | Dimension::Members))
+        self.draws_parameter().is_some()
     }
 }
 

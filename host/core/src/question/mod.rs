@@ -4,10 +4,13 @@
 //! [`Strategy::answer`](crate::Strategy::answer).
 
 mod arrays;
+mod given;
+mod probabilities;
 pub mod rights;
 mod subset;
 
 pub use arrays::{Arrays, Reveals};
+pub use given::{Given, GivenError, Sorted};
 pub use rights::{Granted, RightsError, Settled};
 pub use subset::{candidates, subset};
 
