@@ -326,3 +326,105 @@ impl GivenError {
 fn needs_in_words(needs: &[Need]) -> String {
     needs.iter().map(Need::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(shape: &[usize], values: &[f32]) -> Array {
+        Array::f32(shape.to_vec(), values.to_vec()).unwrap()
+    }
+
+    fn given(arrays: &[(&str, Array)]) -> Given {
+        let mut given = Given::default();
+        for (name, array) in arrays {
+            assert!(!given.add(name, array.clone()).unwrap(), "{name} is there once");
+        }
+        given
+    }
+
+    fn needs(texts: &[&str]) -> Vec<Need> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn values(arrays: &Arrays, name: &str) -> Vec<f32> {
+        arrays.get(name).unwrap().as_f32().unwrap().to_vec()
+    }
+
+    #[test]
+    fn rows_go_by_ascending_id_and_those_pointed_at_stay() {
+        let mut given = given(&[
+            ("embeddings", floats(&[3, 1], &[0.0, 1.0, 2.0])),
+            ("extra.blur", floats(&[3, 2], &[0.0, 0.5, 1.0, 1.5, 2.0, 2.5])),
+            ("query.like", floats(&[2, 1], &[9.0, 8.0])),
+            ("labelled.embeddings", floats(&[2, 1], &[5.0, 4.0])),
+        ]);
+        given.ids = Some(vec![30, 10, 20]);
+        given.labelled_ids = Some(vec![7, 6]);
+        let sorted = given.clone().sorted(Some(2), <[SampleId]>::to_vec).unwrap();
+        assert_eq!((sorted.given_rows, &sorted.arrays.ids()[..]), (vec![1, 2, 0], &[10, 20, 30][..]));
+        assert_eq!(values(&sorted.arrays, "embeddings"), [1.0, 2.0, 0.0]);
+        assert_eq!(values(&sorted.arrays, "extra.blur"), [1.0, 1.5, 2.0, 2.5, 0.0, 0.5]);
+        assert_eq!(values(&sorted.arrays, "query.like"), [9.0, 8.0]);
+        assert_eq!(values(&sorted.arrays, "labelled.embeddings"), [4.0, 5.0]);
+        let part = given.sorted(Some(2), |pool| pool[1..].to_vec()).unwrap();
+        assert_eq!((part.given_rows, values(&part.arrays, "embeddings")), (vec![2, 0], vec![2.0, 0.0]));
+    }
+
+    #[test]
+    fn what_can_stand_in_does() {
+        let embeddings = floats(&[2, 1], &[3.0, 4.0]);
+        let mut all = given(&[("embeddings", embeddings.clone())]);
+        let stood_in = all.complete(&needs(&["fixed_embeddings", "labelled.embeddings", "labelled.labels"])).unwrap();
+        assert_eq!(stood_in, [("fixed_embeddings".to_owned(), "embeddings".to_owned())]);
+        let sorted = all.sorted(None, <[SampleId]>::to_vec).unwrap().arrays;
+        assert_eq!(values(&sorted, "fixed_embeddings"), [3.0, 4.0]);
+        assert_eq!(sorted.get("labelled.embeddings").unwrap().shape(), [0, 1]);
+        assert_eq!(sorted.get("labelled.labels").unwrap().shape(), [0]);
+
+        // A labelled set that is there in part is not filled up with nothing.
+        let mut part = given(&[("embeddings", embeddings), ("labelled.labels", Array::labels(vec![0]))]);
+        let wanted = ["labelled.embeddings", "embeddings", "head.w(or=head)", "extra.blur", "query.like"];
+        let missing = part.complete(&needs(&wanted)).unwrap_err();
+        let expected = "the strategy needs labelled.embeddings, head.w(or=head), extra.blur, query.like";
+        assert_eq!(missing.to_string(), expected);
+    }
+
+    #[test]
+    fn classes_are_as_the_arrays_say() {
+        let classes = |arrays: &[(&str, Array)]| given(arrays).classes();
+        let labels = || Array::labels(vec![0, 4]);
+        assert_eq!(classes(&[("labelled.labels", labels())]), 5);
+        assert_eq!(classes(&[("labelled.labels", labels()), ("logits", floats(&[1, 7], &[0.0; 7]))]), 7);
+        assert_eq!(classes(&[("labelled.labels", labels()), ("head.w", floats(&[6, 1], &[0.0; 6]))]), 6);
+        assert_eq!(classes(&[("extra.blur", floats(&[2, 9], &[0.0; 18]))]), 1);
+        let many = given(&[("oracle.labels", Array::labels(vec![u32::MAX]))]).sorted(None, <[SampleId]>::to_vec);
+        let (classes, names) = (1 << 32, vec!["oracle.labels".to_owned()]);
+        assert_eq!(many.unwrap_err(), GivenError::Classes { classes, names });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_as_it_was_given() {
+        let mut misfit = given(&[("embeddings", floats(&[3, 1], &[0.0, f32::NAN, 2.0]))]);
+        misfit.ids = Some(vec![30, 10, 20]);
+        let error = misfit.clone().sorted(None, <[SampleId]>::to_vec).unwrap_err().to_string();
+        assert!(error.contains("`embeddings` holds NaN in row 1"), "{error}");
+        misfit.ids = Some(vec![5, 6, 5]);
+        let error = misfit.clone().sorted(None, <[SampleId]>::to_vec).unwrap_err();
+        assert_eq!(error, GivenError::IdTwice { name: "ids", id: 5, first: 0, second: 2 });
+        misfit.ids = Some(vec![5]);
+        let error = misfit.sorted(None, <[SampleId]>::to_vec).unwrap_err();
+        assert_eq!(error, GivenError::IdCount { name: "ids", ids: 1, rows: 3 });
+        let pointed = given(&[("query.like", floats(&[1, 1], &[0.0]))]);
+        assert_eq!(pointed.sorted(None, <[SampleId]>::to_vec).unwrap_err(), GivenError::NoPool);
+        let unknown = Given::default().add("logit", floats(&[1, 1], &[0.0])).unwrap_err();
+        assert!(unknown.to_string().contains("no array is called `logit`"), "{unknown}");
+    }
+
+    #[test]
+    fn probabilities_take_the_place_of_their_logarithms() {
+        let mut given = given(&[("probs", floats(&[1, 2], &[0.25, 0.75]))]);
+        assert_eq!(given.get("logits").unwrap().as_f32().unwrap()[..], [0.25f32.ln(), 0.75f32.ln()]);
+        assert!(given.add("logits", floats(&[1, 2], &[0.0; 2])).unwrap(), "they are the logits");
+    }
+}

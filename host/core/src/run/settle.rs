@@ -1,6 +1,6 @@
 //! Whether a run can be done, asked before anything is trained.
 
-use querist_protocol::{Need, names};
+use querist_protocol::{ArrayKind, Giver, Need, names};
 
 use super::{QueryOptions, RunError};
 use crate::config::{Plan, TargetSet};
@@ -25,11 +25,28 @@ pub fn check(
     let can = |need: &Need| learner.check_needs(std::slice::from_ref(need)).is_ok();
     let settled =
         Settled::new(strategy.needs(), strategy.capabilities(), can).map_err(|error| error.of(strategy.identity()))?;
+    check_givers(settled.needs())?;
     learner.check_needs(settled.needs())?;
     check_calibration(settled.needs(), split)?;
     check_target(settled.needs(), split, options.target)?;
     check_subset(options.subset, plan)?;
     Ok(settled)
+}
+
+/// What users alone have, a run does not.
+fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
+    let of_user = |need: &&Need| matches!(ArrayKind::of(need.name()), Some((ArrayKind { giver: Giver::User, .. }, _)));
+    match needs.iter().find(of_user) {
+        None => Ok(()),
+        Some(need) => Err(LearnError::Need {
+            need: need.to_string(),
+            reason: format!(
+                "no model gives it; ask the strategy about arrays of your own with `querist select --input \
+                 {}=FILE`",
+                need.name()
+            ),
+        }),
+    }
 }
 
 /// A target set must be named and not empty.

@@ -37,7 +37,8 @@ pub struct SelectArgs {
     /// An array by name: .npy, .npz (FILE#MEMBER) or .safetensors (FILE#TENSOR).
     ///
     /// `probs`, `mc_probs` and `member_probs` are probabilities in place of `logits`, `mc_log_probs` and
-    /// `member_log_probs`.
+    /// `member_log_probs`; `extra.NAME` is whatever you have of each sample, `query.NAME` rows that you point at, where
+    /// a strategy needs them.
     #[arg(long = "input", value_name = "NAME=FILE", required_unless_present = "ids")]
     pub inputs: Vec<String>,
     /// Parameters as a JSON object.
