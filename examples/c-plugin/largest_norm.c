@@ -16,7 +16,7 @@ QUERIST_IDENTITY("largest-norm", "0.1.0", "x86_64-unknown-linux-gnu");
 static const QueristHostApi *host;
 
 static const char DESCRIPTION[] =
-    "{\"package\":\"largest-norm\",\"version\":\"0.1.0\",\"api\":\"0.1\",\"strategies\":[{"
+    "{\"package\":\"largest-norm\",\"version\":\"0.1.0\",\"api\":\"0.2\",\"strategies\":[{"
     "\"id\":\"largest-norm\",\"summary\":\"Samples whose embeddings have the largest norm\","
     "\"paper\":\"An example\",\"scorer\":false,\"needs\":[\"embeddings\"],\"schema\":{"
     "\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"by\":{"
@@ -54,15 +54,19 @@ static QueristStatus needs(QueristCall *call, QueristBytes id, QueristBytes para
 
 // The host's kernel: no number of the array is seen here.
 static QueristStatus by_kernel(QueristCall *call, uint32_t wanted, uint32_t *rows, double *norms) {
-  uint32_t matrix, squares, written;
-  QueristStatus status = host->input(call, bytes("embeddings"), &matrix);
-  if (status == QueristOK) status = host->matrix_sq_norms(call, matrix, &squares);
+  uint32_t matrix, squares;
+  QueristStatus status = host->calls->input(call, bytes("embeddings"), &matrix);
+  if (status == QueristOK) status = host->calls->matrix_sq_norms(call, matrix, &squares);
   if (status == QueristOK) {
-    status = host->vector_top(call, squares, QueristNO_HANDLE, wanted, QueristNO_HANDLE, rows, &written);
+    // The host lends a list until it is asked for the next one.
+    QueristList_u32 top;
+    status = host->calls->vector_top(call, squares, QueristNO_HANDLE, wanted, QueristNO_HANDLE, &top);
+    if (status == QueristOK) memcpy(rows, top.data, top.count * sizeof *rows);
   }
   for (uint32_t i = 0; i < wanted && status == QueristOK; ++i) {
-    status = host->vector_read(call, squares, rows[i], 1, &norms[i]);
-    norms[i] = sqrt(norms[i]);
+    QueristList_f64 square;
+    status = host->calls->vector_read(call, squares, rows[i], 1, &square);
+    if (status == QueristOK) norms[i] = sqrt(square.data[0]);
   }
   return status == QueristOK ? QueristOK : pass_on(call, status);
 }
@@ -126,8 +130,8 @@ static QueristStatus by_dlpack(QueristCall *call, uint32_t wanted, uint32_t *row
 
 static QueristStatus choose(QueristCall *call, QueristBytes id, QueristBytes params, QueristBytes state) {
   (void)id, (void)state;
-  QueristInfo info;
-  QueristStatus status = host->info(call, &info);
+  QueristQueryInfo info;
+  QueristStatus status = host->calls->info(call, &info);
   if (status != QueristOK) return pass_on(call, status);
   uint32_t wanted = info.batch < info.rows ? info.batch : info.rows;
   uint32_t *rows = (uint32_t *)malloc((wanted + 1) * sizeof *rows);
@@ -152,8 +156,8 @@ static QueristPluginApi plugin;
 #ifdef __cplusplus
 extern "C"
 #endif
-__attribute__((visibility("default"))) const QueristPluginApi *querist_plugin_v1(const QueristHostApi *api) {
-  if (api->size < sizeof *api) return NULL;
+__attribute__((visibility("default"))) const QueristPluginApi *querist_plugin_v2(const QueristHostApi *api) {
+  if (api->size < sizeof *api || api->calls->size < sizeof *api->calls) return NULL;
   host = api;
   plugin.size = sizeof plugin;
   plugin.minor = QueristABI_MINOR;

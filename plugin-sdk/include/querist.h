@@ -1,6 +1,7 @@
-// The boundary of native plugins for Querist. Made from plugin-sdk/protocol/src/abi.rs; do not edit.
+// The boundary of native plugins for Querist. Made from plugin-sdk/wit and plugin-sdk/protocol/src/abi.rs;
+             // do not edit.
 //
-// A plugin exports `querist_plugin_v1` and one QUERIST_IDENTITY, and is packed by `querist plugin pack`.
+// A plugin exports `querist_plugin_v2` and one QUERIST_IDENTITY, and is packed by `querist plugin pack`.
 
 #ifndef QUERIST_H
 #define QUERIST_H
@@ -10,10 +11,7 @@
 #include <stdint.h>
 
 // Version of the tables' layout; another one cannot be read.
-#define QueristABI_MAJOR 1
-
-// Version of the tables' length: higher ones have more functions at the end.
-#define QueristABI_MINOR 1
+#define QueristABI_MAJOR 2
 
 // Stands for "no handle" where one may be left out.
 #define QueristNO_HANDLE UINT32_MAX
@@ -53,6 +51,9 @@
 
 // The model of the round before is asked, not this round's.
 #define QueristFORWARD_PREVIOUS 8
+
+// Functions of the newest version, counted from 0: higher ones have more functions at the end of the table.
+#define QueristABI_MINOR 0
 
 // How a call ended: 0 for well, anything else is an error. Functions of the host return 1 + the number of the fault's
 // kind, in the order of [`crate::FaultCode`]; `fault_text` tells its sentence. Functions of a plugin return
@@ -205,61 +206,620 @@ typedef struct QueristTorchApi {
                                  QueristTensor images);
 } QueristTorchApi;
 
-// Facts about the query at hand; see [`crate::QueryInfo`].
-typedef struct QueristInfo {
-  // Rows that are visible.
+// A list that the host lends. It lives until the next call with the same [`Call`]: copy what is to be kept.
+typedef struct QueristList_f64 {
+  // The first value; may be null where there are none.
+  const double *data;
+  // How many.
+  uintptr_t count;
+} QueristList_f64;
+
+// A list that the host lends. It lives until the next call with the same [`Call`]: copy what is to be kept.
+typedef struct QueristList_u32 {
+  // The first value; may be null where there are none.
+  const uint32_t *data;
+  // How many.
+  uintptr_t count;
+} QueristList_u32;
+
+// A list that the host lends. It lives until the next call with the same [`Call`]: copy what is to be kept.
+typedef struct QueristList_f32 {
+  // The first value; may be null where there are none.
+  const float *data;
+  // How many.
+  uintptr_t count;
+} QueristList_f32;
+
+// Plain facts about the query at hand.
+typedef struct QueristQueryInfo {
+  // Rows that are visible: the pool, or one tile of it for a scorer.
   uint32_t rows;
-  // Pool row of the first visible row.
+  // Pool row of the first visible row; 0 unless this is a tile.
   uint32_t first_row;
   // Samples in the labelled set.
   uint32_t labelled_rows;
-  // Classes of the task.
+  // Classes of the task, whether or not labels of each were seen.
   uint32_t classes;
-  // Samples to ask for.
+  // Samples to select.
   uint32_t batch;
   // Round of the run, from 0.
   uint32_t round;
-} QueristInfo;
+} QueristQueryInfo;
 
-// Settings of k-means; see [`crate::KmeansOptions`].
-typedef struct QueristKmeans {
-  // Number of clusters.
+// A list that the host lends. It lives until the next call with the same [`Call`]: copy what is to be kept.
+typedef struct QueristList_u64 {
+  // The first value; may be null where there are none.
+  const uint64_t *data;
+  // How many.
+  uintptr_t count;
+} QueristList_u64;
+
+// Settings of Lloyd's algorithm.
+typedef struct QueristKmeansOptions {
+  // Number of clusters, at most the number of rows.
   uint32_t clusters;
-  // Restarts.
+  // Restarts; the lowest inertia wins, then the earliest.
   uint32_t restarts;
   // Iterations of one restart at most.
   uint32_t max_iterations;
-  // 0: each next centre drawn by squared distance; 1: distinct rows at random.
-  uint32_t init;
-  // Least relative fall of inertia.
+  // A restart ends when inertia falls by less than this share of itself.
   double tolerance;
-} QueristKmeans;
+  // Placement of the first centres. 0 kmeans plus plus, 1 random points.
+  uint32_t init;
+} QueristKmeansOptions;
 
-// One step of a hierarchical clustering; see [`crate::Merge`].
+// One step of a hierarchical clustering. A cluster is named by the lowest of its rows.
 typedef struct QueristMerge {
   // The cluster that the merged one is named after.
   uint32_t left;
-  // The other one.
+  // The other one, a larger number.
   uint32_t right;
   // Their distance.
   double height;
 } QueristMerge;
 
-// How a design weighs information; see [`crate::DesignOptions`].
-typedef struct QueristDesign {
-  // Columns of a row's factor.
+// A list that the host lends. It lives until the next call with the same [`Call`]: copy what is to be kept.
+typedef struct QueristList_Merge {
+  // The first value; may be null where there are none.
+  const struct QueristMerge *data;
+  // How many.
+  uintptr_t count;
+} QueristList_Merge;
+
+// A similarity of two rows.
+typedef struct QueristSimilarity {
+  // Its form. 0 rbf, 1 laplace, 2 student, 3 cauchy, 4 top hat.
+  uint32_t kind;
+  // Its width h, between 1e-100 and 1e100.
+  double width;
+} QueristSimilarity;
+
+// How a design weighs information.
+typedef struct QueristDesignOptions {
+  // Columns of a row's factor; the factor's values are `[blocks, rank]`.
   uint32_t rank;
-  // Multiple of the identity that the information starts from.
+  // Multiple of the identity that the information starts from; above 0.
   double ridge;
   // Weight of a labelled row's information.
   double labelled_weight;
   // Weight of an added row's information.
   double added_weight;
-} QueristDesign;
+} QueristDesignOptions;
 
-// What the host does for every plugin. A function's meaning is that of the method of [`crate::HostCalls`] of the same
-// name. Lists are written to room that the caller provides; where their length is not known beforehand, `capacity` says
-// how much room there is, `count` how many there are, and nothing is written if that is more.
+// What the host does while one query is answered. `release` takes a handle; the others are explained one by one.
+// They return 0, or the number of a fault, whose sentence `fault_text` tells.
+typedef struct QueristCallTable {
+  // Bytes of this table.
+  uint32_t size;
+  // [`ABI_MINOR`] of the host.
+  uint32_t minor;
+  // Releases an object; unknown handles are ignored.
+  QueristStatus (*release)(struct QueristCall *call, uint32_t handle);
+  // Opens the random stream named `tag`, at most 256 bytes. Opening it again gives the same values from the start.
+  //
+  // # Errors
+  // If the tag is too long, or a limit is passed.
+  //
+  // `scope`: 0 round, 1 run.
+  QueristStatus (*stream)(struct QueristCall *call, struct QueristBytes tag, uint32_t scope, uint32_t *out);
+  // The next `count` uniform numbers in (0, 1).
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*stream_uniforms)(struct QueristCall *call,
+                                   uint32_t stream,
+                                   uint32_t count,
+                                   struct QueristList_f64 *out);
+  // One uniform number in (0, 1) for each visible row, which belongs to its sample: it does not depend on the order
+  // of rows or on tiles. `step`, below 2^31, tells several numbers of one sample apart.
+  //
+  // # Errors
+  // If `step` is too large, or a limit is passed.
+  QueristStatus (*stream_by_row)(struct QueristCall *call, uint32_t stream, uint32_t step, uint32_t *out);
+  // A vector with these values.
+  //
+  // # Errors
+  // If a value is NaN, or a limit is passed.
+  QueristStatus (*vector)(struct QueristCall *call, const double *values, uintptr_t values_count, uint32_t *out);
+  // Number of values.
+  //
+  // # Errors
+  // If the handle is bad.
+  QueristStatus (*vector_len)(struct QueristCall *call, uint32_t vector, uint32_t *out);
+  // A part of the values, `[count]`.
+  //
+  // # Errors
+  // If the part lies outside.
+  QueristStatus (*vector_read)(struct QueristCall *call,
+                               uint32_t vector,
+                               uint32_t start,
+                               uint32_t count,
+                               struct QueristList_f64 *out);
+  // Rows of the `count` largest values, largest first; `second` breaks ties, then the lower row.
+  //
+  // # Errors
+  // If lengths disagree.
+  //
+  // `second` may be `NO_HANDLE`.
+  //
+  // `excluded` may be `NO_HANDLE`.
+  QueristStatus (*vector_top)(struct QueristCall *call,
+                              uint32_t vector,
+                              uint32_t second,
+                              uint32_t count,
+                              uint32_t excluded,
+                              struct QueristList_u32 *out);
+  // A row drawn with probability proportional to its value; none where all are 0.
+  //
+  // One uniform number u of the stream is used, always. Values are summed in `f64` in row order by blocks of 1024
+  // rows, excluded rows as 0; the total is the sum of the block sums in order. The cumulative sum of a row is the
+  // sum of the blocks before its own plus the sum inside its block up to it. The answer is the first row whose
+  // cumulative sum exceeds u times the total, or the last row above 0 where rounding leaves none.
+  //
+  // # Errors
+  // If a value is negative, or lengths disagree.
+  //
+  // `excluded` may be `NO_HANDLE`.
+  //
+  // `out_row` is `NO_ROW` for none.
+  QueristStatus (*vector_draw)(struct QueristCall *call,
+                               uint32_t vector,
+                               uint32_t numbers,
+                               uint32_t excluded,
+                               uint32_t *out_row);
+  // A mask over `rows` rows that excludes none.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*mask)(struct QueristCall *call, uint32_t rows, uint32_t *out);
+  // Excludes rows; excluding one twice is no error.
+  //
+  // # Errors
+  // If there is no such row.
+  QueristStatus (*mask_exclude)(struct QueristCall *call, uint32_t mask, const uint32_t *rows, uintptr_t rows_count);
+  // How many rows are excluded.
+  //
+  // # Errors
+  // If the handle is bad.
+  QueristStatus (*mask_count)(struct QueristCall *call, uint32_t mask, uint32_t *out);
+  // A matrix with these values, `[rows, columns]`.
+  //
+  // # Errors
+  // If the sizes do not fit, a value is not finite, or a limit is passed.
+  QueristStatus (*matrix)(struct QueristCall *call,
+                          uint32_t rows,
+                          uint32_t columns,
+                          const float *values,
+                          uintptr_t values_count,
+                          uint32_t *out);
+  // Rows and columns.
+  //
+  // # Errors
+  // If the handle is bad.
+  QueristStatus (*matrix_shape)(struct QueristCall *call, uint32_t matrix, uint32_t *out, uint32_t *out_second);
+  // The values of some rows, `[count * columns]`.
+  //
+  // # Errors
+  // If the rows lie outside.
+  QueristStatus (*matrix_read)(struct QueristCall *call,
+                               uint32_t matrix,
+                               uint32_t start,
+                               uint32_t count,
+                               struct QueristList_f32 *out);
+  // The named rows in the given order, as a matrix.
+  //
+  // # Errors
+  // If there is no such row, or a limit is passed.
+  QueristStatus (*matrix_gather)(struct QueristCall *call,
+                                 uint32_t matrix,
+                                 const uint32_t *rows,
+                                 uintptr_t rows_count,
+                                 uint32_t *out);
+  // Each row divided by its Euclidean norm; rows of norm 0 stay 0.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*matrix_normalise)(struct QueristCall *call, uint32_t matrix, uint32_t *out);
+  // Squared Euclidean norm of each row.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*matrix_sq_norms)(struct QueristCall *call, uint32_t matrix, uint32_t *out);
+  // Mean of the rows, `[columns]`.
+  //
+  // # Errors
+  // If there are no rows.
+  QueristStatus (*matrix_mean)(struct QueristCall *call, uint32_t matrix, struct QueristList_f64 *out);
+  // The product with `right`, or with its transpose.
+  //
+  // # Errors
+  // If shapes do not fit, or a limit is passed.
+  QueristStatus (*matrix_product)(struct QueristCall *call,
+                                  uint32_t matrix,
+                                  uint32_t right,
+                                  bool transpose_right,
+                                  uint32_t *out);
+  // These rows, then those of `bottom`, as one matrix.
+  //
+  // # Errors
+  // If the columns disagree, or a limit is passed.
+  QueristStatus (*matrix_stack)(struct QueristCall *call, uint32_t matrix, uint32_t bottom, uint32_t *out);
+  // Writes a line to the run's log.
+  //
+  // # Errors
+  // If the log is full.
+  //
+  // `level`: 0 debug, 1 info, 2 warning.
+  QueristStatus (*log)(struct QueristCall *call, uint32_t level, struct QueristBytes message);
+  // Hands over the text of a panic before the plugin stops.
+  QueristStatus (*panicked)(struct QueristCall *call, struct QueristBytes message);
+  // Reports progress.
+  //
+  // # Errors
+  // If the user has cancelled, or time is up; pass it on.
+  QueristStatus (*progress)(struct QueristCall *call, uint64_t done, uint64_t total);
+  // Facts about the query.
+  QueristStatus (*info)(struct QueristCall *call, struct QueristQueryInfo *out);
+  // Global sample ids of visible rows, ascending, `[count]`.
+  //
+  // # Errors
+  // If the rows lie outside.
+  QueristStatus (*ids)(struct QueristCall *call, uint32_t start, uint32_t count, struct QueristList_u64 *out);
+  // Global ids of the labelled set, ascending, `[count]`: row i of every labelled array is sample i of these.
+  //
+  // # Errors
+  // If the rows lie outside.
+  QueristStatus (*labelled_ids)(struct QueristCall *call, uint32_t start, uint32_t count, struct QueristList_u64 *out);
+  // Whether this query has a need that the strategy declared: of two choices it has one.
+  //
+  // # Errors
+  // If it was not declared.
+  QueristStatus (*has)(struct QueristCall *call, struct QueristBytes name, bool *out);
+  // An `f32` array that the strategy declared, `[rows, rest]`; within a tile, only its rows.
+  //
+  // # Errors
+  // If it was not declared, or holds whole numbers.
+  QueristStatus (*input)(struct QueristCall *call, struct QueristBytes name, uint32_t *out);
+  // A part of a `u32` array that the strategy declared (`labelled.labels`, `calibration.labels`), `[count]`.
+  //
+  // # Errors
+  // If it was not declared, has fewer values, or holds floats.
+  QueristStatus (*labels)(struct QueristCall *call,
+                          struct QueristBytes name,
+                          uint32_t start,
+                          uint32_t count,
+                          struct QueristList_u32 *out);
+  // Number of neighbours of each row, itself included.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*graph_degrees)(struct QueristCall *call, uint32_t graph, uint32_t *out);
+  // The neighbours of a row, ascending.
+  //
+  // # Errors
+  // If there is no such row.
+  QueristStatus (*graph_neighbours)(struct QueristCall *call, uint32_t graph, uint32_t row, struct QueristList_u32 *out);
+  // Number of rows in each cluster, `[clusters]`.
+  //
+  // # Errors
+  // If the handle is bad.
+  QueristStatus (*clustering_sizes)(struct QueristCall *call, uint32_t clustering, struct QueristList_u32 *out);
+  // Cluster of some rows, `[count]`.
+  //
+  // # Errors
+  // If the rows lie outside.
+  QueristStatus (*clustering_read)(struct QueristCall *call,
+                                   uint32_t clustering,
+                                   uint32_t start,
+                                   uint32_t count,
+                                   struct QueristList_u32 *out);
+  // The centres, `[clusters, columns]`.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*clustering_centres)(struct QueristCall *call, uint32_t clustering, uint32_t *out);
+  // Weighted sum of squared distances to the centres.
+  //
+  // # Errors
+  // If the handle is bad.
+  QueristStatus (*clustering_inertia)(struct QueristCall *call, uint32_t clustering, double *out);
+  // For each cluster its member nearest to the centre, or none where no member is left.
+  //
+  // # Errors
+  // If lengths disagree.
+  //
+  // `excluded` may be `NO_HANDLE`.
+  //
+  // `NO_ROW` stands for none.
+  QueristStatus (*clustering_representatives)(struct QueristCall *call,
+                                              uint32_t clustering,
+                                              uint32_t excluded,
+                                              struct QueristList_u32 *out);
+  // Softmax of each row of logits.
+  //
+  // # Errors
+  // If there are no classes, or a limit is passed.
+  QueristStatus (*softmax)(struct QueristCall *call, uint32_t logits, uint32_t *out);
+  // Softmax minus the one-hot of the largest logit (the lowest class among equals): the gradient of the predicted
+  // class's cross-entropy at the logits.
+  //
+  // # Errors
+  // If there are no classes, or a limit is passed.
+  QueristStatus (*residual)(struct QueristCall *call, uint32_t logits, uint32_t *out);
+  // Uncertainty of each row of logits, and its tie-breaker.
+  //
+  // # Errors
+  // If there are fewer than two classes.
+  //
+  // `measure`: 0 least confidence, 1 margin, 2 ratio, 3 entropy.
+  QueristStatus (*uncertainty)(struct QueristCall *call,
+                               uint32_t logits,
+                               uint32_t measure,
+                               uint32_t *out,
+                               uint32_t *out_second);
+  // Each row's distances to the rows of `centres`, reduced to one value. No `rows x centres` object is made.
+  //
+  // # Errors
+  // If widths disagree, or there are no centres.
+  //
+  // `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+  //
+  // `reduction`: 0 min, 1 argmin, 2 sum, 3 count within.
+  QueristStatus (*distance_reduce)(struct QueristCall *call,
+                                   uint32_t rows,
+                                   uint32_t centres,
+                                   uint32_t metric,
+                                   uint32_t reduction,
+                                   double reduction_value,
+                                   uint32_t *out);
+  // Mean distance of each row to its `neighbours` (at least 1) nearest other rows.
+  //
+  // # Errors
+  // If there are not that many other rows.
+  //
+  // `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+  QueristStatus (*neighbour_distance)(struct QueristCall *call,
+                                      uint32_t rows,
+                                      uint32_t neighbours,
+                                      uint32_t metric,
+                                      uint32_t *out);
+  // Which rows lie nearer to each other than `radius` (strictly; every row is its own neighbour).
+  //
+  // # Errors
+  // If a limit is passed.
+  //
+  // `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+  QueristStatus (*neighbours_within)(struct QueristCall *call,
+                                     uint32_t rows,
+                                     double radius,
+                                     uint32_t metric,
+                                     uint32_t *out);
+  // k-means of the rows, optionally weighted.
+  //
+  // Centres are `f32`, and assignments, distances and inertia are those to them. An empty cluster moves to the row
+  // farthest from its centre among clusters of several rows; a cluster may stay empty where rows are equal.
+  //
+  // # Errors
+  // If there are fewer rows than clusters, or an option has no meaning.
+  //
+  // `weights` may be `NO_HANDLE`.
+  QueristStatus (*kmeans)(struct QueristCall *call,
+                          uint32_t rows,
+                          uint32_t weights,
+                          const struct QueristKmeansOptions *options,
+                          uint32_t numbers,
+                          uint32_t *out);
+  // Average linkage (UPGMA) of the rows: all merges, one fewer than rows, each after those of its parts.
+  //
+  // Two clusters merge when each is the other's nearest, the lowest among equals. Under squared Euclidean distances
+  // clusters are means in `f32` with a variance; Euclidean ones keep rows² / 2 distances; the cosine distance of
+  // normalised rows is half their squared Euclidean one.
+  //
+  // # Errors
+  // If the metric is the cosine, or a limit is passed.
+  //
+  // `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+  QueristStatus (*average_linkage)(struct QueristCall *call,
+                                   uint32_t rows,
+                                   uint32_t metric,
+                                   struct QueristList_Merge *out);
+  // Expected entropy of each row's class under mixtures of its draws, in nats.
+  //
+  // `log-probs` is `[rows, draws * classes]`, `weights` holds `draws` weights for each mixture and `shares` one
+  // number a mixture; none is negative. A row's value is `sum_m shares_m H(sum_t weights_mt p_t)`, where p_t are the
+  // exponentials of draw t over their sum, which must be 1 to within 0.001. Sums over draws and classes run in
+  // order, those over mixtures in sixteen lanes.
+  //
+  // # Errors
+  // If the sizes do not fit, or the columns are no log-probabilities.
+  QueristStatus (*mixture_entropy)(struct QueristCall *call,
+                                   uint32_t log_probs,
+                                   uint32_t weights,
+                                   uint32_t shares,
+                                   uint32_t *out);
+  // Points that are the rows of a matrix.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*points)(struct QueristCall *call, uint32_t rows, uint32_t *out);
+  // Squared norm of each point.
+  //
+  // # Errors
+  // If a limit is passed.
+  QueristStatus (*points_sq_norms)(struct QueristCall *call, uint32_t points, uint32_t *out);
+  // Points that are the outer products of the rows of two matrices, which are never formed.
+  //
+  // # Errors
+  // If the numbers of rows disagree.
+  QueristStatus (*outer_products)(struct QueristCall *call, uint32_t left, uint32_t right, uint32_t *out);
+  // An engine that keeps each point's distance to the nearest of a growing set of chosen points.
+  //
+  // # Errors
+  // If the points do not have this metric.
+  //
+  // `metric`: 0 sq euclidean, 1 euclidean, 2 cosine.
+  QueristStatus (*nearest)(struct QueristCall *call, uint32_t points, uint32_t metric, uint32_t *out);
+  // Adds rows of the points themselves to the set. Their distance is exactly 0 from then on.
+  //
+  // # Errors
+  // If there is no such row.
+  QueristStatus (*nearest_add)(struct QueristCall *call, uint32_t nearest, const uint32_t *rows, uintptr_t rows_count);
+  // Adds all of other points of the same geometry to the set.
+  //
+  // # Errors
+  // If the geometries disagree.
+  QueristStatus (*nearest_add_points)(struct QueristCall *call, uint32_t nearest, uint32_t points);
+  // The row farthest from the set, with its distance; none where every row is excluded.
+  //
+  // # Errors
+  // If the set is empty, or lengths disagree.
+  //
+  // `excluded` may be `NO_HANDLE`.
+  //
+  // `out_row` is `NO_ROW` for none.
+  QueristStatus (*nearest_farthest)(struct QueristCall *call,
+                                    uint32_t nearest,
+                                    uint32_t excluded,
+                                    uint32_t *out_row,
+                                    double *out_value);
+  // A row drawn with probability proportional to its distance as `vector.draw` does; none where all are 0. With
+  // squared Euclidean distances this is k-means++.
+  //
+  // # Errors
+  // If the set is empty, or lengths disagree.
+  //
+  // `excluded` may be `NO_HANDLE`.
+  //
+  // `out_row` is `NO_ROW` for none.
+  QueristStatus (*nearest_draw)(struct QueristCall *call,
+                                uint32_t nearest,
+                                uint32_t numbers,
+                                uint32_t excluded,
+                                uint32_t *out_row);
+  // Distance of each point to the set.
+  //
+  // # Errors
+  // If the set is empty.
+  QueristStatus (*nearest_values)(struct QueristCall *call, uint32_t nearest, uint32_t *out);
+  // An engine that finds which of `rows` covers most of `references` that a growing set does not.
+  //
+  // Reference j is covered by m_j, 0 at first; a row that joins the set raises it to their similarity k where that
+  // is larger. The gain of row i is the sum of `weights_j * max(k_ij - m_j, 0)` (weight 1 without weights), added in
+  // reference order by blocks of 1024 and then block by block, over the number of references.
+  //
+  // # Errors
+  // If columns or lengths disagree, there are no references, the width has no meaning, or a limit is passed.
+  //
+  // `weights` may be `NO_HANDLE`.
+  QueristStatus (*facility)(struct QueristCall *call,
+                            uint32_t rows,
+                            uint32_t references,
+                            uint32_t weights,
+                            const struct QueristSimilarity *similarity,
+                            uint32_t *out);
+  // Adds rows to the set.
+  //
+  // # Errors
+  // If there is no such row.
+  QueristStatus (*facility_add)(struct QueristCall *call, uint32_t facility, const uint32_t *rows, uintptr_t rows_count);
+  // Adds the rows of another matrix to the set. Each reference looks only at the nearest of them.
+  //
+  // # Errors
+  // If the columns disagree.
+  QueristStatus (*facility_add_others)(struct QueristCall *call, uint32_t facility, uint32_t others);
+  // The row with the largest gain, and the gain; none where every row is excluded.
+  //
+  // # Errors
+  // If lengths disagree.
+  //
+  // `excluded` may be `NO_HANDLE`.
+  //
+  // `out_row` is `NO_ROW` for none.
+  QueristStatus (*facility_best)(struct QueristCall *call,
+                                 uint32_t facility,
+                                 uint32_t excluded,
+                                 uint32_t *out_row,
+                                 double *out_value);
+  // An engine for greedy experimental design over the pool's rows.
+  //
+  // A row of factors R `[blocks, rank]` (given as `[rows, blocks * rank]`) and of embeddings h `[width]` stands for
+  // the information `(R (x) h) (R (x) h)^T`. With M the ridge plus the weighted information of labelled and added
+  // rows, and F the mean information of all rows of both sets, the cost of the rows added so far is `tr(M^-1 F)`.
+  //
+  // # Errors
+  // If sizes do not fit, an option has no meaning, or a limit is passed.
+  QueristStatus (*design)(struct QueristCall *call,
+                          uint32_t factors,
+                          uint32_t embeddings,
+                          uint32_t labelled_factors,
+                          uint32_t labelled_embeddings,
+                          const struct QueristDesignOptions *options,
+                          uint32_t *out);
+  // The row not yet added that lowers the cost most, with the fall; none where all are added.
+  //
+  // # Errors
+  // If a row was removed already, or numbers overflow.
+  //
+  // `out_row` is `NO_ROW` for none.
+  QueristStatus (*design_best)(struct QueristCall *call, uint32_t design, uint32_t *out_row, double *out_value);
+  // The added row whose removal raises the cost least, with the rise; none where none is added.
+  //
+  // # Errors
+  // If numbers overflow.
+  //
+  // `out_row` is `NO_ROW` for none.
+  QueristStatus (*design_least)(struct QueristCall *call, uint32_t design, uint32_t *out_row, double *out_value);
+  // Adds a row.
+  //
+  // # Errors
+  // If it was added before, or a row was removed already.
+  QueristStatus (*design_add)(struct QueristCall *call, uint32_t design, uint32_t row);
+  // Removes an added row.
+  //
+  // # Errors
+  // If it was not added.
+  QueristStatus (*design_remove)(struct QueristCall *call, uint32_t design, uint32_t row);
+  // Logits in eval mode, `[n, classes]`, of embeddings `[n, width]` that need not be those of samples.
+  //
+  // The learner computes them in blocks of 512 rows from the first on, so that the same question has the same
+  // answer; the last bits of a row may depend on its place in the block.
+  //
+  // # Errors
+  // If the head was not declared, the width is not the model's, a logit is not finite, or a limit is passed.
+  QueristStatus (*head_logits)(struct QueristCall *call, uint32_t embeddings, uint32_t *out);
+  // For each of the embeddings `[n, width]` the gradient there of the cross-entropy of a class, in eval mode, `[n,
+  // width]`. `classes` holds one class a row. Otherwise as `head-logits`.
+  //
+  // # Errors
+  // If as for `head-logits`, and if there is not one class of the task a row.
+  QueristStatus (*head_gradients)(struct QueristCall *call,
+                                  uint32_t embeddings,
+                                  const uint32_t *classes,
+                                  uintptr_t classes_count,
+                                  uint32_t *out);
+} QueristCallTable;
+
+// What the host does for every plugin.
 typedef struct QueristHostApi {
   // Bytes of this table.
   uint32_t size;
@@ -281,202 +841,11 @@ typedef struct QueristHostApi {
   QueristStatus (*answer_diagnostic)(struct QueristCall *call, struct QueristBytes name, double value);
   // State to hand back in the next round.
   QueristStatus (*answer_state)(struct QueristCall *call, struct QueristBytes state);
-  void (*release)(struct QueristCall *call, uint32_t handle);
-  QueristStatus (*info)(struct QueristCall *call, struct QueristInfo *out);
-  QueristStatus (*ids)(struct QueristCall *call, uint32_t start, uint32_t count, uint64_t *out);
-  QueristStatus (*input)(struct QueristCall *call, struct QueristBytes name, uint32_t *matrix);
-  QueristStatus (*labels)(struct QueristCall *call,
-                          struct QueristBytes name,
-                          uint32_t start,
-                          uint32_t count,
-                          uint32_t *out);
-  // 0: debug, 1: info, 2: warning.
-  QueristStatus (*log)(struct QueristCall *call, uint32_t level, struct QueristBytes message);
-  // Reports progress; fails once the user has cancelled or time is up.
-  QueristStatus (*progress)(struct QueristCall *call, uint64_t done, uint64_t total);
-  // `scope` is 0 for fresh numbers in every round, 1 for the same ones.
-  QueristStatus (*stream)(struct QueristCall *call, struct QueristBytes tag, uint32_t scope, uint32_t *stream);
-  QueristStatus (*stream_uniforms)(struct QueristCall *call, uint32_t stream, uint32_t count, double *out);
-  QueristStatus (*stream_by_row)(struct QueristCall *call, uint32_t stream, uint32_t step, uint32_t *vector);
-  QueristStatus (*vector)(struct QueristCall *call, const double *values, uintptr_t count, uint32_t *vector);
-  QueristStatus (*vector_len)(struct QueristCall *call, uint32_t vector, uint32_t *len);
-  QueristStatus (*vector_read)(struct QueristCall *call, uint32_t vector, uint32_t start, uint32_t count, double *out);
-  // Writes at most `count` rows; `second` and `excluded` may be `NO_HANDLE`.
-  QueristStatus (*vector_top)(struct QueristCall *call,
-                              uint32_t vector,
-                              uint32_t second,
-                              uint32_t count,
-                              uint32_t excluded,
-                              uint32_t *out,
-                              uint32_t *written);
-  // The row is `NO_ROW` where there is none.
-  QueristStatus (*vector_draw)(struct QueristCall *call,
-                               uint32_t vector,
-                               uint32_t stream,
-                               uint32_t excluded,
-                               uint32_t *row);
-  QueristStatus (*mask)(struct QueristCall *call, uint32_t rows, uint32_t *mask);
-  QueristStatus (*mask_exclude)(struct QueristCall *call, uint32_t mask, const uint32_t *rows, uintptr_t count);
-  QueristStatus (*mask_count)(struct QueristCall *call, uint32_t mask, uint32_t *count);
-  QueristStatus (*matrix)(struct QueristCall *call,
-                          uint32_t rows,
-                          uint32_t columns,
-                          const float *values,
-                          uint32_t *matrix);
-  QueristStatus (*matrix_shape)(struct QueristCall *call, uint32_t matrix, uint32_t *rows, uint32_t *columns);
-  // `out` has room for `capacity` values; `count` rows of the matrix's width must fit.
-  QueristStatus (*matrix_read)(struct QueristCall *call,
-                               uint32_t matrix,
-                               uint32_t start,
-                               uint32_t count,
-                               float *out,
-                               uintptr_t capacity);
-  QueristStatus (*matrix_gather)(struct QueristCall *call,
-                                 uint32_t matrix,
-                                 const uint32_t *rows,
-                                 uintptr_t count,
-                                 uint32_t *gathered);
-  QueristStatus (*matrix_normalise)(struct QueristCall *call, uint32_t matrix, uint32_t *normalised);
-  QueristStatus (*matrix_sq_norms)(struct QueristCall *call, uint32_t matrix, uint32_t *vector);
-  QueristStatus (*matrix_mean)(struct QueristCall *call,
-                               uint32_t matrix,
-                               double *out,
-                               uint32_t capacity,
-                               uint32_t *count);
-  QueristStatus (*matrix_product)(struct QueristCall *call,
-                                  uint32_t left,
-                                  uint32_t right,
-                                  bool transpose_right,
-                                  uint32_t *product);
-  QueristStatus (*softmax)(struct QueristCall *call, uint32_t logits, uint32_t *matrix);
-  QueristStatus (*residual)(struct QueristCall *call, uint32_t logits, uint32_t *matrix);
-  // 0: least confidence, 1: margin, 2: ratio, 3: entropy.
-  QueristStatus (*uncertainty)(struct QueristCall *call,
-                               uint32_t logits,
-                               uint32_t measure,
-                               uint32_t *vector,
-                               uint32_t *second);
-  // Metrics: 0 squared Euclidean, 1 Euclidean, 2 cosine. Reductions: 0 min, 1 argmin, 2 sum, 3 count within `radius`.
-  QueristStatus (*distance_reduce)(struct QueristCall *call,
-                                   uint32_t rows,
-                                   uint32_t centres,
-                                   uint32_t metric,
-                                   uint32_t reduction,
-                                   double radius,
-                                   uint32_t *vector);
-  QueristStatus (*neighbour_distance)(struct QueristCall *call,
-                                      uint32_t rows,
-                                      uint32_t neighbours,
-                                      uint32_t metric,
-                                      uint32_t *vector);
-  QueristStatus (*neighbours_within)(struct QueristCall *call,
-                                     uint32_t rows,
-                                     double radius,
-                                     uint32_t metric,
-                                     uint32_t *graph);
-  QueristStatus (*graph_degrees)(struct QueristCall *call, uint32_t graph, uint32_t *vector);
-  QueristStatus (*graph_neighbours)(struct QueristCall *call,
-                                    uint32_t graph,
-                                    uint32_t row,
-                                    uint32_t *out,
-                                    uint32_t capacity,
-                                    uint32_t *count);
-  QueristStatus (*points)(struct QueristCall *call, uint32_t matrix, uint32_t *points);
-  QueristStatus (*points_factored)(struct QueristCall *call, uint32_t left, uint32_t right, uint32_t *points);
-  QueristStatus (*points_sq_norms)(struct QueristCall *call, uint32_t points, uint32_t *vector);
-  QueristStatus (*nearest)(struct QueristCall *call, uint32_t points, uint32_t metric, uint32_t *nearest);
-  QueristStatus (*nearest_add)(struct QueristCall *call, uint32_t nearest, const uint32_t *rows, uintptr_t count);
-  QueristStatus (*nearest_add_points)(struct QueristCall *call, uint32_t nearest, uint32_t points);
-  // The row is `NO_ROW` where every row is excluded.
-  QueristStatus (*nearest_farthest)(struct QueristCall *call,
-                                    uint32_t nearest,
-                                    uint32_t excluded,
-                                    uint32_t *row,
-                                    double *distance);
-  QueristStatus (*nearest_draw)(struct QueristCall *call,
-                                uint32_t nearest,
-                                uint32_t stream,
-                                uint32_t excluded,
-                                uint32_t *row);
-  QueristStatus (*nearest_values)(struct QueristCall *call, uint32_t nearest, uint32_t *vector);
-  QueristStatus (*kmeans)(struct QueristCall *call,
-                          uint32_t rows,
-                          uint32_t weights,
-                          const struct QueristKmeans *options,
-                          uint32_t stream,
-                          uint32_t *clustering);
-  QueristStatus (*clustering_sizes)(struct QueristCall *call,
-                                    uint32_t clustering,
-                                    uint32_t *out,
-                                    uint32_t capacity,
-                                    uint32_t *count);
-  QueristStatus (*clustering_read)(struct QueristCall *call,
-                                   uint32_t clustering,
-                                   uint32_t start,
-                                   uint32_t count,
-                                   uint32_t *out);
-  QueristStatus (*clustering_centres)(struct QueristCall *call, uint32_t clustering, uint32_t *matrix);
-  QueristStatus (*clustering_inertia)(struct QueristCall *call, uint32_t clustering, double *inertia);
-  // A cluster without a member is `NO_ROW`.
-  QueristStatus (*clustering_representatives)(struct QueristCall *call,
-                                              uint32_t clustering,
-                                              uint32_t excluded,
-                                              uint32_t *out,
-                                              uint32_t capacity,
-                                              uint32_t *count);
+  // What a query may ask of the host.
+  const struct QueristCallTable *calls;
   // An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
   // it lies. Its `deleter` must be called before the call that lent it returns.
   QueristStatus (*array_dlpack)(struct QueristCall *call, struct QueristBytes name, void **tensor);
-  QueristStatus (*labelled_ids)(struct QueristCall *call, uint32_t start, uint32_t count, uint64_t *out);
-  QueristStatus (*matrix_stack)(struct QueristCall *call, uint32_t top, uint32_t bottom, uint32_t *stacked);
-  // Similarities: 0 rbf, 1 Laplace, 2 Student, 3 Cauchy, 4 top hat. `weights` may be `NO_HANDLE`.
-  QueristStatus (*facility)(struct QueristCall *call,
-                            uint32_t rows,
-                            uint32_t references,
-                            uint32_t weights,
-                            uint32_t similarity,
-                            double width,
-                            uint32_t *facility);
-  QueristStatus (*facility_add)(struct QueristCall *call, uint32_t facility, const uint32_t *rows, uintptr_t count);
-  QueristStatus (*facility_add_others)(struct QueristCall *call, uint32_t facility, uint32_t others);
-  // The row is `NO_ROW` where every row is excluded.
-  QueristStatus (*facility_best)(struct QueristCall *call,
-                                 uint32_t facility,
-                                 uint32_t excluded,
-                                 uint32_t *row,
-                                 double *gain);
-  QueristStatus (*mixture_entropy)(struct QueristCall *call,
-                                   uint32_t log_probs,
-                                   uint32_t weights,
-                                   uint32_t shares,
-                                   uint32_t *vector);
-  QueristStatus (*average_linkage)(struct QueristCall *call,
-                                   uint32_t rows,
-                                   uint32_t metric,
-                                   struct QueristMerge *out,
-                                   uint32_t capacity,
-                                   uint32_t *count);
-  QueristStatus (*design)(struct QueristCall *call,
-                          uint32_t pool_factors,
-                          uint32_t pool_embeddings,
-                          uint32_t labelled_factors,
-                          uint32_t labelled_embeddings,
-                          const struct QueristDesign *options,
-                          uint32_t *design);
-  // The row is `NO_ROW` where all are added.
-  QueristStatus (*design_best)(struct QueristCall *call, uint32_t design, uint32_t *row, double *fall);
-  // The row is `NO_ROW` where none is added.
-  QueristStatus (*design_least)(struct QueristCall *call, uint32_t design, uint32_t *row, double *rise);
-  QueristStatus (*design_add)(struct QueristCall *call, uint32_t design, uint32_t row);
-  QueristStatus (*design_remove)(struct QueristCall *call, uint32_t design, uint32_t row);
-  QueristStatus (*has)(struct QueristCall *call, struct QueristBytes name, bool *has);
-  QueristStatus (*head_logits)(struct QueristCall *call, uint32_t embeddings, uint32_t *logits);
-  // One class for each row of the embeddings.
-  QueristStatus (*head_gradients)(struct QueristCall *call,
-                                  uint32_t embeddings,
-                                  const uint32_t *classes,
-                                  uintptr_t count,
-                                  uint32_t *gradients);
 } QueristHostApi;
 
 // A living strategy of a plugin.

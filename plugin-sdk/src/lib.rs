@@ -24,7 +24,7 @@
 //!
 //! impl Scorer for Unsure {
 //!     fn score(&self, tile: &Query) -> Result<Scores> {
-//!         tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)
+//!         Ok(tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)?.into())
 //!     }
 //! }
 //!
@@ -33,6 +33,14 @@
 #![deny(missing_docs)]
 
 pub mod draws;
+/// Made from `wit`.
+mod generated {
+    #[cfg(not(target_family = "wasm"))]
+    mod native;
+    pub(crate) mod objects;
+    #[cfg(target_family = "wasm")]
+    pub(crate) mod wasm;
+}
 mod host;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;

@@ -1,4 +1,4 @@
-//! The boundary of a native plugin: the host's C table as [`HostCalls`], a [`Package`] as the plugin's table.
+//! The boundary of a native plugin: the host's C tables, and a [`Package`] as the plugin's table.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -6,11 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Once, OnceLock};
 
-use querist_protocol::abi::{self, Bytes, Call, HostApi, NO_HANDLE, NO_ROW, PluginApi, Status};
-use querist_protocol::{
-    DesignOptions, Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo,
-    Reduction, Selection, Similarity, SimilarityKind, StrategyError, StreamScope, Uncertainty,
-};
+pub(crate) use querist_protocol::abi::List;
+use querist_protocol::abi::{self, Bytes, Call, CallTable, HostApi, NO_HANDLE, NO_ROW, PluginApi, Status};
+use querist_protocol::{Fault, FaultCode, Handle, Selection, StrategyError};
 
 use crate::host::Host;
 use crate::package::Package;
@@ -28,6 +26,11 @@ pub unsafe fn enter(host: *const HostApi) -> Option<()> {
     let host = unsafe { host.as_ref() }?;
     // Every function of this version is used, so a shorter table is of an older host.
     if (host.size as usize) < size_of::<HostApi>() {
+        return None;
+    }
+    // SAFETY: the host's tables live as long as the process.
+    let calls = unsafe { host.calls.as_ref() }?;
+    if (calls.size as usize) < size_of::<CallTable>() {
         return None;
     }
     report_panics();
@@ -60,7 +63,13 @@ impl Table {
         self.api
     }
 
-    /// The call, for functions of [`Table::api`].
+    /// What a query may ask of the host.
+    pub fn calls(&self) -> &'static CallTable {
+        // SAFETY: looked at when the library was entered.
+        unsafe { &*self.api.calls }
+    }
+
+    /// The call, for functions of [`Table::api`] and [`Table::calls`].
     pub fn call(&self) -> *mut Call {
         self.call
     }
@@ -304,7 +313,7 @@ macro_rules! native_entry {
         /// # Safety
         /// `host` is the host's table.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn querist_plugin_v1(
+        pub unsafe extern "C" fn querist_plugin_v2(
             host: *const $crate::protocol::abi::HostApi,
         ) -> *const $crate::protocol::abi::PluginApi {
             // SAFETY: the host's promise.
@@ -356,457 +365,12 @@ pub const COMPILER: &str = env!("QUERIST_COMPILER");
 #[doc(hidden)]
 pub const TARGET: &str = env!("QUERIST_TARGET");
 
-macro_rules! fetch {
-    // A call that writes its one result to a variable.
-    ($self:ident.$name:ident($($arg:expr),*)) => {{
-        let mut out = Default::default();
-        // SAFETY: handles are checked by the host, and `out` has room for the result.
-        $self.check(unsafe { ($self.api.$name)($self.call, $($arg,)* &raw mut out) })?;
-        out
-    }};
-}
-
-macro_rules! list {
-    // A call that fills a list whose length is known.
-    ($self:ident.$name:ident($($arg:expr),*), $len:expr) => {{
-        let mut out = vec![Default::default(); $len as usize];
-        // SAFETY: the host writes as many values as were asked for, and there is room for them.
-        $self.check(unsafe { ($self.api.$name)($self.call, $($arg,)* out.as_mut_ptr()) })?;
-        out
-    }};
-}
-
-macro_rules! measured {
-    // A call that tells how long its list is.
-    ($self:ident.$name:ident($($arg:expr),*)) => {{
-        let mut count = 0u32;
-        // SAFETY: without room nothing is written but the length.
-        $self.check(unsafe { ($self.api.$name)($self.call, $($arg,)* std::ptr::null_mut(), 0, &raw mut count) })?;
-        let mut out = vec![Default::default(); count as usize];
-        // SAFETY: there is room for `count` values.
-        $self.check(unsafe { ($self.api.$name)($self.call, $($arg,)* out.as_mut_ptr(), count, &raw mut count) })?;
-        out
-    }};
-}
-
-fn handle_or_none(handle: Option<Handle>) -> u32 {
+/// A handle that may be left out, as tables have it.
+pub(crate) fn no_handle(handle: Option<Handle>) -> u32 {
     handle.unwrap_or(NO_HANDLE)
 }
 
-fn row_or_none(row: u32) -> Option<u32> {
+/// A row that there may not be, as tables have it.
+pub(crate) fn row_or_none(row: u32) -> Option<u32> {
     (row != NO_ROW).then_some(row)
-}
-
-fn bytes(text: &str) -> Bytes {
-    Bytes::of(text.as_bytes())
-}
-
-fn metric(metric: Metric) -> u32 {
-    match metric {
-        Metric::SqEuclidean => 0,
-        Metric::Euclidean => 1,
-        Metric::Cosine => 2,
-    }
-}
-
-impl HostCalls for Table {
-    fn release(&self, handle: Handle) {
-        // SAFETY: the host checks handles.
-        unsafe { (self.api.release)(self.call, handle) };
-    }
-
-    fn info(&self) -> QueryInfo {
-        let mut info = abi::Info::default();
-        // SAFETY: `info` has room. The call cannot be refused; zeros would show it.
-        unsafe { (self.api.info)(self.call, &raw mut info) };
-        let abi::Info { rows, first_row, labelled_rows, classes, batch, round } = info;
-        QueryInfo { rows, first_row, labelled_rows, classes, batch, round }
-    }
-
-    fn ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault> {
-        Ok(list!(self.ids(start, count), count))
-    }
-
-    fn input(&self, name: &str) -> Result<Handle, Fault> {
-        Ok(fetch!(self.input(bytes(name))))
-    }
-
-    fn labels(&self, name: &str, start: u32, count: u32) -> Result<Vec<u32>, Fault> {
-        Ok(list!(self.labels(bytes(name), start, count), count))
-    }
-
-    fn log(&self, level: LogLevel, message: &str) -> Result<(), Fault> {
-        let level = match level {
-            LogLevel::Debug => 0,
-            LogLevel::Info => 1,
-            LogLevel::Warning => 2,
-        };
-        // SAFETY: the message outlives the call.
-        self.check(unsafe { (self.api.log)(self.call, level, bytes(message)) })
-    }
-
-    fn panicked(&self, message: &str) {
-        // SAFETY: the message outlives the call.
-        unsafe { (self.api.fail)(self.call, abi::FAIL_PANIC, abi::OK, bytes(message)) };
-    }
-
-    fn progress(&self, done: u64, total: u64) -> Result<(), Fault> {
-        // SAFETY: numbers only.
-        self.check(unsafe { (self.api.progress)(self.call, done, total) })
-    }
-
-    fn stream(&self, tag: &str, scope: StreamScope) -> Result<Handle, Fault> {
-        let scope = match scope {
-            StreamScope::Round => 0,
-            StreamScope::Run => 1,
-        };
-        Ok(fetch!(self.stream(bytes(tag), scope)))
-    }
-
-    fn stream_uniforms(&self, stream: Handle, count: u32) -> Result<Vec<f64>, Fault> {
-        Ok(list!(self.stream_uniforms(stream, count), count))
-    }
-
-    fn stream_by_row(&self, stream: Handle, step: u32) -> Result<Handle, Fault> {
-        Ok(fetch!(self.stream_by_row(stream, step)))
-    }
-
-    fn vector(&self, values: &[f64]) -> Result<Handle, Fault> {
-        Ok(fetch!(self.vector(values.as_ptr(), values.len())))
-    }
-
-    fn vector_len(&self, vector: Handle) -> Result<u32, Fault> {
-        Ok(fetch!(self.vector_len(vector)))
-    }
-
-    fn vector_read(&self, vector: Handle, start: u32, count: u32) -> Result<Vec<f64>, Fault> {
-        Ok(list!(self.vector_read(vector, start, count), count))
-    }
-
-    fn vector_top(
-        &self,
-        vector: Handle,
-        second: Option<Handle>,
-        count: u32,
-        excluded: Option<Handle>,
-    ) -> Result<Vec<u32>, Fault> {
-        // No more rows than values come back, so no more room is needed.
-        let room = count.min(self.vector_len(vector)?);
-        let mut rows = vec![0u32; room as usize];
-        let mut written = 0;
-        let (second, excluded) = (handle_or_none(second), handle_or_none(excluded));
-        // SAFETY: there is room for `room` rows, and the host writes no more than it is asked for.
-        self.check(unsafe {
-            (self.api.vector_top)(self.call, vector, second, room, excluded, rows.as_mut_ptr(), &raw mut written)
-        })?;
-        rows.truncate(written as usize);
-        Ok(rows)
-    }
-
-    fn vector_draw(&self, vector: Handle, stream: Handle, excluded: Option<Handle>) -> Result<Option<u32>, Fault> {
-        Ok(row_or_none(fetch!(self.vector_draw(vector, stream, handle_or_none(excluded)))))
-    }
-
-    fn mask(&self, rows: u32) -> Result<Handle, Fault> {
-        Ok(fetch!(self.mask(rows)))
-    }
-
-    fn mask_exclude(&self, mask: Handle, rows: &[u32]) -> Result<(), Fault> {
-        // SAFETY: the list outlives the call.
-        self.check(unsafe { (self.api.mask_exclude)(self.call, mask, rows.as_ptr(), rows.len()) })
-    }
-
-    fn mask_count(&self, mask: Handle) -> Result<u32, Fault> {
-        Ok(fetch!(self.mask_count(mask)))
-    }
-
-    fn matrix(&self, rows: u32, columns: u32, values: &[f32]) -> Result<Handle, Fault> {
-        let wanted = u64::from(rows) * u64::from(columns);
-        if wanted != values.len() as u64 {
-            let message = format!("{} values for a matrix of {rows} x {columns}", values.len());
-            return Err(Fault::new(FaultCode::BadShape, message));
-        }
-        Ok(fetch!(self.matrix(rows, columns, values.as_ptr())))
-    }
-
-    fn matrix_shape(&self, matrix: Handle) -> Result<(u32, u32), Fault> {
-        let (mut rows, mut columns) = (0, 0);
-        // SAFETY: there is room for both numbers.
-        self.check(unsafe { (self.api.matrix_shape)(self.call, matrix, &raw mut rows, &raw mut columns) })?;
-        Ok((rows, columns))
-    }
-
-    fn matrix_read(&self, matrix: Handle, start: u32, count: u32) -> Result<Vec<f32>, Fault> {
-        let (rows, columns) = self.matrix_shape(matrix)?;
-        // More rows than there are would be refused; no room is made for them.
-        let mut out = vec![0f32; count.min(rows) as usize * columns as usize];
-        // SAFETY: the host checks that what it writes fits the room.
-        self.check(unsafe { (self.api.matrix_read)(self.call, matrix, start, count, out.as_mut_ptr(), out.len()) })?;
-        Ok(out)
-    }
-
-    fn matrix_gather(&self, matrix: Handle, rows: &[u32]) -> Result<Handle, Fault> {
-        Ok(fetch!(self.matrix_gather(matrix, rows.as_ptr(), rows.len())))
-    }
-
-    fn matrix_normalise(&self, matrix: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.matrix_normalise(matrix)))
-    }
-
-    fn matrix_sq_norms(&self, matrix: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.matrix_sq_norms(matrix)))
-    }
-
-    fn matrix_mean(&self, matrix: Handle) -> Result<Vec<f64>, Fault> {
-        Ok(measured!(self.matrix_mean(matrix)))
-    }
-
-    fn matrix_product(&self, left: Handle, right: Handle, transpose_right: bool) -> Result<Handle, Fault> {
-        Ok(fetch!(self.matrix_product(left, right, transpose_right)))
-    }
-
-    fn softmax(&self, logits: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.softmax(logits)))
-    }
-
-    fn residual(&self, logits: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.residual(logits)))
-    }
-
-    fn uncertainty(&self, logits: Handle, measure: Uncertainty) -> Result<(Handle, Handle), Fault> {
-        let measure = match measure {
-            Uncertainty::LeastConfidence => 0,
-            Uncertainty::Margin => 1,
-            Uncertainty::Ratio => 2,
-            Uncertainty::Entropy => 3,
-        };
-        let (mut first, mut second) = (0, 0);
-        // SAFETY: there is room for both handles.
-        self.check(unsafe { (self.api.uncertainty)(self.call, logits, measure, &raw mut first, &raw mut second) })?;
-        Ok((first, second))
-    }
-
-    fn distance_reduce(
-        &self,
-        rows: Handle,
-        centres: Handle,
-        distance: Metric,
-        reduction: Reduction,
-    ) -> Result<Handle, Fault> {
-        let (reduction, radius) = match reduction {
-            Reduction::Min => (0, 0.0),
-            Reduction::Argmin => (1, 0.0),
-            Reduction::Sum => (2, 0.0),
-            Reduction::CountWithin(radius) => (3, radius),
-        };
-        Ok(fetch!(self.distance_reduce(rows, centres, metric(distance), reduction, radius)))
-    }
-
-    fn neighbour_distance(&self, rows: Handle, neighbours: u32, distance: Metric) -> Result<Handle, Fault> {
-        Ok(fetch!(self.neighbour_distance(rows, neighbours, metric(distance))))
-    }
-
-    fn neighbours_within(&self, rows: Handle, radius: f64, distance: Metric) -> Result<Handle, Fault> {
-        Ok(fetch!(self.neighbours_within(rows, radius, metric(distance))))
-    }
-
-    fn graph_degrees(&self, graph: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.graph_degrees(graph)))
-    }
-
-    fn graph_neighbours(&self, graph: Handle, row: u32) -> Result<Vec<u32>, Fault> {
-        Ok(measured!(self.graph_neighbours(graph, row)))
-    }
-
-    fn points(&self, matrix: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.points(matrix)))
-    }
-
-    fn points_factored(&self, left: Handle, right: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.points_factored(left, right)))
-    }
-
-    fn points_sq_norms(&self, points: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.points_sq_norms(points)))
-    }
-
-    fn nearest(&self, points: Handle, distance: Metric) -> Result<Handle, Fault> {
-        Ok(fetch!(self.nearest(points, metric(distance))))
-    }
-
-    fn nearest_add(&self, nearest: Handle, rows: &[u32]) -> Result<(), Fault> {
-        // SAFETY: the list outlives the call.
-        self.check(unsafe { (self.api.nearest_add)(self.call, nearest, rows.as_ptr(), rows.len()) })
-    }
-
-    fn nearest_add_points(&self, nearest: Handle, points: Handle) -> Result<(), Fault> {
-        // SAFETY: handles only.
-        self.check(unsafe { (self.api.nearest_add_points)(self.call, nearest, points) })
-    }
-
-    fn nearest_farthest(&self, nearest: Handle, excluded: Option<Handle>) -> Result<Option<(u32, f64)>, Fault> {
-        let (mut row, mut distance) = (0, 0.0);
-        let excluded = handle_or_none(excluded);
-        // SAFETY: there is room for both numbers.
-        self.check(unsafe {
-            (self.api.nearest_farthest)(self.call, nearest, excluded, &raw mut row, &raw mut distance)
-        })?;
-        Ok(row_or_none(row).map(|row| (row, distance)))
-    }
-
-    fn nearest_draw(&self, nearest: Handle, stream: Handle, excluded: Option<Handle>) -> Result<Option<u32>, Fault> {
-        Ok(row_or_none(fetch!(self.nearest_draw(nearest, stream, handle_or_none(excluded)))))
-    }
-
-    fn nearest_values(&self, nearest: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.nearest_values(nearest)))
-    }
-
-    fn kmeans(
-        &self,
-        rows: Handle,
-        weights: Option<Handle>,
-        options: KmeansOptions,
-        stream: Handle,
-    ) -> Result<Handle, Fault> {
-        let KmeansOptions { clusters, restarts, max_iterations, tolerance, init } = options;
-        let init = match init {
-            Init::KmeansPlusPlus => 0,
-            Init::RandomPoints => 1,
-        };
-        let options = abi::Kmeans { clusters, restarts, max_iterations, init, tolerance };
-        Ok(fetch!(self.kmeans(rows, handle_or_none(weights), &raw const options, stream)))
-    }
-
-    fn clustering_sizes(&self, clustering: Handle) -> Result<Vec<u32>, Fault> {
-        Ok(measured!(self.clustering_sizes(clustering)))
-    }
-
-    fn clustering_read(&self, clustering: Handle, start: u32, count: u32) -> Result<Vec<u32>, Fault> {
-        Ok(list!(self.clustering_read(clustering, start, count), count))
-    }
-
-    fn clustering_centres(&self, clustering: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.clustering_centres(clustering)))
-    }
-
-    fn clustering_inertia(&self, clustering: Handle) -> Result<f64, Fault> {
-        Ok(fetch!(self.clustering_inertia(clustering)))
-    }
-
-    fn clustering_representatives(
-        &self,
-        clustering: Handle,
-        excluded: Option<Handle>,
-    ) -> Result<Vec<Option<u32>>, Fault> {
-        let rows: Vec<u32> = measured!(self.clustering_representatives(clustering, handle_or_none(excluded)));
-        Ok(rows.into_iter().map(row_or_none).collect())
-    }
-
-    fn labelled_ids(&self, start: u32, count: u32) -> Result<Vec<u64>, Fault> {
-        Ok(list!(self.labelled_ids(start, count), count))
-    }
-
-    fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.matrix_stack(top, bottom)))
-    }
-
-    fn facility(
-        &self,
-        rows: Handle,
-        references: Handle,
-        weights: Option<Handle>,
-        similarity: Similarity,
-    ) -> Result<Handle, Fault> {
-        let kind = match similarity.kind {
-            SimilarityKind::Rbf => 0,
-            SimilarityKind::Laplace => 1,
-            SimilarityKind::Student => 2,
-            SimilarityKind::Cauchy => 3,
-            SimilarityKind::TopHat => 4,
-        };
-        Ok(fetch!(self.facility(rows, references, handle_or_none(weights), kind, similarity.width)))
-    }
-
-    fn facility_add(&self, facility: Handle, rows: &[u32]) -> Result<(), Fault> {
-        // SAFETY: the list outlives the call.
-        self.check(unsafe { (self.api.facility_add)(self.call, facility, rows.as_ptr(), rows.len()) })
-    }
-
-    fn facility_add_others(&self, facility: Handle, others: Handle) -> Result<(), Fault> {
-        // SAFETY: handles only.
-        self.check(unsafe { (self.api.facility_add_others)(self.call, facility, others) })
-    }
-
-    fn facility_best(&self, facility: Handle, excluded: Option<Handle>) -> Result<Option<(u32, f64)>, Fault> {
-        let (mut row, mut gain) = (0, 0.0);
-        let excluded = handle_or_none(excluded);
-        // SAFETY: there is room for both numbers.
-        self.check(unsafe { (self.api.facility_best)(self.call, facility, excluded, &raw mut row, &raw mut gain) })?;
-        Ok(row_or_none(row).map(|row| (row, gain)))
-    }
-
-    fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.mixture_entropy(log_probs, weights, shares)))
-    }
-
-    fn average_linkage(&self, rows: Handle, distance: Metric) -> Result<Vec<Merge>, Fault> {
-        // Asking for the length would cluster once for nothing, and it is known.
-        let (count, _) = self.matrix_shape(rows)?;
-        let mut merges = vec![abi::Merge::default(); count as usize];
-        let mut written = 0;
-        // SAFETY: there is room for as many merges as rows, and there is one fewer.
-        self.check(unsafe {
-            (self.api.average_linkage)(self.call, rows, metric(distance), merges.as_mut_ptr(), count, &raw mut written)
-        })?;
-        merges.truncate(written as usize);
-        Ok(merges.into_iter().map(|abi::Merge { left, right, height }| Merge { left, right, height }).collect())
-    }
-
-    fn design(
-        &self,
-        pool: (Handle, Handle),
-        labelled: (Handle, Handle),
-        options: DesignOptions,
-    ) -> Result<Handle, Fault> {
-        let DesignOptions { rank, ridge, labelled_weight, added_weight } = options;
-        let options = abi::Design { rank, ridge, labelled_weight, added_weight };
-        Ok(fetch!(self.design(pool.0, pool.1, labelled.0, labelled.1, &raw const options)))
-    }
-
-    fn design_best(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault> {
-        let (mut row, mut fall) = (0, 0.0);
-        // SAFETY: there is room for both numbers.
-        self.check(unsafe { (self.api.design_best)(self.call, design, &raw mut row, &raw mut fall) })?;
-        Ok(row_or_none(row).map(|row| (row, fall)))
-    }
-
-    fn design_least(&self, design: Handle) -> Result<Option<(u32, f64)>, Fault> {
-        let (mut row, mut rise) = (0, 0.0);
-        // SAFETY: there is room for both numbers.
-        self.check(unsafe { (self.api.design_least)(self.call, design, &raw mut row, &raw mut rise) })?;
-        Ok(row_or_none(row).map(|row| (row, rise)))
-    }
-
-    fn design_add(&self, design: Handle, row: u32) -> Result<(), Fault> {
-        // SAFETY: numbers only.
-        self.check(unsafe { (self.api.design_add)(self.call, design, row) })
-    }
-
-    fn design_remove(&self, design: Handle, row: u32) -> Result<(), Fault> {
-        // SAFETY: numbers only.
-        self.check(unsafe { (self.api.design_remove)(self.call, design, row) })
-    }
-
-    fn has(&self, name: &str) -> Result<bool, Fault> {
-        Ok(fetch!(self.has(bytes(name))))
-    }
-
-    fn head_logits(&self, embeddings: Handle) -> Result<Handle, Fault> {
-        Ok(fetch!(self.head_logits(embeddings)))
-    }
-
-    fn head_gradients(&self, embeddings: Handle, classes: &[u32]) -> Result<Handle, Fault> {
-        Ok(fetch!(self.head_gradients(embeddings, classes.as_ptr(), classes.len())))
-    }
 }

@@ -6,12 +6,19 @@ use crate::host::Host;
 use crate::objects::{Matrix, Stream, Vector};
 use crate::strategy::Result;
 
-/// Scores of rows: higher is asked sooner, `second` breaks ties, then the lower row wins.
+/// Scores of rows: the highest is selected first; `second` breaks ties, then the lower row wins.
 pub struct Scores {
     /// One score a row.
     pub primary: Vector,
     /// One tie-breaker a row.
     pub second: Option<Vector>,
+}
+
+impl From<(Vector, Vector)> for Scores {
+    /// Scores, and what breaks their ties.
+    fn from((primary, second): (Vector, Vector)) -> Self {
+        Self { primary, second: Some(second) }
+    }
 }
 
 impl From<Vector> for Scores {
@@ -33,6 +40,11 @@ impl Query {
     pub fn new(host: Host, state: Option<Vec<u8>>) -> Self {
         let info = host.calls().info();
         Self { host, info, state }
+    }
+
+    /// The host, with every call as it is.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Visible rows.
@@ -80,7 +92,7 @@ impl Query {
     /// # Errors
     /// If the host refuses.
     pub fn ids(&self) -> Result<Vec<u64>> {
-        Ok(self.host.calls().ids(0, self.info.rows)?)
+        self.host.ids(0, self.info.rows)
     }
 
     /// Global ids of the labelled set, ascending: those of the rows of every labelled array.
@@ -88,7 +100,7 @@ impl Query {
     /// # Errors
     /// If the host refuses.
     pub fn labelled_ids(&self) -> Result<Vec<u64>> {
-        Ok(self.host.calls().labelled_ids(0, self.info.labelled_rows)?)
+        self.host.labelled_ids(0, self.info.labelled_rows)
     }
 
     /// An array of floats that the strategy declared, `[rows, rest]`.
@@ -96,7 +108,7 @@ impl Query {
     /// # Errors
     /// If it was not declared.
     pub fn matrix(&self, name: &str) -> Result<Matrix> {
-        Ok(Matrix::adopt(&self.host, self.host.calls().input(name)?))
+        self.host.input(name)
     }
 
     /// Whether this query has a need that the strategy declared: of two choices (`head.w(or=head)`) it has one.
@@ -104,25 +116,7 @@ impl Query {
     /// # Errors
     /// If it was not declared.
     pub fn has(&self, name: &str) -> Result<bool> {
-        Ok(self.host.calls().has(name)?)
-    }
-
-    /// Logits `[n, classes]` in eval mode of embeddings `[n, width]`, which need not be those of samples; declare `head`
-    /// for them. The model's head is asked, whatever its form. For selectors.
-    ///
-    /// # Errors
-    /// If the head was not declared, the width is not the model's, a logit is not finite, or a limit is passed.
-    pub fn head_logits(&self, embeddings: &Matrix) -> Result<Matrix> {
-        Ok(Matrix::adopt(&self.host, self.host.calls().head_logits(embeddings.handle())?))
-    }
-
-    /// For each of the embeddings `[n, width]` the gradient there of the cross-entropy of a class, `[n, width]`; one class
-    /// a row. Otherwise as [`Query::head_logits`].
-    ///
-    /// # Errors
-    /// As for [`Query::head_logits`], and if there is not one class of the task a row.
-    pub fn head_gradients(&self, embeddings: &Matrix, classes: &[u32]) -> Result<Matrix> {
-        Ok(Matrix::adopt(&self.host, self.host.calls().head_gradients(embeddings.handle(), classes)?))
+        self.host.has(name)
     }
 
     /// Labels of the labelled set, `[labelled]`; declare `labelled.labels` for them.
@@ -130,7 +124,7 @@ impl Query {
     /// # Errors
     /// If they were not declared.
     pub fn labelled_labels(&self) -> Result<Vec<u32>> {
-        Ok(self.host.calls().labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)?)
+        self.host.labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)
     }
 
     /// Hidden labels of the visible pool, `[rows]`; declare `oracle.labels` and the capability `oracle-labels` for them.
@@ -138,7 +132,7 @@ impl Query {
     /// # Errors
     /// If they were not declared.
     pub fn oracle_labels(&self) -> Result<Vec<u32>> {
-        Ok(self.host.calls().labels(names::ORACLE_LABELS, self.info.first_row, self.info.rows)?)
+        self.host.labels(names::ORACLE_LABELS, self.info.first_row, self.info.rows)
     }
 
     /// The first `count` labels of a `u32` array that the strategy declared, such as `calibration.labels`.
@@ -146,7 +140,7 @@ impl Query {
     /// # Errors
     /// If it was not declared, or has fewer.
     pub fn labels(&self, name: &str, count: u32) -> Result<Vec<u32>> {
-        Ok(self.host.calls().labels(name, 0, count)?)
+        self.host.labels(name, 0, count)
     }
 
     /// Opens the random stream named `tag`. Opening it again gives the same numbers from the start.
@@ -154,7 +148,7 @@ impl Query {
     /// # Errors
     /// If the host refuses.
     pub fn stream(&self, tag: &str, scope: StreamScope) -> Result<Stream> {
-        Ok(Stream::adopt(&self.host, self.host.calls().stream(tag, scope)?))
+        self.host.stream(tag, scope)
     }
 
     /// The label of one visible row, which the oracle gives as soon as it is asked; declare `oracle.labels` and the
@@ -164,7 +158,7 @@ impl Query {
     /// If the labels were not declared, or there is no such row.
     pub fn reveal(&self, row: u32) -> Result<u32> {
         let row = self.info.first_row.saturating_add(row);
-        Ok(self.host.calls().labels(names::ORACLE_LABELS, row, 1)?[0])
+        Ok(self.host.labels(names::ORACLE_LABELS, row, 1)?[0])
     }
 
     /// Makes a vector of the host from values.
@@ -172,7 +166,7 @@ impl Query {
     /// # Errors
     /// If a value is NaN or a limit is passed.
     pub fn vector(&self, values: &[f64]) -> Result<Vector> {
-        Ok(Vector::adopt(&self.host, self.host.calls().vector(values)?))
+        self.host.vector(values)
     }
 
     /// A mask over `rows` rows that excludes none.
@@ -180,7 +174,7 @@ impl Query {
     /// # Errors
     /// If a limit is passed.
     pub fn mask(&self, rows: u32) -> Result<crate::Mask> {
-        Ok(crate::Mask::adopt(&self.host, self.host.calls().mask(rows)?))
+        self.host.mask(rows)
     }
 
     /// Makes a matrix of the host from values, `[rows, columns]`.
@@ -188,7 +182,7 @@ impl Query {
     /// # Errors
     /// If the sizes do not fit, a value is not finite, or a limit is passed.
     pub fn new_matrix(&self, rows: u32, columns: u32, values: &[f32]) -> Result<Matrix> {
-        Ok(Matrix::adopt(&self.host, self.host.calls().matrix(rows, columns, values)?))
+        self.host.matrix(rows, columns, values)
     }
 
     /// Writes a line to the run's log.
@@ -196,7 +190,7 @@ impl Query {
     /// # Errors
     /// If the log is full.
     pub fn log(&self, level: LogLevel, message: &str) -> Result<()> {
-        Ok(self.host.calls().log(level, message)?)
+        self.host.log(level, message)
     }
 
     /// Reports progress; fails once the user has cancelled or time is up.
@@ -204,7 +198,7 @@ impl Query {
     /// # Errors
     /// On cancellation or timeout; pass it on.
     pub fn progress(&self, done: u64, total: u64) -> Result<()> {
-        Ok(self.host.calls().progress(done, total)?)
+        self.host.progress(done, total)
     }
 
     /// Fills `selection` up to [`Query::wanted`] rows with random ones that it does not hold, and counts them in the

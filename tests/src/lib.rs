@@ -1,6 +1,6 @@
 //! What the tests of the whole house share: the built plugins, as components and as native twins.
 //!
-//! The components are those that `cargo xtask plugins` packed; a test that finds none says so and fails.
+//! The components are those that `cargo xtask build` packed; a test that finds none says so and fails.
 
 pub mod cli;
 pub mod native;
@@ -82,8 +82,8 @@ pub fn target() -> PathBuf {
 pub static BUILT_IN: LazyLock<Listing> = LazyLock::new(|| {
     let folder = target().join("plugins");
     let listing = Listing::search(&[(Source::PluginDir, folder.clone())])
-        .unwrap_or_else(|error| panic!("{error}: run `cargo xtask plugins` first"));
-    assert!(!listing.found.is_empty(), "{} holds no packages: run `cargo xtask plugins` first", folder.display());
+        .unwrap_or_else(|error| panic!("{error}: run `cargo xtask build` first"));
+    assert!(!listing.found.is_empty(), "{} holds no packages: run `cargo xtask build` first", folder.display());
     listing
 });
 

@@ -22,8 +22,8 @@ fn generate() -> String {
         no_includes: true,
         sys_includes: ["stdbool.h", "stddef.h", "stdint.h"].map(str::to_owned).to_vec(),
         header: Some(
-            "// The boundary of native plugins for Querist. Made from plugin-sdk/protocol/src/abi.rs; do not edit.\n//\n\
-             // A plugin exports `querist_plugin_v1` and one QUERIST_IDENTITY, and is packed by `querist plugin pack`."
+            "// The boundary of native plugins for Querist. Made from plugin-sdk/wit and plugin-sdk/protocol/src/abi.rs;\n             // do not edit.\n//\n\
+             // A plugin exports `querist_plugin_v2` and one QUERIST_IDENTITY, and is packed by `querist plugin pack`."
                 .to_owned(),
         ),
         trailer: Some(IDENTITY_MACRO.to_owned()),
@@ -39,8 +39,9 @@ fn generate() -> String {
         ..Config::default()
     };
     let mut text = Vec::new();
-    let source = workspace().join("plugin-sdk/protocol/src/abi.rs");
-    Builder::new().with_config(config).with_src(source).generate().expect("the tables are C").write(&mut text);
+    let source = |name| workspace().join("plugin-sdk/protocol/src").join(name);
+    let builder = Builder::new().with_config(config).with_src(source("abi.rs"));
+    builder.with_src(source("generated/table.rs")).generate().expect("the tables are C").write(&mut text);
     String::from_utf8(text).unwrap()
 }
 

@@ -35,6 +35,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "querist-report",
         ],
     ),
+    ("querist-boundary", &[]),
     ("querist-sdk", &["querist-protocol"]),
     ("querist-sdk-torch", &["querist-protocol", "querist-sdk"]),
     ("querist-torch-parts", &["querist-sdk-torch"]),

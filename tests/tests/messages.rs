@@ -541,7 +541,7 @@ fn broken_packages(place: &Place) {
     package(place, "unknown-key", edited("plugin.toml", "manifest = 1", "manifest = 1\nposix = true"));
     package(place, "newer", edited("plugin.toml", "manifest = 1", "manifest = 2"));
     package(place, "native", edited("plugin.toml", "kind = \"wasm\"", "kind = \"native\""));
-    place.write("broken/bare-file.wasm", within("random/random.wasm", r#""api":"0.1""#, r#""api":"9.7""#));
+    place.write("broken/bare-file.wasm", within("random/random.wasm", r#""api":"0.2""#, r#""api":"9.7""#));
     let needs = within("badge/badge.wasm", r#""needs":["logits","#, r#""needs":["labels","#);
     place.write("broken/bare-needs.wasm", needs);
 }
@@ -561,7 +561,7 @@ fn broken_packages_are_listed_with_their_reasons() {
     expect![[r#"
         refused broken/absolute: plugin.toml names the file `/etc/passwd`; a package's files lie in its own folder
         refused broken/bare: the component carries no manifest: make a package of it with `querist plugin pack`
-        refused broken/bare-file.wasm: built for boundary version 9.7, this host speaks 0.1: rebuild it with the SDK of this release, or use the host it was built for
+        refused broken/bare-file.wasm: built for boundary version 9.7, this host speaks 0.2: rebuild it with the SDK of this release, or use the host it was built for
         refused broken/bare-needs.wasm: strategy `badge`: `labels` is no need: no array has this name
         refused broken/core-module: a core module, not a component: make a package of it with `querist plugin pack FILE --out DIR`
         refused broken/disagrees: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again

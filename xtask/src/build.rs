@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-const WASM_TARGET: &str = "wasm32-unknown-unknown";
+/// What plugins are built for.
+pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Says what is being done.
 pub fn step(what: &str) {

@@ -6,20 +6,18 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{schemas, setup};
+use crate::{lint, schemas, setup, template};
 
 /// Sets up and runs every check.
 pub fn test(full: bool) -> Result<()> {
     let clock = Instant::now();
-    step("format");
-    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    lint::format()?;
+    lint::installed_tools()?;
     setup::setup()?;
     build::with_tests()?;
     schemas::write(true)?;
-    step("lints");
-    run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    step("documentation");
-    run(cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    lint::code()?;
+    template::template()?;
     step("tests");
     if full {
         run(&mut with_runner(&["--run-ignored", "all"], &["--", "--include-ignored"]))?;

@@ -5,10 +5,13 @@ mod check;
 mod demo;
 mod highs;
 mod install;
+mod keys;
 mod libtorch;
+mod lint;
 mod page;
 mod schemas;
 mod setup;
+mod template;
 mod wheels;
 
 use std::path::PathBuf;
@@ -16,38 +19,54 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-/// Work on Querist itself.
+/// Work on Querist itself: set up, build, try, check, install.
+///
+/// Every verb sets up first what it needs; `demo` and `test` are all that a fresh clone asks for.
 #[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Verb {
-    /// Make everything that the build needs exist: libtorch in `.libtorch`, HiGHS in `.highs`, and Rust's
-    /// WebAssembly target.
+    /// Fetch what the build needs: libtorch into `.libtorch`, HiGHS into `.highs`, Rust's WebAssembly target.
     Setup,
-    /// Build the program and pack the plugins beside it.
+    /// Build the program, and pack the plugins beside it in `target/debug/plugins`.
     Build,
-    /// Set up, build, run the example study and show where its report is.
+    /// Build, run the example study, and say where its report is.
     Demo {
         /// Folder of the study.
         #[arg(long, default_value = "runs/quick")]
         out: PathBuf,
     },
-    /// Set up and run every check.
+    /// Run every check: what must pass before a merge.
     Test {
         /// Slow extras too: longer kill tests, training on real pictures, benches built.
         #[arg(long)]
         full: bool,
     },
-    /// Set up, build and check every rule on every plugin, with measurements.
+    /// Check format, spelling, licences and sources of crates, lints and documentation.
+    ///
+    /// Needs `typos` and `cargo-deny`: `cargo install --locked typos-cli cargo-deny`. `test` runs those two where they
+    /// are installed.
+    Lint,
+    /// Build, then check the template that authors copy: test it outside the workspace, build, pack and check it.
+    Template,
+    /// Build, then check every rule that strategies keep on every plugin, with measurements.
     Conformance,
-    /// Set up, build and run the benches.
+    /// Build, then run the benches.
     Bench,
-    /// Write the JSON Schemas of files and strategies into `schemas/`, and `docs/strategies.md`.
+    /// Build, then write what is generated: `schemas/`, `docs/strategies.md`, the tables of `docs/run-files.md`.
+    ///
+    /// Other generated files and snapshots are written by tests: `UPDATE_EXPECT=1 cargo test -p CRATE`.
     Schemas {
         /// Only say what differs.
         #[arg(long)]
         check: bool,
     },
-    /// Set up, build and lay the program and its plugins down in a folder.
+    /// Write the calls between host and plugins anew from `plugin-sdk/wit`: trait, types, C table, both ends of both routes.
+    Boundary {
+        /// Only say what differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build, then lay the program and its plugins down in a folder.
     Install {
         /// Folder that gets `bin/querist` and `lib/querist/plugins`.
         #[arg(long)]
@@ -68,6 +87,12 @@ fn main() -> Result<()> {
         }
         Verb::Demo { out } => demo::demo(&absolute(out)),
         Verb::Test { full } => check::test(full),
+        Verb::Lint => lint::lint(),
+        Verb::Template => {
+            setup::setup()?;
+            build::everything()?;
+            template::template()
+        }
         Verb::Conformance => {
             setup::setup()?;
             build::everything()?;
@@ -83,6 +108,10 @@ fn main() -> Result<()> {
             build::everything()?;
             schemas::write(check)
         }
+        Verb::Boundary { check } => {
+            let mut command = build::cargo(["run", "--quiet", "--package", "querist-boundary", "--"]);
+            build::run(if check { command.arg("--check") } else { &mut command })
+        }
         Verb::Install { prefix } => install::install(&absolute(prefix)),
     }
 }
@@ -90,4 +119,53 @@ fn main() -> Result<()> {
 /// The folder of the workspace.
 pub fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Words behind `cargo xtask` in a text.
+    fn called(text: &str) -> impl Iterator<Item = &str> {
+        text.split("cargo xtask ").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next())
+    }
+
+    /// Texts below a folder in which a verb may be named.
+    fn texts(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_symlink() || ["target", "runs", ".git"].contains(&name.as_str()) {
+                continue;
+            }
+            if path.is_dir() {
+                texts(&path, found);
+            } else if [".md", ".rs", ".toml", ".yml", "/run"].iter().any(|end| path.to_string_lossy().ends_with(end)) {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_name_every_verb_and_no_other() {
+        let command = Verb::command();
+        let verbs: BTreeSet<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
+        let page = fs::read_to_string(workspace().join("CONTRIBUTING.md")).unwrap();
+        let told: BTreeSet<&str> = called(&page).collect();
+        assert_eq!(told, verbs, "CONTRIBUTING.md");
+        let mut files = Vec::new();
+        texts(&workspace(), &mut files);
+        assert!(files.len() > 300, "{} files", files.len());
+        for path in files {
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            let strange: Vec<&str> = called(&text).filter(|word| !word.is_empty() && !verbs.contains(word)).collect();
+            assert!(strange.is_empty(), "{}: there is no `cargo xtask {}`", path.display(), strange.join("`, `"));
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! Files that are generated and checked in: the JSON Schemas of files and strategies, and the page of all strategies.
+//! Files that are generated and checked in: the JSON Schemas of files and strategies, the page of all strategies, and
+//! the tables of keys.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,14 +7,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::build::{program, step, target};
-use crate::page;
+use crate::{keys, page};
 
-/// Writes `schemas/` and `docs/strategies.md`, or with `check` says what differs.
+/// The page whose tables of keys are generated.
+const KEYS: &str = "docs/run-files.md";
+
+/// Writes `schemas/`, `docs/strategies.md` and the tables of `docs/run-files.md`, or with `check` says what differs.
 pub fn write(check: bool) -> Result<()> {
-    step(if check { "checking schemas/ and docs/strategies.md" } else { "writing schemas/ and docs/strategies.md" });
+    step(&format!("{} schemas/, docs/strategies.md and docs/run-files.md", if check { "checking" } else { "writing" }));
     let mut schemas = generate()?;
+    let tables = {
+        let schema = |name| serde_json::from_str::<Value>(&schemas[Path::new(name)]).context(name);
+        let page = fs::read_to_string(KEYS).context(KEYS)?;
+        keys::page(&page, &schema("schemas/run.schema.json")?, &schema("schemas/study.schema.json")?)?
+    };
+    schemas.insert(PathBuf::from(KEYS), tables);
     schemas.insert(PathBuf::from("docs/strategies.md"), page::strategies()?);
     let mut wrong = Vec::new();
     for (path, text) in &schemas {

@@ -1,5 +1,5 @@
 //! Discriminative active learning: a linear classifier on the task model's embeddings learns to tell labelled from
-//! unlabelled samples, and the samples that it is surest are unlabelled are asked.
+//! unlabelled samples, and selects the samples with the highest probability of being unlabelled.
 
 use querist_sdk_torch::prelude::*;
 

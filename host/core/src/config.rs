@@ -29,7 +29,7 @@ pub struct RunConfig {
     /// How it is trained.
     #[serde(default)]
     pub recipe: RecipeConfig,
-    /// How an ensemble is trained, where the strategy asks for one.
+    /// How an ensemble is trained, where the strategy needs one.
     #[serde(default)]
     pub ensemble: EnsembleConfig,
     /// Where fixed embeddings come from; the task model's own where it is left out.
@@ -68,7 +68,7 @@ pub struct StudyConfig {
     /// How it is trained.
     #[serde(default)]
     pub recipe: RecipeConfig,
-    /// How an ensemble is trained, for the strategies that ask for one.
+    /// How an ensemble is trained, for the strategies that need one.
     #[serde(default)]
     pub ensemble: EnsembleConfig,
     /// Where fixed embeddings come from; the task model's own where it is left out.
@@ -79,7 +79,7 @@ pub struct StudyConfig {
     /// The strategies to compare; two of one id need different labels.
     #[schemars(length(min = 1, max = 1000))]
     pub strategies: Vec<StrategyConfig>,
-    /// Root seeds; every strategy is run with each, and all strategies of one seed start from the same labelled set.
+    /// Root seeds, distinct. Every strategy is run with each; all of one seed share split, initial set and weights.
     #[schemars(length(min = 1, max = 10000))]
     pub seeds: Vec<u64>,
     /// Where it is computed.
@@ -120,16 +120,19 @@ pub struct DatasetConfig {
     /// `digits` (built in), `mnist`, `fashion-mnist`, `emnist-balanced`, `emnist-letters`, `cifar10`, `cifar100`, or
     /// `folder` for images of your own in one folder a class.
     pub name: String,
-    /// Folder or archive that holds it; without it the cache of `querist data fetch` is used.
+    /// Folder or archive that holds it, relative to the working folder; the cache of `querist data fetch` where it is
+    /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// How folders of pictures are read; by their names where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<DatasetLayout>,
-    /// Samples to hold out for validation, stratified by class; only for datasets without a validation set of their own.
+    /// Samples to hold out for validation, stratified by class; only for datasets without a validation set of their
+    /// own. They are evaluated each round, and used for nothing else.
     #[serde(default)]
     pub validation: usize,
-    /// Samples to hold out for the test, stratified by class; only for datasets without an official test set.
+    /// Samples to hold out for the test, stratified by class; only for datasets without an official test set (`digits`,
+    /// and `folder` without a test folder).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub test: Option<usize>,
@@ -171,8 +174,9 @@ pub enum ModelName {
 pub struct ModelConfig {
     /// Architecture.
     pub name: ModelName,
-    /// Probability that an input of the last linear layer is dropped while training: a value of the embedding, or of the
-    /// head's hidden layer where it has one. The architecture's own default (lenet 0.5, others 0) where it is left out.
+    /// Probability that an input of the last linear layer is dropped while training: a value of the embedding, or of
+    /// the head's hidden layer where it has one. The architecture's own default (lenet 0.5, others 0) where it is left
+    /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: Option<f64>,
@@ -205,14 +209,15 @@ impl Default for ModelConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// SGD 0.1, momentum 0.9, weight decay 5e-4, 200 epochs of minibatches of 128, a tenth of the rate from epoch 160.
+    /// SGD 0.1, momentum 0.9, weight decay 5e-4, 200 epochs of minibatches of 128, a tenth of the rate from epoch 160,
+    /// crops and flips.
     S0,
-    /// As `s0`, 100 epochs, a tenth from epochs 80 and 120.
+    /// As `s0`, 100 epochs, a tenth of the rate from epochs 80 and 120.
     S1,
-    /// Adam 1e-4, 50 epochs of minibatches of 50, no augmentation.
+    /// Adam 1e-4, weight decay 0, 50 epochs of minibatches of 50, a constant rate, no augmentation.
     S3,
     /// SGD 0.02 with Nesterov momentum 0.9, weight decay 5e-4, 100 epochs of minibatches of 256, half the rate from
-    /// epochs 60 and 80.
+    /// epochs 60 and 80, crops and flips.
     S4,
 }
 
@@ -230,7 +235,7 @@ pub enum Optimiser {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// It does not.
+    /// The rate stays as it is.
     Constant,
     /// Times `gamma` at each of `milestones`.
     MultiStep,
@@ -258,7 +263,7 @@ pub struct RecipeConfig {
     /// Optimiser; default `sgd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimiser: Option<Optimiser>,
-    /// Learning rate; default 0.05 for SGD, 0.001 for Adam.
+    /// Learning rate; default 0.05 for SGD, 0.001 for Adam. A preset's rate counts only with the preset's optimiser.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1e-8, max = 100.0))]
     pub lr: Option<f64>,
@@ -399,7 +404,8 @@ impl Preset {
     }
 }
 
-/// Where embeddings come from that do not change from round to round.
+/// Embeddings that do not change from round to round, for strategies that want them (`typiclust`, `probcover`, ...).
+/// Files are read from the working folder; their SHA-256 is in the header, and a run goes on only with the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum FixedConfig {
@@ -413,9 +419,10 @@ pub enum FixedConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedFile {
-    /// `.npy`, `.npz` (`FILE#MEMBER`) or `.safetensors` (`FILE#TENSOR`), `[rows, width]`.
+    /// `.npy`, `.npz` (`FILE#MEMBER`) or `.safetensors` (`FILE#TENSOR`), `[rows, width]`, finite.
     pub file: String,
-    /// File of the sample id of each row; without it row i is of sample i.
+    /// File of the sample id of each row; every sample of the pool has one. Without it row i is of sample i, as
+    /// `querist data files` lists them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<String>,
 }
@@ -424,7 +431,7 @@ pub struct FixedFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FrozenModel {
-    /// A `model.safetensors` that a run has kept; its head may be of other classes.
+    /// A `model.safetensors` that a run has kept. Its head may be of other classes.
     pub model: String,
     /// Its architecture.
     pub name: ModelName,
@@ -449,7 +456,8 @@ pub enum Adversarial {
     None,
     /// The cross-entropy of the same images, each pixel moved by `fgsm_eps` in the direction that raises it.
     Fgsm,
-    /// Predictions that stay the same under the worst small change of *unlabelled* images (virtual adversarial training).
+    /// Predictions that stay the same under the worst small change of *unlabelled* images of the pool (virtual
+    /// adversarial training).
     Vat,
 }
 
@@ -464,14 +472,15 @@ pub enum Evaluate {
     Task,
 }
 
-/// How an ensemble is trained. How many members it has is the strategy's parameter; without one this table does nothing.
+/// How members are trained where a strategy needs an ensemble (`ensemble-*`); without one this table does nothing. How
+/// many members there are is the strategy's parameter `members`.
 ///
-/// Every member is trained by the recipe on the same labels, from weights and in an order of its own. Without adversarial
-/// images the task model is the first of them.
+/// Each is trained by the recipe on the same labels, from weights and in an order of its own. The first is the task
+/// model itself, unless adversarial images take part. Members wait in main memory; one at a time is on the device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnsembleConfig {
-    /// What members learn beside the cross-entropy of their minibatch.
+    /// What members learn beside the cross-entropy of their minibatch; recorded, and shown in reports.
     pub adversarial: Adversarial,
     /// Change of a pixel under `fgsm`, as a share of the range of its channel.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -485,7 +494,7 @@ pub struct EnsembleConfig {
     /// Trials of `vat`: steps of the power iteration.
     #[schemars(range(min = 1, max = 100))]
     pub vat_iters: u32,
-    /// Whose predictions are evaluated.
+    /// Whose figures a round records.
     pub evaluate: Evaluate,
 }
 
@@ -502,15 +511,15 @@ impl Default for EnsembleConfig {
     }
 }
 
-/// How many samples a query asks for.
+/// How many samples a query selects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Batch {
-    /// The same number every round.
+    /// The same number every round, such as `20`.
     Samples(#[schemars(range(min = 1))] usize),
-    /// One number a round.
+    /// One number a round, such as `[20, 20, 40]`.
     List(#[schemars(length(min = 1, max = 100000))] Vec<usize>),
-    /// The labelled set's size after each round.
+    /// The labelled set's size after each round, such as `{ totals = [100, 200] }`.
     Totals(Totals),
     /// A share of the pool at the start, such as `"5%"`, every round.
     Share(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?%$"), extend("examples" = ["5%"]))] String),
@@ -525,7 +534,8 @@ pub struct Totals {
     pub totals: Vec<usize>,
 }
 
-/// How many labels are bought, and when.
+/// How many labels are bought, and when. The model is trained and evaluated once more after the last query: `rounds =
+/// 8` gives rounds 0 to 8. Initial set and batches must fit into the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetConfig {
@@ -535,9 +545,9 @@ pub struct BudgetConfig {
     /// Whether the initial set holds as many samples of each class as of any other.
     #[serde(default)]
     pub per_class: bool,
-    /// Samples asked per round: a number, a list of numbers, `{ totals = [...] }` or a share such as `"5%"`.
+    /// Samples selected in a round: a number, a list of numbers, `{ totals = [...] }` or a share such as `"5%"`.
     pub batch: Batch,
-    /// Number of queries; may be left out where `batch` is a list.
+    /// Number of queries; may be left out where `batch` is a list or totals, whose length it then is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100000))]
     pub rounds: Option<usize>,
@@ -637,20 +647,22 @@ pub struct BudgetError(pub String);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyConfig {
-    /// Id of the strategy, or `package/strategy`.
+    /// Id of the strategy, `package/strategy` where several packages have it, or another name of it.
     pub id: String,
-    /// Parameters, as its schema says.
+    /// Its parameters; `querist plugin show ID` lists them.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub params: serde_json::Map<String, Value>,
-    /// Name in tables and folders; the id where it is left out.
+    /// Name in tables and folders: letters, digits, `.`, `_`, `-`; 64 at most. The id where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
     pub label: Option<String>,
-    /// Samples of the pool that a query may choose from, drawn anew for each; the whole pool where it is left out.
+    /// Samples that a query may choose from, drawn at random from the pool for each query; at least the largest batch.
+    /// The whole pool where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub subset_size: Option<usize>,
-    /// Held-out samples whose images the strategy aims at, where it wants such a set (`epig` with `target = "provided"`).
+    /// Held-out samples whose images the strategy aims at, where it wants such a set (`epig` with `target =
+    /// "provided"`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSet>,
 }
@@ -666,30 +678,34 @@ impl StrategyConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComputeConfig {
-    /// `cpu` or `cuda:N`.
+    /// `cpu` or `cuda:N`, of training, arrays and the bounds of kernels; `--device` replaces it.
     #[schemars(regex(pattern = r"^(cpu|cuda:[0-9]{1,3})$"))]
     pub device: String,
-    /// How exactly a model computes its embeddings; the same numbers come out every time with each.
+    /// Numbers in which the body of a model computes. Weights, updates, the head and the loss are single precision with
+    /// all, and each gives the same numbers every time; part of a result's identity.
     pub precision: Precision,
-    /// Threads of training and kernels; they are part of a result's identity. Left out: every core that this process may
-    /// use, and in a study these shared among the runs at a time; a run that is gone on with keeps what it began with.
+    /// Threads of training and kernels; part of a result's identity, so a run that is gone on with keeps what it began
+    /// with. Left out: all cores that affinity and control group leave to the program, which the runs of a study share,
+    /// `cores / jobs` each. More threads than cores are a warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Main memory that the arrays of a query may take; what is beyond lies in unnamed files in the run folder.
+    /// Main memory that the arrays of a query may take. What is beyond lies in files of the run folder that have no
+    /// name and go with the round.
     pub memory: Bytes,
 }
 
-/// Numbers in which the body of a model computes. Its weights, their updates, the head and the loss are `f32` with all.
+/// Numbers in which the body of a model computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision throughout: 24 bits a number.
     #[default]
     Float32,
-    /// Single precision, but convolutions on a GPU round their factors to 11 bits.
+    /// Convolutions on a GPU round their factors to 11 bits. It is PyTorch's own default, and five times as fast for a
+    /// ResNet-18 on an H200.
     Tf32,
-    /// Convolutions and products of 8 bits a number.
+    /// Convolutions and products of 8 bits a number, in half the memory.
     Bf16,
 }
 
@@ -720,7 +736,7 @@ pub struct LimitsConfig {
     /// Wall-clock seconds.
     #[schemars(range(min = 0.01, max = 1e7))]
     pub seconds: f64,
-    /// WebAssembly fuel; no limit where it is left out.
+    /// WebAssembly fuel; no limit where it is left out. It is counted and recorded in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub fuel: Option<u64>,
@@ -748,11 +764,12 @@ pub enum KeepRounds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeepConfig {
-    /// Fitted models, as safetensors. For a strategy that takes part in training `none` means `last`: a run goes on from it.
+    /// Rounds whose fitted models are kept, as safetensors. For a strategy that takes part in training `none` means
+    /// `last`: a run goes on from it.
     pub model: KeepRounds,
-    /// Arrays that the strategy saw, as safetensors.
+    /// Rounds whose arrays, as the strategy saw them, are kept as safetensors.
     pub features: KeepRounds,
-    /// Training curves.
+    /// Whether training curves are kept.
     pub epochs: bool,
 }
 

@@ -223,7 +223,7 @@ fn badge(sizes: &Sizes, embeddings: &[f32], logits: &[f32]) {
         let h = s.input("embeddings").expect("declared");
         let points = if factored {
             let a = s.residual(s.input("logits").expect("declared")).expect("logits");
-            s.points_factored(a, h).expect("as many rows")
+            s.outer_products(a, h).expect("as many rows")
         } else {
             s.points(h).expect("a matrix")
         };

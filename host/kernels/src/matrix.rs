@@ -30,7 +30,7 @@ pub(crate) struct Matrix {
 }
 
 /// Rows of a matrix, divided by their norms or not, of which no whole copy is made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rows {
     pub(crate) matrix: Matrix,
     pub(crate) normalised: bool,

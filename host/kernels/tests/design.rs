@@ -88,7 +88,7 @@ fn near(found: f64, expected: f64, within: f64, context: &str) {
 
 fn engine(s: &Session, pool: (&Data, &Data), labelled: (&Data, &Data), options: DesignOptions) -> Handle {
     let pool = (pool.0.handle(s), pool.1.handle(s));
-    s.design(pool, (labelled.0.handle(s), labelled.1.handle(s)), options).unwrap()
+    s.design(pool.0, pool.1, labelled.0.handle(s), labelled.1.handle(s), options).unwrap()
 }
 
 #[test]
@@ -176,22 +176,22 @@ fn equal_rows_give_the_lowest_and_wrong_calls_are_refused() {
     assert_eq!(code(s.design_add(design, 5)), FaultCode::BadArgument);
     assert_eq!(s.design_best(design).unwrap_err().code, FaultCode::BadArgument);
     let (a, b) = (pool.0.handle(&s), pool.1.handle(&s));
-    let refused = |options| s.design((a, b), (a, b), options).unwrap_err().code;
+    let refused = |options| s.design(a, b, a, b, options).unwrap_err().code;
     assert_eq!(refused(DesignOptions { rank: 3, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { rank: 0, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { rank: 5000, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { ridge: 0.0, ..options }), FaultCode::BadArgument);
     assert_eq!(refused(DesignOptions { added_weight: f64::NAN, ..options }), FaultCode::NonFinite);
     let empty = s.matrix(9, 0, &[]).unwrap();
-    assert_eq!(s.design((a, empty), (a, empty), options).unwrap_err().code, FaultCode::BadArgument);
+    assert_eq!(s.design(a, empty, a, empty, options).unwrap_err().code, FaultCode::BadArgument);
     let short = data(Kind::Random, 8, 3, 1).handle(&s);
-    assert_eq!(s.design((a, short), (a, b), options).unwrap_err().code, FaultCode::BadShape);
+    assert_eq!(s.design(a, short, a, b, options).unwrap_err().code, FaultCode::BadShape);
     let huge = data(Kind::Huge, 9, 3, 1).handle(&s);
     let tiny_ridge = DesignOptions { ridge: 1e-300, ..options };
-    let built = s.design((a, huge), (a, huge), tiny_ridge).and_then(|design| s.design_best(design));
+    let built = s.design(a, huge, a, huge, tiny_ridge).and_then(|design| s.design_best(design));
     assert!(built.is_err() || built.is_ok_and(|best| best.is_some_and(|(_, gain)| gain.is_finite())));
     // A problem that passes the limit on memory is refused before anything is computed.
     let wide = data(Kind::Random, 2, 20_000, 1).handle(&s);
     let thin = data(Kind::Random, 2, 2, 1).handle(&s);
-    assert_eq!(s.design((thin, wide), (thin, wide), options).unwrap_err().code, FaultCode::Quota);
+    assert_eq!(s.design(thin, wide, thin, wide, options).unwrap_err().code, FaultCode::Quota);
 }

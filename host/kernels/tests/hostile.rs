@@ -56,13 +56,13 @@ fn call_all(s: &Session, h: u32) -> Vec<FaultCode> {
     note(s.graph_neighbours(h, 0).map(drop));
     note(s.mixture_entropy(h, h, h).map(drop));
     let options = DesignOptions { rank: 1, ridge: 1.0, labelled_weight: 1.0, added_weight: 1.0 };
-    note(s.design((h, h), (h, h), options).map(drop));
+    note(s.design(h, h, h, h, options).map(drop));
     note(s.design_best(h).map(drop));
     note(s.design_least(h).map(drop));
     note(s.design_add(h, 0));
     note(s.design_remove(h, 0));
     note(s.points(h).map(drop));
-    note(s.points_factored(h, h).map(drop));
+    note(s.outer_products(h, h).map(drop));
     note(s.points_sq_norms(h).map(drop));
     note(s.nearest(h, Metric::Euclidean).map(drop));
     note(s.nearest_add(h, &[0]));
@@ -130,7 +130,7 @@ fn arguments_without_meaning_are_refused() {
     let no_columns = s.matrix(3, 0, &[]).unwrap();
     let (vector, mask) = (s.vector(&[1.0, 2.0, 3.0]).unwrap(), s.mask(2).unwrap());
     let stream = s.stream("a", StreamScope::Run).unwrap();
-    let (points, factored) = (s.points(matrix).unwrap(), s.points_factored(matrix, narrow).unwrap());
+    let (points, factored) = (s.points(matrix).unwrap(), s.outer_products(matrix, narrow).unwrap());
     let engine = s.nearest(points, Metric::Euclidean).unwrap();
 
     refused(s.ids(9, 2), BadIndex);
@@ -172,7 +172,7 @@ fn arguments_without_meaning_are_refused() {
     }
     let graph = s.neighbours_within(matrix, f64::INFINITY, Metric::Cosine).unwrap();
     refused(s.graph_neighbours(graph, 3), BadIndex);
-    refused(s.points_factored(matrix, empty), BadShape);
+    refused(s.outer_products(matrix, empty), BadShape);
     refused(s.nearest(factored, Metric::Cosine), BadArgument);
     refused(s.nearest_farthest(engine, None), BadArgument);
     refused(s.nearest_draw(engine, stream, None), BadArgument);
@@ -293,7 +293,8 @@ fn everything_given_back_leaves_an_empty_account() {
     s.residual(x).unwrap();
     s.matrix_product(x, x, true).unwrap();
     assert!(s.control().memory() > 0);
-    (0..100).for_each(|handle| s.release(handle));
+    let handles = querist_protocol::Kind::ALL.iter().flat_map(|kind| (0..100).map(|place| kind.handle(place)));
+    handles.for_each(|handle| s.release(handle));
     assert_eq!((s.control().memory(), s.handles()), (0, 0));
     // Dropping a session gives back what it still holds.
     let control = Arc::clone(s.control());

@@ -33,7 +33,7 @@ fn everything(threads: usize) -> Vec<u64> {
     keep(s.mixture_entropy(draws, weights, shares).unwrap());
     let (factors, wide) = (data(Kind::Random, 90, 6, 6).handle(&s), data(Kind::Random, 90, 23, 7).handle(&s));
     let options = DesignOptions { rank: 2, ridge: 0.5, labelled_weight: 0.1, added_weight: 0.3 };
-    let design = s.design((factors, wide), (factors, wide), options).unwrap();
+    let design = s.design(factors, wide, factors, wide, options).unwrap();
     for _ in 0..8 {
         let (row, gain) = s.design_best(design).unwrap().unwrap();
         s.design_add(design, row).unwrap();
@@ -45,7 +45,7 @@ fn everything(threads: usize) -> Vec<u64> {
         all.push(loss.to_bits());
     }
     let mut keep = |vector| all.extend(bits(&read(&s, vector)));
-    let points = s.points_factored(x, s.softmax(x).unwrap()).unwrap();
+    let points = s.outer_products(x, s.softmax(x).unwrap()).unwrap();
     let engine = s.nearest(points, Metric::SqEuclidean).unwrap();
     s.nearest_add(engine, &[0]).unwrap();
     let stream = s.stream("a", StreamScope::Run).unwrap();

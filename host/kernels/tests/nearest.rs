@@ -37,7 +37,7 @@ impl Reference {
             }
             Self::Factored(left, right) => {
                 let (left, right) = (left.handle(session), right.handle(session));
-                (session.points_factored(left, right).unwrap(), vec![left, right])
+                (session.outer_products(left, right).unwrap(), vec![left, right])
             }
         };
         used.into_iter().for_each(|handle| session.release(handle));
@@ -226,7 +226,7 @@ fn gradient_embeddings_of_the_worked_example() {
     let session = session(1);
     let left = session.matrix(3, 2, &[-0.5, 0.5, -0.1, 0.1, -0.4, 0.4]).unwrap();
     let right = session.matrix(3, 2, &[1.0, 0.0, 0.0, 2.0, 1.0, 1.0]).unwrap();
-    let points = session.points_factored(left, right).unwrap();
+    let points = session.outer_products(left, right).unwrap();
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     let norms = read(&session, session.points_sq_norms(points).unwrap());
     [0.5, 0.08, 0.64].into_iter().zip(norms).for_each(|(expected, found)| near(found, expected));
@@ -244,7 +244,7 @@ fn gradient_embeddings_of_the_worked_example() {
 fn factored_distances_are_those_of_the_outer_products() {
     let session = session(1);
     let (left, right) = (data(Kind::Random, 40, 5, 1), data(Kind::Random, 40, 7, 2));
-    let points = session.points_factored(left.handle(&session), right.handle(&session)).unwrap();
+    let points = session.outer_products(left.handle(&session), right.handle(&session)).unwrap();
     let engine = session.nearest(points, Metric::SqEuclidean).unwrap();
     session.nearest_add(engine, &[3]).unwrap();
     let found = read(&session, session.nearest_values(engine).unwrap());

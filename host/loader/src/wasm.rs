@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use querist_core::strategy::{Hint, Limit, QueryError, QueryErrorKind};
 use querist_core::{Answer, Query, Strategy, StrategyIdentity, Usage};
 use querist_kernels::{Compute, Session, Shared};
-use querist_protocol::{Capability, Need, Selection, StrategyDescription, TILE_BYTES};
+use querist_protocol::{Capability, Fault, Need, Selection, StrategyDescription, TILE_BYTES};
 use serde_json::Value;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -20,43 +20,11 @@ use crate::discover::Resolved;
 use crate::native::NativeError;
 use crate::sandbox::{Limiter, Limits, MAX_INSTANCES, Memory, Sandbox, SandboxError};
 
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../plugin-sdk/wit",
-        world: "plugin",
-        with: {
-            "querist:strategy/host.stream": super::objects::Stream,
-            "querist:strategy/host.vector": super::objects::Vector,
-            "querist:strategy/host.mask": super::objects::Mask,
-            "querist:strategy/host.matrix": super::objects::Matrix,
-            "querist:strategy/host.graph": super::objects::Graph,
-            "querist:strategy/host.points": super::objects::Points,
-            "querist:strategy/host.nearest": super::objects::Nearest,
-            "querist:strategy/host.design": super::objects::Design,
-            "querist:strategy/host.clustering": super::objects::Clustering,
-            "querist:strategy/host.facility": super::objects::Facility,
-        },
-    });
-}
+mod generated;
 
-/// Kinds of handles. Their numbers are those of the session's objects.
-pub(crate) mod objects {
-    pub struct Stream;
-    pub struct Vector;
-    pub struct Mask;
-    pub struct Matrix;
-    pub struct Graph;
-    pub struct Points;
-    pub struct Nearest;
-    pub struct Design;
-    pub struct Clustering;
-    pub struct Facility;
-}
-
-mod host;
-
-use bindings::querist::strategy::types;
-use bindings::{Plugin, PluginPre};
+use generated::bindings::querist::strategy::types;
+use generated::bindings::{Plugin, PluginPre};
+use generated::fault_code_from_wit;
 
 /// Ticks of fuel that a plugin without a limit gets: more than it can use up.
 const UNLIMITED_FUEL: u64 = u64::MAX / 2;
@@ -211,7 +179,7 @@ fn answered_error(error: types::Error) -> Failure {
             Failure::new(QueryErrorKind::Dishonest, format!("the package refuses a strategy it lists: {message}"))
         }
         types::Error::Failed(message) => Failure::new(QueryErrorKind::Failed, message),
-        types::Error::Fault(fault) => fault_failure(&host::fault_from_wit(fault)),
+        types::Error::Fault(fault) => fault_failure(&Fault::new(fault_code_from_wit(fault.code), fault.message)),
     }
 }
 

@@ -3,19 +3,23 @@
 //! A plugin is a shared library that exports one function, [`ENTRY`]. It is given the host's table and returns its own.
 //! Tables start with their size and only ever grow at the end, so that each side knows which functions the other has.
 //! No memory changes its owner: a plugin answers by calling the host's `answer_...` functions, which copy; what the host
-//! fills in lies in the plugin's own variables. The one exception is tensors of libtorch: a tensor handed *into* a
-//! function is lent for the time of the call, one handed *out* belongs to whoever receives it.
+//! fills in lies in the plugin's own variables, and lists are lent until the next call. The one exception is tensors of
+//! libtorch: a tensor handed *into* a function is lent for the time of the call, one handed *out* belongs to whoever
+//! receives it.
 //!
-//! `plugin-sdk/include/querist.h` is made from this file.
+//! `plugin-sdk/include/querist.h` is made from this file and from the generated [`table`].
 
 use std::ffi::c_void;
 
+pub use crate::generated::table;
+pub use table::{ABI_MINOR, CallTable};
+
+use crate::{Fault, FaultCode, Numbered};
+
 /// Name of the function that a plugin exports, of type [`Entry`].
-pub const ENTRY: &str = "querist_plugin_v1";
+pub const ENTRY: &str = "querist_plugin_v2";
 /// Version of the tables' layout; another one cannot be read.
-pub const ABI_MAJOR: u16 = 1;
-/// Version of the tables' length: higher ones have more functions at the end.
-pub const ABI_MINOR: u16 = 1;
+pub const ABI_MAJOR: u16 = 2;
 /// Name of the ELF section with the plugin's [`Identity`].
 pub const IDENTITY_SECTION: &str = ".querist";
 /// First bytes of an [`Identity`].
@@ -111,6 +115,35 @@ pub struct Bytes {
     pub len: usize,
 }
 
+/// A list that the host lends. It lives until the next call with the same [`Call`]: copy what is to be kept.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct List<T> {
+    /// The first value; may be null where there are none.
+    pub data: *const T,
+    /// How many.
+    pub count: usize,
+}
+
+impl<T: Copy> List<T> {
+    /// No values.
+    pub const fn none() -> Self {
+        Self { data: std::ptr::null(), count: 0 }
+    }
+
+    /// Copies the values.
+    ///
+    /// # Safety
+    /// The host filled the list in, and was not called since.
+    pub unsafe fn to_vec(&self) -> Vec<T> {
+        if self.count == 0 {
+            return Vec::new();
+        }
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.data, self.count) }.to_vec()
+    }
+}
+
 /// One call of the host into a plugin; whatever the plugin asks meanwhile goes by it. Valid until that call returns, on
 /// that thread.
 #[repr(C)]
@@ -122,66 +155,6 @@ pub struct Call {
 #[repr(C)]
 pub struct Strategy {
     _private: [u8; 0],
-}
-
-/// Facts about the query at hand; see [`crate::QueryInfo`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Info {
-    /// Rows that are visible.
-    pub rows: u32,
-    /// Pool row of the first visible row.
-    pub first_row: u32,
-    /// Samples in the labelled set.
-    pub labelled_rows: u32,
-    /// Classes of the task.
-    pub classes: u32,
-    /// Samples to ask for.
-    pub batch: u32,
-    /// Round of the run, from 0.
-    pub round: u32,
-}
-
-/// Settings of k-means; see [`crate::KmeansOptions`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Kmeans {
-    /// Number of clusters.
-    pub clusters: u32,
-    /// Restarts.
-    pub restarts: u32,
-    /// Iterations of one restart at most.
-    pub max_iterations: u32,
-    /// 0: each next centre drawn by squared distance; 1: distinct rows at random.
-    pub init: u32,
-    /// Least relative fall of inertia.
-    pub tolerance: f64,
-}
-
-/// One step of a hierarchical clustering; see [`crate::Merge`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Merge {
-    /// The cluster that the merged one is named after.
-    pub left: u32,
-    /// The other one.
-    pub right: u32,
-    /// Their distance.
-    pub height: f64,
-}
-
-/// How a design weighs information; see [`crate::DesignOptions`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Design {
-    /// Columns of a row's factor.
-    pub rank: u32,
-    /// Multiple of the identity that the information starts from.
-    pub ridge: f64,
-    /// Weight of a labelled row's information.
-    pub labelled_weight: f64,
-    /// Weight of an added row's information.
-    pub added_weight: f64,
 }
 
 /// A tensor of libtorch: the address of an `at::Tensor`. Null stands for "none".
@@ -374,12 +347,9 @@ pub struct TorchApi {
         unsafe extern "C" fn(call: *mut Call, rows: *const u32, row_count: usize, images: Tensor) -> Status,
 }
 
-/// What the host does for every plugin. A function's meaning is that of the method of [`crate::HostCalls`] of the same
-/// name. Lists are written to room that the caller provides; where their length is not known beforehand, `capacity` says
-/// how much room there is, `count` how many there are, and nothing is written if that is more.
+/// What the host does for every plugin.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "a field is the method of its name in `HostCalls`")]
 pub struct HostApi {
     /// Bytes of this table.
     pub size: u32,
@@ -404,187 +374,11 @@ pub struct HostApi {
     /// State to hand back in the next round.
     pub answer_state: unsafe extern "C" fn(call: *mut Call, state: Bytes) -> Status,
 
-    pub release: unsafe extern "C" fn(call: *mut Call, handle: u32),
-    pub info: unsafe extern "C" fn(call: *mut Call, out: *mut Info) -> Status,
-    pub ids: unsafe extern "C" fn(call: *mut Call, start: u32, count: u32, out: *mut u64) -> Status,
-    pub input: unsafe extern "C" fn(call: *mut Call, name: Bytes, matrix: *mut u32) -> Status,
-    pub labels: unsafe extern "C" fn(call: *mut Call, name: Bytes, start: u32, count: u32, out: *mut u32) -> Status,
-    /// 0: debug, 1: info, 2: warning.
-    pub log: unsafe extern "C" fn(call: *mut Call, level: u32, message: Bytes) -> Status,
-    /// Reports progress; fails once the user has cancelled or time is up.
-    pub progress: unsafe extern "C" fn(call: *mut Call, done: u64, total: u64) -> Status,
-    /// `scope` is 0 for fresh numbers in every round, 1 for the same ones.
-    pub stream: unsafe extern "C" fn(call: *mut Call, tag: Bytes, scope: u32, stream: *mut u32) -> Status,
-    pub stream_uniforms: unsafe extern "C" fn(call: *mut Call, stream: u32, count: u32, out: *mut f64) -> Status,
-    pub stream_by_row: unsafe extern "C" fn(call: *mut Call, stream: u32, step: u32, vector: *mut u32) -> Status,
-    pub vector: unsafe extern "C" fn(call: *mut Call, values: *const f64, count: usize, vector: *mut u32) -> Status,
-    pub vector_len: unsafe extern "C" fn(call: *mut Call, vector: u32, len: *mut u32) -> Status,
-    pub vector_read:
-        unsafe extern "C" fn(call: *mut Call, vector: u32, start: u32, count: u32, out: *mut f64) -> Status,
-    /// Writes at most `count` rows; `second` and `excluded` may be `NO_HANDLE`.
-    pub vector_top: unsafe extern "C" fn(
-        call: *mut Call,
-        vector: u32,
-        second: u32,
-        count: u32,
-        excluded: u32,
-        out: *mut u32,
-        written: *mut u32,
-    ) -> Status,
-    /// The row is `NO_ROW` where there is none.
-    pub vector_draw:
-        unsafe extern "C" fn(call: *mut Call, vector: u32, stream: u32, excluded: u32, row: *mut u32) -> Status,
-    pub mask: unsafe extern "C" fn(call: *mut Call, rows: u32, mask: *mut u32) -> Status,
-    pub mask_exclude: unsafe extern "C" fn(call: *mut Call, mask: u32, rows: *const u32, count: usize) -> Status,
-    pub mask_count: unsafe extern "C" fn(call: *mut Call, mask: u32, count: *mut u32) -> Status,
-    pub matrix:
-        unsafe extern "C" fn(call: *mut Call, rows: u32, columns: u32, values: *const f32, matrix: *mut u32) -> Status,
-    pub matrix_shape: unsafe extern "C" fn(call: *mut Call, matrix: u32, rows: *mut u32, columns: *mut u32) -> Status,
-    /// `out` has room for `capacity` values; `count` rows of the matrix's width must fit.
-    pub matrix_read: unsafe extern "C" fn(
-        call: *mut Call,
-        matrix: u32,
-        start: u32,
-        count: u32,
-        out: *mut f32,
-        capacity: usize,
-    ) -> Status,
-    pub matrix_gather: unsafe extern "C" fn(
-        call: *mut Call,
-        matrix: u32,
-        rows: *const u32,
-        count: usize,
-        gathered: *mut u32,
-    ) -> Status,
-    pub matrix_normalise: unsafe extern "C" fn(call: *mut Call, matrix: u32, normalised: *mut u32) -> Status,
-    pub matrix_sq_norms: unsafe extern "C" fn(call: *mut Call, matrix: u32, vector: *mut u32) -> Status,
-    pub matrix_mean:
-        unsafe extern "C" fn(call: *mut Call, matrix: u32, out: *mut f64, capacity: u32, count: *mut u32) -> Status,
-    pub matrix_product: unsafe extern "C" fn(
-        call: *mut Call,
-        left: u32,
-        right: u32,
-        transpose_right: bool,
-        product: *mut u32,
-    ) -> Status,
-    pub softmax: unsafe extern "C" fn(call: *mut Call, logits: u32, matrix: *mut u32) -> Status,
-    pub residual: unsafe extern "C" fn(call: *mut Call, logits: u32, matrix: *mut u32) -> Status,
-    /// 0: least confidence, 1: margin, 2: ratio, 3: entropy.
-    pub uncertainty:
-        unsafe extern "C" fn(call: *mut Call, logits: u32, measure: u32, vector: *mut u32, second: *mut u32) -> Status,
-    /// Metrics: 0 squared Euclidean, 1 Euclidean, 2 cosine. Reductions: 0 min, 1 argmin, 2 sum, 3 count within `radius`.
-    pub distance_reduce: unsafe extern "C" fn(
-        call: *mut Call,
-        rows: u32,
-        centres: u32,
-        metric: u32,
-        reduction: u32,
-        radius: f64,
-        vector: *mut u32,
-    ) -> Status,
-    pub neighbour_distance:
-        unsafe extern "C" fn(call: *mut Call, rows: u32, neighbours: u32, metric: u32, vector: *mut u32) -> Status,
-    pub neighbours_within:
-        unsafe extern "C" fn(call: *mut Call, rows: u32, radius: f64, metric: u32, graph: *mut u32) -> Status,
-    pub graph_degrees: unsafe extern "C" fn(call: *mut Call, graph: u32, vector: *mut u32) -> Status,
-    pub graph_neighbours: unsafe extern "C" fn(
-        call: *mut Call,
-        graph: u32,
-        row: u32,
-        out: *mut u32,
-        capacity: u32,
-        count: *mut u32,
-    ) -> Status,
-    pub points: unsafe extern "C" fn(call: *mut Call, matrix: u32, points: *mut u32) -> Status,
-    pub points_factored: unsafe extern "C" fn(call: *mut Call, left: u32, right: u32, points: *mut u32) -> Status,
-    pub points_sq_norms: unsafe extern "C" fn(call: *mut Call, points: u32, vector: *mut u32) -> Status,
-    pub nearest: unsafe extern "C" fn(call: *mut Call, points: u32, metric: u32, nearest: *mut u32) -> Status,
-    pub nearest_add: unsafe extern "C" fn(call: *mut Call, nearest: u32, rows: *const u32, count: usize) -> Status,
-    pub nearest_add_points: unsafe extern "C" fn(call: *mut Call, nearest: u32, points: u32) -> Status,
-    /// The row is `NO_ROW` where every row is excluded.
-    pub nearest_farthest:
-        unsafe extern "C" fn(call: *mut Call, nearest: u32, excluded: u32, row: *mut u32, distance: *mut f64) -> Status,
-    pub nearest_draw:
-        unsafe extern "C" fn(call: *mut Call, nearest: u32, stream: u32, excluded: u32, row: *mut u32) -> Status,
-    pub nearest_values: unsafe extern "C" fn(call: *mut Call, nearest: u32, vector: *mut u32) -> Status,
-    pub kmeans: unsafe extern "C" fn(
-        call: *mut Call,
-        rows: u32,
-        weights: u32,
-        options: *const Kmeans,
-        stream: u32,
-        clustering: *mut u32,
-    ) -> Status,
-    pub clustering_sizes:
-        unsafe extern "C" fn(call: *mut Call, clustering: u32, out: *mut u32, capacity: u32, count: *mut u32) -> Status,
-    pub clustering_read:
-        unsafe extern "C" fn(call: *mut Call, clustering: u32, start: u32, count: u32, out: *mut u32) -> Status,
-    pub clustering_centres: unsafe extern "C" fn(call: *mut Call, clustering: u32, matrix: *mut u32) -> Status,
-    pub clustering_inertia: unsafe extern "C" fn(call: *mut Call, clustering: u32, inertia: *mut f64) -> Status,
-    /// A cluster without a member is `NO_ROW`.
-    pub clustering_representatives: unsafe extern "C" fn(
-        call: *mut Call,
-        clustering: u32,
-        excluded: u32,
-        out: *mut u32,
-        capacity: u32,
-        count: *mut u32,
-    ) -> Status,
+    /// What a query may ask of the host.
+    pub calls: *const CallTable,
     /// An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
     /// it lies. Its `deleter` must be called before the call that lent it returns.
     pub array_dlpack: unsafe extern "C" fn(call: *mut Call, name: Bytes, tensor: *mut *mut c_void) -> Status,
-    pub labelled_ids: unsafe extern "C" fn(call: *mut Call, start: u32, count: u32, out: *mut u64) -> Status,
-    pub matrix_stack: unsafe extern "C" fn(call: *mut Call, top: u32, bottom: u32, stacked: *mut u32) -> Status,
-    /// Similarities: 0 rbf, 1 Laplace, 2 Student, 3 Cauchy, 4 top hat. `weights` may be `NO_HANDLE`.
-    pub facility: unsafe extern "C" fn(
-        call: *mut Call,
-        rows: u32,
-        references: u32,
-        weights: u32,
-        similarity: u32,
-        width: f64,
-        facility: *mut u32,
-    ) -> Status,
-    pub facility_add: unsafe extern "C" fn(call: *mut Call, facility: u32, rows: *const u32, count: usize) -> Status,
-    pub facility_add_others: unsafe extern "C" fn(call: *mut Call, facility: u32, others: u32) -> Status,
-    /// The row is `NO_ROW` where every row is excluded.
-    pub facility_best:
-        unsafe extern "C" fn(call: *mut Call, facility: u32, excluded: u32, row: *mut u32, gain: *mut f64) -> Status,
-    pub mixture_entropy:
-        unsafe extern "C" fn(call: *mut Call, log_probs: u32, weights: u32, shares: u32, vector: *mut u32) -> Status,
-    pub average_linkage: unsafe extern "C" fn(
-        call: *mut Call,
-        rows: u32,
-        metric: u32,
-        out: *mut Merge,
-        capacity: u32,
-        count: *mut u32,
-    ) -> Status,
-    pub design: unsafe extern "C" fn(
-        call: *mut Call,
-        pool_factors: u32,
-        pool_embeddings: u32,
-        labelled_factors: u32,
-        labelled_embeddings: u32,
-        options: *const Design,
-        design: *mut u32,
-    ) -> Status,
-    /// The row is `NO_ROW` where all are added.
-    pub design_best: unsafe extern "C" fn(call: *mut Call, design: u32, row: *mut u32, fall: *mut f64) -> Status,
-    /// The row is `NO_ROW` where none is added.
-    pub design_least: unsafe extern "C" fn(call: *mut Call, design: u32, row: *mut u32, rise: *mut f64) -> Status,
-    pub design_add: unsafe extern "C" fn(call: *mut Call, design: u32, row: u32) -> Status,
-    pub design_remove: unsafe extern "C" fn(call: *mut Call, design: u32, row: u32) -> Status,
-    pub has: unsafe extern "C" fn(call: *mut Call, name: Bytes, has: *mut bool) -> Status,
-    pub head_logits: unsafe extern "C" fn(call: *mut Call, embeddings: u32, logits: *mut u32) -> Status,
-    /// One class for each row of the embeddings.
-    pub head_gradients: unsafe extern "C" fn(
-        call: *mut Call,
-        embeddings: u32,
-        classes: *const u32,
-        count: usize,
-        gradients: *mut u32,
-    ) -> Status,
 }
 
 // SAFETY: tables hold functions and numbers, and never change once they are handed over.
@@ -698,4 +492,16 @@ impl Bytes {
         // SAFETY: promised by the caller.
         unsafe { std::slice::from_raw_parts(self.data, self.len) }
     }
+}
+
+/// A choice by its number.
+///
+/// # Errors
+/// If there is none.
+pub fn numbered<T: Numbered>(number: u32) -> Result<T, Fault> {
+    let found = usize::try_from(number).ok().and_then(|at| T::ALL.get(at)).copied();
+    found.ok_or_else(|| {
+        let message = format!("{} {number}, expected 0 to {}", T::NAME, T::ALL.len() - 1);
+        Fault::new(FaultCode::BadArgument, message)
+    })
 }

@@ -3,49 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::abi::Status;
-
-/// Why the host refused a call of a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultCode {
-    /// The handle is unknown, released, or names another kind of object.
-    BadHandle,
-    /// A row or position lies outside the object.
-    BadIndex,
-    /// Shapes do not fit each other.
-    BadShape,
-    /// An argument has no meaning for this call.
-    BadArgument,
-    /// The array was not declared among the strategy's needs, or does not exist in this query.
-    NotDeclared,
-    /// The call would pass a limit on memory, handles, output or log.
-    Quota,
-    /// The query ran past its time limit.
-    Deadline,
-    /// The user cancelled the query.
-    Cancelled,
-    /// A value is NaN or infinite where a finite one is required.
-    NonFinite,
-}
+use crate::{FaultCode, Numbered};
 
 impl FaultCode {
-    /// Every code, in the order of their numbers.
-    const ALL: [Self; 9] = [
-        Self::BadHandle,
-        Self::BadIndex,
-        Self::BadShape,
-        Self::BadArgument,
-        Self::NotDeclared,
-        Self::Quota,
-        Self::Deadline,
-        Self::Cancelled,
-        Self::NonFinite,
-    ];
-
     /// The number by which the code crosses in C tables, from 1.
     pub fn status(self) -> Status {
-        // The order of declaration, which `ALL` repeats and a test holds.
-        self as Status + 1
+        self.number() + 1
     }
 
     /// The code of a number; `None` for one that this version does not know.
@@ -95,7 +58,7 @@ mod tests {
 
     #[test]
     fn every_code_has_a_number_of_its_own() {
-        for (at, code) in FaultCode::ALL.into_iter().enumerate() {
+        for (at, code) in FaultCode::ALL.iter().copied().enumerate() {
             assert_eq!(code.status() as usize, at + 1);
             assert_eq!(FaultCode::of_status(code.status()), Some(code));
         }

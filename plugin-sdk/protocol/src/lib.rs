@@ -1,14 +1,19 @@
 //! What the host and every plugin agree on: plain types, one arithmetic and one source of random numbers.
 //!
 //! Nothing here does I/O, allocates handles or knows a strategy. The host implements [`HostCalls`]; the SDK calls it,
-//! over WIT in a sandboxed component and directly in a native build.
+//! over WIT in a sandboxed component and through C tables in a native build. What is in `generated` comes from
+//! `plugin-sdk/wit`.
 #![deny(missing_docs)]
 
 pub mod abi;
 mod array;
-mod calls;
 mod describe;
 mod fault;
+mod generated {
+    pub mod calls;
+    pub mod table;
+    pub mod types;
+}
 pub mod math;
 mod need;
 pub mod philox;
@@ -17,19 +22,17 @@ mod shown;
 mod training;
 
 pub use array::{ARRAYS, ArrayKind, Dimension, Element, Giver, NAME, Rows, StandIn};
-pub use calls::{
-    DesignOptions, Handle, HostCalls, Init, KmeansOptions, LogLevel, Merge, Metric, QueryInfo, Reduction, Similarity,
+pub use describe::{Capability, Description, StrategyDescription};
+pub use fault::{Fault, StrategyError};
+pub use generated::calls::{API_VERSION, Handle, HostCalls, Kind, PLACE_BITS};
+pub use generated::types::{
+    DesignOptions, FaultCode, Init, KmeansOptions, LogLevel, Merge, Metric, Numbered, QueryInfo, Reduction, Similarity,
     SimilarityKind, StreamScope, Uncertainty,
 };
-pub use describe::{Capability, Description, StrategyDescription};
-pub use fault::{Fault, FaultCode, StrategyError};
 pub use need::{Need, NeedParseError, names};
 pub use selection::Selection;
 pub use shown::{Shown, is_showable};
 pub use training::{EpochLength, InitPolicy, StreamOf, TrainOverrides, Transform, UnlabelledStream};
-
-/// Version of the boundary between host and plugins, as `major.minor`; a plugin states the one it was built for.
-pub const API_VERSION: &str = "0.1";
 
 /// Bytes of input that the host hands to a scorer at once.
 ///

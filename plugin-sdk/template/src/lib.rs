@@ -39,9 +39,9 @@ impl Selector for MarginApart {
         if wanted == 0 {
             return Ok(selection);
         }
-        let unsure = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
+        let (unsure, second) = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
         let kept = wanted.saturating_mul(self.factor).min(query.rows());
-        let candidates = unsure.primary.top(unsure.second.as_ref(), kept, None)?;
+        let candidates = unsure.top(Some(&second), kept, None)?;
 
         let points = query.matrix(names::EMBEDDINGS)?.gather(&candidates)?.points()?;
         let nearest = points.nearest(Metric::Euclidean)?;

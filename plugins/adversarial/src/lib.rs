@@ -30,7 +30,7 @@ fn classify(round: &Round) -> impl Fn(&Tensor, bool) -> Result<Tensor> {
 struct Candidate {
     row: u32,
     moved: Moved,
-    /// Breaks ties: smaller is asked sooner.
+    /// Breaks ties: smaller ranks first.
     second: f64,
 }
 

@@ -1,5 +1,7 @@
 //! What the methods promise, on linear models with known distances and over a real one.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use std::collections::BTreeMap;
 
 use querist_core::config::{ModelName, RecipeConfig};
@@ -273,6 +275,7 @@ fn what_has_no_meaning_is_refused_and_walks_stop_when_the_user_wants() {
 }
 
 #[test]
+#[expect(clippy::disallowed_types, reason = "a measurement")]
 #[ignore = "a measurement: 512 images one by one, a minute"]
 fn a_batch_is_faster_than_its_images_one_by_one() {
     for (name, model) in [("lenet", ModelName::Lenet), ("cnn", ModelName::Cnn)] {

@@ -116,7 +116,7 @@ impl<'a> Block<'a> {
         if mixed.is_empty() {
             return Ok(());
         }
-        let logits = self.query.head_logits(&self.mixtures(mixed, mix)?)?.read(0, mixed.len() as u32)?;
+        let logits = self.mixtures(mixed, mix)?.head_logits()?.read(0, mixed.len() as u32)?;
         let mut rows = logits.chunks_exact(self.query.classes() as usize);
         mixed.retain(|mixed| {
             let Sample { row, predicted, .. } = mixed.sample;
@@ -131,7 +131,7 @@ impl<'a> Block<'a> {
     /// Gradients of the predicted class's loss where `mix` puts the samples.
     fn gradients(&self, mixed: &[Mixed<'_>], mix: impl Fn(&Mixed<'_>, &mut Vec<f32>)) -> Result<Vec<Vec<f64>>> {
         let classes: Vec<u32> = mixed.iter().map(|mixed| mixed.sample.predicted).collect();
-        let gradients = self.query.head_gradients(&self.mixtures(mixed, mix)?, &classes)?;
+        let gradients = self.mixtures(mixed, mix)?.head_gradients(&classes)?;
         let width = gradients.shape()?.1.max(1) as usize;
         let values = gradients.read(0, mixed.len() as u32)?;
         Ok(values.chunks_exact(width).map(|row| row.iter().map(|&g| f64::from(g)).collect()).collect())

@@ -3,10 +3,10 @@
 //! Each class has an anchor, the mean embedding of its labelled samples. A sample is a candidate if mixing some anchor
 //! into its embedding, by at most `alpha_cap` a coordinate, changes the class that the model's head predicts. The cap grows
 //! in steps until there are more candidates than samples are wanted; these are clustered, and the one nearest to each
-//! centre is asked for.
+//! centre is selected.
 //!
 //! Under a linear head logits move by its weights times what is mixed in, so nothing is tried that can be solved. Any
-//! other head is asked for its logits, and for its gradients, at every mixture.
+//! other head gives its logits, and its gradients, at every mixture.
 //!
 //! Parvaneh, Abbasnejad, Teney, Haffari, van den Hengel and Shi, "Active Learning by Feature Mixing", CVPR 2022 (arXiv
 //! 2203.07034).

@@ -267,6 +267,7 @@ pub(crate) fn sq_distance(x: &[f32], y: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "moments of noise within a tolerance")]
 mod tests {
     use super::*;
 

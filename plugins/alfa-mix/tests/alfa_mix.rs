@@ -1,5 +1,7 @@
 //! ALFA-Mix against mixing by hand.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use std::sync::Arc;
 
 use querist_core::{Array, Arrays, Head, LinearHead, ServiceError};

@@ -1,4 +1,4 @@
-//! A generator makes images that the task's model is most uncertain of; asked are the samples most like them.
+//! A generator makes images that the task's model is most uncertain of; the samples most like them are selected.
 //!
 //! In the first round generator and critic are trained on the pool. In each round latent codes are drawn, moved by
 //! gradient ascent on the entropy of the task model's prediction of the generated image, and each image, most uncertain

@@ -1,6 +1,6 @@
 //! What outlives a round: the networks, and the pool's coordinates where those do not move.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use querist_sdk_torch::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -98,8 +98,7 @@ pub fn read(bytes: &[u8], networks: &Networks) -> Result<Option<Index>> {
         Ok(Tensor::f_from_slice(&values)?.f_view(shape.as_slice())?.f_to_device(device)?)
     };
     for (part, store) in PARTS.iter().zip(&networks.stores) {
-        let variables: HashMap<String, Tensor> = store.variables();
-        for (name, mut tensor) in variables {
+        for (name, mut tensor) in store.variables() {
             let name = format!("{part}.{name}");
             let kept = read(&name)?;
             if kept.size() != tensor.size() {

@@ -158,7 +158,7 @@ impl Selector for Bait {
                 Weighting::Average => 1.0 / together,
             },
         };
-        let design = Design::over((&of_pool, &pool), (&of_labelled, &labelled), options).map_err(advise)?;
+        let design = of_pool.design(&pool, &of_labelled, &labelled, options).map_err(advise)?;
         let mut selection = self.forward_and_back(query, &design)?;
         selection.diagnostics.push(("rank".to_owned(), f64::from(shape.rank)));
         Ok(selection)

@@ -1,5 +1,7 @@
 //! Batches against greedy search over dense Fisher matrices.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::{Array, Arrays};
 use querist_protocol::philox::Stream;
 use querist_testkit::cases::arrays;

@@ -1,5 +1,7 @@
 //! Batches against the joint distribution of labels written out in full.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::{Array, Arrays};
 use querist_protocol::Selection;
 use querist_protocol::philox::Stream;

@@ -1,5 +1,7 @@
 //! Scores against definitions written out in plain loops, and against worked examples.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::{Array, Arrays};
 use querist_protocol::names;
 use querist_protocol::philox::Stream;

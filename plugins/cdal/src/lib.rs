@@ -219,6 +219,7 @@ impl Queue {
 package!(scorers: [], selectors: [Cdal]);
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 mod tests {
     use super::*;
 

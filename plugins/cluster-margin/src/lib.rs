@@ -166,10 +166,10 @@ impl Selector for ClusterMargin {
         }
         let (clusters, state) = self.clusters(query)?;
         selection.state = state;
-        let margin = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
+        let (margin, second) = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
         // A count beyond 32 bits saturates, and no more than the pool is there anyway.
         let count = ((self.margin_factor * f64::from(wanted)).ceil() as u32).clamp(wanted, query.rows());
-        let candidates = margin.primary.top(margin.second.as_ref(), count, None)?;
+        let candidates = margin.top(Some(&second), count, None)?;
         let is_s1 = self.preset == Some(Preset::S1);
         let keys = match self.within.unwrap_or(if is_s1 { Within::Margin } else { Within::Random }) {
             Within::Margin => None,

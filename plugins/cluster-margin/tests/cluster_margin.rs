@@ -1,5 +1,7 @@
 //! Cluster-Margin against its definition.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::Arrays;
 use querist_sdk::protocol::Selection;
 use querist_testkit::question::{arrays, matrix, noise};

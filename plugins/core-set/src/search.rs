@@ -107,7 +107,8 @@ fn distance(x: &[f32], y: &[f32]) -> f64 {
     let mut lanes = [0.0f64; 8];
     for (x, y) in x.chunks(8).zip(y.chunks(8)) {
         for (lane, (&x, &y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *lane += (f64::from(x) - f64::from(y)).powi(2);
+            let gap = f64::from(x) - f64::from(y);
+            *lane += gap * gap;
         }
     }
     lanes.iter().sum::<f64>().sqrt()

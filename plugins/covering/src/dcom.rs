@@ -88,7 +88,7 @@ impl Selector for Dcom {
         let coverage = share(&covered);
         let competence = self.competence(coverage);
         let radius = radii.mean();
-        let margin = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?.primary.to_vec()?;
+        let margin = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?.0.to_vec()?;
         let mut unsure = scaled_margins(query, margin)?;
         let mut cover = Cover::new(&pool, radius, covered[..query.rows() as usize].to_vec())?;
         let mut is_picked = vec![false; query.rows() as usize];
@@ -213,7 +213,7 @@ fn predictions(logits: &Matrix) -> Result<Vec<u32>> {
 fn scaled_margins(query: &Query, margin: Vec<f64>) -> Result<Vec<f64>> {
     let labelled = match query.labelled_rows() {
         0 => Vec::new(),
-        _ => query.matrix("labelled.logits")?.uncertainty(Uncertainty::Margin)?.primary.to_vec()?,
+        _ => query.matrix("labelled.logits")?.uncertainty(Uncertainty::Margin)?.0.to_vec()?,
     };
     let low = margin.iter().chain(&labelled).copied().fold(f64::INFINITY, f64::min);
     let high = margin.iter().chain(&labelled).copied().fold(f64::NEG_INFINITY, f64::max);

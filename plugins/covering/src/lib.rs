@@ -1,6 +1,6 @@
 //! Coverings of the dataset by balls around labelled samples: for small budgets.
 //!
-//! `probcover` asks for the samples whose balls of one radius cover most of what is not covered yet. `dcom` gives each
+//! `probcover` selects the samples whose balls of one radius cover most of what is not covered yet. `dcom` gives each
 //! label a radius of its own and moves from covering to margin sampling as coverage, and with it competence, grows.
 //! Features are scaled to norm 1, so radii lie between 0 and 2; balls are open.
 //!

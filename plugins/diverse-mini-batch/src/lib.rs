@@ -1,8 +1,8 @@
 //! Weighted k-means of the most uncertain samples.
 //!
 //! The `beta * batch` samples with the smallest margins between their two most probable classes are clustered by k-means
-//! into `batch` clusters, each sample weighted by 1 - margin; of each cluster the member nearest to the centre is asked
-//! for.
+//! into `batch` clusters, each sample weighted by 1 - margin; of each cluster the member nearest to the centre is
+//! selected.
 //!
 //! Zhdanov, "Diverse mini-batch Active Learning", 2019 (arXiv 1901.05954).
 
@@ -57,12 +57,12 @@ impl Selector for DiverseMiniBatch {
             return Ok(selection);
         }
         if wanted > 0 {
-            let margin = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
+            let (margin, second) = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
             // A count beyond 32 bits saturates, and no more than the pool is there anyway.
             let count = (self.beta * f64::from(wanted)).ceil() as u32;
-            let candidates = margin.primary.top(margin.second.as_ref(), count.min(query.rows()), None)?;
+            let candidates = margin.top(Some(&second), count.min(query.rows()), None)?;
             // The tie-breaker of the margin is 1 - margin in its exact form.
-            let unsure = margin.second.as_ref().unwrap_or(&margin.primary).to_vec()?;
+            let unsure = second.to_vec()?;
             let weights: Vec<f64> = candidates.iter().map(|&row| unsure[row as usize]).collect();
             let options = KmeansOptions {
                 clusters: wanted,

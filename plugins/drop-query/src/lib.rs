@@ -2,11 +2,11 @@
 //!
 //! The prediction from the whole embedding is compared with those from `T` copies of it that dropout has thinned, each
 //! coordinate dropped with probability `p_drop` and the kept ones scaled by `1 / (1 - p_drop)`. Candidates are the samples
-//! with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less is asked
-//! for. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member nearest to
-//! the centre is asked for. With fewer candidates than wanted all of them are taken and the rest drawn at random.
+//! with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less is
+//! enough. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member nearest to
+//! the centre is selected. With fewer candidates than wanted all of them are taken and the rest drawn at random.
 //!
-//! A linear head is computed here, from what survives of an embedding; any other is asked for the logits of the copies.
+//! A linear head is computed here, from what survives of an embedding; any other gives the logits of the copies.
 //!
 //! Whether a coordinate is dropped depends on the sample's id, the round, the copy and the coordinate alone.
 //!
@@ -145,7 +145,7 @@ impl DropQuery {
             }
         }
         let rows = (thinned.len() / width) as u32;
-        let logits = query.head_logits(&query.new_matrix(rows, width as u32, &thinned)?)?.read(0, rows)?;
+        let logits = query.new_matrix(rows, width as u32, &thinned)?.head_logits()?.read(0, rows)?;
         Ok(logits.chunks_exact(query.classes() as usize).map(math::argmax).collect())
     }
 

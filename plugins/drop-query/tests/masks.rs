@@ -1,5 +1,7 @@
 //! Candidates against the rule written out, and how often coordinates are dropped.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use std::sync::Arc;
 
 use querist_core::{Array, Arrays, LinearHead, Round, Seeds};

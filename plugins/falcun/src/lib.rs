@@ -69,8 +69,8 @@ impl Selector for Falcun {
         }
         let logits = query.matrix(names::LOGITS)?;
         // The tie-breaker of the margin is 1 - margin in its exact form.
-        let margin = logits.uncertainty(Uncertainty::Margin)?;
-        let unsure = margin.second.as_ref().unwrap_or(&margin.primary).to_vec()?;
+        let (_, exact) = logits.uncertainty(Uncertainty::Margin)?;
+        let unsure = exact.to_vec()?;
         let mut left = Left { rows: (0..query.rows()).collect(), distances: unsure.clone(), unsure };
         let mut probabilities = Probabilities::of(&logits.softmax()?)?;
         let numbers = query.stream("draws", StreamScope::Round)?;

@@ -1,5 +1,7 @@
 //! FALCUN against plain loops.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_sdk::protocol::Selection;
 use querist_testkit::question::{arrays, figure, matrix, noise};
 use querist_testkit::{NativeMaker, Question, conforms};

@@ -3,7 +3,7 @@
 //! Each query takes the next ids of the list that are still in the pool. Ids that are labelled already, or that the
 //! pool never held, are passed over.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use querist_sdk::prelude::*;
 
@@ -23,7 +23,7 @@ pub enum Fallback {
 #[serde(deny_unknown_fields)]
 #[schemars(example = Fixed { order: vec![40, 7, 13], fallback: Fallback::Random })]
 pub struct Fixed {
-    /// Ids of samples in the order in which they are asked for, each once.
+    /// Ids of samples in the order in which they are selected, each once.
     pub order: Vec<u64>,
     /// What happens when the list ends before the batch is full.
     #[serde(default)]
@@ -42,7 +42,7 @@ impl Strategy for Fixed {
     }
 
     fn check(&self) -> Result<(), String> {
-        let mut first_at = HashMap::new();
+        let mut first_at = BTreeMap::new();
         for (at, id) in self.order.iter().enumerate() {
             if let Some(before) = first_at.insert(id, at) {
                 return Err(format!("`order` names sample {id} twice, at positions {before} and {at}; name it once"));

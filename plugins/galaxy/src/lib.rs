@@ -3,7 +3,7 @@
 //! For each class c all samples, labelled ones too, are ordered by `p_c - max p + 1e-8 max p`, which puts those predicted
 //! as c last. A labelled sample is positive in the graph of its own class and negative in the others. Samples within m
 //! places are linked, except positive with negative ones. Class by class in turn, the middle of the shortest path between
-//! a positive and a negative sample is asked for, and its label is known before the next is chosen; where there is no
+//! a positive and a negative sample is selected, and its label is known before the next is chosen; where there is no
 //! path, m grows by one. So each graph is bisected where the class begins, and uncertain samples of rare classes are
 //! found in equal numbers.
 //!
@@ -15,7 +15,7 @@ use querist_sdk::prelude::*;
 
 use graph::Graph;
 
-/// What tells the class of a sample that was just asked for.
+/// What tells the class of a sample that was just selected.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feedback {
@@ -30,7 +30,7 @@ pub enum Feedback {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Galaxy {
-    /// What tells the class of a sample that was just asked for.
+    /// What tells the class of a sample that was just selected.
     pub feedback: Feedback,
 }
 

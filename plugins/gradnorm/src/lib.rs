@@ -136,13 +136,14 @@ impl Distribution {
         let terms = || self.probs.iter().zip(&self.gaps);
         // ln p + H is the mean gap minus the class's own: the logarithm of the sum cancels.
         let mean_gap: f64 = terms().map(|(p, gap)| p * gap).sum();
-        terms().map(|(p, gap)| (p * (mean_gap - gap)).powi(2)).sum::<f64>().sqrt()
+        let part = |(p, gap): (&f64, &f64)| p * (mean_gap - gap);
+        terms().map(part).map(|part| part * part).sum::<f64>().sqrt()
     }
 
     /// Mean norm of the cross-entropy's gradient at the logits, over classes drawn from the distribution itself.
     fn expected_gradient(&self) -> f64 {
         let squares: f64 = self.probs.iter().map(|p| p * p).sum();
-        let others: f64 = squares - self.probs[self.top].powi(2);
+        let others: f64 = squares - self.probs[self.top] * self.probs[self.top];
         let length = |(c, p): (usize, &f64)| {
             // |p - e_c|² = |p|² - 2 p_c + 1, without cancellation for the class that has almost everything.
             let sq = if c == self.top { others.max(0.0) + self.rest * self.rest } else { squares - 2.0 * p + 1.0 };

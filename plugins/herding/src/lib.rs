@@ -1,6 +1,6 @@
 //! Greedy coverage of the dataset under a similarity, plain and weighted by uncertainty.
 //!
-//! `max-herding` asks for the sample that raises the mean over the dataset of the similarity to the nearest labelled or
+//! `max-herding` selects the sample that raises the mean over the dataset of the similarity to the nearest labelled or
 //! picked sample most. `uherding` weighs each sample of that mean by its uncertainty and narrows the similarity as labels
 //! come to lie closer, so that it turns from covering into uncertainty sampling by itself.
 //!

@@ -226,6 +226,7 @@ fn smallest_gap(rows: &Matrix) -> Result<Option<f64>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 mod tests {
     use super::*;
 

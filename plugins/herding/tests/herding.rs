@@ -1,5 +1,7 @@
 //! Both herdings against computing every gain at every step.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::{Array, Arrays};
 use querist_sdk::protocol::Selection;
 use querist_testkit::question::{arrays, figure, matrix, noise};

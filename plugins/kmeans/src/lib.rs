@@ -1,9 +1,9 @@
 //! One representative of each of as many clusters as samples are wanted.
 //!
-//! `kmeans` clusters the pool's embeddings into `batch` clusters and asks for the member of each that is nearest to the
+//! `kmeans` clusters the pool's embeddings into `batch` clusters and selects the member of each that is nearest to the
 //! centre. Clusters without a member left give nothing; what is missing is drawn at random.
 //!
-//! `accu-kmeans` clusters pool and labelled set together and asks for the nearest unlabelled member of each cluster.
+//! `accu-kmeans` clusters pool and labelled set together and selects the nearest unlabelled member of each cluster.
 //! What clusters without one leave missing, the others give in turn, the largest first, each its next-nearest.
 //!
 //! Baseline of Sener and Savarese, ICLR 2018, and strategy of Pourahmadi, Nooralinejad and Pirsiavash, "A Simple

@@ -71,7 +71,7 @@ impl Selector for LdmS {
             return Ok(Selection::default());
         }
         let estimate = metric::estimate(query, self)?;
-        let margins = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
+        let margins = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?.into();
         let order = in_order(query, &estimate.ldm, &margins)?;
         let mut selection = Selection::default();
         match scale(&estimate.ldm, &order, wanted as usize) {

@@ -1,5 +1,7 @@
 //! Estimates and picks against the procedure written out, and against geometry.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use std::f64::consts::PI;
 
 use querist_core::{Array, Arrays, Round, Seeds};

@@ -1,4 +1,4 @@
-//! A module beside the task's model learns to predict the loss of each sample; the largest predictions are asked.
+//! A module beside the task's model learns to predict the loss of each sample; the largest predictions are selected.
 //!
 //! The module looks at the model's stage maps: each is averaged over its pixels, passes a linear layer of `interm_dim`
 //! units and a ReLU, and one linear layer over all of them gives the predicted loss r. Predictions are trained by pairs

@@ -1,7 +1,7 @@
 //! Uniform sampling without replacement: the baseline that every strategy must beat.
 //!
 //! Every sample has a random key that depends on its id and the run's seed but not on the round; the largest keys are
-//! asked first. So a run with a larger batch asks for everything that one with a smaller batch asks for.
+//! selected first. So a run with a larger batch selects everything that one with a smaller batch selects.
 
 use querist_sdk::prelude::*;
 

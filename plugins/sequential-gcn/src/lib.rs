@@ -4,8 +4,8 @@
 //! by the operator A of [`Graph`]. Two convolutions, `H = dropout(ReLU(A F W1 + b1))` and `s = sigmoid(A H W2 + b2)`,
 //! are trained on `-mean log s` over labelled nodes and `-lambda mean log (1 - s)` over the others.
 //!
-//! - `uncertain-gcn` asks the nodes whose s is nearest to a small margin.
-//! - `core-gcn` asks, one after the other, the node that is farthest from all labelled and asked ones in the network's
+//! - `uncertain-gcn` selects the nodes whose s is nearest to a small margin.
+//! - `core-gcn` selects, one by one, the node that is farthest from all labelled and selected ones in the network's
 //!   hidden values and log-odds.
 //!
 //! Caramalau, Bhattarai and Kim, "Sequential Graph Convolutional Network for Active Learning", CVPR 2021

@@ -5,7 +5,7 @@ use querist_sdk_torch::prelude::*;
 use crate::params::gcn_params;
 use crate::{Nodes, Profile, all_of};
 
-/// Which side of the distance to the margin is asked first.
+/// Which side of the distance to the margin is selected first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarginRule {
@@ -23,12 +23,12 @@ gcn_params! {
     /// Probability of being labelled that nodes are measured by.
     #[schemars(range(min = 0.0, max = 1.0))]
     s_margin: f64 = 0.1,
-    /// Which side of the distance to the margin is asked first. Null: `nearest`; `farthest` in profile `paper`.
+    /// Which side of the distance to the margin is selected first. Null: `nearest`; `farthest` in profile `paper`.
     margin_rule: Option<MarginRule> = None,
 }
 
 impl UncertainGcnParams {
-    /// Which side of the distance to the margin is asked first.
+    /// Which side of the distance to the margin is selected first.
     pub fn margin_rule(&self) -> MarginRule {
         self.margin_rule.unwrap_or(match self.profile {
             Profile::Paper => MarginRule::Farthest,
@@ -37,6 +37,7 @@ impl UncertainGcnParams {
     }
 
     /// The score of a node that is labelled with these log-odds.
+    #[expect(clippy::disallowed_methods, reason = "only built natively, where libtorch computes the log-odds anyhow")]
     pub fn score(&self, odds: f64) -> f64 {
         let distance = (1.0 / (1.0 + (-odds).exp()) - self.s_margin).abs();
         match self.margin_rule() {

@@ -1,5 +1,7 @@
 //! What the methods promise, on their network alone and over real images.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::config::{ModelName, RecipeConfig};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
@@ -169,6 +171,7 @@ fn what_does_not_fit_is_refused_and_training_stops_when_the_user_wants() {
 }
 
 #[test]
+#[expect(clippy::disallowed_types, reason = "a measurement")]
 #[ignore = "a measurement: 10,000 nodes beside 1,000 labelled ones, some seconds"]
 fn ten_thousand_nodes_take_seconds() {
     seeded(6);

@@ -47,8 +47,8 @@ impl BaseScores {
     }
 
     fn of_logits(query: &Query, measure: Uncertainty) -> Result<Self> {
-        let Scores { primary, second } = query.matrix(names::LOGITS)?.uncertainty(measure)?;
-        let (scores, second) = (primary.to_vec()?, second.map_or(Ok(Vec::new()), |second| second.to_vec())?);
+        let (primary, second) = query.matrix(names::LOGITS)?.uncertainty(measure)?;
+        let (scores, second) = (primary.to_vec()?, second.to_vec()?);
         // The margin's tie-breaker is 1 - margin without cancellation: the same order, and never negative.
         let scores = if measure == Uncertainty::Margin { second.clone() } else { scores };
         Ok(Self { scores, second })

@@ -1,5 +1,7 @@
 //! Each form draws in proportion to what it says.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::{Array, Arrays, Round, Seeds};
 use querist_protocol::philox::Stream;
 use querist_testkit::cases::arrays;

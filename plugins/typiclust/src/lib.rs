@@ -51,7 +51,7 @@ pub struct Typiclust {
     /// Clusters at most; there is one a label otherwise, old and new.
     #[schemars(range(min = 1))]
     pub max_clusters: u32,
-    /// Clusters of this size or smaller are asked only when nothing else is left.
+    /// Clusters of this size or smaller are selected only when nothing else is left.
     pub min_cluster_size: u32,
     /// Nearest neighbours that typicality looks at.
     #[schemars(range(min = 1))]

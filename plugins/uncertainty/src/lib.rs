@@ -33,7 +33,7 @@ macro_rules! from_logits {
 
         impl Scorer for $name {
             fn score(&self, tile: &Query) -> Result<Scores> {
-                tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::$measure)
+                Ok(tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::$measure)?.into())
             }
         }
     };
@@ -67,7 +67,7 @@ from_logits!(
     &[]
 );
 
-/// Which end of the order entropy sampling asks for.
+/// Which end of the order entropy sampling selects.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -82,7 +82,7 @@ pub enum Order {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Entropy {
-    /// Which end of the order is asked first.
+    /// Which end of the order is selected first.
     pub order: Order,
 }
 
@@ -100,7 +100,7 @@ impl Strategy for Entropy {
 
 impl Scorer for Entropy {
     fn score(&self, tile: &Query) -> Result<Scores> {
-        let scores = tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)?;
+        let scores = Scores::from(tile.matrix(names::LOGITS)?.uncertainty(Uncertainty::Entropy)?);
         match self.order {
             Order::Desc => Ok(scores),
             Order::Asc => {

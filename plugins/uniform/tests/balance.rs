@@ -1,5 +1,7 @@
 //! Classes are filled from the emptiest up, and each sample of a class is as likely as any other.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::{Array, Arrays};
 use querist_testkit::cases::arrays;
 use querist_testkit::{NativeMaker, ask, conforms};

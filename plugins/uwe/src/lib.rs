@@ -1,7 +1,7 @@
 //! Furthest-first on embeddings that are weighted by uncertainty.
 //!
 //! With u a sample's uncertainty, scaled to [0, 1] over the pool, and h its embedding, samples are spread over the points
-//! `u h`: sure samples shrink towards the origin and are asked late, unsure ones are asked in many directions. The
+//! `u h`: sure samples shrink towards the origin and are selected late, unsure ones in many directions. The
 //! points are never formed.
 //!
 //! "Hybrid Active Learning with Uncertainty-Weighted Embeddings", TMLR 2024.
@@ -72,16 +72,16 @@ impl Selector for Uwe {
         if wanted == 0 {
             return Ok(selection);
         }
-        let unsure = query.matrix(names::LOGITS)?.uncertainty(self.measure())?;
-        let scale = Scale::of(&unsure.primary.to_vec()?);
-        let points = scale.weighted(query, &unsure.primary, &query.matrix(names::EMBEDDINGS)?)?;
+        let (unsure, second) = query.matrix(names::LOGITS)?.uncertainty(self.measure())?;
+        let scale = Scale::of(&unsure.to_vec()?);
+        let points = scale.weighted(query, &unsure, &query.matrix(names::EMBEDDINGS)?)?;
         let draws = self.selection == Picking::KmeansPlusPlus;
         let nearest = points.nearest(if draws { Metric::SqEuclidean } else { Metric::Euclidean })?;
         let numbers = query.stream("seeding", StreamScope::Round)?;
         let picked = query.mask(query.rows())?;
         let from_labels = self.selection == Picking::KCenter && query.labelled_rows() > 0;
         let mut next = if from_labels {
-            let unsure = query.matrix("labelled.logits")?.uncertainty(self.measure())?.primary;
+            let (unsure, _) = query.matrix("labelled.logits")?.uncertainty(self.measure())?;
             nearest.add_points(&scale.weighted(query, &unsure, &query.matrix("labelled.embeddings")?)?)?;
             nearest.farthest(None)?
         } else {
@@ -111,7 +111,7 @@ impl Selector for Uwe {
         }
         // Only points that coincide with picked ones are left: the most uncertain first.
         let missing = wanted - selection.rows.len() as u32;
-        selection.rows.extend(unsure.primary.top(unsure.second.as_ref(), missing, Some(&picked))?);
+        selection.rows.extend(unsure.top(Some(&second), missing, Some(&picked))?);
         if !draws {
             selection.scores.resize(selection.rows.len(), 0.0);
         }

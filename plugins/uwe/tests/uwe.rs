@@ -1,5 +1,7 @@
 //! Uncertainty-weighted embeddings against plain loops over explicit points.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_testkit::question::{arrays, figure, matrix, noise};
 use querist_testkit::{NativeMaker, Question, conforms};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! A variational autoencoder and a discriminator are trained against each other on labelled and unlabelled images; the
-//! samples that the discriminator is surest are unlabelled are asked.
+//! samples with the highest probability of being unlabelled are selected.
 //!
 //! For a labelled batch L and an unlabelled batch U, with R the mean squared error of the reconstruction and KL the
 //! distance of the posterior from the standard normal, the autoencoder minimises

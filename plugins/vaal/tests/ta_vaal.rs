@@ -1,5 +1,7 @@
 //! What TA-VAAL adds: a ranker beside the task, and networks that are told its ranks.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::config::{ModelName, RecipeConfig};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;

@@ -1,5 +1,7 @@
 //! What the method promises, on its networks alone and over real images.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use querist_core::config::{ModelName, RecipeConfig};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;

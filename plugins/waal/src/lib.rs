@@ -1,10 +1,10 @@
-//! The task is trained on features in which unlabelled samples look like labelled ones; asked are samples that are
+//! The task is trained on features in which unlabelled samples look like labelled ones; it selects samples that are
 //! uncertain and still look unlabelled.
 //!
 //! With g a critic on embeddings z, U and L minibatches of the pool and of the labelled set, and
 //! `W = mean g(z_U) - c mean g(z_L)`, the task's model minimises `CE + mu_train W` and the critic `-W + gp_weight GP`,
 //! where GP keeps the norm of g's gradient near 1. The factor c comes from the distance between the labelled set with the
-//! pool and the labelled set with the batch to be asked, whose own mean the paper leaves out. A sample's score is
+//! pool and the labelled set with the batch to be selected, whose own mean the paper leaves out. A sample's score is
 //! `mu_query g(z) - u(x)`, where u is a bound on its loss that is smallest for a uniform prediction.
 //!
 //! As printed, W grows with any constant in g, and a critic without bounds follows what pool and labelled set share: in
@@ -141,7 +141,7 @@ impl TorchStrategy for Waal {
 fn standardise(values: &mut [f64]) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let deviation = (values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / n).sqrt();
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
     values.iter_mut().for_each(|value| *value = (*value - mean) * scale);
 }

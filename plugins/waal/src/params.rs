@@ -22,7 +22,7 @@ pub enum Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bias {
-    /// Alike, as the batch to be asked is expected to be like the pool.
+    /// Alike, as the batch to be selected is expected to be like the pool.
     Balanced,
     /// The labelled set less, by the paper's formula, which leaves the batch out. A critic without bounds then follows
     /// what both sets share, and a sample unlike both may look labelled.
@@ -194,7 +194,7 @@ pub struct Weights {
     pub labelled: f64,
 }
 
-/// The weights, where U samples are unlabelled, L labelled and B are to be asked.
+/// The weights, where U samples are unlabelled, L labelled and B are to be selected.
 ///
 /// With the pool's mean g(U), the distance between all samples and those with labels after the query is
 /// `g(U) - c g(L) - (1 - c) g(B)` but for a constant factor, with `c = (U - B) L / (U (L + B))`. The batch B is unknown

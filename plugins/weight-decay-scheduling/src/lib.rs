@@ -45,7 +45,7 @@ pub enum Init {
     Warm,
 }
 
-/// Which samples are asked.
+/// Which samples are selected.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SamplingType {
@@ -79,7 +79,7 @@ pub struct WeightDecaySchedulingParams {
     /// Temperature of the distillation, above 0.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub kd_temperature: f64,
-    /// Which samples are asked.
+    /// Which samples are selected.
     pub sampling_type: SamplingType,
     /// Samples that `sampled_descending` draws.
     #[schemars(range(min = 1))]

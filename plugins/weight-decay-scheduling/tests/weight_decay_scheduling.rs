@@ -1,5 +1,7 @@
 //! What the method promises, on its formulas alone and over real trainings.
 
+#![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
+
 use std::collections::BTreeSet;
 
 use querist_core::Label;

@@ -161,7 +161,7 @@ impl Selector for Misbehaving {
             Way::Head => {
                 // The first class's own mean, as an embedding: enough to see that somebody answers.
                 let width = 3;
-                let logits = query.head_logits(&query.new_matrix(1, width, &vec![0.5; width as usize])?)?;
+                let logits = query.new_matrix(1, width, &vec![0.5; width as usize])?.head_logits()?;
                 selection.diagnostics.push(("first".to_owned(), f64::from(logits.read(0, 1)?[0])));
             }
             Way::OwnArrays => {
@@ -172,11 +172,11 @@ impl Selector for Misbehaving {
                 selection.rows.sort_by(|&a, &b| apart[a as usize].total_cmp(&apart[b as usize]));
                 selection.rows.truncate(wanted as usize);
             }
-            Way::HeadUndeclared => drop(query.head_logits(&query.matrix(names::LOGITS)?)?),
-            Way::HeadShape => drop(query.head_logits(&query.new_matrix(1, 7, &[0.0; 7])?)?),
+            Way::HeadUndeclared => drop(query.matrix(names::LOGITS)?.head_logits()?),
+            Way::HeadShape => drop(query.new_matrix(1, 7, &[0.0; 7])?.head_logits()?),
             Way::HeadClass => {
                 let embeddings = query.new_matrix(1, 128, &[0.0; 128])?;
-                drop(query.head_gradients(&embeddings, &[query.classes()])?);
+                drop(embeddings.head_gradients(&[query.classes()])?);
             }
             Way::Undeclared => drop(query.matrix(names::EMBEDDINGS)?),
             Way::Outside => drop(query.matrix(names::LOGITS)?.read(u32::MAX, u32::MAX)?),

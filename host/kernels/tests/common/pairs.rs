@@ -26,7 +26,7 @@ pub fn all_pairs(compute: Compute, rows: usize, kind: Kind) -> Vec<(&'static str
         s.release(graph);
     }
     let (left, right) = (data(kind, rows, 3, 3), data(kind, rows, 11, 4));
-    let factored = s.points_factored(left.handle(&s), right.handle(&s)).unwrap();
+    let factored = s.outer_products(left.handle(&s), right.handle(&s)).unwrap();
     for points in [s.points(x).unwrap(), factored] {
         let engine = s.nearest(points, Metric::SqEuclidean).unwrap();
         s.nearest_add_points(engine, points).unwrap();

@@ -4,6 +4,7 @@
 //! [`crate::trust`].
 
 mod dlpack;
+mod generated;
 pub mod identity;
 pub(crate) mod library;
 pub(crate) mod strategy;

@@ -1,5 +1,6 @@
 //! The host's side of the C tables.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,15 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use querist_core::HostServices;
 use querist_kernels::{Control, Session};
 use querist_protocol::abi::{
-    self, Bytes, Call, Design, FailKind, HostApi, ImageBatch, Info, Kmeans, Merge, NO_HANDLE, NO_ROW, Outputs, Status,
-    StreamSpec, Task, Tensor, TorchApi,
+    self, Bytes, Call, FailKind, HostApi, ImageBatch, List, NO_HANDLE, NO_ROW, Outputs, Status, StreamSpec, Task,
+    Tensor, TorchApi,
 };
-use querist_protocol::{
-    DesignOptions, Fault, FaultCode, Handle, HostCalls, Init, KmeansOptions, LogLevel, Metric, QueryInfo, Reduction,
-    Similarity, SimilarityKind, StreamScope, Uncertainty,
-};
+use querist_protocol::{Fault, FaultCode, Handle, HostCalls};
 
 use super::dlpack;
+use super::generated::CALLS;
 use crate::asking::MAX_DIAGNOSTICS;
 
 /// Bytes of a text that a plugin hands in at most, where no other limit holds.
@@ -25,12 +24,14 @@ const MAX_STREAM_ROWS: usize = u32::MAX as usize;
 
 /// What one call into a plugin can reach, and what the plugin answered.
 pub(crate) struct Context<'a> {
-    session: &'a Session,
+    pub(super) session: &'a Session,
     services: Option<&'a dyn HostServices>,
     /// Bytes of state that are taken.
     state_limit: usize,
     fault: RefCell<String>,
     reply: RefCell<Reply>,
+    /// The list that the plugin may look at until its next call that gives one.
+    lent: RefCell<Box<dyn Any>>,
 }
 
 /// What a plugin answered.
@@ -49,7 +50,14 @@ pub(crate) struct Reply {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(session: &'a Session, services: Option<&'a dyn HostServices>, state_limit: usize) -> Self {
-        Self { session, services, state_limit, fault: RefCell::default(), reply: RefCell::default() }
+        Self {
+            session,
+            services,
+            state_limit,
+            fault: RefCell::default(),
+            reply: RefCell::default(),
+            lent: RefCell::new(Box::new(())),
+        }
     }
 
     /// The pointer that a plugin is handed; good for as long as the context is not moved.
@@ -80,12 +88,12 @@ pub(crate) fn host_api(torch: bool) -> &'static HostApi {
 static PLAIN: HostApi = api(std::ptr::null());
 static WITH_TORCH: HostApi = api(&raw const TORCH);
 
-fn bad(message: impl Into<String>) -> Fault {
+pub(super) fn bad(message: impl Into<String>) -> Fault {
     Fault::new(FaultCode::BadArgument, message)
 }
 
 /// Runs a host function: a fault becomes its number, and its sentence is kept for `fault_text`.
-fn serve(call: *mut Call, body: impl FnOnce(&Context<'_>) -> Result<(), Fault>) -> Status {
+pub(super) fn serve(call: *mut Call, body: impl FnOnce(&Context<'_>) -> Result<(), Fault>) -> Status {
     if call.is_null() {
         return FaultCode::BadHandle.status();
     }
@@ -104,7 +112,7 @@ fn serve(call: *mut Call, body: impl FnOnce(&Context<'_>) -> Result<(), Fault>) 
 }
 
 /// Writes a result to the plugin's variable.
-fn put<T>(out: *mut T, value: T) -> Result<(), Fault> {
+pub(super) fn put<T>(out: *mut T, value: T) -> Result<(), Fault> {
     if out.is_null() {
         return Err(bad("the place for the result is null"));
     }
@@ -133,7 +141,23 @@ fn put_measured<T: Copy>(out: *mut T, capacity: u32, count: *mut u32, values: &[
     if len <= capacity { put_all(out, values) } else { Ok(()) }
 }
 
-fn slice<'a, T>(data: *const T, count: usize) -> Result<&'a [T], Fault> {
+/// Lends a list to the plugin until its next call that gives one.
+pub(super) fn lend<T: 'static>(context: &Context<'_>, out: *mut List<T>, values: Vec<T>) -> Result<(), Fault> {
+    let values = Box::new(values);
+    put(out, List { data: values.as_ptr(), count: values.len() })?;
+    *context.lent.borrow_mut() = values;
+    Ok(())
+}
+
+/// A structure that the plugin hands in.
+pub(super) fn record<C: Copy, T: TryFrom<C, Error = Fault>>(record: *const C) -> Result<T, Fault> {
+    match slice(record, 1)? {
+        &[record] => record.try_into(),
+        _ => Err(bad("no structure")),
+    }
+}
+
+pub(super) fn slice<'a, T>(data: *const T, count: usize) -> Result<&'a [T], Fault> {
     if count == 0 {
         return Ok(&[]);
     }
@@ -144,28 +168,19 @@ fn slice<'a, T>(data: *const T, count: usize) -> Result<&'a [T], Fault> {
     Ok(unsafe { std::slice::from_raw_parts(data, count) })
 }
 
-fn text<'a>(bytes: Bytes) -> Result<&'a str, Fault> {
+pub(super) fn text<'a>(bytes: Bytes) -> Result<&'a str, Fault> {
     if bytes.len > MAX_TEXT {
         return Err(Fault::new(FaultCode::Quota, format!("a text of {} bytes, the limit is {MAX_TEXT}", bytes.len)));
     }
     std::str::from_utf8(slice(bytes.data, bytes.len)?).map_err(|_| bad("a text that is not UTF-8"))
 }
 
-fn handle(handle: u32) -> Option<Handle> {
+pub(super) fn handle(handle: u32) -> Option<Handle> {
     (handle != NO_HANDLE).then_some(handle)
 }
 
-fn row(row: Option<u32>) -> u32 {
+pub(super) fn row(row: Option<u32>) -> u32 {
     row.unwrap_or(NO_ROW)
-}
-
-fn metric(number: u32) -> Result<Metric, Fault> {
-    match number {
-        0 => Ok(Metric::SqEuclidean),
-        1 => Ok(Metric::Euclidean),
-        2 => Ok(Metric::Cosine),
-        other => Err(bad(format!("metric {other}, expected 0 to 2"))),
-    }
 }
 
 macro_rules! functions {
@@ -205,13 +220,6 @@ unsafe extern "C" fn fault_text(call: *mut Call, out: *mut u8, capacity: usize) 
     len
 }
 
-unsafe extern "C" fn release(call: *mut Call, handle: u32) {
-    serve(call, |c| {
-        c.session.release(handle);
-        Ok(())
-    });
-}
-
 actions! {
     fn answer_text(c, json: Bytes) {
         let json = text(json)?.to_owned();
@@ -247,235 +255,9 @@ actions! {
         c.reply.borrow_mut().state = Some(slice(state.data, state.len)?.to_vec());
         Ok(())
     }
-    fn ids(c, start: u32, count: u32, out: *mut u64) {
-        put_all(out, &c.session.ids(start, count)?)
-    }
-    fn labels(c, name: Bytes, start: u32, count: u32, out: *mut u32) {
-        put_all(out, &c.session.labels(text(name)?, start, count)?)
-    }
-    fn log(c, level: u32, message: Bytes) {
-        let level = match level {
-            0 => LogLevel::Debug,
-            1 => LogLevel::Info,
-            2 => LogLevel::Warning,
-            other => return Err(bad(format!("log level {other}, expected 0 to 2"))),
-        };
-        c.session.log(level, text(message)?)
-    }
-    fn progress(c, done: u64, total: u64) {
-        c.session.progress(done, total)?;
-        c.control().check()
-    }
-    fn stream_uniforms(c, stream: u32, count: u32, out: *mut f64) {
-        put_all(out, &c.session.stream_uniforms(stream, count)?)
-    }
-    fn vector_read(c, vector: u32, start: u32, count: u32, out: *mut f64) {
-        put_all(out, &c.session.vector_read(vector, start, count)?)
-    }
-    fn vector_top(c, vector: u32, second: u32, count: u32, excluded: u32, out: *mut u32, written: *mut u32) {
-        let rows = c.session.vector_top(vector, handle(second), count, handle(excluded))?;
-        put_all(out, &rows)?;
-        put(written, rows.len() as u32)
-    }
-    fn mask_exclude(c, mask: u32, rows: *const u32, count: usize) {
-        c.session.mask_exclude(mask, slice(rows, count)?)
-    }
-    fn matrix_shape(c, matrix: u32, rows: *mut u32, columns: *mut u32) {
-        let shape = c.session.matrix_shape(matrix)?;
-        put(rows, shape.0)?;
-        put(columns, shape.1)
-    }
-    fn matrix_read(c, matrix: u32, start: u32, count: u32, out: *mut f32, capacity: usize) {
-        let (_, columns) = c.session.matrix_shape(matrix)?;
-        if u64::from(count) * u64::from(columns) > capacity as u64 {
-            return Err(bad(format!("{count} rows of {columns} values do not fit in room for {capacity}")));
-        }
-        put_all(out, &c.session.matrix_read(matrix, start, count)?)
-    }
-    fn matrix_mean(c, matrix: u32, out: *mut f64, capacity: u32, count: *mut u32) {
-        put_measured(out, capacity, count, &c.session.matrix_mean(matrix)?)
-    }
-    fn uncertainty(c, logits: u32, measure: u32, vector: *mut u32, second: *mut u32) {
-        let measure = match measure {
-            0 => Uncertainty::LeastConfidence,
-            1 => Uncertainty::Margin,
-            2 => Uncertainty::Ratio,
-            3 => Uncertainty::Entropy,
-            other => return Err(bad(format!("uncertainty {other}, expected 0 to 3"))),
-        };
-        let handles = c.session.uncertainty(logits, measure)?;
-        put(vector, handles.0)?;
-        put(second, handles.1)
-    }
-    fn graph_neighbours(c, graph: u32, row: u32, out: *mut u32, capacity: u32, count: *mut u32) {
-        put_measured(out, capacity, count, &c.session.graph_neighbours(graph, row)?)
-    }
-    fn nearest_add(c, nearest: u32, rows: *const u32, count: usize) {
-        c.session.nearest_add(nearest, slice(rows, count)?)
-    }
-    fn nearest_add_points(c, nearest: u32, points: u32) {
-        c.session.nearest_add_points(nearest, points)
-    }
-    fn nearest_farthest(c, nearest: u32, excluded: u32, out: *mut u32, distance: *mut f64) {
-        let found = c.session.nearest_farthest(nearest, handle(excluded))?;
-        put(out, row(found.map(|found| found.0)))?;
-        put(distance, found.map_or(0.0, |found| found.1))
-    }
-    fn labelled_ids(c, start: u32, count: u32, out: *mut u64) {
-        put_all(out, &c.session.labelled_ids(start, count)?)
-    }
-    fn facility_add(c, facility: u32, rows: *const u32, count: usize) {
-        c.session.facility_add(facility, slice(rows, count)?)
-    }
-    fn facility_add_others(c, facility: u32, others: u32) {
-        c.session.facility_add_others(facility, others)
-    }
-    fn facility_best(c, facility: u32, excluded: u32, out: *mut u32, gain: *mut f64) {
-        let found = c.session.facility_best(facility, handle(excluded))?;
-        put(out, row(found.map(|found| found.0)))?;
-        put(gain, found.map_or(0.0, |found| found.1))
-    }
-    fn average_linkage(c, rows: u32, distance: u32, out: *mut Merge, capacity: u32, count: *mut u32) {
-        let merges = c.session.average_linkage(rows, metric(distance)?)?;
-        let merges: Vec<Merge> = merges.iter().map(|m| Merge { left: m.left, right: m.right, height: m.height }).collect();
-        put_measured(out, capacity, count, &merges)
-    }
-    fn design_best(c, design: u32, out: *mut u32, fall: *mut f64) {
-        let found = c.session.design_best(design)?;
-        put(out, row(found.map(|found| found.0)))?;
-        put(fall, found.map_or(0.0, |found| found.1))
-    }
-    fn design_least(c, design: u32, out: *mut u32, rise: *mut f64) {
-        let found = c.session.design_least(design)?;
-        put(out, row(found.map(|found| found.0)))?;
-        put(rise, found.map_or(0.0, |found| found.1))
-    }
-    fn design_add(c, design: u32, row: u32) {
-        c.session.design_add(design, row)
-    }
-    fn design_remove(c, design: u32, row: u32) {
-        c.session.design_remove(design, row)
-    }
-    fn clustering_sizes(c, clustering: u32, out: *mut u32, capacity: u32, count: *mut u32) {
-        put_measured(out, capacity, count, &c.session.clustering_sizes(clustering)?)
-    }
-    fn clustering_read(c, clustering: u32, start: u32, count: u32, out: *mut u32) {
-        put_all(out, &c.session.clustering_read(clustering, start, count)?)
-    }
-    fn clustering_representatives(c, clustering: u32, excluded: u32, out: *mut u32, capacity: u32, count: *mut u32) {
-        let found = c.session.clustering_representatives(clustering, handle(excluded))?;
-        put_measured(out, capacity, count, &found.into_iter().map(row).collect::<Vec<_>>())
-    }
 }
 
 functions! {
-    fn info(c) -> Info {
-        let QueryInfo { rows, first_row, labelled_rows, classes, batch, round } = c.session.info();
-        Info { rows, first_row, labelled_rows, classes, batch, round }
-    }
-    fn input(c, name: Bytes) -> u32 { c.session.input(text(name)?)? }
-    fn stream(c, tag: Bytes, scope: u32) -> u32 {
-        let scope = match scope {
-            0 => StreamScope::Round,
-            1 => StreamScope::Run,
-            other => return Err(bad(format!("stream scope {other}, expected 0 or 1"))),
-        };
-        c.session.stream(text(tag)?, scope)?
-    }
-    fn stream_by_row(c, stream: u32, step: u32) -> u32 { c.session.stream_by_row(stream, step)? }
-    fn vector(c, values: *const f64, count: usize) -> u32 { c.session.vector(slice(values, count)?)? }
-    fn vector_len(c, vector: u32) -> u32 { c.session.vector_len(vector)? }
-    fn vector_draw(c, vector: u32, stream: u32, excluded: u32) -> u32 {
-        row(c.session.vector_draw(vector, stream, handle(excluded))?)
-    }
-    fn mask(c, rows: u32) -> u32 { c.session.mask(rows)? }
-    fn mask_count(c, mask: u32) -> u32 { c.session.mask_count(mask)? }
-    fn matrix(c, rows: u32, columns: u32, values: *const f32) -> u32 {
-        c.session.matrix(rows, columns, slice(values, rows as usize * columns as usize)?)?
-    }
-    fn matrix_gather(c, matrix: u32, rows: *const u32, count: usize) -> u32 {
-        c.session.matrix_gather(matrix, slice(rows, count)?)?
-    }
-    fn matrix_normalise(c, matrix: u32) -> u32 { c.session.matrix_normalise(matrix)? }
-    fn matrix_sq_norms(c, matrix: u32) -> u32 { c.session.matrix_sq_norms(matrix)? }
-    fn matrix_product(c, left: u32, right: u32, transpose_right: bool) -> u32 {
-        c.session.matrix_product(left, right, transpose_right)?
-    }
-    fn softmax(c, logits: u32) -> u32 { c.session.softmax(logits)? }
-    fn residual(c, logits: u32) -> u32 { c.session.residual(logits)? }
-    fn distance_reduce(c, rows: u32, centres: u32, distance: u32, reduction: u32, radius: f64) -> u32 {
-        let reduction = match reduction {
-            0 => Reduction::Min,
-            1 => Reduction::Argmin,
-            2 => Reduction::Sum,
-            3 => Reduction::CountWithin(radius),
-            other => return Err(bad(format!("reduction {other}, expected 0 to 3"))),
-        };
-        c.session.distance_reduce(rows, centres, metric(distance)?, reduction)?
-    }
-    fn neighbour_distance(c, rows: u32, neighbours: u32, distance: u32) -> u32 {
-        c.session.neighbour_distance(rows, neighbours, metric(distance)?)?
-    }
-    fn neighbours_within(c, rows: u32, radius: f64, distance: u32) -> u32 {
-        c.session.neighbours_within(rows, radius, metric(distance)?)?
-    }
-    fn graph_degrees(c, graph: u32) -> u32 { c.session.graph_degrees(graph)? }
-    fn points(c, matrix: u32) -> u32 { c.session.points(matrix)? }
-    fn points_factored(c, left: u32, right: u32) -> u32 { c.session.points_factored(left, right)? }
-    fn points_sq_norms(c, points: u32) -> u32 { c.session.points_sq_norms(points)? }
-    fn nearest(c, points: u32, distance: u32) -> u32 { c.session.nearest(points, metric(distance)?)? }
-    fn nearest_draw(c, nearest: u32, stream: u32, excluded: u32) -> u32 {
-        row(c.session.nearest_draw(nearest, stream, handle(excluded))?)
-    }
-    fn nearest_values(c, nearest: u32) -> u32 { c.session.nearest_values(nearest)? }
-    fn kmeans(c, rows: u32, weights: u32, options: *const Kmeans, stream: u32) -> u32 {
-        let &[Kmeans { clusters, restarts, max_iterations, init, tolerance }] = slice(options, 1)? else {
-            return Err(bad("no settings of k-means"));
-        };
-        let init = match init {
-            0 => Init::KmeansPlusPlus,
-            1 => Init::RandomPoints,
-            other => return Err(bad(format!("placement of centres {other}, expected 0 or 1"))),
-        };
-        let options = KmeansOptions { clusters, restarts, max_iterations, tolerance, init };
-        c.session.kmeans(rows, handle(weights), options, stream)?
-    }
-    fn matrix_stack(c, top: u32, bottom: u32) -> u32 { c.session.matrix_stack(top, bottom)? }
-    fn facility(c, rows: u32, references: u32, weights: u32, kind: u32, width: f64) -> u32 {
-        let kind = match kind {
-            0 => SimilarityKind::Rbf,
-            1 => SimilarityKind::Laplace,
-            2 => SimilarityKind::Student,
-            3 => SimilarityKind::Cauchy,
-            4 => SimilarityKind::TopHat,
-            other => return Err(bad(format!("similarity {other}, expected 0 to 4"))),
-        };
-        c.session.facility(rows, references, handle(weights), Similarity { kind, width })?
-    }
-    fn mixture_entropy(c, log_probs: u32, weights: u32, shares: u32) -> u32 {
-        c.session.mixture_entropy(log_probs, weights, shares)?
-    }
-    fn design(
-        c,
-        pool_factors: u32,
-        pool_embeddings: u32,
-        labelled_factors: u32,
-        labelled_embeddings: u32,
-        options: *const Design
-    ) -> u32 {
-        let &[Design { rank, ridge, labelled_weight, added_weight }] = slice(options, 1)? else {
-            return Err(bad("no settings of the design"));
-        };
-        let options = DesignOptions { rank, ridge, labelled_weight, added_weight };
-        c.session.design((pool_factors, pool_embeddings), (labelled_factors, labelled_embeddings), options)?
-    }
-    fn has(c, name: Bytes) -> bool { c.session.has(text(name)?)? }
-    fn head_logits(c, embeddings: u32) -> u32 { c.session.head_logits(embeddings)? }
-    fn head_gradients(c, embeddings: u32, classes: *const u32, count: usize) -> u32 {
-        c.session.head_gradients(embeddings, slice(classes, count)?)?
-    }
-    fn clustering_centres(c, clustering: u32) -> u32 { c.session.clustering_centres(clustering)? }
-    fn clustering_inertia(c, clustering: u32) -> f64 { c.session.clustering_inertia(clustering)? }
     fn array_dlpack(c, name: Bytes) -> *mut c_void { dlpack::lend(c.session.declared_array(text(name)?)?)? }
 }
 
@@ -491,72 +273,8 @@ const fn api(torch: *const TorchApi) -> HostApi {
         answer_rows,
         answer_diagnostic,
         answer_state,
-        release,
-        info,
-        ids,
-        input,
-        labels,
-        log,
-        progress,
-        stream,
-        stream_uniforms,
-        stream_by_row,
-        vector,
-        vector_len,
-        vector_read,
-        vector_top,
-        vector_draw,
-        mask,
-        mask_exclude,
-        mask_count,
-        matrix,
-        matrix_shape,
-        matrix_read,
-        matrix_gather,
-        matrix_normalise,
-        matrix_sq_norms,
-        matrix_mean,
-        matrix_product,
-        softmax,
-        residual,
-        uncertainty,
-        distance_reduce,
-        neighbour_distance,
-        neighbours_within,
-        graph_degrees,
-        graph_neighbours,
-        points,
-        points_factored,
-        points_sq_norms,
-        nearest,
-        nearest_add,
-        nearest_add_points,
-        nearest_farthest,
-        nearest_draw,
-        nearest_values,
-        kmeans,
-        clustering_sizes,
-        clustering_read,
-        clustering_centres,
-        clustering_inertia,
-        clustering_representatives,
         array_dlpack,
-        labelled_ids,
-        matrix_stack,
-        facility,
-        facility_add,
-        facility_add_others,
-        facility_best,
-        mixture_entropy,
-        average_linkage,
-        design,
-        design_best,
-        design_least,
-        design_add,
-        design_remove,
-        has,
-        head_logits,
-        head_gradients,
+        calls: &raw const CALLS,
     }
 }
 

@@ -1,0 +1,99 @@
+//! Writes the boundary between host and plugins from `plugin-sdk/wit`, or says what differs with `--check`.
+
+mod component;
+mod model;
+mod native;
+mod objects;
+mod protocol;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::model::Boundary;
+
+/// Every generated file, with its text.
+fn files(workspace: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let boundary = Boundary::read(&workspace.join("plugin-sdk/wit"))?;
+    let texts = [
+        ("plugin-sdk/protocol/src/generated/types.rs", protocol::types(&boundary)),
+        ("plugin-sdk/protocol/src/generated/calls.rs", protocol::calls(&boundary)),
+        ("plugin-sdk/protocol/src/generated/table.rs", protocol::table(&boundary)),
+        ("plugin-sdk/src/generated/native.rs", native::client(&boundary)),
+        ("plugin-sdk/src/generated/wasm.rs", component::client(&boundary)),
+        ("plugin-sdk/src/generated/objects.rs", objects::objects(&boundary)),
+        ("host/loader/src/native/generated.rs", native::server(&boundary)),
+        ("host/loader/src/wasm/generated.rs", component::server(&boundary)),
+    ];
+    texts.into_iter().map(|(path, text)| Ok((workspace.join(path), write::formatted(workspace, &text)?))).collect()
+}
+
+fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn main() -> Result<()> {
+    let check = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--check") => true,
+        Some(other) => bail!("`{other}`, expected nothing or `--check`"),
+    };
+    let mut stale = Vec::new();
+    for (path, text) in files(&workspace())? {
+        if std::fs::read_to_string(&path).unwrap_or_default() != text {
+            stale.push(path.display().to_string());
+            if !check {
+                std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+                std::fs::write(&path, text)?;
+            }
+        }
+    }
+    match (check, stale.is_empty()) {
+        (true, false) => bail!("not up to date, run `cargo xtask boundary`:\n{}", stale.join("\n")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checked_in_files_are_what_the_wit_says() {
+        let stale: Vec<PathBuf> = files(&workspace())
+            .unwrap()
+            .into_iter()
+            .filter(|(path, text)| std::fs::read_to_string(path).unwrap_or_default() != *text)
+            .map(|(path, _)| path)
+            .collect();
+        assert!(stale.is_empty(), "run `cargo xtask boundary`: {stale:?}");
+    }
+
+    /// Older plugins find every function where it was.
+    #[test]
+    fn the_table_is_ordered_by_version() {
+        let wit = "package a:b@0.1.2;
+            interface types { @since(version = 0.1.0) record fault { message: string } }
+            interface some {
+              use types.{fault};
+              /// New. Errors: none.
+              @since(version = 0.1.2) newest: func() -> result<_, fault>;
+              /// Old. Errors: none.
+              @since(version = 0.1.0) oldest: func(x: u32) -> result<u32, fault>;
+              /// Between. Errors: none.
+              @since(version = 0.1.1) between: func() -> result<_, fault>;
+            }
+            world plugin { import some; }";
+        let folder = std::env::temp_dir().join(format!("querist-boundary-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("some.wit"), wit).unwrap();
+        let boundary = Boundary::read(&folder).unwrap();
+        std::fs::write(folder.join("some.wit"), wit.replace("/// Old. Errors: none.", "")).unwrap();
+        let silent = Boundary::read(&folder).err().map(|error| format!("{error:#}"));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let names: Vec<&str> = boundary.calls.iter().map(|call| call.flat.as_str()).collect();
+        assert_eq!((names, boundary.minor), (vec!["oldest", "between", "newest"], 2));
+        assert_eq!(silent.as_deref(), Some("interface `some`: function `oldest`: has no text"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The template that authors copy, taken the way that `docs/plugin-authors.md` tells them to.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::build::{WASM_TARGET, cargo, program, run, step, target};
+
+const TEMPLATE: &str = "plugin-sdk/template";
+
+/// The lints of plugins; authors get the same.
+const LINTS: [&str; 2] = ["plugins/clippy.toml", "plugin-sdk/template/clippy.toml"];
+
+/// Copies the template beside a link to this repository, tests it there, builds, packs and checks the component.
+///
+/// # Errors
+/// If a step fails, or the package is not what the page for authors promises.
+pub fn template() -> Result<()> {
+    step("the template, copied out of the workspace");
+    let [ours, theirs] = LINTS.map(|path| fs::read_to_string(path).with_context(|| path.to_owned()));
+    ensure!(ours? == theirs?, "{} and {} differ: copy the first over the second", LINTS[0], LINTS[1]);
+    let folder = target().join("template");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let folder = fs::canonicalize(folder)?;
+    let copy = copy_beside_link(&folder)?;
+    let profile = folder.join("profile.toml");
+    write(&profile, profile_of_workspace()?.as_bytes())?;
+    let tests = |args: &[&str]| {
+        let mut command = cargo(["--config"]);
+        command.arg(&profile).args(args).current_dir(&copy).env("CARGO_TARGET_DIR", shared());
+        command
+    };
+    run(&mut tests(&["test"]))?;
+    run(&mut tests(&["clippy", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(cargo(["build", "--release", "--target", WASM_TARGET]).current_dir(&copy).env("CARGO_TARGET_DIR", shared()))?;
+    let component = shared().join(WASM_TARGET).join("release/strategy_margin_apart.wasm");
+    pack(&component, &folder.join("plugins"))
+}
+
+/// The target folder of the workspace: what both need of others is built once.
+fn shared() -> PathBuf {
+    fs::canonicalize(target()).unwrap_or_else(|_| target())
+}
+
+/// Makes `querist`, a link to this repository, and `margin-apart`, a copy of the template, side by side.
+fn copy_beside_link(folder: &Path) -> Result<PathBuf> {
+    let link = folder.join("querist");
+    if link.is_symlink() {
+        fs::remove_file(&link)?;
+    }
+    symlink(fs::canonicalize(".")?, &link).with_context(|| link.display().to_string())?;
+    let copy = folder.join("margin-apart");
+    copy_changed(Path::new(TEMPLATE), &copy)?;
+    // The versions that everything else is built with; cargo takes out what is not needed.
+    fs::copy("Cargo.lock", copy.join("Cargo.lock")).context("Cargo.lock")?;
+    Ok(copy)
+}
+
+/// Copies what differs, so that what was built of the rest stays fresh.
+fn copy_changed(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let path = entry?.path();
+        let other = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_changed(&path, &other)?;
+        } else {
+            write(&other, &fs::read(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).with_context(|| path.display().to_string())
+}
+
+/// The workspace's profile `dev` as a configuration of cargo: under the template's own, cargo would build every crate
+/// of others a second time.
+fn profile_of_workspace() -> Result<String> {
+    let manifest: toml::Table = fs::read_to_string("Cargo.toml").context("Cargo.toml")?.parse()?;
+    let mut dev = manifest["profile"]["dev"].clone();
+    // What names single crates would be a warning where a crate is not among the template's.
+    if let Some(packages) = dev.get_mut("package").and_then(toml::Value::as_table_mut) {
+        packages.retain(|name, _| name == "*");
+    }
+    let profile = toml::Table::from_iter([("dev".to_owned(), dev)]);
+    Ok(toml::to_string(&toml::Table::from_iter([("profile".to_owned(), profile.into())]))?)
+}
+
+fn pack(component: &Path, packed: &Path) -> Result<()> {
+    run(Command::new(program()).args(["plugin", "pack"]).arg(component).arg("--out").arg(packed))?;
+    let package = packed.join("margin-apart");
+    for file in ["plugin.toml", "margin-apart.schema.json", "margin-apart.wasm"] {
+        ensure!(package.join(file).is_file(), "{} holds no {file}", package.display());
+    }
+    run(Command::new(program()).args(["plugin", "check", "--quick"]).arg(&package))
+}
