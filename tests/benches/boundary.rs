@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use querist_core::observer::Silent;
-use querist_core::{Answer, Array, Arrays, Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Answer, Array, Arrays, Granted, Question, Round, Seeds, Strategy};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::philox::Stream;
 use querist_protocol::{HostCalls, Need, TILE_BYTES, Uncertainty};
@@ -120,10 +119,7 @@ fn cpu_seconds() -> f64 {
 }
 
 fn ask(strategy: &mut dyn Strategy, arrays: &Arrays) -> (Taken, Answer) {
-    let seeds = Seeds::new(0);
-    let arrays = &Granted::to(strategy, arrays).expect("nothing is secret");
-    let query = Query { arrays, batch: BATCH, round: Round(0), seeds, state: None, services: None, progress: &Silent };
-    timed(|| strategy.query(&query).expect("an answer"))
+    timed(|| strategy.answer(&Question::new(arrays, BATCH)).expect("an answer"))
 }
 
 fn median(taken: &[Taken]) -> Taken {

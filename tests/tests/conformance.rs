@@ -1,7 +1,6 @@
 //! Every first strategy keeps every rule, built both ways, and both ways give the same rows with the same score bits.
 
-use querist_core::observer::Silent;
-use querist_core::{Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Question, Round, Seeds, Strategy};
 use querist_protocol::TILE_BYTES;
 use querist_testkit::cases::{Pool, Shape};
 use querist_testkit::{Make, NativeMaker, conforms};
@@ -99,16 +98,8 @@ fn variants(id: &str) -> Vec<Value> {
 fn answer(maker: &dyn Make, params: &Value, pool: &Pool, batch: usize) -> (Vec<u32>, Vec<u64>, Vec<(String, f64)>) {
     let mut strategy: Box<dyn Strategy> = maker.make(params, 2, TILE_BYTES).unwrap();
     let arrays = pool.arrays(strategy.needs());
-    let query = Query {
-        arrays: &Granted::to(&*strategy, &arrays).unwrap(),
-        batch,
-        round: Round(2),
-        seeds: Seeds::new(11),
-        state: None,
-        services: None,
-        progress: &Silent,
-    };
-    let selection = strategy.query(&query).unwrap().selection;
+    let question = Question::new(&arrays, batch).in_round(Round(2)).with_seeds(Seeds::new(11));
+    let selection = strategy.answer(&question).unwrap().selection;
     let bits = selection.scores.iter().map(|score| score.to_bits()).collect();
     (selection.rows, bits, selection.diagnostics)
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use querist_core::observer::Silent;
-use querist_core::{Array, Arrays, Granted, Query, Round, Seeds};
+use querist_core::{Array, Arrays, Question, Seeds};
 use querist_protocol::philox::Stream;
 use querist_protocol::{Selection, TILE_BYTES};
 use querist_testkit::Make;
@@ -23,16 +22,7 @@ fn arrays<const K: usize>(rows: usize, labelled: usize, classes: usize, named: [
 
 fn ask(maker: &dyn Make, params: &Value, arrays: &Arrays, batch: usize, seed: u64) -> Selection {
     let mut strategy = maker.make(params, 1, TILE_BYTES).unwrap();
-    let query = Query {
-        arrays: &Granted::to(&*strategy, arrays).unwrap(),
-        batch,
-        round: Round(0),
-        seeds: Seeds::new(seed),
-        state: None,
-        services: None,
-        progress: &Silent,
-    };
-    strategy.query(&query).unwrap().selection
+    strategy.answer(&Question::new(arrays, batch).with_seeds(Seeds::new(seed))).unwrap().selection
 }
 
 /// Logits whose softmax is `p`, as near as `f32` allows.

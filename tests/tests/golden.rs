@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use querist_core::observer::Silent;
-use querist_core::{Array, Arrays, Granted, Query, Round, Seeds};
+use querist_core::{Array, Arrays, Question, Round, Seeds};
 use querist_protocol::{Selection, TILE_BYTES};
 use querist_tests::{both, workspace};
 use serde::Deserialize;
@@ -52,10 +51,8 @@ impl<I, C> Golden<I, C> {
     fn ask(&self, id: &str, params: &Value, arrays: &Arrays, batch: usize, check: impl Fn(&Selection, &str)) {
         for (maker, route) in both(id) {
             let mut strategy = maker.make(params, 2, TILE_BYTES).unwrap();
-            let (round, seeds) = (Round(self.round), Seeds::new(self.root));
-            let arrays = &Granted::to(&*strategy, arrays).unwrap();
-            let query = Query { arrays, batch, round, seeds, state: None, services: None, progress: &Silent };
-            let selection = strategy.query(&query).unwrap().selection;
+            let question = Question::new(arrays, batch).in_round(Round(self.round)).with_seeds(Seeds::new(self.root));
+            let selection = strategy.answer(&question).unwrap().selection;
             check(&selection, &format!("{id} {params} ({route})"));
         }
     }

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
-use querist_core::{Acquisition, Answer, Arrays, Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Acquisition, Answer, Arrays, Question, Strategy};
 use querist_kernels::Compute;
 use querist_loader::{Limits, Listing, Source, WasmStrategy};
 use querist_testkit::cases::Pool;
@@ -22,9 +21,7 @@ fn strategy(way: &str, limits: Limits) -> WasmStrategy {
 }
 
 fn query(strategy: &mut WasmStrategy, arrays: &Arrays) -> Result<Answer, QueryError> {
-    let (round, seeds) = (Round(0), Seeds::new(0));
-    let arrays = &Granted::to(strategy, arrays)?;
-    strategy.query(&Query { arrays, batch: 5, round, seeds, state: None, services: None, progress: &Silent })
+    strategy.answer(&Question::new(arrays, 5))
 }
 
 fn ask(way: &str, limits: Limits) -> (Result<Answer, QueryError>, Vec<u64>) {

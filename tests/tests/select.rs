@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use querist_core::{Array, Values};
 use querist_data::arrays::{Kind, read_array, write_npy, write_safetensors};
 use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, Said};
+use querist_tests::cli::{Place, RUN, Said, misbehaving};
 use serde_json::{Value, json};
 
 const ROWS: usize = 200;
@@ -306,6 +306,29 @@ fn labelled_arrays_and_none() {
     assert!(numbers(&labelled["rows"]).iter().all(|row| !picks.contains(row)), "{labelled}");
 }
 
+/// What a user has of each sample goes by id, rows that a user points at stay as they are, and a run has neither.
+#[test]
+fn arrays_that_only_users_have() {
+    let place = Place::with_run(&RUN.replace("\"badge\"", "\"misbehaving\", params = { way = \"own-arrays\" }"));
+    let blur: Vec<f32> = (0..8u8).flat_map(|row| [f32::from(row), 0.0]).collect();
+    write_npy(&place.at("blur.npy"), &[8, 2], &blur).unwrap();
+    write_npy(&place.at("like.npy"), &[3, 2], &[6.1f32, 0.0, 0.2, 0.0, 90.0, 0.0]).unwrap();
+    write_npy(&place.at("ids.npy"), &[8], &[17u64, 16, 15, 14, 13, 12, 11, 10]).unwrap();
+    let plugins = misbehaving().display().to_string();
+    let base = ["select", "--strategy", "misbehaving", "--plugin-dir", &plugins, "--param", "way=own-arrays"];
+    let args = with(&base, &["--budget", "3", "--input", "extra.blur=blur.npy", "--ids", "ids.npy"]);
+    place.call(&args).fails(2, &["the strategy needs query.like: give it with `--input query.like=FILE`"]);
+    let answer = answer(&place, &with(&args, &["--input", "query.like=like.npy"]));
+    assert_eq!((numbers(&answer["rows"]), numbers(&answer["ids"])), (vec![6, 0, 1], vec![11, 17, 16]));
+    write_npy(&place.at("flat.npy"), &[8], &[0.0f32; 8]).unwrap();
+    let said = place
+        .call(&with(&base, &["--budget", "3", "--input", "extra.blur=flat.npy", "--input", "query.like=like.npy"]));
+    said.fails(2, &["array `extra.blur` is f32 [8], expected a matrix, f32 [8 pool rows, width]"]);
+    let said = place.call(&["run", "run.toml", "--out", "r", "--plugin-dir", &plugins]);
+    said.fails(1, &["the strategy needs `extra.blur`", "`querist select --input extra.blur=FILE`"]);
+    assert!(!place.at("r").exists());
+}
+
 #[track_caller]
 fn refused(place: &Place, args: &[&str], expected: &Expect) {
     let said = place.call(args);
@@ -356,7 +379,7 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embedings=embeddings.npy"]),
         &expect![[r#"
-            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, probs, mc_probs, member_probs, target.mc_probs, and `labelled.` before those with one row a sample
+            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, extra.NAME, query.NAME, probs, mc_probs, target.mc_probs, member_probs, and `labelled.` before those with one row a sample
         "#]],
     );
     refused(

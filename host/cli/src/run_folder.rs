@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
+use querist_core::fitted::EpochRecord;
 use querist_core::ids::{Label, Round, SampleId};
-use querist_core::record::{EpochRecord, FinishedRound, need_names};
+use querist_core::observer::FinishedRound;
+use querist_core::record::need_names;
 use querist_core::{Array, Dataset, Settled, Split, StrategyIdentity, StrategyKind, Synthetic, Values};
 use querist_data::arrays::write_safetensors;
 use querist_files::{Links, open_or_create, shown, sync_folder};

@@ -2,10 +2,10 @@
 
 use querist_conformance::{Broken, Make, Verdict};
 use querist_core::config::RunConfig;
+use querist_core::observer::FinishedRound;
 use querist_core::observer::{Progress, Silent};
-use querist_core::record::FinishedRound;
 use querist_core::{
-    DatasetOracle, Observer, Partition, Parts, Position, QueryOptions, Round, SampleId, Split, Strategy, run,
+    DatasetOracle, Observer, Partition, Position, QueryOptions, Round, Run, SampleId, Split, Strategy, run,
 };
 use querist_protocol::TILE_BYTES;
 use serde_json::json;
@@ -60,7 +60,7 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
     let mut partition = Partition::new(&split.pool);
     partition.acquire(Round(0), &initial)?;
     let mut memory = Memory::default();
-    let mut parts = Parts {
+    let mut parts = Run {
         dataset: &dataset,
         split: &split,
         plan: &plan,

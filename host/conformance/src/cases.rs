@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use querist_core::{Array, Arrays, LinearHead};
 use querist_protocol::philox::Stream;
-use querist_protocol::{Need, names};
+use querist_protocol::{ArrayKind, Giver, Need, Rows, names};
 
 /// The arrays of a query written out by hand: pool ids `0..rows`, labelled ids from 1000 on.
 ///
@@ -159,8 +159,19 @@ impl Pool {
                 let classes: Vec<usize> = (0..self.classes).collect();
                 shaped(vec![self.classes], self.values(&classes, 1, 40, false))
             }
-            other => return Err(format!("no array `{other}` can be made up here")),
+            other => return self.of_the_user(other, &rows, salt),
         })
+    }
+
+    /// What only users have: values of samples, and rows that they point at.
+    fn of_the_user(&self, name: &str, rows: &[usize], salt: u32) -> Result<Array, String> {
+        match ArrayKind::of(name) {
+            Some((ArrayKind { giver: Giver::User, rows: Rows::Pointed, .. }, _)) => {
+                Ok(self.floats(&(0..POINTED).collect::<Vec<_>>(), self.width, 120, false))
+            }
+            Some((ArrayKind { giver: Giver::User, .. }, _)) => Ok(self.floats(rows, self.width, 110 + salt, false)),
+            _ => Err(format!("no array `{name}` can be made up here")),
+        }
     }
 
     fn labels(&self, rows: &[usize], classes: usize) -> Array {
@@ -205,6 +216,9 @@ impl Pool {
         rows.iter().flat_map(|&row| (0..columns).map(move |column| (row, column))).map(|(r, c)| value(r, c)).collect()
     }
 }
+
+/// Rows that are pointed at in made-up arrays of such.
+const POINTED: usize = 3;
 
 /// Held-out rows of made-up calibration arrays.
 const CALIBRATION: usize = 50;

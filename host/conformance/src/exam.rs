@@ -1,8 +1,6 @@
 //! Asking a strategy, and what comes of it.
 
-use querist_core::observer::Silent;
-use querist_core::strategy::QueryError;
-use querist_core::{Acquisition, Answer, Arrays, Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Answer, Arrays, Question, Round, Seeds, Strategy};
 use querist_protocol::{Selection, TILE_BYTES};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -37,44 +35,37 @@ macro_rules! broken {
 }
 pub(crate) use broken;
 
-/// One question, with everything but its arrays at its default.
-#[derive(Clone, Copy)]
-pub(crate) struct Question<'a> {
-    pub arrays: &'a Arrays,
-    pub batch: usize,
-    pub seed: u64,
-    pub round: u32,
-    pub state: Option<&'a [u8]>,
+/// Which `batch` rows of these, by random numbers of their own.
+pub(crate) fn question(arrays: &Arrays, batch: usize) -> Question<'_> {
+    seeded(arrays, batch, 1)
 }
 
-impl<'a> Question<'a> {
-    pub fn new(arrays: &'a Arrays, batch: usize) -> Self {
-        Self { arrays, batch, seed: 1, round: 0, state: None }
-    }
+/// Which `batch` rows of these, by random numbers of this seed.
+pub(crate) fn seeded(arrays: &Arrays, batch: usize, seed: u64) -> Question<'_> {
+    Question::new(arrays, batch).with_seeds(Seeds::new(seed))
+}
 
-    /// The answer as it comes.
-    pub fn try_ask(&self, strategy: &mut dyn Strategy) -> Result<Answer, QueryError> {
-        let Self { arrays, batch, seed, round, state } = *self;
-        let (round, seeds) = (Round(round), Seeds::new(seed));
-        let arrays = &Granted::to(strategy, arrays)?;
-        strategy.query(&Query { arrays, batch, round, seeds, state, services: None, progress: &Silent })
-    }
+/// Asking in a test; `case` tells people which question it was.
+pub(crate) trait Exam {
+    /// An answer that keeps the contract.
+    fn ask(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Answer, Broken>;
 
-    /// An answer that keeps the contract; `case` tells people which question it was.
-    pub fn ask(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Answer, Broken> {
-        let answer = match self.try_ask(strategy) {
+    /// [`Exam::ask`] for the picks alone.
+    fn picks(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Selection, Broken> {
+        self.ask(strategy, case).map(|answer| answer.selection)
+    }
+}
+
+impl Exam for Question<'_> {
+    fn ask(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Answer, Broken> {
+        let answer = match strategy.answer(self) {
             Ok(answer) => answer,
             Err(error) => return broken!("no answer ({case}): {error}"),
         };
-        match Acquisition::check(&answer.selection, self.arrays.ids(), self.batch) {
+        match self.check(&answer.selection) {
             Ok(_) => Ok(answer),
             Err(error) => broken!("the answer breaks the contract ({case}): {error}"),
         }
-    }
-
-    /// [`Question::ask`] for the picks alone.
-    pub fn picks(&self, strategy: &mut dyn Strategy, case: &str) -> Result<Selection, Broken> {
-        self.ask(strategy, case).map(|answer| answer.selection)
     }
 }
 
@@ -144,7 +135,7 @@ pub fn digest(make: &dyn Make) -> Result<String, Broken> {
     for (values, seed, round) in [(Shape::Clustered, 3, 0), (Shape::Random, 8, 2), (Shape::Duplicates, 3, 1)] {
         let mut strategy = made(make, &params)?;
         let arrays = arrays(Pool { values, ..Pool::default() }, &*strategy)?;
-        let question = Question { seed, round, ..Question::new(&arrays, 30) };
+        let question = seeded(&arrays, 30, seed).in_round(Round(round));
         let answer = question.picks(&mut *strategy, &format!("{values:?}, seed {seed}, round {round}"))?;
         hash.update(bits(&answer));
     }

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::QueryErrorKind;
-use querist_core::{Granted, Query, Round, Seeds};
 
 use crate::cases::Pool;
-use crate::exam::{Broken, Question, Verdict, arrays, broken, least_params, made};
+use crate::exam::{Broken, Exam, Verdict, arrays, broken, least_params, made, question};
 use crate::surroundings::{Surroundings, resident};
 use crate::{Make, Rule};
 
@@ -39,7 +38,7 @@ fn growth(make: &dyn Make) -> Result<Verdict, Broken> {
     let mut said = String::new();
     for rows in SIZES {
         let arrays = arrays(Pool { rows, ..Pool::default() }, &*strategy)?;
-        let usage = Question::new(&arrays, 50).ask(&mut *strategy, &format!("{rows} rows"))?.usage;
+        let usage = question(&arrays, 50).ask(&mut *strategy, &format!("{rows} rows"))?.usage;
         if let Some((fuel, seconds, memory)) = before {
             let of_time = match (fuel, usage.fuel) {
                 (Some(small), Some(large)) => format!("fuel N^{:.1}, ", exponent(small as f64, large as f64)),
@@ -78,11 +77,8 @@ fn cancel(make: &dyn Make) -> Result<Verdict, Broken> {
     let mut strategy = made(make, &least_params(make)?)?;
     let arrays = arrays(Pool { rows: 4000, ..Pool::default() }, &*strategy)?;
     let progress = StopAtOnce(AtomicBool::new(false));
-    let (round, seeds) = (Round(0), Seeds::new(1));
-    let granted = Granted::to(&*strategy, &arrays).map_err(|error| Broken(error.to_string()))?;
-    let query = Query { arrays: &granted, batch: 50, round, seeds, state: None, services: None, progress: &progress };
     let clock = Instant::now();
-    let answer = strategy.query(&query);
+    let answer = strategy.answer(&question(&arrays, 50).with_progress(&progress));
     let took = clock.elapsed();
     if took > PATIENCE && progress.0.load(Ordering::Relaxed) {
         return broken!("it went on for {:.1} s after the user stopped it", took.as_secs_f64());
@@ -100,7 +96,7 @@ fn process(make: &dyn Make) -> Result<Verdict, Broken> {
     let once = || {
         let mut strategy = made(make, &params)?;
         let arrays = arrays(Pool::default(), &*strategy)?;
-        Question::new(&arrays, 20).ask(&mut *strategy, "twice in a row")
+        question(&arrays, 20).ask(&mut *strategy, "twice in a row")
     };
     // What the first question opens may stay open, such as a pool of threads.
     once()?;
@@ -120,7 +116,7 @@ fn leaks(make: &dyn Make) -> Result<Verdict, Broken> {
     let arrays = arrays(Pool::default(), &*strategy)?;
     let mut ask = |times: usize| -> Result<(), Broken> {
         for _ in 0..times {
-            Question::new(&arrays, 5).ask(&mut *strategy, "again and again")?;
+            question(&arrays, 5).ask(&mut *strategy, "again and again")?;
         }
         Ok(())
     };

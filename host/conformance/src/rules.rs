@@ -1,13 +1,13 @@
 //! The rules, each with the smallest case that breaks it.
 
 use querist_core::strategy::QueryErrorKind;
-use querist_core::{Schema, Strategy};
+use querist_core::{Round, Schema, Strategy};
 use querist_protocol::{Need, Selection, TILE_BYTES};
 use serde_json::{Value, json};
 
 use crate::cases::{Pool, Shape};
 use crate::exam::{
-    Broken, Question, Verdict, arrays, broken, digest, least_params, made, made_with, required, same_bits,
+    Broken, Exam, Verdict, arrays, broken, digest, least_params, made, made_with, question, required, same_bits, seeded,
 };
 use crate::{Make, Rule};
 
@@ -91,7 +91,7 @@ fn schema(make: &dyn Make) -> Checked {
     }
     let (mut bare, mut filled) = (made(make, &least)?, made(make, &defaults)?);
     let arrays = arrays(Pool::default(), &*bare)?;
-    let question = Question::new(&arrays, 7);
+    let question = question(&arrays, 7);
     let (a, b) = (question.picks(&mut *bare, "no parameters")?, question.picks(&mut *filled, "defaults")?);
     if !same_bits(&a, &b) {
         return broken!("the schema's defaults ({defaults}) are not the strategy's own: the answers differ");
@@ -113,7 +113,7 @@ fn examples(make: &dyn Make) -> Checked {
         }
         let mut strategy = made(make, example)?;
         let arrays = arrays(Pool::default(), &*strategy)?;
-        Question::new(&arrays, 7).ask(&mut *strategy, &format!("example {example}"))?;
+        question(&arrays, 7).ask(&mut *strategy, &format!("example {example}"))?;
     }
     Ok(Verdict::Holds)
 }
@@ -124,13 +124,13 @@ fn answers(make: &dyn Make) -> Checked {
         let arrays = arrays(Pool { labelled, ..Pool::default() }, &*strategy)?;
         for batch in [0, 1, 2, 17, 299, 300, 301, 100_000] {
             let case = format!("batch {batch} of 300, {labelled} labelled");
-            Question::new(&arrays, batch).ask(&mut *strategy, &case)?;
+            question(&arrays, batch).ask(&mut *strategy, &case)?;
         }
     }
     for rows in [0, 1, 2, 3] {
         let arrays = arrays(Pool { rows, ..Pool::default() }, &*strategy)?;
         for batch in [0, 1, 2, 5] {
-            Question::new(&arrays, batch).ask(&mut *strategy, &format!("batch {batch} of {rows}"))?;
+            question(&arrays, batch).ask(&mut *strategy, &format!("batch {batch} of {rows}"))?;
         }
     }
     Ok(Verdict::Holds)
@@ -145,7 +145,7 @@ fn degenerate(make: &dyn Make) -> Checked {
             for batch in [1, 10, 60] {
                 let case =
                     format!("{values:?}, {seen} of {classes} classes seen, {labelled} labelled, batch {batch} of 60");
-                Question { seed: 2, ..Question::new(&arrays, batch) }.ask(&mut *strategy, &case)?;
+                seeded(&arrays, batch, 2).ask(&mut *strategy, &case)?;
             }
         }
     }
@@ -157,7 +157,7 @@ fn repeats(make: &dyn Make) -> Checked {
     let (mut first, mut second) = (made(make, &params)?, made(make, &params)?);
     let arrays = arrays(Pool::default(), &*first)?;
     for round in [0, 3] {
-        let question = Question { seed: 9, round, ..Question::new(&arrays, 25) };
+        let question = seeded(&arrays, 25, 9).in_round(Round(round));
         let a = question.picks(&mut *first, "first time")?;
         for (who, answer) in [
             ("the same instance", question.picks(&mut *first, "second time")?),
@@ -187,7 +187,7 @@ fn threads_and_tiles(make: &dyn Make) -> Checked {
     for values in [Shape::Clustered, Shape::Duplicates] {
         let mut reference = made(make, &params)?;
         let arrays = arrays(Pool { rows: 2500, values, ..Pool::default() }, &*reference)?;
-        let question = Question { seed: 5, round: 1, ..Question::new(&arrays, 40) };
+        let question = seeded(&arrays, 40, 5).in_round(Round(1));
         let expected = question.picks(&mut *reference, "1 thread")?;
         for (threads, tile_bytes) in [(2, TILE_BYTES), (5, TILE_BYTES), (1, 1), (3, 1000), (2, 16 * 257)] {
             let mut other = made_with(make, &params, threads, tile_bytes)?;
@@ -208,8 +208,8 @@ fn rows_alone(make: &dyn Make) -> Checked {
     let mut strategy = made(make, &least_params(make)?)?;
     let pool = Pool { rows: 200, ..Pool::default() };
     let (all, half) = (arrays(pool, &*strategy)?, arrays(Pool { every: 2, ..pool }, &*strategy)?);
-    let whole = Question::new(&all, 200).picks(&mut *strategy, "200 rows")?;
-    let part = Question::new(&half, 100).picks(&mut *strategy, "every second of 200 rows")?;
+    let whole = question(&all, 200).picks(&mut *strategy, "200 rows")?;
+    let part = question(&half, 100).picks(&mut *strategy, "every second of 200 rows")?;
     let mut of_row = vec![None; 200];
     for (&row, score) in whole.rows.iter().zip(&whole.scores) {
         of_row[row as usize] = Some(score.to_bits());
@@ -229,9 +229,7 @@ fn order(make: &dyn Make) -> Checked {
     }
     let mut strategy = made(make, &least_params(make)?)?;
     let arrays = arrays(Pool::default(), &*strategy)?;
-    let ask = |strategy: &mut dyn Strategy, batch| {
-        Question { seed: 4, ..Question::new(&arrays, batch) }.picks(strategy, &format!("batch {batch}"))
-    };
+    let ask = |strategy: &mut dyn Strategy, batch| seeded(&arrays, batch, 4).picks(strategy, &format!("batch {batch}"));
     let (small, large) = (ask(&mut *strategy, 20)?, ask(&mut *strategy, 50)?);
     if !large.scores.is_sorted_by(|a, b| a >= b) {
         return broken!("scores do not fall: {:?}", large.scores);
@@ -246,17 +244,17 @@ fn state(make: &dyn Make) -> Checked {
     let params = least_params(make)?;
     let mut first = made(make, &params)?;
     let before = arrays(Pool::default(), &*first)?;
-    let kept = Question::new(&before, 20).picks(&mut *first, "round 0")?.state;
+    let kept = question(&before, 20).picks(&mut *first, "round 0")?.state;
     // A later round has other samples in its pool than those that the state was made from.
     let after = arrays(Pool { every: 2, labelled: 40, ..Pool::default() }, &*first)?;
-    let rubbish = Question { round: 1, state: Some(b"\xff no state of anybody"), ..Question::new(&after, 20) };
-    if let Err(error) = rubbish.try_ask(&mut *first)
+    let later = question(&after, 20).in_round(Round(1));
+    if let Err(error) = first.answer(&later.with_state(Some(b"\xff no state of anybody")))
         && error.kind != QueryErrorKind::Failed
     {
         return broken!("a state that is not its own should be an error of its own or no matter, but: {error}");
     }
     let Some(kept) = kept else { return Ok(Verdict::NotApplicable("it keeps nothing from round to round")) };
-    let question = Question { round: 1, state: Some(&kept), ..Question::new(&after, 20) };
+    let question = later.with_state(Some(&kept));
     let a = question.picks(&mut *first, "round 1")?;
     let b = question.picks(&mut *made(make, &params)?, "round 1, as after a restart")?;
     if !same_bits(&a, &b) {
@@ -275,8 +273,8 @@ fn needs(make: &dyn Make) -> Checked {
             let pool = Pool { values, ..Pool::default() };
             let (as_it_is, other) =
                 (arrays(pool, &*strategy)?, pool.with_other(strategy.needs(), need.name()).map_err(Broken)?);
-            let a = Question::new(&as_it_is, 40).picks(&mut *strategy, "made-up arrays")?;
-            let b = Question::new(&other, 40).picks(&mut *strategy, &format!("other values of `{need}`"))?;
+            let a = question(&as_it_is, 40).picks(&mut *strategy, "made-up arrays")?;
+            let b = question(&other, 40).picks(&mut *strategy, &format!("other values of `{need}`"))?;
             used |= !same_bits(&a, &b);
         }
         if !used {
@@ -300,7 +298,7 @@ fn choices(make: &dyn Make) -> Checked {
             let pool = Pool { values, rows, labelled, second_choice: true, ..Pool::default() };
             let arrays = arrays(pool, &*strategy)?;
             for &batch in batches {
-                let question = Question::new(&arrays, batch);
+                let question = question(&arrays, batch);
                 let case = format!("second choices, {values:?}, {labelled} labelled, batch {batch} of {rows}");
                 let answer = question.picks(&mut *strategy, &case)?;
                 let again = question.picks(&mut *made_with(make, &params, 3, TILE_BYTES)?, &case)?;

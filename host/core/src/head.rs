@@ -5,7 +5,7 @@ use std::fmt;
 use querist_protocol::math;
 
 use crate::array::{Array, Buffer};
-use crate::training::ServiceError;
+use crate::failure::ServiceError;
 
 /// A head in eval mode. The same question has the same answer.
 pub trait Head: fmt::Debug + Send + Sync {

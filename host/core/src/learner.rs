@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use querist_protocol::{Need, TrainOverrides, names};
+use querist_protocol::{ArrayKind, Need, Rows, TrainOverrides};
 
 use crate::array::Array;
+use crate::failure::QueryError;
+use crate::fitted::Fitted;
 use crate::head::Head;
 use crate::ids::{Label, Round, SampleId};
-use crate::observer::{Cancelled, Progress};
-use crate::record::{EnsembleRecord, EpochRecord};
+use crate::progress::{Cancelled, Progress};
 use crate::seed::Streams;
-use crate::strategy::QueryError;
 use crate::synthetic::Synthetic;
 use crate::training::{HostServices, ServiceScope, TrainingHooks};
 
@@ -36,19 +36,6 @@ impl<'a> FitTask<'a> {
     }
 }
 
-/// What a training leaves behind, beside the model.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fitted {
-    /// Training curve.
-    pub epochs: Vec<EpochRecord>,
-    /// What the strategy changed in the training.
-    pub overrides: TrainOverrides,
-    /// Named figures that the strategy recorded meanwhile.
-    pub metrics: BTreeMap<String, f64>,
-    /// The ensemble, where one was trained.
-    pub ensemble: Option<EnsembleRecord>,
-}
-
 /// What the arrays of a query are computed for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FeatureTask<'a> {
@@ -65,9 +52,9 @@ pub struct FeatureTask<'a> {
 impl<'a> FeatureTask<'a> {
     /// The samples that an array of this need has a row for.
     pub fn samples(&self, need: &Need) -> &'a [SampleId] {
-        match need.name() {
-            names::TARGET_MC_LOG_PROBS => self.target,
-            _ if need.split_labelled().1 => self.labelled,
+        match ArrayKind::of(need.name()) {
+            Some((ArrayKind { rows: Rows::Targets, .. }, _)) => self.target,
+            Some((_, true)) => self.labelled,
             _ => self.pool,
         }
     }

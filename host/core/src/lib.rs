@@ -9,44 +9,51 @@ pub mod acquisition;
 pub mod array;
 pub mod config;
 pub mod dataset;
+pub mod failure;
+pub mod fitted;
 mod fixed;
 pub mod head;
+pub mod identity;
 pub mod ids;
 pub mod learner;
 pub mod metric;
 pub mod observer;
 pub mod oracle;
 pub mod partition;
+pub mod progress;
+pub mod question;
 pub mod record;
-pub mod rights;
 mod run;
 pub mod schema;
 pub mod seed;
 pub mod split;
 pub mod strategy;
-mod subset;
 mod synthetic;
 pub mod training;
 
 pub use acquisition::Acquisition;
-pub use array::{Array, Arrays, Buffer, Reveals, Values};
+pub use array::{Array, Buffer, Values};
 pub use dataset::{Dataset, Images};
+pub use failure::{Hint, Limit, QueryError, ServiceError};
+pub use fitted::Fitted;
 pub use fixed::{FixedEmbeddings, FixedError};
 pub use head::{Head, LinearHead};
+pub use identity::{StrategyIdentity, StrategyKind};
 pub use ids::{Label, PoolRow, Round, SampleId};
-pub use learner::{FeatureTask, FitTask, Fitted, LearnError, Learner};
-pub use observer::Observer;
+pub use learner::{FeatureTask, FitTask, LearnError, Learner};
+pub use observer::{FinishedRound, Observer};
 pub use oracle::{DatasetOracle, Oracle, OracleError};
 pub use partition::Partition;
+pub use question::{
+    Arrays, Given, GivenError, Granted, Query, Question, Reveals, RightsError, Settled, Sorted, candidates, rights,
+    subset,
+};
 pub use record::RoundRecord;
-pub use rights::{Granted, RightsError, Settled};
-pub use run::{Parts, Position, QueryOptions, RunError, check, run};
+
+pub use run::{Position, QueryOptions, Run, RunError, check, run};
 pub use schema::Schema;
 pub use seed::{Seeds, Streams};
 pub use split::Split;
-pub use strategy::{
-    Answer, Hint, Limit, Query, QueryError, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
-};
-pub use subset::subset;
+pub use strategy::{Answer, Strategy, Usage, tile_rows};
 pub use synthetic::{Handed, Synthetic, SyntheticError};
-pub use training::{HooksPresent, HostServices, ServiceError, ServiceScope, TrainingHooks};
+pub use training::{HooksPresent, HostServices, ServiceScope, TrainingHooks};

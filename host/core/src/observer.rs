@@ -1,52 +1,18 @@
 //! Who is told what happens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use querist_protocol::LogLevel;
+use crate::acquisition::Acquisition;
+use crate::array::Array;
+use crate::fitted::EpochRecord;
+use crate::ids::{Label, Round, SampleId};
+use crate::learner::Learner;
+use crate::question::Reveals;
+use crate::record::RoundRecord;
+use crate::synthetic::Synthetic;
 
-use crate::array::Reveals;
-use crate::ids::Round;
-use crate::record::FinishedRound;
-
-/// Parts of a round, as shown to people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Training the task model.
-    Fit,
-    /// Predicting the test set.
-    Evaluate,
-    /// Computing the arrays that the strategy needs.
-    Features,
-    /// Choosing samples.
-    Query,
-}
-
-/// The user stopped the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cancelled")]
-pub struct Cancelled;
-
-/// Receives progress while something long runs, and says whether to go on. Called from worker threads too.
-pub trait Progress: Sync {
-    /// `done` of `total` steps of `phase` are over.
-    ///
-    /// # Errors
-    /// [`Cancelled`] once the user wants to stop.
-    fn report(&self, phase: Phase, done: u64, total: u64) -> Result<(), Cancelled>;
-
-    /// A line from a strategy.
-    fn log(&self, _level: LogLevel, _message: &str) {}
-}
-
-/// Reports to nobody and never stops.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn report(&self, _: Phase, _: u64, _: u64) -> Result<(), Cancelled> {
-        Ok(())
-    }
-}
+pub use crate::progress::{Cancelled, Phase, Progress, Silent};
 
 /// Takes finished rounds; a round counts as done only once this returns.
 pub trait Observer {
@@ -67,4 +33,22 @@ pub trait Observer {
     /// # Errors
     /// If the round could not be made durable; the run then stops.
     fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// A finished round, as handed to the observer to be made durable.
+pub struct FinishedRound<'a> {
+    /// The record.
+    pub record: &'a RoundRecord,
+    /// Training curve of this round.
+    pub epochs: &'a [EpochRecord],
+    /// What was acquired and its labels, in pick order; `None` in the last round.
+    pub picks: Option<(&'a Acquisition, &'a [(SampleId, Label)])>,
+    /// Images that the strategy made in this round, in pick order.
+    pub synthetic: &'a [Synthetic],
+    /// What the strategy wants back next round.
+    pub state: Option<&'a [u8]>,
+    /// Arrays that the strategy saw; empty in the last round.
+    pub features: &'a BTreeMap<String, Array>,
+    /// Holder of the fitted model, to be saved on demand.
+    pub learner: &'a dyn Learner,
 }

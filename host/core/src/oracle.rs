@@ -2,7 +2,7 @@
 
 use querist_protocol::philox::Stream;
 
-use crate::Acquisition;
+use crate::acquisition::Acquisition;
 use crate::dataset::Dataset;
 use crate::ids::{Label, SampleId};
 use crate::split::Split;

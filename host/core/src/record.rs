@@ -8,45 +8,10 @@ use querist_protocol::{Need, Shown, TrainOverrides};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::acquisition::{Acquisition, ContractError};
-use crate::array::Array;
-use crate::config::{Adversarial, Evaluate};
-use crate::ids::{Label, Round, SampleId};
-use crate::learner::Learner;
+use crate::acquisition::ContractError;
+use crate::fitted::EnsembleRecord;
+use crate::ids::{Round, SampleId};
 use crate::metric::Metrics;
-use crate::strategy::Usage;
-use crate::synthetic::Synthetic;
-
-/// One epoch of training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// Epoch from 0.
-    pub epoch: usize,
-    /// Mean loss over the training samples.
-    pub loss: f64,
-    /// Share of right predictions over the training samples, as trained (augmented, dropout on).
-    pub accuracy: f64,
-    /// Mean of what the strategy added to the loss, by minibatch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extra_loss: Option<f64>,
-    /// Learning rate at the end of the epoch.
-    pub lr: f64,
-    /// Wall-clock seconds.
-    pub seconds: f64,
-}
-
-/// The ensemble of a round.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EnsembleRecord {
-    /// What its members learned beside the cross-entropy.
-    pub adversarial: Adversarial,
-    /// Whose predictions the figures of the round are.
-    pub evaluate: Evaluate,
-    /// Samples of the pool whose images, without labels, took part in training.
-    pub unlabelled: usize,
-    /// Wall-clock seconds of the training of each member; the first is the task model where its are 0.
-    pub seconds: Vec<f64>,
-}
 
 /// Wall-clock seconds of each part of a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -118,24 +83,6 @@ pub struct RoundRecord {
     pub diagnostics: BTreeMap<String, f64>,
 }
 
-/// A finished round, as handed to the observer to be made durable.
-pub struct FinishedRound<'a> {
-    /// The record.
-    pub record: &'a RoundRecord,
-    /// Training curve of this round.
-    pub epochs: &'a [EpochRecord],
-    /// What was acquired and its labels, in pick order; `None` in the last round.
-    pub picks: Option<(&'a Acquisition, &'a [(SampleId, Label)])>,
-    /// Images that the strategy made in this round, in pick order.
-    pub synthetic: &'a [Synthetic],
-    /// What the strategy wants back next round.
-    pub state: Option<&'a [u8]>,
-    /// Arrays that the strategy saw; empty in the last round.
-    pub features: &'a BTreeMap<String, Array>,
-    /// Holder of the fitted model, to be saved on demand.
-    pub learner: &'a dyn Learner,
-}
-
 impl RoundRecord {
     /// A record of a round that has been evaluated but not queried.
     pub fn new(round: Round, labelled: usize, pool: usize, metrics: Metrics, backend: String) -> Self {
@@ -159,32 +106,23 @@ impl RoundRecord {
             diagnostics: BTreeMap::new(),
         }
     }
+}
 
-    /// Adds diagnostics of a query to those of the training before it.
-    ///
-    /// # Errors
-    /// If two have one name, of which one would be lost unseen.
-    pub fn add_diagnostics(&mut self, more: impl IntoIterator<Item = (String, f64)>) -> Result<(), ContractError> {
-        for (name, value) in more {
-            if self.diagnostics.contains_key(&name) {
-                return Err(ContractError::DiagnosticTwice { name: Shown::name(&name) });
-            }
-            self.diagnostics.insert(name, value);
+/// The figures of a query together with those of the training before it.
+///
+/// # Errors
+/// If two have one name, of which one would be lost unseen.
+pub(crate) fn joined(
+    mut figures: BTreeMap<String, f64>,
+    more: impl IntoIterator<Item = (String, f64)>,
+) -> Result<BTreeMap<String, f64>, ContractError> {
+    for (name, value) in more {
+        if figures.contains_key(&name) {
+            return Err(ContractError::DiagnosticTwice { name: Shown::name(&name) });
         }
-        Ok(())
+        figures.insert(name, value);
     }
-
-    /// Adds what the query cost and found.
-    pub fn add_query(&mut self, usage: &Usage, labels: &[(SampleId, Label)], classes: usize) {
-        self.seconds.query = usage.seconds;
-        self.peak_memory.query = Some(usage.peak_memory);
-        self.fuel = usage.fuel;
-        self.acquired = labels.iter().map(|&(sample, _)| sample).collect();
-        self.query_class_histogram = vec![0; classes];
-        for (_, label) in labels {
-            self.query_class_histogram[label.index()] += 1;
-        }
-    }
+    Ok(figures)
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -236,14 +174,13 @@ pub fn need_names(needs: &[Need]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Metrics;
 
     #[test]
     fn no_diagnostic_takes_the_place_of_another() {
-        let mut record = RoundRecord::new(Round(0), 1, 1, Metrics::of(&[0.0; 2], &[Label(0)], 2), String::new());
-        record.add_diagnostics([("loss".to_owned(), 1.0), ("gap".to_owned(), 2.0)]).unwrap();
-        let error = record.add_diagnostics([("other".to_owned(), 3.0), ("loss".to_owned(), 1.0)]).unwrap_err();
+        let of_training = BTreeMap::from([("loss".to_owned(), 1.0)]);
+        let both = joined(of_training, [("gap".to_owned(), 2.0)]).unwrap();
+        assert_eq!((both["loss"], both["gap"]), (1.0, 2.0));
+        let error = joined(both, [("other".to_owned(), 3.0), ("loss".to_owned(), 1.0)]).unwrap_err();
         assert!(error.to_string().starts_with("two diagnostics are called `loss`"), "{error}");
-        assert_eq!(record.diagnostics["loss"], 1.0);
     }
 }

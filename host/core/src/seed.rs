@@ -4,7 +4,7 @@ use querist_protocol::philox::Stream;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Round;
+use crate::ids::Round;
 
 /// The seeds of a run: one root, and parts that may be fixed apart from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -7,16 +7,11 @@ use std::collections::BTreeMap;
 
 use querist_protocol::{TrainOverrides, abi};
 
-use crate::ids::{Round, SampleId};
-use crate::observer::Progress;
+use crate::failure::{QueryError, ServiceError};
+use crate::ids::{Label, Round, SampleId};
+use crate::progress::Progress;
 use crate::seed::Streams;
-use crate::strategy::QueryError;
 use crate::synthetic::Handed;
-
-/// A service that was refused or failed: a sentence with the facts.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ServiceError(pub String);
 
 /// What a strategy's services are about.
 #[derive(Clone, Copy)]
@@ -26,7 +21,7 @@ pub struct ServiceScope<'a> {
     /// Unlabelled samples, ascending: the rows of the query.
     pub pool: &'a [SampleId],
     /// Labelled samples with their labels, ascending.
-    pub labelled: &'a [(SampleId, crate::Label)],
+    pub labelled: &'a [(SampleId, Label)],
     /// Samples that were labelled at the start of the run.
     pub initial: usize,
     /// Samples to ask for; 0 where nothing is asked.

@@ -11,8 +11,8 @@
 use std::time::Instant;
 
 use querist_core::config::{Adversarial, EnsembleConfig};
+use querist_core::fitted::EnsembleRecord;
 use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_core::record::EnsembleRecord;
 use querist_core::{LearnError, SampleId, Seeds, ServiceScope, Synthetic};
 use querist_protocol::LogLevel;
 use tch::{Device, Kind, TchError, Tensor};

@@ -384,7 +384,7 @@ impl Strategy for WasmStrategy {
         // Tiles of a scorer run in parallel already.
         let compute = if self.description.scorer { Compute::threads(1) } else { self.compute.clone() };
         let answer = open(query, query.seeds.strategy(&self.identity.id), compute, control.clone())
-            .and_then(|shared| self.answer(query, &shared));
+            .and_then(|shared| Self::answer(self, query, &shared));
         for line in control.take_log() {
             query.progress.log(line.level, &line.message);
         }

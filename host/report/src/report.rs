@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use querist_core::config::{Adversarial, Evaluate};
-use querist_core::record::EnsembleRecord;
+use querist_core::fitted::EnsembleRecord;
 use querist_protocol::Shown;
 use serde::Serialize;
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use querist_core::config::{Adversarial, Evaluate};
+use querist_core::fitted::EnsembleRecord;
 use querist_core::metric::Metrics;
-use querist_core::record::EnsembleRecord;
 use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
 use querist_protocol::{Shown, is_showable};
 use querist_report::{

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod abi;
+mod array;
 mod describe;
 mod fault;
 mod generated {
@@ -20,6 +21,7 @@ mod selection;
 mod shown;
 mod training;
 
+pub use array::{ARRAYS, ArrayKind, Dimension, Element, Giver, NAME, Rows, StandIn};
 pub use describe::{Capability, Description, StrategyDescription};
 pub use fault::{Fault, StrategyError};
 pub use generated::calls::{API_VERSION, Handle, HostCalls, Kind, PLACE_BITS};

@@ -14,6 +14,7 @@ const MAX_NEED_BYTES: usize = 200;
 /// Names of the arrays that a strategy may ask for.
 pub mod names {
     use crate::Capability;
+    use crate::array::{ARRAYS, ArrayKind, Element, Rows};
 
     /// Class scores before the softmax, `f32 [rows, classes]`.
     pub const LOGITS: &str = "logits";
@@ -59,23 +60,15 @@ pub mod names {
     pub const LABELLED: &str = "labelled.";
 
     /// Every array name without the labelled prefix, for messages.
-    pub const ALL: [&str; 15] = [
-        LOGITS,
-        EMBEDDINGS,
-        PENULTIMATE,
-        FIXED_EMBEDDINGS,
-        MC_LOG_PROBS,
-        TARGET_MC_LOG_PROBS,
-        MEMBER_LOG_PROBS,
-        GRAD_NORM,
-        GRAD_EMBEDDINGS,
-        CALIBRATION_LOGITS,
-        CALIBRATION_LABELS,
-        HEAD_W,
-        HEAD_B,
-        LABELLED_LABELS,
-        ORACLE_LABELS,
-    ];
+    pub const ALL: [&str; ARRAYS.len()] = {
+        let mut all = [""; ARRAYS.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = ARRAYS[at].name;
+            at += 1;
+        }
+        all
+    };
 
     /// Whether `name` asks for something of model, images or training instead of an array.
     pub fn is_condition(name: &str) -> bool {
@@ -84,36 +77,33 @@ pub mod names {
 
     /// Whether `name` is one of the arrays of the contract, labelled or not, the head, or a condition.
     pub fn is_known(name: &str) -> bool {
-        ALL.contains(&name)
-            || name == HEAD
-            || is_condition(name)
-            || name.strip_prefix(LABELLED).is_some_and(|bare| per_sample(bare).is_some())
+        ArrayKind::of(name).is_some() || name == HEAD || is_condition(name)
     }
 
     /// The powers of which a strategy must have declared one to be handed `name`; `None` for what is no secret.
     pub fn secret(name: &str) -> Option<&'static [Capability]> {
-        match name {
-            ORACLE_LABELS => Some(&[Capability::OracleLabels, Capability::OracleStream]),
-            _ => None,
-        }
+        ArrayKind::of(name).map(|(kind, _)| kind.secret).filter(|powers| !powers.is_empty())
     }
 
     /// Whether `name` is an array of class numbers.
     pub fn is_labels(name: &str) -> bool {
-        matches!(name, LABELLED_LABELS | ORACLE_LABELS | CALIBRATION_LABELS)
+        ArrayKind::of(name).is_some_and(|(kind, _)| kind.element == Element::Label)
     }
 
     /// Whether `name` is an array with one row a pool sample.
     pub fn is_over_pool(name: &str) -> bool {
-        per_sample(name).is_some() || name == ORACLE_LABELS
+        matches!(ArrayKind::of(name), Some((ArrayKind { rows: Rows::Samples | Rows::Pool, .. }, false)))
     }
 
-    /// Number of dimensions of an array that has one row a sample; `None` for the others.
+    /// Whether `name` is an array with one row a labelled sample.
+    pub fn is_over_labelled(name: &str) -> bool {
+        matches!(ArrayKind::of(name), Some((_, true)))
+    }
+
+    /// Number of dimensions of an array of floats with one row a pool sample; `None` for the others.
     pub fn per_sample(name: &str) -> Option<usize> {
-        match name {
-            LOGITS | EMBEDDINGS | PENULTIMATE | FIXED_EMBEDDINGS | GRAD_EMBEDDINGS => Some(2),
-            MC_LOG_PROBS | MEMBER_LOG_PROBS => Some(3),
-            GRAD_NORM => Some(1),
+        match ArrayKind::of(name) {
+            Some((kind, false)) if kind.rows == Rows::Samples => Some(1 + kind.dimensions.len()),
             _ => None,
         }
     }
@@ -285,6 +275,8 @@ mod tests {
         for need in [
             Need::new(names::LOGITS),
             Need::new("labelled.embeddings"),
+            Need::new("extra.blur"),
+            Need::new("query.cats"),
             Need::new(names::MC_LOG_PROBS).with("T", 10).with_flag("coherent"),
         ] {
             assert_eq!(need.to_string().parse::<Need>().as_ref(), Ok(&need));
@@ -315,6 +307,8 @@ mod tests {
             "head.w(or=nothing)",
             "labelled.images",
             // Whatever is no name is no secret in disguise either.
+            "extra.",
+            "labelled.query.cats",
             "oracle.Labels",
             "labelled.oracle.labels",
             "oracle. labels",

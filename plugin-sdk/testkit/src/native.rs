@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use querist_core::observer::Silent;
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    Answer, Arrays, Granted, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
+    Answer, Arrays, Query, Question, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
 };
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{Capability, HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
@@ -61,17 +60,8 @@ impl Native {
     /// # Errors
     /// What the strategy says where it gives no answer.
     pub fn ask(&mut self, arrays: &Arrays, batch: usize, seed: u64) -> Result<Selection, String> {
-        let granted = Granted::to(self, arrays).map_err(|error| error.message.into_string())?;
-        let query = Query {
-            arrays: &granted,
-            batch,
-            round: Round(0),
-            seeds: Seeds::new(seed),
-            state: None,
-            services: None,
-            progress: &Silent,
-        };
-        self.query(&query).map(|answer| answer.selection).map_err(|error| error.message.into_string())
+        let question = Question::new(arrays, batch).with_seeds(Seeds::new(seed));
+        self.answer(&question).map(|answer| answer.selection).map_err(|error| error.message.into_string())
     }
 
     /// Scores tile by tile on as many threads as asked for, as the sandbox does, then ranks.

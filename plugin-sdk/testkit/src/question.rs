@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use querist_core::observer::Silent;
-use querist_core::{Acquisition, Array, Arrays, Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Array, Arrays, Round, Seeds, Strategy};
 use querist_protocol::Selection;
 use querist_protocol::philox::Stream;
 use querist_sdk::Package;
@@ -54,12 +53,12 @@ impl<'a> Question<'a> {
     /// If the answer breaks the contract.
     pub fn try_ask(&self, arrays: &Arrays) -> Result<Selection, String> {
         let mut strategy = Native::new(self.package, self.id, &self.params, self.threads).map_err(|e| e.to_string())?;
-        let (round, seeds) = (Round(self.round), Seeds::new(self.seed));
-        let state = self.state.as_deref();
-        let arrays = &Granted::to(&strategy, arrays).map_err(|error| error.to_string())?;
-        let query = Query { arrays, batch: self.batch, round, seeds, state, services: None, progress: &Silent };
-        let selection = strategy.query(&query).map_err(|error| error.to_string())?.selection;
-        if let Err(broken) = Acquisition::check(&selection, arrays.ids(), self.batch) {
+        let question = querist_core::Question::new(arrays, self.batch)
+            .in_round(Round(self.round))
+            .with_seeds(Seeds::new(self.seed))
+            .with_state(self.state.as_deref());
+        let selection = strategy.answer(&question).map_err(|error| error.to_string())?.selection;
+        if let Err(broken) = question.check(&selection) {
             panic!("`{}` {} broke its contract: {broken}", self.id, self.params);
         }
         Ok(selection)

@@ -55,6 +55,8 @@ pub enum Way {
     Weights,
     /// Behaves, and needs a head whose logits it looks at.
     Head,
+    /// Behaves, and picks by what only users have.
+    OwnArrays,
     /// Asks a head that it did not declare.
     HeadUndeclared,
     /// Asks the head about embeddings of another width.
@@ -88,6 +90,7 @@ impl Strategy for Misbehaving {
         let more = match self.way {
             Way::Weights => Some(names::HEAD_W),
             Way::Head | Way::HeadShape | Way::HeadClass => Some(names::HEAD),
+            Way::OwnArrays => return ["extra.blur", "query.like"].map(Need::new).to_vec(),
             Way::SecretChoice => {
                 return vec![Need::new(names::MC_LOG_PROBS).with("T", 1).or(names::ORACLE_LABELS)];
             }
@@ -160,6 +163,14 @@ impl Selector for Misbehaving {
                 let width = 3;
                 let logits = query.new_matrix(1, width, &vec![0.5; width as usize])?.head_logits()?;
                 selection.diagnostics.push(("first".to_owned(), f64::from(logits.read(0, 1)?[0])));
+            }
+            Way::OwnArrays => {
+                let like = query.matrix("query.like")?;
+                let apart = query.matrix("extra.blur")?.distance_reduce(&like, Metric::Euclidean, Reduction::Min)?;
+                let apart = apart.to_vec()?;
+                selection.rows = (0..query.rows()).collect();
+                selection.rows.sort_by(|&a, &b| apart[a as usize].total_cmp(&apart[b as usize]));
+                selection.rows.truncate(wanted as usize);
             }
             Way::HeadUndeclared => drop(query.matrix(names::LOGITS)?.head_logits()?),
             Way::HeadShape => drop(query.new_matrix(1, 7, &[0.0; 7])?.head_logits()?),

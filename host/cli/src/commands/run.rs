@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use querist_core::config::{RunConfig, cores, schemas};
-use querist_core::record::FinishedRound;
+use querist_core::observer::FinishedRound;
 use querist_core::{
-    Dataset, DatasetOracle, Label, Observer, Oracle, Partition, Parts, Position, QueryOptions, Reveals, Round,
-    RunError, SampleId, Split, check, run,
+    Dataset, DatasetOracle, Label, Observer, Oracle, Partition, Position, QueryOptions, Reveals, Round, Run, RunError,
+    SampleId, Split, check, run,
 };
 use querist_files::shown;
 use querist_protocol::Capability;
@@ -236,7 +236,7 @@ fn go(
     };
     let asks_one_by_one = settled.capabilities().contains(&Capability::OracleStream);
     let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds(), asks_one_by_one };
-    let mut parts = Parts {
+    let mut parts = Run {
         dataset,
         split: &split,
         plan: &plan,

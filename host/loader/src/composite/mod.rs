@@ -138,7 +138,7 @@ impl CompositeStrategy {
     /// What a member may see, for some rows of the pool or for all.
     fn granted(&self, member: usize, query: &Query<'_>, rows: Option<&[u32]>) -> Result<Granted, QueryError> {
         let strategy = &*self.members[member];
-        Granted::to(strategy, &query.arrays.part(strategy.needs().iter().flat_map(Need::names), rows))
+        strategy.granted(&query.arrays.part(strategy.needs().iter().flat_map(Need::names), rows))
     }
 
     /// One question to one member.

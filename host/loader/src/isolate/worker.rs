@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use querist_core::observer::{Cancelled, Phase, Progress};
 use querist_core::strategy::QueryErrorKind;
-use querist_core::{Granted, Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Streams};
+use querist_core::{Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Streams};
 use querist_kernels::Compute;
 use querist_protocol::{LogLevel, Shown};
 use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
@@ -116,7 +116,7 @@ fn answer(strategy: NativeStrategy, received: &Received) -> Result<Vec<u8>, Fail
     let arrays = received.arrays().map_err(failed)?;
     let mut strategy = strategy.with_streams(job.streams.unwrap_or(Streams::NONE));
     let query = Query {
-        arrays: &Granted::to(&strategy, &arrays).map_err(|error| failed(error.message.as_str()))?,
+        arrays: &strategy.granted(&arrays).map_err(|error| failed(error.message.as_str()))?,
         batch: job.batch,
         round: Round(job.round),
         // Nobody reads them here: the strategy draws from the streams above.

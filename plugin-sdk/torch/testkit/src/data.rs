@@ -5,8 +5,8 @@ use querist_core::dataset::DatasetParts;
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::QueryError;
 use querist_core::{
-    Array, Arrays, Buffer, Dataset, FitTask, Fitted, Granted, Images, Label, LearnError, Learner, Query, Round,
-    SampleId, Seeds, ServiceScope, Strategy, TrainingHooks,
+    Array, Arrays, Buffer, Dataset, FitTask, Fitted, Images, Label, LearnError, Learner, Question, Round, SampleId,
+    Seeds, ServiceScope, Strategy, TrainingHooks,
 };
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::Selection;
@@ -136,16 +136,13 @@ impl Bench {
         let labelled = ids(&mut self.labelled.iter().map(|(id, _)| *id));
         let arrays = Arrays::new(ids(&mut self.pool.iter().copied()), labelled, 2, named).expect("ids ascend");
         let services = self.learner.services(scope(&self.pool, &self.labelled, self.batch, self.seeds, self.round));
-        let query = Query {
-            arrays: &Granted::to(strategy, &arrays)?,
-            batch: self.batch,
-            round: Round(self.round),
-            seeds: self.seeds,
-            state: self.state.as_deref(),
-            services: services.as_deref(),
-            progress,
-        };
-        let mut selection = strategy.query(&query)?.selection;
+        let question = Question::new(&arrays, self.batch)
+            .in_round(Round(self.round))
+            .with_seeds(self.seeds)
+            .with_state(self.state.as_deref())
+            .with_services(services.as_deref())
+            .with_progress(progress);
+        let mut selection = strategy.answer(&question)?.selection;
         // As the loop joins them in a round's record.
         selection.diagnostics.extend(services.map(|services| services.metrics()).unwrap_or_default());
         Ok(selection)

@@ -1,18 +1,17 @@
 //! `querist select`: a strategy on arrays that the user already has.
 
 mod inputs;
-mod probabilities;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
-use querist_core::{Acquisition, Answer, Granted, Query, Round, Seeds, Strategy};
+use querist_core::{Answer, Question, Round, Seeds, Sorted, Strategy};
 use querist_data::arrays::write_npy;
 use serde_json::{Map, Value, json};
 
-use self::inputs::{Given, Inputs};
+use self::inputs::Inputs;
 use crate::exit::Usage;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs};
@@ -38,7 +37,8 @@ pub struct SelectArgs {
     /// An array by name: .npy, .npz (FILE#MEMBER) or .safetensors (FILE#TENSOR).
     ///
     /// `probs`, `mc_probs` and `member_probs` are probabilities in place of `logits`, `mc_log_probs` and
-    /// `member_log_probs`.
+    /// `member_log_probs`; `extra.NAME` is whatever you have of each sample, `query.NAME` rows that you point at, where
+    /// a strategy needs them.
     #[arg(long = "input", value_name = "NAME=FILE", required_unless_present = "ids")]
     pub inputs: Vec<String>,
     /// Parameters as a JSON object.
@@ -119,35 +119,30 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
         Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
         None => None,
     };
-    let given = Given::read(args, &params)?;
-    given.settle_draws(&resolved.strategy.schema, &mut params)?;
+    let inputs = Inputs::read(args, &params)?;
+    inputs.settle_draws(&resolved.strategy.schema, &mut params)?;
     let config = StrategyConfig { id: args.strategy.clone(), params, label: None, subset_size: None, target: None };
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
     let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
-    let inputs = given.complete(args, &*ready.strategy)?;
+    let asked = inputs.complete(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
-    let granted = Granted::to(&*ready.strategy, &inputs.arrays)?;
     let mut answers = Vec::new();
     for &budget in &args.budget {
-        let query = Query {
-            arrays: &granted,
-            batch: budget,
-            round: Round(args.round),
-            seeds: Seeds::new(args.seed),
-            state: None,
-            services: None,
-            progress: &display,
-        };
-        let answer = ready.strategy.query(&query)?;
-        let acquired = Acquisition::check(&answer.selection, inputs.arrays.ids(), budget)
+        let question = Question::new(&asked.arrays, budget)
+            .in_round(Round(args.round))
+            .with_seeds(Seeds::new(args.seed))
+            .with_progress(&display);
+        let answer = ready.strategy.answer(&question)?;
+        let acquired = question
+            .check(&answer.selection)
             .with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
         let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
         answers.push((budget, answer, ids));
     }
     display.clear();
-    write(args, &*ready.strategy, &inputs, &answers)
+    write(args, &*ready.strategy, &asked, &answers)
 }
 
 fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
@@ -171,9 +166,9 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
 
 type Answered = (usize, Answer, Vec<u64>);
 
-fn write(args: &SelectArgs, strategy: &dyn Strategy, inputs: &Inputs, answers: &[Answered]) -> Result<()> {
+fn write(args: &SelectArgs, strategy: &dyn Strategy, asked: &Sorted, answers: &[Answered]) -> Result<()> {
     let out = args.out.as_deref();
-    let user_row = |row: &u32| inputs.user_rows[*row as usize];
+    let user_row = |row: &u32| asked.given_rows[*row as usize];
     match args.format {
         SelectFormat::Ids => {
             let lines: String = answers.iter().flat_map(|(_, _, ids)| ids).map(|id| format!("{id}\n")).collect();
@@ -215,7 +210,7 @@ fn write(args: &SelectArgs, strategy: &dyn Strategy, inputs: &Inputs, answers: &
                     "budget": budget,
                     "seed": args.seed,
                     "subset_size": args.subset_size,
-                    "short": *budget >= inputs.user_rows.len(),
+                    "short": *budget >= asked.given_rows.len(),
                     "rows": selection.rows.iter().map(user_row).collect::<Vec<_>>(),
                     "ids": ids,
                     "scores": if selection.scores.is_empty() { Value::Null } else { json!(selection.scores) },

@@ -7,8 +7,9 @@ use std::ops::Deref;
 
 use querist_protocol::{Capability, Need, names};
 
-use crate::array::Arrays;
-use crate::strategy::{QueryError, QueryErrorKind, Strategy};
+use crate::failure::{QueryError, QueryErrorKind};
+use crate::identity::StrategyIdentity;
+use crate::question::arrays::Arrays;
 
 /// Needs with every choice made, and the powers that they use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,14 +99,6 @@ impl Granted {
         Ok(Self { arrays, declared: declared.to_vec() })
     }
 
-    /// What `strategy` may see of these arrays.
-    ///
-    /// # Errors
-    /// As for [`Settled::new`], in the strategy's name.
-    pub fn to(strategy: &dyn Strategy, arrays: &Arrays) -> Result<Self, QueryError> {
-        Self::new(arrays, strategy.needs(), strategy.capabilities()).map_err(|error| error.of(strategy))
-    }
-
     /// The needs as they were declared, with second choices.
     pub fn declared(&self) -> &[Need] {
         &self.declared
@@ -132,8 +125,8 @@ pub struct RightsError {
 
 impl RightsError {
     /// The same, with whose fault it is.
-    pub(crate) fn of(self, strategy: &dyn Strategy) -> QueryError {
-        QueryError::new(strategy.identity(), QueryErrorKind::Dishonest, self.to_string())
+    pub(crate) fn of(self, identity: &StrategyIdentity) -> QueryError {
+        QueryError::new(identity, QueryErrorKind::Dishonest, self.to_string())
     }
 }
 

@@ -2,7 +2,16 @@
 
 use querist_protocol::philox::Stream;
 
-use crate::ids::SampleId;
+use crate::ids::{Round, SampleId};
+use crate::seed::Seeds;
+
+/// The samples of the pool, ascending, that a strategy may choose from in a round: `size` of them, or all.
+pub fn candidates(pool: &[SampleId], size: Option<usize>, seeds: Seeds, strategy: &str, round: Round) -> Vec<SampleId> {
+    match size {
+        None => pool.to_vec(),
+        Some(size) => subset(pool, size, seeds.query_stream(strategy, "subset", round)),
+    }
+}
 
 /// `size` of the samples, each set of that size equally likely, in the order in which they stand; all of them where there
 /// are no more. Which samples are drawn does not depend on their order.

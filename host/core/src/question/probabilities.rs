@@ -1,18 +1,9 @@
 //! Probabilities in the forms in which users have them, as the arrays of log-probabilities and logits that strategies take.
 
-use querist_core::Array;
-use querist_protocol::names;
+use querist_protocol::{ARRAYS, ArrayKind, names};
 
-/// Names under which probabilities may be given, and the arrays that they become.
-const SPELLINGS: [(&str, &str); 7] = [
-    ("probs", names::LOGITS),
-    ("labelled.probs", "labelled.logits"),
-    ("mc_probs", names::MC_LOG_PROBS),
-    ("labelled.mc_probs", "labelled.mc_log_probs"),
-    ("member_probs", names::MEMBER_LOG_PROBS),
-    ("labelled.member_probs", "labelled.member_log_probs"),
-    ("target.mc_probs", names::TARGET_MC_LOG_PROBS),
-];
+use crate::array::Array;
+
 /// Probabilities below this count as this when logarithms are taken: the smallest that `f32` holds with all its digits.
 const LEAST: f32 = f32::MIN_POSITIVE;
 /// What stands for a logarithm of minus infinity: its exponential is 0 as well, and sums of it stay finite.
@@ -23,25 +14,24 @@ const SUM_SLACK: f64 = 1e-3;
 const LOOKED_AT: usize = 64;
 
 /// The array that probabilities under this name become.
-pub fn becomes(name: &str) -> Option<&'static str> {
-    SPELLINGS.iter().find(|(spelling, _)| *spelling == name).map(|(_, array)| *array)
-}
-
-/// Every name under which probabilities of the pool may be given.
-pub fn spellings() -> impl Iterator<Item = &'static str> {
-    SPELLINGS.iter().map(|(spelling, _)| *spelling).filter(|spelling| !spelling.starts_with(names::LABELLED))
+pub(super) fn becomes(name: &str) -> Option<String> {
+    let (bare, prefix) = match name.strip_prefix(names::LABELLED) {
+        Some(bare) => (bare, names::LABELLED),
+        None => (name, ""),
+    };
+    let kind = ARRAYS.iter().find(|kind| kind.probabilities == Some(bare))?;
+    let array = format!("{prefix}{}", kind.name);
+    ArrayKind::of(&array).map(|_| array)
 }
 
 /// Whether an array holds logarithms of probabilities, several distributions a row.
-pub fn is_log_probs(name: &str) -> bool {
-    let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
-    matches!(bare, names::MC_LOG_PROBS | names::MEMBER_LOG_PROBS | names::TARGET_MC_LOG_PROBS)
+pub(super) fn is_log_probs(name: &str) -> bool {
+    ArrayKind::of(name).is_some_and(|(kind, _)| kind.is_of_draws())
 }
 
-/// Whether an array has the classes in its last dimension.
+/// Whether an array has rows of numbers of the classes.
 fn is_over_classes(name: &str) -> bool {
-    let bare = name.strip_prefix(names::LABELLED).unwrap_or(name);
-    is_log_probs(name) || matches!(bare, names::LOGITS | names::CALIBRATION_LOGITS)
+    ArrayKind::of(name).is_some_and(|(kind, _)| kind.ends_in_classes() && !kind.dimensions.is_empty())
 }
 
 /// Natural logarithms of probabilities. Whether several distributions a row sum to 1 is asked where it is known which
@@ -49,7 +39,7 @@ fn is_over_classes(name: &str) -> bool {
 ///
 /// # Errors
 /// A sentence: which value or sum is none of probabilities.
-pub fn logarithms(array: &Array) -> Result<Array, String> {
+pub(super) fn logarithms(array: &Array) -> Result<Array, String> {
     let values = floats(array)?;
     let (width, row_len) = (last(array), array.row_len().max(1));
     if let Some(at) = values.iter().position(|p| !(0.0..=1.0 + SUM_SLACK as f32).contains(p)) {
@@ -67,7 +57,7 @@ pub fn logarithms(array: &Array) -> Result<Array, String> {
 }
 
 /// The same log-probabilities, with a finite number for those of probability 0.
-pub fn finite(array: Array) -> Array {
+pub(super) fn finite(array: Array) -> Array {
     let Some(values) = array.as_f32().filter(|values| values.contains(&f32::NEG_INFINITY)) else { return array };
     let finite: Vec<f32> =
         values.iter().map(|&value| if value == f32::NEG_INFINITY { LOG_OF_NOTHING } else { value }).collect();
@@ -78,7 +68,7 @@ pub fn finite(array: Array) -> Array {
 ///
 /// # Errors
 /// A sentence that says how to make two columns of it.
-pub fn refuse_one_column(name: &str, array: &Array) -> Result<(), String> {
+pub(super) fn refuse_one_column(name: &str, array: &Array) -> Result<(), String> {
     if !is_over_classes(name) || array.shape().len() < 2 || array.shape().last() != Some(&1) {
         return Ok(());
     }
@@ -90,7 +80,7 @@ pub fn refuse_one_column(name: &str, array: &Array) -> Result<(), String> {
 }
 
 /// Whether logits are probabilities by all that they look like.
-pub fn look_like_probabilities(array: &Array) -> bool {
+pub(super) fn look_like_probabilities(array: &Array) -> bool {
     let (Some(values), width) = (array.as_f32(), last(array)) else { return false };
     let is_distribution = |row: &[f32]| (row.iter().map(|&p| f64::from(p)).sum::<f64>() - 1.0).abs() < SUM_SLACK;
     !values.is_empty()
@@ -101,7 +91,7 @@ pub fn look_like_probabilities(array: &Array) -> bool {
 
 /// What is known of the dimensions of an array of draws, beside the array itself.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
+pub(super) struct Known {
     /// Rows.
     pub rows: Option<usize>,
     /// Draws of a row.
@@ -147,7 +137,7 @@ impl Layout {
 ///
 /// # Errors
 /// A sentence, if rows and draws cannot be told apart.
-pub fn draws_in_the_middle(array: Array, known: Known) -> Result<Array, String> {
+pub(super) fn draws_in_the_middle(array: Array, known: Known) -> Result<Array, String> {
     let &[a, b, c] = array.shape() else { return Ok(array) };
     let (shape, values) = ([a, b, c], floats(&array)?);
     let sums = |layout: &Layout| match layout {
@@ -262,6 +252,21 @@ mod tests {
         let nothing = finite(Array::f32(vec![1, 2], vec![f32::NEG_INFINITY, 0.0]).unwrap());
         assert_eq!(nothing.as_f32().unwrap()[..], [LOG_OF_NOTHING, 0.0]);
         assert_eq!(LOG_OF_NOTHING.exp(), 0.0);
+    }
+
+    #[test]
+    fn spellings_lead_to_arrays() {
+        for (spelling, array) in [
+            ("probs", "logits"),
+            ("labelled.probs", "labelled.logits"),
+            ("labelled.member_probs", "labelled.member_log_probs"),
+            ("target.mc_probs", "target.mc_log_probs"),
+        ] {
+            assert_eq!(becomes(spelling).as_deref(), Some(array));
+        }
+        for name in ["logits", "labelled.target.mc_probs", "labelled.logits", ""] {
+            assert_eq!(becomes(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,91 @@
+//! Whether a run can be done, asked before anything is trained.
+
+use querist_protocol::{ArrayKind, Giver, Need, names};
+
+use super::{QueryOptions, RunError};
+use crate::config::{Plan, TargetSet};
+use crate::ids::{Round, SampleId};
+use crate::learner::{LearnError, Learner};
+use crate::question::Settled;
+use crate::split::Split;
+use crate::strategy::Strategy;
+
+/// Whether a run can be done at all, and what its strategy is handed: asked before anything is trained or written.
+///
+/// # Errors
+/// The first need that cannot be met, with the setting that would help, one for which the strategy has no right, or a
+/// subset smaller than a batch.
+pub fn check(
+    learner: &dyn Learner,
+    strategy: &dyn Strategy,
+    split: &Split,
+    plan: &Plan,
+    options: QueryOptions<'_>,
+) -> Result<Settled, RunError> {
+    let can = |need: &Need| learner.check_needs(std::slice::from_ref(need)).is_ok();
+    let settled =
+        Settled::new(strategy.needs(), strategy.capabilities(), can).map_err(|error| error.of(strategy.identity()))?;
+    check_givers(settled.needs())?;
+    learner.check_needs(settled.needs())?;
+    check_calibration(settled.needs(), split)?;
+    check_target(settled.needs(), split, options.target)?;
+    check_subset(options.subset, plan)?;
+    Ok(settled)
+}
+
+/// What users alone have, a run does not.
+fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
+    let of_user = |need: &&Need| matches!(ArrayKind::of(need.name()), Some((ArrayKind { giver: Giver::User, .. }, _)));
+    match needs.iter().find(of_user) {
+        None => Ok(()),
+        Some(need) => Err(LearnError::Need {
+            need: need.to_string(),
+            reason: format!(
+                "no model gives it; ask the strategy about arrays of your own with `querist select --input \
+                 {}=FILE`",
+                need.name()
+            ),
+        }),
+    }
+}
+
+/// A target set must be named and not empty.
+fn check_target(needs: &[Need], split: &Split, target: Option<TargetSet>) -> Result<(), LearnError> {
+    let Some(need) = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS) else { return Ok(()) };
+    let reason = match target {
+        Some(target) if !target_of(split, target).is_empty() => return Ok(()),
+        Some(_) => "the target set is empty; set `dataset.validation` or `dataset.test`, or aim at the other one",
+        None => "no target set is named; set `strategy.target` to `validation` or `test`",
+    };
+    Err(LearnError::Need { need: need.to_string(), reason: reason.to_owned() })
+}
+
+/// Calibration takes held-out samples: the validation set.
+fn check_calibration(needs: &[Need], split: &Split) -> Result<(), LearnError> {
+    let asks = |need: &&Need| matches!(need.name(), names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS);
+    match needs.iter().find(asks) {
+        Some(need) if split.validation.is_empty() => Err(LearnError::Need {
+            need: need.to_string(),
+            reason: "no samples are held out to calibrate on; set `dataset.validation`".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A subset must hold every batch.
+fn check_subset(subset: Option<usize>, plan: &Plan) -> Result<(), RunError> {
+    let Some(subset) = subset else { return Ok(()) };
+    let mut rounds = (0..plan.rounds()).map(|round| Round(round as u32));
+    match rounds.find_map(|round| plan.batch(round).filter(|&batch| batch > subset).map(|batch| (round, batch))) {
+        None => Ok(()),
+        Some((round, batch)) => Err(RunError::Subset { subset, round, batch }),
+    }
+}
+
+/// The samples of a target set.
+pub(super) fn target_of(split: &Split, target: TargetSet) -> &[SampleId] {
+    match target {
+        TargetSet::Validation => &split.validation,
+        TargetSet::Test => &split.test,
+    }
+}

@@ -1,0 +1,350 @@
+//! The steps of a round. Each gives what it found and what that cost.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use querist_protocol::{ArrayKind, Giver, Need, Selection, names};
+
+use super::settle::target_of;
+use super::{Position, Run, RunError};
+use crate::acquisition::Acquisition;
+use crate::array::{Array, Buffer};
+use crate::config::Plan;
+use crate::fitted::Fitted;
+use crate::fixed::FixedError;
+use crate::ids::{Label, Round, SampleId};
+use crate::learner::{FeatureTask, FitTask, LearnError};
+use crate::metric::Metrics;
+use crate::observer::FinishedRound;
+use crate::progress::Progress;
+use crate::question::{Arrays, Question, candidates, subset};
+use crate::record::{PeakMemory, RoundRecord, Seconds, joined};
+use crate::seed::Streams;
+use crate::strategy::Usage;
+use crate::synthetic::{self, Handed, Synthetic};
+use crate::training::ServiceScope;
+
+/// What took so long, and so much memory of the device where that can tell.
+pub(super) struct Measured<T> {
+    pub value: T,
+    pub seconds: f64,
+    pub peak_memory: Option<u64>,
+}
+
+/// The samples of a round.
+pub(super) struct Samples {
+    /// Unlabelled, ascending.
+    pub pool: Vec<SampleId>,
+    /// Labelled, ascending.
+    pub labelled: Vec<(SampleId, Label)>,
+    /// How many were labelled at the start.
+    pub initial: usize,
+    /// How many to label at the end of the round; `None` where nothing is queried.
+    pub batch: Option<usize>,
+}
+
+impl Samples {
+    fn scope<'a>(&'a self, round: Round, pool: &'a [SampleId], streams: Streams) -> ServiceScope<'a> {
+        let batch = self.batch.unwrap_or(0);
+        ServiceScope { round, pool, labelled: &self.labelled, initial: self.initial, batch, streams }
+    }
+}
+
+/// The figures of a model.
+pub(super) struct Evaluated {
+    test: Metrics,
+    validation: Option<Metrics>,
+    backend: String,
+    seconds: f64,
+}
+
+/// What a query is about: the samples that it may choose from, ascending, and the arrays.
+pub(super) struct Features {
+    rows: Vec<SampleId>,
+    arrays: Arrays,
+}
+
+/// An answer that keeps the contract.
+pub(super) struct Answered {
+    acquisition: Acquisition,
+    selection: Selection,
+    images: Vec<Handed>,
+    figures: BTreeMap<String, f64>,
+    usage: Usage,
+}
+
+/// What a query leaves behind.
+pub(super) struct Queried {
+    features: Measured<Features>,
+    acquisition: Acquisition,
+    labels: Vec<(SampleId, Label)>,
+    synthetic: Vec<Synthetic>,
+    state: Option<Vec<u8>>,
+    /// Of training and query.
+    figures: BTreeMap<String, f64>,
+    usage: Usage,
+}
+
+impl Position {
+    /// The samples of the next round.
+    pub(super) fn samples(&self, plan: &Plan) -> Samples {
+        let (pool, labelled) = (self.partition.pool(), self.partition.labelled());
+        let batch = plan.batch(self.round).filter(|_| !pool.is_empty());
+        Samples { pool, labelled, initial: self.partition.initial_len(), batch }
+    }
+
+    /// Where the run stands once these samples are labelled.
+    pub(super) fn after(mut self, queried: &Queried) -> Result<Self, RunError> {
+        self.round = Round(self.round.0 + 1);
+        self.partition.acquire(self.round, &queried.labels)?;
+        self.state.clone_from(&queried.state);
+        self.synthetic.extend_from_slice(&queried.synthetic);
+        Ok(self)
+    }
+}
+
+impl Run<'_> {
+    fn streams(&self) -> Streams {
+        self.seeds.strategy(&self.strategy.identity().id)
+    }
+
+    /// Trains on what is labelled.
+    pub(super) fn fit(
+        &mut self,
+        at: &Position,
+        samples: &Samples,
+        needs: &[Need],
+    ) -> Result<Measured<Fitted>, RunError> {
+        let scope = samples.scope(at.round, &samples.pool, self.streams());
+        let clock = Instant::now();
+        let hooks = self.strategy.hooks().map(|hooks| (hooks, at.state.as_deref()));
+        let task = FitTask { scope, hooks, needs, synthetic: &at.synthetic };
+        let value = self.learner.fit(task, self.observer.progress())?;
+        let seconds = clock.elapsed().as_secs_f64();
+        Ok(Measured { value, seconds, peak_memory: self.learner.take_peak_memory() })
+    }
+
+    /// Compares the model's predictions with the labels that nobody trains on.
+    pub(super) fn evaluate(&mut self) -> Result<Evaluated, RunError> {
+        let clock = Instant::now();
+        let classes = self.dataset.classes();
+        let mut measure = |samples: &[SampleId], labels: &[Label], progress: &dyn Progress| {
+            Ok::<_, LearnError>(Metrics::of(&self.learner.evaluated(samples, progress)?, labels, classes))
+        };
+        let (split, progress) = (self.split, self.observer.progress());
+        let test = measure(&split.test, &split.test_labels(self.dataset), progress)?;
+        let validation = match split.validation.as_slice() {
+            [] => None,
+            samples => Some(measure(samples, &split.validation_labels(self.dataset), progress)?),
+        };
+        let backend = self.learner.backend();
+        Ok(Evaluated { test, validation, backend, seconds: clock.elapsed().as_secs_f64() })
+    }
+
+    /// The arrays that the strategy needs, of the samples that it may choose from.
+    pub(super) fn features(
+        &mut self,
+        at: &Position,
+        samples: &Samples,
+        needs: &[Need],
+    ) -> Result<Measured<Features>, RunError> {
+        let (id, size) = (&self.strategy.identity().id, self.options.subset);
+        let rows = candidates(&samples.pool, size, self.seeds, id, at.round);
+        let clock = Instant::now();
+        let arrays = self.arrays(at.round, &rows, &samples.labelled, needs)?;
+        let seconds = clock.elapsed().as_secs_f64();
+        let peak_memory = self.learner.take_peak_memory();
+        Ok(Measured { value: Features { rows, arrays }, seconds, peak_memory })
+    }
+
+    fn arrays(
+        &mut self,
+        round: Round,
+        pool: &[SampleId],
+        labelled: &[(SampleId, Label)],
+        needs: &[Need],
+    ) -> Result<Arrays, RunError> {
+        let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
+        let fixed = self.options.fixed;
+        let is_own = |need: &Need| is_of_the_loop(need) || (fixed.is_some() && is_fixed(need));
+        let target = self.target_samples(needs, round);
+        let has_head = needs.iter().any(|need| need.name() == names::HEAD);
+        let (own, needs): (Vec<_>, Vec<_>) = needs.iter().cloned().partition(is_own);
+        let task = FeatureTask { needs: &needs, pool, labelled: &labelled_ids, target: &target };
+        let mut named = self.learner.features(task, self.observer.progress())?;
+        for need in own {
+            let array = self.own_array(&need, pool, labelled, &labelled_ids)?;
+            named.insert(need.name().to_owned(), array);
+        }
+        let numbers = |ids: &[SampleId]| Buffer::from(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let mut arrays = Arrays::new(numbers(pool), numbers(&labelled_ids), self.dataset.classes(), named)?;
+        if arrays.get(names::ORACLE_LABELS).is_some()
+            && let Some(reveals) = self.observer.reveals(round).map_err(RunError::Observer)?
+        {
+            arrays = arrays.with_reveals(reveals);
+        }
+        if has_head {
+            let nobody = || LearnError::Config("the learner has no head that can be asked".to_owned());
+            arrays = arrays.with_head(self.learner.head().ok_or_else(nobody)?);
+        }
+        Ok(arrays)
+    }
+
+    /// An array that the loop gives.
+    fn own_array(
+        &mut self,
+        need: &Need,
+        pool: &[SampleId],
+        labelled: &[(SampleId, Label)],
+        labelled_ids: &[SampleId],
+    ) -> Result<Array, RunError> {
+        let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
+        Ok(match need.name() {
+            _ if is_fixed(need) => {
+                let fixed = self.options.fixed.ok_or(FixedError::Shape { found: "none".to_owned() })?;
+                fixed.of(if need.split_labelled().1 { labelled_ids } else { pool })?
+            }
+            names::ORACLE_LABELS => numbers_of(&self.oracle.reveal(pool)?),
+            names::CALIBRATION_LABELS => numbers_of(&self.split.validation_labels(self.dataset)),
+            names::CALIBRATION_LOGITS => {
+                let samples = &self.split.validation;
+                let logits = self.learner.logits(samples, self.observer.progress())?;
+                Array::f32(vec![samples.len(), self.dataset.classes()], logits)?
+            }
+            _ => numbers_of(&labelled.iter().map(|&(_, label)| label).collect::<Vec<_>>()),
+        })
+    }
+
+    /// The samples that the strategy aims at, ascending: as many as its need says, drawn anew in each round.
+    fn target_samples(&self, needs: &[Need], round: Round) -> Vec<SampleId> {
+        let need = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS);
+        let (Some(need), Some(target)) = (need, self.options.target) else { return Vec::new() };
+        let samples = target_of(self.split, target);
+        match need.arg("n").and_then(|text| text.parse().ok()) {
+            None => samples.to_vec(),
+            Some(count) => {
+                subset(samples, count, self.seeds.query_stream(&self.strategy.identity().id, "target", round))
+            }
+        }
+    }
+
+    /// Asks the strategy, and checks its answer.
+    pub(super) fn ask(
+        &mut self,
+        at: &Position,
+        samples: &Samples,
+        features: &Measured<Features>,
+        fitted: &Measured<Fitted>,
+        batch: usize,
+    ) -> Result<Answered, RunError> {
+        let Features { rows, arrays } = &features.value;
+        let services = self.learner.services(samples.scope(at.round, rows, self.streams()));
+        let question = Question::new(arrays, batch)
+            .in_round(at.round)
+            .with_seeds(self.seeds)
+            .with_state(at.state.as_deref())
+            .with_services(services.as_deref())
+            .with_progress(self.observer.progress());
+        let answer = self.strategy.answer(&question)?;
+        let (images, figures) = match &services {
+            Some(services) => (services.take_synthetic(), services.metrics()),
+            None => Default::default(),
+        };
+        let broken = |source| RunError::Contract { strategy: self.strategy.identity().to_string(), source };
+        let figures = figures.into_iter().chain(answer.selection.diagnostics.iter().cloned());
+        let figures = joined(fitted.value.metrics.clone(), figures).map_err(broken)?;
+        let acquisition = question.check(&answer.selection).map_err(broken)?;
+        Ok(Answered { acquisition, selection: answer.selection, images, figures, usage: answer.usage })
+    }
+
+    /// Has the selected samples labelled.
+    pub(super) fn label(
+        &mut self,
+        features: Measured<Features>,
+        answered: Answered,
+        needs: &[Need],
+    ) -> Result<Queried, RunError> {
+        let Answered { acquisition, selection, images, figures, usage } = answered;
+        let images = synthetic::of_picks(images, needs, &features.value.rows, &acquisition)
+            .map_err(|source| RunError::Synthetic { strategy: self.strategy.identity().to_string(), source })?;
+        let labels = self.oracle.label(&acquisition)?;
+        let synthetic = synthetic::labelled(images, &labels);
+        Ok(Queried { features, acquisition, labels, synthetic, state: selection.state, figures, usage })
+    }
+
+    /// What is written down of the round.
+    pub(super) fn record(
+        &self,
+        at: &Position,
+        samples: &Samples,
+        fitted: &Measured<Fitted>,
+        evaluated: Evaluated,
+        queried: Option<&Queried>,
+    ) -> RoundRecord {
+        let (labelled, pool) = (samples.labelled.len(), samples.pool.len());
+        let Evaluated { test, validation, backend, seconds } = evaluated;
+        let mut record = RoundRecord {
+            synthetic: at.synthetic.len(),
+            validation,
+            seconds: Seconds { fit: fitted.seconds, evaluate: seconds, ..Seconds::default() },
+            peak_memory: PeakMemory { fit: fitted.peak_memory, ..PeakMemory::default() },
+            overrides: fitted.value.overrides.clone(),
+            ensemble: fitted.value.ensemble.clone(),
+            diagnostics: fitted.value.metrics.clone(),
+            ..RoundRecord::new(at.round, labelled, pool, test, backend)
+        };
+        if let Some(queried) = queried {
+            queried.describe(&mut record, samples, self.dataset.classes());
+        }
+        record
+    }
+
+    /// Hands the finished round over to be made durable.
+    pub(super) fn commit(
+        &mut self,
+        record: &RoundRecord,
+        fitted: &Measured<Fitted>,
+        queried: Option<&Queried>,
+    ) -> Result<(), RunError> {
+        static NO_ARRAYS: BTreeMap<String, Array> = BTreeMap::new();
+        let round = FinishedRound {
+            record,
+            epochs: &fitted.value.epochs,
+            picks: queried.map(|queried| (&queried.acquisition, &queried.labels[..])),
+            synthetic: queried.map_or(&[], |queried| &queried.synthetic),
+            state: queried.and_then(|queried| queried.state.as_deref()),
+            features: queried.map_or(&NO_ARRAYS, |queried| queried.features.value.arrays.named()),
+            learner: &*self.learner,
+        };
+        self.observer.round_done(&round).map_err(RunError::Observer)
+    }
+}
+
+impl Queried {
+    /// Adds what the query cost and found.
+    fn describe(&self, record: &mut RoundRecord, samples: &Samples, classes: usize) {
+        let rows = self.features.value.rows.len();
+        record.subset = Some(rows).filter(|&rows| rows < samples.pool.len());
+        record.short = samples.batch.is_some_and(|batch| batch >= rows);
+        record.seconds.features = self.features.seconds;
+        record.peak_memory.features = self.features.peak_memory;
+        record.seconds.query = self.usage.seconds;
+        record.peak_memory.query = Some(self.usage.peak_memory);
+        record.fuel = self.usage.fuel;
+        record.diagnostics.clone_from(&self.figures);
+        record.acquired = self.labels.iter().map(|&(sample, _)| sample).collect();
+        record.query_class_histogram = vec![0; classes];
+        for (_, label) in &self.labels {
+            record.query_class_histogram[label.index()] += 1;
+        }
+    }
+}
+
+fn is_fixed(need: &Need) -> bool {
+    need.split_labelled().0 == names::FIXED_EMBEDDINGS
+}
+
+/// Whether an array is the loop's to give.
+fn is_of_the_loop(need: &Need) -> bool {
+    ArrayKind::of(need.name()).is_some_and(|(kind, _)| kind.giver == Giver::Loop)
+}
