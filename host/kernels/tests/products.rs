@@ -34,11 +34,11 @@ fn transposed(x: &Data) -> Data {
 /// What the session gives: the product both ways, and the sums by each metric.
 fn found(s: &Session, x: &Data, y: &Data, across: &Data) -> (Vec<Vec<f32>>, Vec<Vec<f64>>) {
     let (x, y, across) = (x.handle(s), y.handle(s), across.handle(s));
-    let products = [s.matrix_product(x, y, true), s.matrix_product(x, across, false)];
-    let products = products.map(|product| read_matrix(s, product.unwrap())).to_vec();
-    let sums = METRICS.map(|metric| read(s, s.distance_reduce(x, y, metric, Reduction::Sum).unwrap())).to_vec();
-    (1..200).for_each(|handle| s.release(handle));
-    (products, sums)
+    let products = [s.matrix_product(x, y, true), s.matrix_product(x, across, false)].map(Result::unwrap);
+    let sums = METRICS.map(|metric| s.distance_reduce(x, y, metric, Reduction::Sum).unwrap());
+    let read = (products.map(|product| read_matrix(s, product)).to_vec(), sums.map(|sum| read(s, sum)).to_vec());
+    [x, y, across].into_iter().chain(products).chain(sums).for_each(|handle| s.release(handle));
+    read
 }
 
 const METRICS: [Metric; 3] = [Metric::SqEuclidean, Metric::Euclidean, Metric::Cosine];
