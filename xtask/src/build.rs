@@ -79,8 +79,10 @@ pub fn plugin_crates() -> Result<Vec<String>> {
 fn composites() -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir("plugins").context("plugins/")?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    let mut texts: Vec<PathBuf> =
-        paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    let mut texts: Vec<PathBuf> = paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml") && !path.ends_with("clippy.toml"))
+        .collect();
     texts.sort();
     Ok(texts)
 }
