@@ -178,7 +178,7 @@ pub(crate) fn server(boundary: &Boundary) -> String {
         .collect();
     out += &format!("use bindings::querist::strategy::{{{}, types}};\n{traits}", interfaces(boundary).join(", "));
     out += "use super::CallState;\n\n";
-    out += "/// What `bindgen` makes of the WIT.\n#[expect(clippy::all, reason = \"generated\")]\n#[allow(missing_docs, reason = \"generated\")]\n";
+    out += "/// What `bindgen` makes of the WIT.\n#[allow(missing_docs, reason = \"generated\")]\n";
     out += "pub(super) mod bindings {\n    wasmtime::component::bindgen!({\n        path: \"../../plugin-sdk/wit\",\n        world: \"plugin\",\n        with: {\n";
     for kind in &boundary.resources {
         let wit = kind.name.replace('_', "-");

@@ -97,7 +97,7 @@ impl Boundary {
     /// Reads the folder with the WIT.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_path(folder).map_err(anyhow::Error::from)?;
+        let (package, _) = resolve.push_path(folder)?;
         let package = &resolve.packages[package];
         let version = package.name.version.as_ref().context("the package has no version")?;
         let mut boundary = Self {

@@ -72,7 +72,9 @@ fn client_body(call: &Call) -> String {
             let values = "unsafe { out.to_vec() }";
             match &**inner {
                 Ty::Option(_) => format!("{values}.into_iter().map(row_or_none).collect()"),
-                Ty::Record(_) => format!("{values}.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?"),
+                Ty::Record(_) => {
+                    return out + &format!("        {values}.into_iter().map(TryInto::try_into).collect()\n");
+                }
                 _ => values.to_owned(),
             }
         }

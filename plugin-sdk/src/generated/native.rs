@@ -386,7 +386,7 @@ impl HostCalls for Table {
         // SAFETY: arguments live through the call, which checks them; there is room for its results.
         self.check(unsafe { (self.calls().average_linkage)(self.call(), rows, metric.number(), &raw mut out) })?;
         // SAFETY: the host lends the list until its next call.
-        Ok(unsafe { out.to_vec() }.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+        unsafe { out.to_vec() }.into_iter().map(TryInto::try_into).collect()
     }
 
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault> {

@@ -21,7 +21,6 @@ use bindings::querist::strategy::kernels::HostGraph;
 use bindings::querist::strategy::{arrays, engines, head, kernels, query, types};
 
 /// What `bindgen` makes of the WIT.
-#[expect(clippy::all, reason = "generated")]
 #[allow(missing_docs, reason = "generated")]
 pub(super) mod bindings {
     wasmtime::component::bindgen!({
