@@ -19,21 +19,22 @@ use wit_parser::Resolve;
 
 /// A core module with the exports of a package, which says `text` when it is asked to describe itself.
 fn module(memory: u32, text: &str, describe: &str, more: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_file(workspace().join("plugin-sdk/wit/strategy.wit")).unwrap();
+    let strategies = resolve.id_of(resolve.packages[package].interfaces["strategies"]).unwrap();
     let wat = format!(
         r#"(module
         (memory (export "memory") {memory})
         (data (i32.const 16) "{text}")
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
-        (func (export "querist:strategy/strategies@0.1.0#describe") (result i32) {describe})
-        (func (export "querist:strategy/strategies@0.1.0#needs") (param i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "querist:strategy/strategies@0.1.0#score") (param i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "querist:strategy/strategies@0.1.0#select") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
+        (func (export "{strategies}#describe") (result i32) {describe})
+        (func (export "{strategies}#needs") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "{strategies}#score") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "{strategies}#select") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
             unreachable)
         {more})"#
     );
     let mut module = wat::parse_str(wat).unwrap();
-    let mut resolve = Resolve::default();
-    let package = resolve.push_file(workspace().join("plugin-sdk/wit/strategy.wit")).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     module

@@ -95,7 +95,7 @@ fn libraries_that_do_not_fit_are_refused_before_any_of_their_code_is_loaded() {
         bytes
     };
     for (bytes, words) in [
-        (with(12, &[9]), "built for version 9.0 of the native boundary"),
+        (with(12, &[9]), "built for version 9."),
         (with(0, b"X"), "does not begin as one of Querist"),
         (with(17, &[1]), "does not link libtorch_cpu.so"),
         (with(20, b"other"), "disagrees with native-fixture.so"),
