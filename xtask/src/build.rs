@@ -75,7 +75,7 @@ pub fn plugin_crates() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The packages that are made of others: texts under `plugins/` instead of crates.
+/// The packages that are made of others: texts under `plugins/` instead of crates. Clippy looks for its own file there.
 fn composites() -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir("plugins").context("plugins/")?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;

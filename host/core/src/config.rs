@@ -702,8 +702,8 @@ pub enum Precision {
     /// Single precision throughout: 24 bits a number.
     #[default]
     Float32,
-    /// Convolutions on a GPU round their factors to 11 bits. It is PyTorch's own default, and five times as fast for a
-    /// ResNet-18 on an H200.
+    /// Convolutions on a GPU round their factors to 11 bits. It is PyTorch's own default, and several times as fast on
+    /// cards with units for it.
     Tf32,
     /// Convolutions and products of 8 bits a number, in half the memory.
     Bf16,

@@ -13,7 +13,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::fault::Doing;
 use crate::images::ImageStore;
 use crate::infer::{BLOCK as INFER_BLOCK, fill};
-use crate::layer::{Mode, Seen};
+use crate::layer::{Mode, Seen, channels_last};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
 
@@ -155,7 +155,10 @@ struct Recorded {
 impl Recorded {
     fn new(model: &Model, images: &Tensor) -> Result<Self, TchError> {
         let _grad = GradMode::set(true);
-        let (logits, layers) = model.recorded(&channels_last(&images.f_detach()?)?)?;
+        let images = images.f_detach()?;
+        // Convolutions in single precision are faster so on the CPU, and not on a GPU.
+        let images = if images.device().is_cuda() { images } else { channels_last(&images)? };
+        let (logits, layers) = model.recorded(&images)?;
         let seen: usize = layers.iter().map(|seen| seen.layer.weights()).sum();
         assert_eq!(seen, model.parameters().weights().len(), "every weight belongs to a layer that a pass records");
         Ok(Self { layers, log_probs: logits.f_log_softmax(1, None)? })
@@ -190,21 +193,9 @@ impl Recorded {
     }
 }
 
-/// The same images with a pixel's channels side by side where convolutions are faster so, which is on the CPU.
-fn channels_last(images: &Tensor) -> Result<Tensor, TchError> {
-    if images.device().is_cuda() {
-        return Ok(images.shallow_clone());
-    }
-    let (n, channels, height, width) = images.size4()?;
-    let pixels = images.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-    // By their strides: of a single channel libtorch takes a permuted view for the common order.
-    let strides = [height * width * channels, 1, width * channels, channels];
-    pixels.f_as_strided([n, channels, height, width], strides, None)
-}
-
 #[cfg(test)]
 mod tests {
-    use querist_core::config::{ModelConfig, ModelName};
+    use querist_core::config::{ModelConfig, ModelName, Precision};
     use tch::Device;
 
     use super::*;
@@ -228,6 +219,24 @@ mod tests {
 
     fn close(found: f64, expected: f64) -> bool {
         (found - expected).abs() <= 1e-4 * expected + 1e-7
+    }
+
+    /// They are of single precision, also where the body computes in shorter numbers otherwise.
+    #[test]
+    fn norms_are_of_single_precision() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        let shape = ImageShape { channels: 3, height: 16, width: 16 };
+        let norms_with = |precision| {
+            querist_torchx::random::seed(7).unwrap();
+            let architecture = Architecture::new(&ModelConfig::of(ModelName::Resnet18), shape, 5).unwrap();
+            let model = architecture.with_precision(precision).build(Device::Cpu).unwrap();
+            let images = Tensor::randn([3, 3, 16, 16], (Kind::Float, Device::Cpu));
+            let targets = Tensor::randn([3, 5], (Kind::Float, Device::Cpu)).softmax(1, Kind::Float);
+            values(&norms(&model, &images, &targets).unwrap()).unwrap()
+        };
+        for (short, exact) in norms_with(Precision::Bf16).into_iter().zip(norms_with(Precision::Float32)) {
+            assert!(close(f64::from(short), f64::from(exact)), "{short} {exact}");
+        }
     }
 
     #[test]

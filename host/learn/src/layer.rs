@@ -236,6 +236,15 @@ pub(crate) fn halve(x: &Tensor) -> Result<Tensor, TchError> {
     x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
 }
 
+/// `[n, channels, height, width]` of the same values, with the channels of a pixel side by side in memory.
+pub(crate) fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let (n, channels, height, width) = tensor.size4()?;
+    let pixels = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+    // By their strides: of a single channel libtorch takes a permuted view for the common order.
+    let strides = [height * width * channels, 1, width * channels, channels];
+    pixels.f_as_strided([n, channels, height, width], strides, None)
+}
+
 fn bound(fan_in: i64) -> f64 {
     1.0 / (fan_in as f64).sqrt()
 }
@@ -252,7 +261,7 @@ mod tests {
     fn weights_spread_as_in_pytorch() {
         querist_torchx::runtime::set_threads(1).unwrap();
         querist_torchx::random::seed(1).unwrap();
-        let mut parameters = Parameters::new(Device::Cpu, false);
+        let mut parameters = Parameters::new(Device::Cpu);
         let shape = ConvShape { inputs: 32, outputs: 64, kernel: 3, stride: 1, padding: 1 };
         let conv = Conv::new(&mut parameters, "conv", shape).unwrap();
         let linear = Linear::new(&mut parameters, "linear", 400, 300).unwrap();

@@ -13,8 +13,8 @@ use querist_torchx::ambient::Bf16;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::layer::{Mode, Pass, Seen};
-use crate::parameters::{Parameters, channels_last};
+use crate::layer::{Mode, Pass, Seen, channels_last};
+use crate::parameters::Parameters;
 pub(crate) use head::Head;
 use head::{HeadShape, MOST_HIDDEN};
 
@@ -157,7 +157,7 @@ impl Architecture {
 
     /// A model with fresh weights from libtorch's generator.
     pub(crate) fn build(&self, device: Device) -> Result<Model, LearnError> {
-        let mut parameters = Parameters::new(device, self.precision != Precision::Float32);
+        let mut parameters = Parameters::new(device).with_channels_last(self.precision != Precision::Float32);
         let parts = match self.name {
             ModelName::Cnn => cnn::Cnn::new(&mut parameters, self.images).map(boxed),
             ModelName::Lenet => lenet::Lenet::new(&mut parameters, self.images).map(boxed),

@@ -7,6 +7,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
+use crate::layer::channels_last;
 
 /// Longest header of a model's file, in bytes; that of a ResNet has some ten thousand.
 const MAX_HEADER: u64 = 1 << 20;
@@ -22,8 +23,13 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    pub(crate) fn new(device: Device, channels_last: bool) -> Self {
-        Self { device, channels_last, weight_names: Vec::new(), weights: Vec::new(), buffers: Vec::new() }
+    pub(crate) fn new(device: Device) -> Self {
+        Self { device, channels_last: false, weight_names: Vec::new(), weights: Vec::new(), buffers: Vec::new() }
+    }
+
+    /// The same, where weights of convolutions are to hold the channels of a pixel together, or not.
+    pub(crate) fn with_channels_last(self, channels_last: bool) -> Self {
+        Self { channels_last, ..self }
     }
 
     /// A weight uniform in (-bound, bound).
@@ -151,9 +157,4 @@ pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>, LearnError> {
 
 fn little_endian(tensor: &Tensor) -> Result<Vec<u8>, LearnError> {
     Ok(values(tensor)?.into_iter().flat_map(f32::to_le_bytes).collect())
-}
-
-/// `[n, channels, height, width]` of the same values, with the channels of a pixel side by side in memory.
-pub(crate) fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
-    tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }

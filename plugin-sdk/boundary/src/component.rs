@@ -1,7 +1,7 @@
 //! Both ends of a component.
 
 use crate::model::{Boundary, Call, Home, Shape, Ty, camel};
-use crate::protocol::{imports, signature, value};
+use crate::protocol::{imports, name_of, signature, value, words};
 use crate::write::header;
 
 const QUALIFIED: &str = "#![allow(unused_qualifications, reason = \"both sides of a conversion are named alike\")]\n\n";
@@ -59,30 +59,12 @@ fn conversion(name: &str, shape: &Shape, to_wit: bool) -> String {
 }
 
 fn converter(name: &str) -> String {
-    let mut out = "convert".to_owned();
-    for letter in name.chars() {
-        if letter.is_uppercase() {
-            out.push('_');
-        }
-        out.extend(letter.to_lowercase());
-    }
-    out
+    format!("convert_{}", words(name).replace(' ', "_"))
 }
 
 /// Types that some call gives, and so must come from the host, with what they hold.
-fn given(boundary: &Boundary) -> Vec<String> {
-    let mut out = vec!["FaultCode".to_owned()];
-    for call in &boundary.calls {
-        match &call.result {
-            Ty::Enum(name) | Ty::Record(name) | Ty::Variant(name) => out.push(name.clone()),
-            Ty::List(inner) => match &**inner {
-                Ty::Enum(name) | Ty::Record(name) | Ty::Variant(name) => out.push(name.clone()),
-                _ => {}
-            },
-            _ => {}
-        }
-    }
-    out
+fn given(boundary: &Boundary) -> Vec<&str> {
+    boundary.calls.iter().filter_map(|call| name_of(&call.result)).chain(["FaultCode"]).collect()
 }
 
 /// Conversions; `server` is the end where what calls give becomes a type of the bindings.
@@ -90,7 +72,7 @@ fn conversions(boundary: &Boundary, server: bool) -> String {
     let given = given(boundary);
     let mut out = String::new();
     for named in &boundary.types {
-        let to_wit = given.contains(&named.name) == server;
+        let to_wit = given.contains(&named.name.as_str()) == server;
         out += &conversion(&named.name, &named.shape, to_wit);
     }
     out

@@ -7,8 +7,6 @@ use crate::write::header;
 /// The SDK's end.
 pub(crate) fn client(boundary: &Boundary) -> String {
     let mut out = header("The host's table as the calls that strategies make.");
-    let records = boundary.calls.iter().any(|call| matches!(call.result, Ty::Record(_)));
-    assert!(records, "the import of the tables' records is used");
     let used = imports(boundary);
     out += &format!(
         "use querist_protocol::abi::{{Bytes, table}};\nuse querist_protocol::{{{used}, Fault, Handle, HostCalls, Numbered}};\n\n"

@@ -1,5 +1,7 @@
 //! What both sides share: types, the trait of the calls, and the C table.
 
+use std::collections::BTreeSet;
+
 use crate::model::{Boundary, Call, Named, Shape, Ty};
 use crate::write::{docs, header};
 
@@ -43,11 +45,18 @@ pub(crate) fn signature(call: &Call) -> String {
 
 /// Names of the types in the signatures of calls.
 pub(crate) fn imports(boundary: &Boundary) -> String {
-    let texts: Vec<String> = boundary.calls.iter().map(signature).collect();
-    let is_word =
-        |text: &String, name: &str| text.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == name);
-    let names = boundary.types.iter().map(|named| named.name.as_str());
-    names.filter(|name| texts.iter().any(|text| is_word(text, name))).collect::<Vec<_>>().join(", ")
+    let types = boundary.calls.iter().flat_map(|call| call.params.iter().map(|(_, ty)| ty).chain([&call.result]));
+    let names: BTreeSet<&str> = types.filter_map(name_of).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The name of a type that has one, or of what a list of such holds.
+pub(crate) fn name_of(ty: &Ty) -> Option<&str> {
+    match ty {
+        Ty::Enum(name) | Ty::Record(name) | Ty::Variant(name) => Some(name),
+        Ty::List(inner) => name_of(inner),
+        _ => None,
+    }
 }
 
 pub(crate) fn calls(boundary: &Boundary) -> String {
@@ -113,7 +122,7 @@ fn choice(named: &Named, cases: &[(String, String)]) -> String {
 }
 
 /// `LogLevel` as `log level`.
-fn words(name: &str) -> String {
+pub(crate) fn words(name: &str) -> String {
     let mut out = String::new();
     for letter in name.chars() {
         if letter.is_uppercase() && !out.is_empty() {
