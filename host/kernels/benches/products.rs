@@ -1,4 +1,4 @@
-//! Processor seconds of plain products and of distances that are summed up.
+//! Processor seconds of plain products, of distances that are summed up, and of the ten nearest rows.
 //!
 //! `cargo bench -p querist-kernels --profile dev --bench products -- [rows] [width] [centres] [runs] [threads]
 //! [level]`, where the level is that of `limit_instructions`. A build of another commit can be run in turns with this
@@ -40,6 +40,16 @@ fn main() {
             bits
         });
     }
+    // Beside numpy in `peer_nearest_rows.py`.
+    report("ten nearest rows", runs, || {
+        let (numbers, distances) = s.nearest_rows(x, y, 10, Metric::Euclidean).expect("there are ten");
+        let bits = [numbers, distances].map(|vector| {
+            let values = s.vector_read(vector, 0, 10 * rows as u32).expect("a vector");
+            s.release(vector);
+            values.iter().map(|value| value.to_bits()).fold(0, mix)
+        });
+        mix(bits[0], bits[1])
+    });
 }
 
 fn product(s: &Session, left: Handle, right: Handle, transposed: bool) -> u64 {
