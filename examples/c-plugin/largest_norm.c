@@ -58,7 +58,7 @@ static QueristStatus by_kernel(QueristCall *call, uint32_t wanted, uint32_t *row
   QueristStatus status = host->calls->input(call, bytes("embeddings"), &matrix);
   if (status == QueristOK) status = host->calls->matrix_sq_norms(call, matrix, &squares);
   if (status == QueristOK) {
-    // The host lends a list until it is asked for the next one.
+    // The host lends a list until its next call.
     QueristList_u32 top;
     status = host->calls->vector_top(call, squares, QueristNO_HANDLE, wanted, QueristNO_HANDLE, &top);
     if (status == QueristOK) memcpy(rows, top.data, top.count * sizeof *rows);
