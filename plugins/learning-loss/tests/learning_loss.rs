@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
@@ -116,9 +116,9 @@ fn maps_that_hold_the_loss_are_learned_from() {
     at_least("agreement", agreement(&module), 0.9);
 }
 
-fn recipe(epochs: usize) -> RecipeConfig {
+fn recipe(epochs: usize) -> Recipe {
     // 21 samples in minibatches of 8: the last one is odd.
-    RecipeConfig { epochs: Some(epochs), minibatch: Some(8), ..RecipeConfig::default() }
+    Recipe { epochs: epochs, minibatch: 8, ..Recipe::default() }
 }
 
 fn strategy(params: &serde_json::Value) -> InProcess {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
@@ -108,7 +108,7 @@ fn strategy(id: &str, params: &Value) -> InProcess {
 }
 
 fn bench() -> Bench {
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(60, 16, 1), 20, 8, ModelName::Cnn, &recipe);
     bench.fit(None).unwrap();
     bench

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
@@ -97,9 +97,9 @@ fn the_discriminator_uses_the_rank_and_the_query_follows_it() {
     at_least("by the rank", more, 1.0);
 }
 
-fn recipe() -> RecipeConfig {
+fn recipe() -> Recipe {
     // 21 samples in minibatches of 8: the last one is odd.
-    RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() }
+    Recipe { epochs: 2, minibatch: 8, ..Recipe::default() }
 }
 
 fn bench(model: ModelName) -> Bench {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
@@ -157,7 +157,7 @@ fn iterations_count_the_whole_pool() {
 }
 
 fn bench() -> Bench {
-    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(40, 16, 1), 10, 4, ModelName::Mlp, &recipe);
     bench.fit(None).unwrap();
     bench

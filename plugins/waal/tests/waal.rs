@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
@@ -208,7 +208,7 @@ fn tensors(model: &[u8]) -> std::collections::BTreeMap<String, Vec<u8>> {
 fn the_head_does_not_feel_the_distance_and_the_body_does() {
     let train = |params: Option<Value>| {
         // One step: as many labelled as fit into a minibatch, and no more in the pool.
-        let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(32), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 1, minibatch: 32, ..Recipe::default() };
         let mut bench = Bench::new(&bars(60, 16, 1), 32, 4, ModelName::Cnn, &recipe);
         let mut strategy = params.map(|params| strategy(&params));
         bench.fit(strategy.as_mut().map(|s| s as _)).unwrap();
@@ -225,7 +225,7 @@ fn the_head_does_not_feel_the_distance_and_the_body_does() {
 #[test]
 fn an_epoch_goes_through_the_pool_unless_told_otherwise() {
     let epochs = |params: Value| {
-        let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
         let mut bench = Bench::new(&bars(90, 16, 1), 10, 4, ModelName::Cnn, &recipe);
         let fitted = bench.fit(Some(&mut strategy(&params))).unwrap();
         (fitted.overrides, fitted.epochs[0].extra_loss)
@@ -245,7 +245,7 @@ fn images_unlike_the_labelled_ones_are_asked() {
     let params =
         json!({ "bias": "balanced", "mu_train": 0.0, "mu_query": 1000.0, "critic_lr": 0.003, "critic_steps": 10 });
     let bench = |seed| {
-        let recipe = RecipeConfig { lr: Some(0.01), epochs: Some(30), minibatch: Some(16), ..RecipeConfig::default() };
+        let recipe = Recipe { lr: 0.01, epochs: 30, minibatch: 16, ..Recipe::default() };
         Bench::from_seed(seed, &inverted(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
     };
     let hits = (1..=3).map(|seed| {
@@ -259,7 +259,7 @@ fn images_unlike_the_labelled_ones_are_asked() {
 #[test]
 fn rounds_repeat() {
     let ask = |seed: u64| {
-        let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
         let mut bench = Bench::new(&bars(60, 16, 1), 20, 6, ModelName::Cnn, &recipe);
         bench.seeds = querist_core::Seeds::new(seed);
         let mut waal = strategy(&json!({}));
@@ -274,7 +274,7 @@ fn rounds_repeat() {
 
 #[test]
 fn an_empty_pool_trains_as_without_and_what_does_not_fit_is_refused() {
-    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(21, 16, 1), 21, 4, ModelName::Cnn, &recipe);
     bench.fit(Some(&mut strategy(&json!({})))).unwrap();
     let with = bench.model();
@@ -290,7 +290,7 @@ fn an_empty_pool_trains_as_without_and_what_does_not_fit_is_refused() {
 
 #[test]
 fn a_labelled_set_of_one_class_is_enough() {
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(60, 16, 1), 22, 6, ModelName::Cnn, &recipe).of_one_class();
     let mut waal = strategy(&json!({}));
     bench.fit(Some(&mut waal)).unwrap();

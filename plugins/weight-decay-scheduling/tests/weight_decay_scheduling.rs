@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use querist_core::Label;
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
@@ -59,9 +59,9 @@ fn entropy_is_that_of_the_distribution_also_where_it_is_extreme() {
     }
 }
 
-fn recipe() -> RecipeConfig {
+fn recipe() -> Recipe {
     // 21 samples in minibatches of 8: the last one is odd.
-    RecipeConfig { epochs: Some(3), minibatch: Some(8), ..RecipeConfig::default() }
+    Recipe { epochs: 3, minibatch: 8, ..Recipe::default() }
 }
 
 fn bench(model: ModelName) -> Bench {
@@ -161,7 +161,7 @@ fn what_would_change_nothing_is_refused() {
         let error = InProcess::new(&PACKAGE, "weight-decay-scheduling", &params).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");
     }
-    let no_decay = RecipeConfig { weight_decay: Some(0.0), ..recipe() };
+    let no_decay = Recipe { weight_decay: 0.0, ..recipe() };
     let mut bench = Bench::new(&bars(40, 16, 1), 10, 4, ModelName::Cnn, &no_decay);
     let error = bench.fit(Some(&mut strategy(&json!({})))).unwrap_err().to_string();
     assert!(error.contains("recipe.weight_decay is 0"), "{error}");
