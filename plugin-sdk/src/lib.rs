@@ -59,7 +59,7 @@ pub use package::{Entry, Package};
 #[doc(hidden)]
 pub use package::{describe, package_name, parse};
 pub use query::{Query, Scores};
-pub use spelling::with_underscores;
+pub use spelling::{add_old_name, with_underscores};
 pub use strategy::{Result, Scorer, Selector, Strategy};
 
 pub use querist_protocol as protocol;
@@ -77,7 +77,7 @@ pub mod prelude {
 
     pub use crate::{
         Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector,
-        Strategy, Stream, Vector, package, with_underscores,
+        Strategy, Stream, Vector, add_old_name, package, with_underscores,
     };
 }
 

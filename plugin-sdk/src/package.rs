@@ -122,8 +122,20 @@ pub fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
 
 /// The schema of a strategy's parameters, with their layers of defaults.
 fn schema<S: Strategy>() -> Value {
-    let mut schema = schemars::schema_for!(S).to_value();
+    let mut schema = unfolded(schemars::schema_for!(S).to_value());
     write_layers(&mut schema, &S::layers());
+    schema
+}
+
+/// A schema whose root is no reference, as it is for parameters that are another type's.
+fn unfolded(mut schema: Value) -> Value {
+    let target = schema.get("$ref").and_then(Value::as_str).and_then(|path| schema.pointer(path.trim_start_matches('#')));
+    if let (Some(Value::Object(target)), Some(root)) = (target.cloned(), schema.as_object_mut()) {
+        root.remove("$ref");
+        for (key, value) in target {
+            root.entry(key).or_insert(value);
+        }
+    }
     schema
 }
 

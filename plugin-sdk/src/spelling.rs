@@ -16,6 +16,13 @@ pub fn with_underscores(schema: &mut Schema) {
     forms.extend(old);
 }
 
+/// Lets users write an old name in place of a value of a choice.
+pub fn add_old_name(schema: &mut Schema, old: &str, now: &str) {
+    if let Some(forms) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        forms.push(json!({"const": old, "deprecated": true, MEANS: now}));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use schemars::JsonSchema;

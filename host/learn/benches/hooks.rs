@@ -23,7 +23,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
         let model = ModelConfig::of(name);
         let recipe = Recipe { lr: 0.01, epochs: 6, minibatch: MINIBATCH, ..Recipe::default() };
-        let recipe = recipe;
         let settings = Settings {
             model: &model,
             recipe: &recipe,

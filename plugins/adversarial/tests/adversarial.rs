@@ -9,11 +9,9 @@ use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, planted, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, planted, seeded, settled};
 use serde_json::{Value, json};
-use strategy_adversarial::{
-    AdversarialDeepfoolParams, Boundary, Classify, DeepFool, Iterative, Moved, PACKAGE, Profile,
-};
+use strategy_adversarial::{AdversarialDeepfoolParams, Boundary, Classify, DeepFool, Iterative, Moved, PACKAGE};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -270,8 +268,13 @@ fn what_has_no_meaning_is_refused_and_walks_stop_when_the_user_wants() {
     }
     let error = InProcess::new(&PACKAGE, IDS[1], &json!({ "eps": 0.0 })).err().unwrap().to_string();
     assert!(error.contains("eps is 0"), "{error}");
-    let peer = AdversarialDeepfoolParams { profile: Profile::Peer, ..AdversarialDeepfoolParams::default() };
-    assert_eq!((peer.boundary(), AdversarialDeepfoolParams::default().boundary()), (Boundary::Last, Boundary::Nearest));
+    let peer: AdversarialDeepfoolParams = settled(&json!({"profile": "peer"}));
+    assert_eq!(settled::<AdversarialDeepfoolParams>(&json!({"preset": "authors-code"})), peer);
+    assert_eq!(
+        settled::<AdversarialDeepfoolParams>(&json!({"profile": "paper"})),
+        AdversarialDeepfoolParams::default()
+    );
+    assert_eq!((peer.boundary, AdversarialDeepfoolParams::default().boundary), (Boundary::Last, Boundary::Nearest));
 }
 
 #[test]

@@ -29,7 +29,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
             let model = ModelConfig::of(name);
             let recipe = Recipe { lr: 0.01, epochs: repeats + 1, minibatch: MINIBATCH, ..Recipe::default() };
-            let recipe = recipe;
             let seeds = Seeds::new(0);
             let settings = Settings {
                 model: &model,

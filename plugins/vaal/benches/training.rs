@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn recipe(epochs: usize) -> Recipe {
-    Recipe { lr: 0.01, epochs: epochs, minibatch: MINIBATCH, ..Recipe::default() }
+    Recipe { lr: 0.01, epochs, minibatch: MINIBATCH, ..Recipe::default() }
 }
 
 /// Processor seconds of a query of so many iterations.

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let labelled = minibatches * MINIBATCH;
         let data = bars(2 * labelled, side, channels);
-        let recipe = Recipe { lr: 0.01, epochs: epochs, minibatch: MINIBATCH, ..Recipe::default() };
+        let recipe = Recipe { lr: 0.01, epochs, minibatch: MINIBATCH, ..Recipe::default() };
         let mut best = f64::INFINITY;
         for _ in 0..repeats {
             let mut bench = Bench::new(&data, labelled, MINIBATCH, name, &recipe);

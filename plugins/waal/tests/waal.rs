@@ -6,11 +6,11 @@ use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, inverted, odd_picks, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, inverted, odd_picks, seeded, settled};
 use serde_json::{Value, json};
 use strategy_waal::{
-    Bias, Critic, CriticOptimiser, CriticOutput, PACKAGE, Profile, Settings, Uncertainty, WaalParams, Weights,
-    distance, penalty, uncertainty, weights,
+    Bias, Critic, CriticOptimiser, CriticOutput, PACKAGE, Settings, Uncertainty, WaalParams, Weights, distance,
+    penalty, uncertainty, weights,
 };
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -32,8 +32,8 @@ fn the_factor_falls_from_one_to_nothing_as_the_batch_grows() {
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 5e-4, "{found} {expected}");
     near(factor(1000, 49_000, 1000), 0.490);
     near(factor(10_000, 40_000, 1000), 0.886);
-    near(weights(Bias::Peer, 49_000, 1000, 1000).labelled, 0.020);
-    near(weights(Bias::Peer, 40_000, 10_000, 1000).labelled, 0.25);
+    near(weights(Bias::AuthorsCode, 49_000, 1000, 1000).labelled, 0.020);
+    near(weights(Bias::AuthorsCode, 40_000, 10_000, 1000).labelled, 0.25);
     // A batch larger than the pool is the pool.
     assert_eq!(factor(10, 5, 50), 0.0);
 }
@@ -178,16 +178,20 @@ fn frozen_weights_get_no_gradient_but_embeddings_do() {
 }
 
 #[test]
-fn defaults_follow_the_profile() {
+fn defaults_follow_the_preset() {
     let paper = WaalParams::default();
-    assert_eq!((paper.bias(), paper.uncertainty()), (Bias::Paper, Uncertainty::Mix));
-    let peer = WaalParams { profile: Profile::Peer, ..paper.clone() };
-    assert_eq!((peer.bias(), peer.uncertainty()), (Bias::Peer, Uncertainty::MixL2));
+    assert_eq!((paper.bias, paper.uncertainty), (Bias::Paper, Uncertainty::Mix));
+    assert_eq!(settled::<WaalParams>(&json!({})), paper);
+    assert_eq!(settled::<WaalParams>(&json!({"profile": "paper"})), paper);
+    let peer: WaalParams = settled(&json!({"preset": "authors-code"}));
+    let old = json!({"profile": "peer", "bias": "peer", "uncertainty": "mix_l2"});
+    assert_eq!(settled::<WaalParams>(&old), peer);
+    assert_eq!((peer.bias, peer.uncertainty), (Bias::AuthorsCode, Uncertainty::MixL2));
     let critic = peer.critic();
     assert_eq!((critic.output, critic.dropout, critic.gp_weight), (CriticOutput::Sigmoid, 0.5, -2.0));
     assert_eq!((critic.optimiser, critic.lr, critic.momentum), (CriticOptimiser::Sgd, 0.01 * 2e-3, 0.3));
     assert_eq!((paper.critic().gp_weight, paper.critic().dropout), (2.0, 0.0));
-    assert_eq!(WaalParams { gp_weight: Some(5.0), ..peer }.critic().gp_weight, 5.0);
+    assert_eq!(settled::<WaalParams>(&json!({"preset": "authors-code", "gp_weight": 5.0})).critic().gp_weight, 5.0);
 }
 
 fn strategy(params: &Value) -> InProcess {
@@ -234,7 +238,7 @@ fn an_epoch_goes_through_the_pool_unless_told_otherwise() {
     assert_eq!(overrides.epoch_length, Some(EpochLength::Longest));
     assert!(extra.unwrap().is_finite());
     assert_eq!(epochs(json!({ "epoch_length": "labelled" })).0.epoch_length, Some(EpochLength::Labelled));
-    assert_eq!(epochs(json!({ "profile": "peer" })).0, overrides);
+    assert_eq!(epochs(json!({ "preset": "authors-code" })).0, overrides);
 }
 
 #[test]

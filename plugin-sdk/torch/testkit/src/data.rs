@@ -87,16 +87,9 @@ impl Bench {
     ) -> Self {
         let all: Vec<SampleId> = (0..data.len() as u64).map(SampleId).collect();
         let model = ModelConfig::of(model);
-        let recipe = recipe;
         let seeds = Seeds::new(seed + shift());
-        let settings = Settings {
-            model: &model,
-            recipe: &recipe,
-            seeds,
-            device: "cpu",
-            precision: Precision::Float32,
-            threads: threads(),
-        };
+        let settings =
+            Settings { model: &model, recipe, seeds, device: "cpu", precision: Precision::Float32, threads: threads() };
         let learner = TorchLearner::new(data, &all, &settings).expect("the settings fit");
         let label = |&id: &SampleId| (id, Label((id.0 % data.classes() as u64) as u32));
         Self {
