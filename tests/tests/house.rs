@@ -169,9 +169,13 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Names that stand in the host: differences are reported against the field's common baseline, and a norm of gradients is
-/// that of a loss which is called as a strategy is.
-const NAMED: [(&str, &str); 2] = [("host/report/src/report.rs", "random"), ("host/learn/src/need.rs", "entropy")];
+/// Names that stand in the host: differences are reported against the field's common baseline, a norm of gradients is
+/// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset.
+const NAMED: [(&str, &str); 3] = [
+    ("host/report/src/report.rs", "random"),
+    ("host/learn/src/need.rs", "entropy"),
+    ("host/core/src/config/recipe.rs", "uwe"),
+];
 
 #[test]
 fn no_strategy_is_named_in_the_host() {

@@ -58,9 +58,9 @@ pub struct Header {
     pub needs: Vec<String>,
     /// Powers beyond arrays that it used for that.
     pub capabilities: Vec<querist_protocol::Capability>,
-    /// SHA-256 of the files that fixed embeddings come from, where there are any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fixed_embeddings: Option<String>,
+    /// SHA-256 of the files that arrays come from which are not the task model's, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrays: BTreeMap<String, String>,
     /// Device and libraries.
     pub backend: String,
     /// Threads of training and kernels.
@@ -108,7 +108,7 @@ impl Header {
             params: ready.params.clone(),
             needs: need_names(settled.needs()),
             capabilities: settled.capabilities().to_vec(),
-            fixed_embeddings: None,
+            arrays: BTreeMap::new(),
             backend,
             threads,
         }

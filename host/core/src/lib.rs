@@ -36,7 +36,7 @@ pub use array::{Array, Buffer, Values};
 pub use dataset::{Dataset, Images};
 pub use failure::{Hint, Limit, QueryError, ServiceError};
 pub use fitted::Fitted;
-pub use fixed::{FixedEmbeddings, FixedError};
+pub use fixed::{FixedArray, FixedArrays, FixedError, FixedFault};
 pub use head::{Head, LinearHead};
 pub use identity::{StrategyIdentity, StrategyKind};
 pub use ids::{Label, PoolRow, Round, SampleId};

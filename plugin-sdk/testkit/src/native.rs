@@ -118,6 +118,15 @@ impl Native {
     }
 }
 
+/// The parameters of a strategy as the host settles them.
+///
+/// # Panics
+/// If the package has no such strategy, or its schema refuses them.
+pub fn settled(package: &Package, id: &str, params: &Value) -> Value {
+    let description = describe(package, id).expect("the package has the strategy");
+    querist_core::schema::settled(&description, params).expect("parameters that the schema takes")
+}
+
 /// Asks the native build of a strategy once, in round 0 and on one thread.
 ///
 /// # Errors

@@ -203,19 +203,16 @@ fn go(
     let split = drawn.map_err(|error| Usage(error.to_string()))?;
     let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
-    let fixed = match &config.experiment.fixed_embeddings {
-        Some(source) => Some(fixed::read(source, dataset, &split.pool, config, display, trainer)?),
-        None => None,
-    };
+    let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
         target: config.strategy.target,
-        fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
+        fixed: Some(&fixed.arrays),
     };
     let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
-    header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
+    header.arrays = fixed.digests;
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(
         &split,
@@ -304,8 +301,10 @@ fn check_same_dataset(before: &DatasetFacts, now: &Dataset) -> Result<()> {
 /// What else must not have changed since the run was started.
 fn check_same(before: &Header, now: &Header) -> Result<()> {
     changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
-    let fixed = |header: &Header| header.fixed_embeddings.clone().unwrap_or_else(|| "none".to_owned());
-    changed("file of fixed embeddings", &fixed(before), &fixed(now))?;
+    for name in before.arrays.keys().chain(now.arrays.keys()) {
+        let digest = |header: &Header| header.arrays.get(name).cloned().unwrap_or_else(|| "none".to_owned());
+        changed(&format!("file of `{name}`"), &digest(before), &digest(now))?;
+    }
     changed("device", &before.backend, &now.backend)
 }
 

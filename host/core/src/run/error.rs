@@ -17,7 +17,7 @@ pub enum RunError {
     /// Training, evaluation or features failed.
     #[error(transparent)]
     Learn(#[from] LearnError),
-    /// Fixed embeddings do not fit the dataset.
+    /// An array that does not come from the model does not fit the dataset.
     #[error(transparent)]
     Fixed(#[from] FixedError),
     /// The learner's arrays do not fit the contract.

@@ -22,18 +22,20 @@ pub fn check(
     plan: &Plan,
     options: QueryOptions<'_>,
 ) -> Result<Settled, RunError> {
-    let can = |need: &Need| learner.check_needs(std::slice::from_ref(need)).is_ok();
+    let is_given = |need: &Need| options.fixed(need).is_some();
+    let can = |need: &Need| is_given(need) || learner.check_needs(std::slice::from_ref(need)).is_ok();
     let settled =
         Settled::new(strategy.needs(), strategy.capabilities(), can).map_err(|error| error.of(strategy.identity()))?;
-    check_givers(settled.needs())?;
-    learner.check_needs(settled.needs())?;
+    let others: Vec<Need> = settled.needs().iter().filter(|need| !is_given(need)).cloned().collect();
+    check_givers(&others)?;
+    learner.check_needs(&others)?;
     check_calibration(settled.needs(), split)?;
     check_target(settled.needs(), split, options.target)?;
     check_subset(options.subset, plan)?;
     Ok(settled)
 }
 
-/// What users alone have, a run does not.
+/// What users alone have, they must give.
 fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
     let of_user = |need: &&Need| matches!(ArrayKind::of(need.name()), Some((ArrayKind { giver: Giver::User, .. }, _)));
     match needs.iter().find(of_user) {
@@ -41,9 +43,8 @@ fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
         Some(need) => Err(LearnError::Need {
             need: need.to_string(),
             reason: format!(
-                "no model gives it; ask the strategy about arrays of your own with `querist select --input \
-                 {}=FILE`",
-                need.name()
+                "no model gives it; name a file of it in the run file: `arrays.\"{}\" = {{ file = \"FILE\" }}`",
+                need.split_labelled().0
             ),
         }),
     }
