@@ -159,7 +159,7 @@ pub(crate) fn server(boundary: &Boundary) -> String {
         .map(|kind| format!("use bindings::querist::strategy::{}::Host{};\n", kind.interface, camel(&kind.name)))
         .collect();
     out += &format!("use bindings::querist::strategy::{{{}, types}};\n{traits}", interfaces(boundary).join(", "));
-    out += "use super::CallState;\n\n";
+    out += "use super::state::CallState;\n\n";
     out += "/// What `bindgen` makes of the WIT.\n#[allow(missing_docs, reason = \"generated\")]\n";
     out += "pub(super) mod bindings {\n    wasmtime::component::bindgen!({\n        path: \"../../plugin-sdk/wit\",\n        world: \"plugin\",\n        with: {\n";
     for kind in &boundary.resources {

@@ -92,7 +92,7 @@ fn client_body(call: &Call) -> String {
 pub(crate) fn server(boundary: &Boundary) -> String {
     let mut out = header("The calls of native plugins, from the C table to the session.");
     out += "use querist_protocol::HostCalls;\nuse querist_protocol::abi::table::*;\nuse querist_protocol::abi::{Bytes, Call, List, Status, numbered};\n\n";
-    out += "use super::table::{bad, handle, lend, put, record, row, serve, slice, text};\n\n";
+    out += "use super::context::{bad, handle, lend, put, record, row, serve, slice, text};\n\n";
     out += "pub(super) static CALLS: CallTable = CallTable {\n    size: size_of::<CallTable>() as u32,\n    minor: ABI_MINOR as u32,\n    release,\n";
     for call in &boundary.calls {
         out += &format!("    {},\n", call.flat);

@@ -3,6 +3,7 @@
 mod calls;
 mod objects;
 mod setup;
+mod tiles;
 
 use std::cell::RefCell;
 use std::ops::{Deref, Range};
@@ -23,6 +24,7 @@ use crate::uncertainty;
 use crate::workers::Workers;
 use objects::{Mask, Object, Objects};
 pub use setup::{Setup, SetupError, Shared};
+pub use tiles::{Tile, Tiled, score_tiles};
 
 /// A vector's values, which live on when its handle is released.
 struct VectorValues(Arc<Charged<f64>>);

@@ -10,7 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-use crate::manifest::MAX_ARTIFACT_BYTES;
+use crate::package::file::MAX_ARTIFACT_BYTES;
 
 /// Address space of a worker beyond its limit and its job, for program and libraries.
 const BASE_MEMORY: u64 = 512 << 20;

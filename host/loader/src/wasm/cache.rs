@@ -6,8 +6,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use wasmtime::Engine;
@@ -70,18 +69,6 @@ fn default_folder(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
             .join("querist")
     };
     set("QUERIST_CACHE").unwrap_or_else(user).join("compiled")
-}
-
-/// Writes a file so that it is there whole or not at all.
-///
-/// `mode` are its permissions, less those that the process withholds.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// A cache that cannot be used.
