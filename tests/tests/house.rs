@@ -169,8 +169,8 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Names that stand in the host: differences are reported against the field's common baseline, and a norm of gradients is
-/// that of a loss which is called as a strategy is.
+/// Names that stand in the host: differences are reported against the field's common baseline, and a norm of gradients
+/// is that of a loss which is called as a strategy is.
 const NAMED: [(&str, &str); 2] = [("host/report/src/report.rs", "random"), ("host/learn/src/need.rs", "entropy")];
 
 #[test]

@@ -14,7 +14,8 @@ use querist_loader::composite::members::{Made, MemberError};
 use querist_loader::package::composite_text::Member;
 use querist_loader::package::trust::{LOCK_FILE, Lock, Mode, Policy};
 use querist_loader::{
-    Cache, Compiler, CompositeStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, TorchBuild, WasmStrategy,
+    Cache, Compiler, CompositeStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source,
+    TorchBuild, WasmStrategy,
 };
 use serde_json::Value;
 

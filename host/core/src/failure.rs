@@ -51,7 +51,8 @@ pub enum Limit {
 
 /// What to do about a query without an answer.
 ///
-/// A limit is kept apart from the words, because its name depends on where the user gives it: a key of a file, or a flag.
+/// A limit is kept apart from the words, because its name depends on where the user gives it: a key of a file, or a
+/// flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
     /// The limit to raise.

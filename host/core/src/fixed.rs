@@ -15,8 +15,8 @@ pub struct FixedEmbeddings {
 }
 
 impl FixedEmbeddings {
-    /// Takes `array`, `f32 [rows, width]`, for a dataset of `samples` samples. Row i is of sample i, or of sample `ids[i]`;
-    /// every sample of `needed` has a row.
+    /// Takes `array`, `f32 [rows, width]`, for a dataset of `samples` samples. Row i is of sample i, or of sample
+    /// `ids[i]`; every sample of `needed` has a row.
     ///
     /// # Errors
     /// If the shape does not fit, a value is not finite, an id is no sample's or comes twice, or a row is missing.
@@ -84,12 +84,16 @@ pub enum FixedError {
     #[error("fixed embeddings are {found}, expected f32 [rows, width]")]
     Shape { found: String },
     #[error(
-        "fixed embeddings are [{found}, {width}], expected [{expected}, width of 1 or more]: one row for each of the {of}"
+        "fixed embeddings are [{found}, {width}], expected [{expected}, width of 1 or more]: one row for each of the \
+         {of}"
     )]
     Rows { found: usize, width: usize, expected: usize, of: &'static str },
     #[error("fixed embeddings hold {value} in row {row}; every value must be finite")]
     NotFinite { row: usize, value: f32 },
-    #[error("the ids of fixed embeddings hold {id} in row {row}, but the dataset has samples 0 to {}", *samples as i64 - 1)]
+    #[error(
+        "the ids of fixed embeddings hold {id} in row {row}, but the dataset has samples 0 to {}",
+        *samples as i64 - 1
+    )]
     Unknown { row: usize, id: u64, samples: usize },
     #[error("the ids of fixed embeddings hold {id} in rows {first} and {second}; each sample has one row")]
     Twice { id: u64, first: usize, second: usize },

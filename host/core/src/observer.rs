@@ -19,8 +19,8 @@ pub trait Observer {
     /// Where progress goes.
     fn progress(&self) -> &dyn Progress;
 
-    /// Who is told of each hidden label that the strategy asks for in this round, for strategies that ask for labels one
-    /// by one inside their batch.
+    /// Who is told of each hidden label that the strategy asks for in this round, for strategies that ask for labels
+    /// one by one inside their batch.
     ///
     /// # Errors
     /// If what was told before cannot be read.

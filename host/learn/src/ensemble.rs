@@ -4,9 +4,9 @@
 //! alone is the model of a run with the seeds of member i. Member 0 is the task model itself where that was trained as
 //! members are.
 //!
-//! Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
-//! NIPS 2017 (arXiv 1612.01474); for active learning: Beluch, Genewein, Nürnberger and Köhler, "The Power of Ensembles for
-//! Active Learning in Image Classification", CVPR 2018.
+//! Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep
+//! Ensembles", NIPS 2017 (arXiv 1612.01474); for active learning: Beluch, Genewein, Nürnberger and Köhler, "The Power
+//! of Ensembles for Active Learning in Image Classification", CVPR 2018.
 
 use std::time::Instant;
 

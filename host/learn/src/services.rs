@@ -122,7 +122,8 @@ impl<'a> Services<'a> {
     /// Runs `work`, in which training passes that the plugin asks for move the model's running statistics.
     ///
     /// That is so for `batch_loss` alone: a forward pass of unlabelled images there is part of training, as in the
-    /// peers' code. Everywhere else a training pass uses the statistics of its own images and leaves the model as it is.
+    /// peers' code. Everywhere else a training pass uses the statistics of its own images and leaves the model as it
+    /// is.
     pub(crate) fn while_statistics_move<T>(&self, work: impl FnOnce() -> T) -> T {
         self.statistics_move.set(true);
         let result = work();

@@ -172,8 +172,8 @@ fn refused(part: &mut Part, parts: &[&str]) {
     }
 }
 
-/// Draws from libtorch's generator, computes an extra loss of exactly 0 from everything it is given, leaves the thread's
-/// settings changed, and does the same again in `batch_step`.
+/// Draws from libtorch's generator, computes an extra loss of exactly 0 from everything it is given, leaves the
+/// thread's settings changed, and does the same again in `batch_step`.
 fn nothing_in_effect() -> Part {
     let disturb = |_: &dyn HostServices| {
         let _ = Tensor::rand([7], (Kind::Float, Device::Cpu));

@@ -2,10 +2,10 @@
 //!
 //! A plugin is a shared library that exports one function, [`ENTRY`]. It is given the host's table and returns its own.
 //! Tables start with their size and only ever grow at the end, so that each side knows which functions the other has.
-//! No memory changes its owner: a plugin answers by calling the host's `answer_...` functions, which copy; what the host
-//! fills in lies in the plugin's own variables, and lists are lent until the next call. The one exception is tensors of
-//! libtorch: a tensor handed *into* a function is lent for the time of the call, one handed *out* belongs to whoever
-//! receives it.
+//! No memory changes its owner: a plugin answers by calling the host's `answer_...` functions, which copy; what the
+//! host fills in lies in the plugin's own variables, and lists are lent until the next call. The one exception is
+//! tensors of libtorch: a tensor handed *into* a function is lent for the time of the call, one handed *out* belongs to
+//! whoever receives it.
 //!
 //! `plugin-sdk/include/querist.h` is made from this file and from the generated [`table`].
 
@@ -340,9 +340,9 @@ pub struct TorchApi {
         unsafe extern "C" fn(call: *mut Call, images: Tensor, targets: Tensor, norms: *mut Tensor) -> Status,
     /// Records a named figure of this round.
     pub log_metric: unsafe extern "C" fn(call: *mut Call, name: Bytes, value: f64) -> Status,
-    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row: `images`
-    /// is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query then
-    /// picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
+    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row:
+    /// `images` is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query
+    /// then picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
     pub add_synthetic:
         unsafe extern "C" fn(call: *mut Call, rows: *const u32, row_count: usize, images: Tensor) -> Status,
 }
@@ -376,8 +376,8 @@ pub struct HostApi {
 
     /// What a query may ask of the host.
     pub calls: *const CallTable,
-    /// An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
-    /// it lies. Its `deleter` must be called before the call that lent it returns.
+    /// An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory
+    /// where it lies. Its `deleter` must be called before the call that lent it returns.
     pub array_dlpack: unsafe extern "C" fn(call: *mut Call, name: Bytes, tensor: *mut *mut c_void) -> Status,
 }
 

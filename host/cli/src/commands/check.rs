@@ -11,7 +11,9 @@ use querist_core::config::{Bytes, LimitsConfig};
 use querist_core::{Schema, Strategy, StrategyKind};
 use querist_kernels::Compute;
 use querist_loader::package::trust::Mode;
-use querist_loader::{IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack};
+use querist_loader::{
+    IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack,
+};
 use querist_protocol::{Shown, StrategyDescription};
 use serde_json::{Value, json};
 

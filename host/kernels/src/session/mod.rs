@@ -85,8 +85,8 @@ impl Session {
         self.objects.borrow().len()
     }
 
-    /// Rows of the `count` largest of scores that the host itself holds, as [`HostCalls::vector_top`] ranks them, without
-    /// a copy. Scores are not NaN.
+    /// Rows of the `count` largest of scores that the host itself holds, as [`HostCalls::vector_top`] ranks them,
+    /// without a copy. Scores are not NaN.
     ///
     /// # Errors
     /// If there is not one tie-breaker a score, or a limit is passed.

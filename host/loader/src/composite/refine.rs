@@ -1,4 +1,5 @@
-//! Progressive filtering: an ensemble of strategies narrows the pool level by level, and one strategy picks from the rest.
+//! Progressive filtering: an ensemble of strategies narrows the pool level by level, and one strategy picks from the
+//! rest.
 //!
 //! "Refine", arXiv 2511.22344.
 

@@ -66,8 +66,8 @@ pub(super) fn close(memory: u64, seconds: f64, threads: usize) -> Result<(), Str
     forbid_files(&LIBRARIES)
 }
 
-/// Gives up the rest: files altogether, and system calls but those of memory, threads and clocks. Holds for every thread.
-/// Whatever is not of this program or the system is loaded after this.
+/// Gives up the rest: files altogether, and system calls but those of memory, threads and clocks. Holds for every
+/// thread. Whatever is not of this program or the system is loaded after this.
 pub(super) fn close_all() -> Result<(), String> {
     forbid_files(&[])?;
     super::trap::install()?;

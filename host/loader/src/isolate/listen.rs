@@ -87,8 +87,8 @@ pub(super) struct Heard {
     pub(super) has_ended: bool,
 }
 
-/// Listens to a worker. Whatever it says, this holds one line, one answer and a bounded log of it, and comes to an end by
-/// the deadline. The worker may still run afterwards only if it closed its pipe, and never for long.
+/// Listens to a worker. Whatever it says, this holds one line, one answer and a bounded log of it, and comes to an end
+/// by the deadline. The worker may still run afterwards only if it closed its pipe, and never for long.
 pub(super) fn listen(child: &mut Child, asking: &Asking<'_>) -> io::Result<Heard> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("it has no pipes"));

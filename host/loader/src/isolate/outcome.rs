@@ -83,8 +83,8 @@ impl Told<'_> {
         Failure::new(QueryErrorKind::Timeout, message).hint(Limit::Seconds)
     }
 
-    /// A failure as the worker tells it. Only what a plugin may know of itself is taken from it, and no advice: what the
-    /// host measures or decides, the host says.
+    /// A failure as the worker tells it. Only what a plugin may know of itself is taken from it, and no advice: what
+    /// the host measures or decides, the host says.
     fn claimed(&self, kind: QueryErrorKind, message: &str) -> Failure {
         let message = Shown::sentence(message);
         match kind {

@@ -22,8 +22,8 @@ use crate::native::strategy::NativeStrategy;
 use crate::run::limits::Limits;
 use crate::run::route::Spec;
 
-/// The work of a worker: the job is its standard input, and its standard output becomes the host's pipe. Does not return:
-/// the host ends a worker that has said its last.
+/// The work of a worker: the job is its standard input, and its standard output becomes the host's pipe. Does not
+/// return: the host ends a worker that has said its last.
 pub fn main() {
     match birth::begin() {
         Ok(pipe) => {
@@ -86,8 +86,8 @@ fn work() -> Result<Vec<u8>, Failure> {
     answer(made, &received)
 }
 
-/// Closes everything and loads the plugin. The order matters: all files are made, and the system's libraries loaded, before
-/// the last doors are closed, and nothing of the plugin runs before they are.
+/// Closes everything and loads the plugin. The order matters: all files are made, and the system's libraries loaded,
+/// before the last doors are closed, and nothing of the plugin runs before they are.
 fn load(received: &Received) -> Result<Loaded, String> {
     let job = &received.job;
     let text = |error: NativeError| error.reason;

@@ -29,8 +29,8 @@ pub(super) fn check(identity: &ReadIdentity, torch: Option<&TorchBuild>) -> Resu
     if *version != torch.version || *cxx11 != torch.cxx11 {
         let flavour = |cxx11| if cxx11 { "C++11" } else { "old" };
         return fail(format!(
-            "built for libtorch {version} ({} strings), this host runs {} ({} strings): rebuild it against the libtorch \
-             that `querist doctor` names",
+            "built for libtorch {version} ({} strings), this host runs {} ({} strings): rebuild it against the \
+             libtorch that `querist doctor` names",
             flavour(*cxx11),
             torch.version,
             flavour(torch.cxx11)

@@ -48,7 +48,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
     }
     let Some(section) = file.section_by_name(abi::IDENTITY_SECTION) else {
         return refuse(format!(
-            "a library without identity (no section `{}`): export it with the SDK's macro, or with QUERIST_IDENTITY in C",
+            "a library without identity (no section `{}`): export it with the SDK's macro, or with QUERIST_IDENTITY \
+             in C",
             abi::IDENTITY_SECTION
         ));
     };

@@ -93,8 +93,8 @@ fn read_library(path: &Path, stated: Description) -> Result<CheckedPackage, Refu
     Ok(CheckedPackage { description: stated, kind, artifact: path.to_owned(), digest: hex_sha256(&bytes) })
 }
 
-/// Reads and checks the text of a composite. Its needs and powers are those of its members when it was packed; what they
-/// are now is looked at when it is made.
+/// Reads and checks the text of a composite. Its needs and powers are those of its members when it was packed; what
+/// they are now is looked at when it is made.
 fn read_composite(path: &Path, stated: &Description) -> Result<CheckedPackage, RefusedPackage> {
     let text = read_capped(path, MAX_TEXT_BYTES)?;
     let mut description = composite_text::parse(&text)?.description()?;

@@ -1,5 +1,5 @@
-//! How a strategy is run, whatever its route: under which limits, by which clock, what it reaches, and what is looked at
-//! in its answer.
+//! How a strategy is run, whatever its route: under which limits, by which clock, what it reaches, and what is looked
+//! at in its answer.
 
 pub(crate) mod answer;
 pub(crate) mod clock;

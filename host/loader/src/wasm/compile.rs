@@ -67,7 +67,8 @@ impl Compiler {
     }
 }
 
-/// Does one step from file to file: the work of the child process. Limits its own memory first, and ends with its parent.
+/// Does one step from file to file: the work of the child process. Limits its own memory first, and ends with its
+/// parent.
 ///
 /// # Errors
 /// If the step cannot be done or the result not written.

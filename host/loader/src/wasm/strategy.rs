@@ -134,8 +134,8 @@ impl Route for Wasm {
     }
 }
 
-/// Tiles beside each other share the memory of the query. One that fails there is scored again with nothing beside it, so
-/// that the answer does not depend on how many threads there are.
+/// Tiles beside each other share the memory of the query. One that fails there is scored again with nothing beside it,
+/// so that the answer does not depend on how many threads there are.
 #[derive(Default)]
 struct Turns(RwLock<()>);
 
