@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use querist_core::config::{ModelName, RunConfig, cores};
-use querist_core::observer::Progress;
+use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_files::Links;
 use querist_kernels::Accelerator;

@@ -8,11 +8,10 @@ use crate::array::Array;
 use crate::fitted::EpochRecord;
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::Learner;
+use crate::progress::Progress;
 use crate::question::Reveals;
 use crate::record::RoundRecord;
 use crate::synthetic::Synthetic;
-
-pub use crate::progress::{Cancelled, Phase, Progress, Silent};
 
 /// Takes finished rounds; a round counts as done only once this returns.
 pub trait Observer {

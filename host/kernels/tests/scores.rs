@@ -180,8 +180,7 @@ fn a_stream_is_named_by_tag_and_scope() {
     assert_ne!(first("a", StreamScope::Round), first("a", StreamScope::Run));
     let stream = session.stream("a", StreamScope::Run).unwrap();
     let whole = read(&session, session.stream_by_row(stream, 0).unwrap());
-    let tile =
-        querist_kernels::Session::tile(shared(10, querist_kernels::Compute::threads(1), control()), 4..7).unwrap();
+    let tile = querist_kernels::Session::tile(shared(10, Compute::threads(1), control()), 4..7).unwrap();
     let part = read(&tile, tile.stream_by_row(tile.stream("a", StreamScope::Run).unwrap(), 0).unwrap());
     assert_eq!(part, whole[4..7], "values belong to samples, not to places in a tile");
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use querist_core::config::{Adversarial, EnsembleConfig};
 use querist_core::fitted::EnsembleRecord;
-use querist_core::observer::{Cancelled, Phase, Progress};
+use querist_core::progress::{Cancelled, Phase, Progress};
 use querist_core::{LearnError, SampleId, Seeds, ServiceScope, Synthetic};
 use querist_protocol::LogLevel;
 use tch::{Device, Kind, TchError, Tensor};

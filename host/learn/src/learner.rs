@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Precision, Recipe};
 use querist_core::fitted::EnsembleRecord;
-use querist_core::observer::{Phase, Progress};
+use querist_core::progress::{Phase, Progress};
 use querist_core::{
     Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, LearnError, Learner, Round, SampleId,
     Seeds, ServiceScope, Synthetic,

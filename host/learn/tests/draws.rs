@@ -5,7 +5,7 @@ mod common;
 use common::{bars, ids, labelled, quick, settings};
 use querist_core::config::{ModelConfig, ModelName};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Array, Dataset, FeatureTask, FitTask, Images, Learner, Round, SampleId};
 use querist_learn::TorchLearner;
 use querist_protocol::Need;

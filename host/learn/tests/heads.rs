@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use querist_core::config::{ModelConfig, ModelName};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Array, FeatureTask, FitTask, Learner, Round};
 use querist_learn::TorchLearner;
 use querist_protocol::Need;

@@ -7,12 +7,12 @@ use std::rc::Rc;
 
 use common::{bars, ids, labelled, learner, quick};
 use querist_core::config::{Augmentation, ModelName, RecipeConfig};
-use querist_core::observer::{Progress, Silent};
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::progress::{Progress, Silent};
 use querist_core::{
     FitTask, Fitted, HooksPresent, HostServices, Label, LearnError, Learner, Round, SampleId, Seeds, ServiceError,
     ServiceScope, StrategyIdentity, StrategyKind, Synthetic, TrainingHooks,
 };
+use querist_core::{QueryError, QueryErrorKind};
 use querist_learn::TorchLearner;
 use querist_protocol::{EpochLength, InitPolicy, TrainOverrides, Transform, UnlabelledStream, abi};
 use querist_torchx::runtime;

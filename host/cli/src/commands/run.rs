@@ -315,7 +315,7 @@ struct Keeper<'a> {
 }
 
 impl Observer for Keeper<'_> {
-    fn progress(&self) -> &dyn querist_core::observer::Progress {
+    fn progress(&self) -> &dyn querist_core::progress::Progress {
         self.display
     }
 
