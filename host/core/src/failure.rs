@@ -133,6 +133,11 @@ impl Failure {
         Self { kind, message: Shown::lines(message.as_ref(), Self::MESSAGE_BYTES), hint: None }
     }
 
+    /// The host's own code panicked, not the plugin's.
+    pub fn of_host() -> Self {
+        Self::new(QueryErrorKind::Failed, "the host failed while it served the plugin; please report this")
+    }
+
     /// The same with advice.
     #[must_use]
     pub fn hint(self, hint: impl Into<Hint>) -> Self {

@@ -96,7 +96,11 @@ pub fn score_tiles(
     let parts: Vec<Result<usize, Failure>> = std::thread::scope(|scope| {
         let spawned: Vec<_> = (1..workers.clamp(1, tiles.max(1))).map(|_| scope.spawn(work)).collect();
         let own = work();
-        spawned.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked()))).chain([own]).collect()
+        spawned
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| Err(Failure::of_host())))
+            .chain([own])
+            .collect()
     });
     let with_second = parts.into_iter().sum::<Result<usize, Failure>>()?;
     if with_second != 0 && with_second != tiles {
@@ -112,9 +116,4 @@ pub fn score_tiles(
     let scores = picked.iter().map(|&row| primary[row as usize]).collect();
     let selection = Selection { rows: picked, scores, ..Selection::default() };
     Ok(Tiled { selection, memory: (2 * rows * size_of::<f64>()) as u64 })
-}
-
-/// A thread that scored tiles panicked, and not in the plugin's code, whose panics end elsewhere.
-fn panicked() -> Failure {
-    Failure::new(QueryErrorKind::Failed, "the host failed while it served the plugin; please report this")
 }

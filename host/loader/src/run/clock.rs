@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use querist_core::Failure;
 use querist_core::progress::{Phase, Progress};
-use querist_core::{Failure, QueryErrorKind};
 use querist_kernels::Control;
 
 use super::limits::Limits;
@@ -49,7 +49,7 @@ pub(crate) fn under_the_clock<T>(
                 pass_on(control, progress);
             }
         });
-        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(host_failed()));
+        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Failure::of_host()));
         drop(done);
         result
     })
@@ -61,8 +61,4 @@ fn pass_on(control: &Control, progress: Option<&dyn Progress>) {
     if progress.is_some_and(|progress| progress.report(Phase::Query, steps, total).is_err()) {
         control.cancel();
     }
-}
-
-fn host_failed() -> Failure {
-    Failure::new(QueryErrorKind::Failed, "the host failed while it served the plugin; please report this")
 }
