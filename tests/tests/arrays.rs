@@ -45,8 +45,8 @@ fn an_ensemble_that_learned_from_unlabelled_images_says_so() {
     let rest = format!("{MLP}\nensemble = {{ adversarial = \"vat\", evaluate = \"task\" }}");
     let place = Place::with_run(&run_of(r#"{ id = "ensemble-bald", params = { members = 2 } }"#, &rest));
     let table = place.good(&["run", "run.toml", "--out", "r"]);
-    let line = "trained 2 models a round with virtual adversarial images; its accuracy is that of the task model alone; \
-                they learned from unlabelled images of the pool, too";
+    let line = "trained 2 models a round with virtual adversarial images; its accuracy is that of the task model \
+                alone; they learned from unlabelled images of the pool, too";
     assert!(table.contains(line), "{table}");
     let records = records(&place.at("r"));
     assert_eq!(records[0]["ensemble"]["unlabelled"], records[0]["pool"]);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use querist_core::config::{FixedConfig, FixedFile, FrozenModel, RunConfig};
-use querist_core::observer::Progress;
+use querist_core::progress::Progress;
 use querist_core::{Dataset, FixedArray, FixedArrays, SampleId, Values};
 use querist_data::arrays::{Kind, read_array};
 use querist_files::Links;

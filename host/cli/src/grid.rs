@@ -8,7 +8,7 @@ use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Seeds, Split};
 use querist_data::{DataError, Search, load};
 use querist_loader::Listing;
-use querist_loader::trust::Policy;
+use querist_loader::package::trust::Policy;
 use serde_json::Value;
 
 use crate::plugins::{self, PluginArgs};

@@ -383,9 +383,9 @@ fn remove_unborn(parent: &Path, prefix: &str) -> Result<()> {
 fn refuse_old(folder: &Path, header: &Header) -> Result<()> {
     ensure!(
         header.layout == LAYOUT,
-        "{}: begun by querist {} with layout {}, which cannot go on in layout {LAYOUT}: samples are numbered and random \
-         numbers are drawn otherwise since\nhint: `querist report` still reads it; start the run anew with another `--out`, \
-         or go on with the version that began it",
+        "{}: begun by querist {} with layout {}, which cannot go on in layout {LAYOUT}: samples are numbered and \
+         random numbers are drawn otherwise since\nhint: `querist report` still reads it; start the run anew with \
+         another `--out`, or go on with the version that began it",
         shown(folder),
         Shown::name(&header.querist),
         header.layout

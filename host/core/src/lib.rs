@@ -34,7 +34,7 @@ pub mod training;
 pub use acquisition::Acquisition;
 pub use array::{Array, Buffer, Values};
 pub use dataset::{Dataset, Images};
-pub use failure::{Hint, Limit, QueryError, ServiceError};
+pub use failure::{Failure, Hint, Limit, QueryError, QueryErrorKind, ServiceError};
 pub use fitted::Fitted;
 pub use fixed::{FixedArray, FixedArrays, FixedError, FixedFault};
 pub use head::{Head, LinearHead};

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{
     Dataset, FitTask, HostServices, Images, Label, Learner, Round, SampleId, Seeds, ServiceError, ServiceScope,
 };

@@ -137,7 +137,8 @@ fn die_with(parent: i32) -> Result<()> {
     Ok(())
 }
 
-/// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all cores.
+/// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all
+/// cores.
 fn threads_of(args: &RunArgs, config: &RunConfig, folder: &Path) -> usize {
     let begun_with = || args.resume.then(|| read_header(folder).ok()).flatten().map(|header| header.threads);
     let threads = config.experiment.compute.threads.or_else(begun_with).or(args.threads.map(usize::from));
@@ -285,8 +286,8 @@ fn replayed(
 fn changed(what: &str, before: &str, now: &str) -> Result<()> {
     ensure!(
         before == now,
-        "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old one back, or \
-         start another run"
+        "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old one back, \
+         or start another run"
     );
     Ok(())
 }
@@ -319,7 +320,7 @@ struct Keeper<'a> {
 }
 
 impl Observer for Keeper<'_> {
-    fn progress(&self) -> &dyn querist_core::observer::Progress {
+    fn progress(&self) -> &dyn querist_core::progress::Progress {
         self.display
     }
 

@@ -25,8 +25,8 @@ pub enum RunError {
     Arrays(#[from] ArrayError),
     /// The subset that a query chooses from is smaller than a batch.
     #[error(
-        "strategy.subset_size is {subset}, but round {round} asks for {batch} samples; set it to {batch} or more, or leave \
-         it out"
+        "strategy.subset_size is {subset}, but round {round} asks for {batch} samples; set it to {batch} or more, or \
+         leave it out"
     )]
     Subset {
         /// Its size.

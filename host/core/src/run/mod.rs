@@ -7,7 +7,7 @@ mod steps;
 pub use error::RunError;
 pub use settle::check;
 
-use querist_protocol::{ArrayKind, Giver, Need};
+use querist_protocol::{Giver, Need};
 
 use crate::config::{Plan, TargetSet};
 use crate::dataset::Dataset;
@@ -63,7 +63,7 @@ impl<'a> QueryOptions<'a> {
 
     /// Whether an array is not the learner's to give.
     fn gives(&self, need: &Need) -> bool {
-        let is_of_the_loop = ArrayKind::of(need.name()).is_some_and(|(kind, _)| kind.giver == Giver::Loop);
+        let is_of_the_loop = need.array().is_some_and(|kind| kind.giver == Giver::Loop);
         is_of_the_loop || self.fixed(need).is_some()
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use querist_protocol::{Need, Selection, names};
+use querist_protocol::{Need, Rows, Selection, names};
 
-use super::settle::target_of;
+use super::settle::{is_over, target_of};
 use super::{Position, Run, RunError};
 use crate::acquisition::Acquisition;
 use crate::array::{Array, Buffer};
@@ -214,7 +214,7 @@ impl Run<'_> {
 
     /// The samples that the strategy aims at, ascending: as many as its need says, drawn anew in each round.
     fn target_samples(&self, needs: &[Need], round: Round) -> Vec<SampleId> {
-        let need = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS);
+        let need = needs.iter().find(|need| is_over(need, Rows::Targets));
         let (Some(need), Some(target)) = (need, self.options.target) else { return Vec::new() };
         let samples = target_of(self.split, target);
         match need.arg("n").and_then(|text| text.parse().ok()) {
