@@ -47,6 +47,7 @@ pub mod native;
 mod objects;
 mod package;
 mod query;
+mod spelling;
 mod strategy;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
@@ -58,12 +59,14 @@ pub use package::{Entry, Package};
 #[doc(hidden)]
 pub use package::{describe, package_name, parse};
 pub use query::{Query, Scores};
+pub use spelling::{add_old_name, with_underscores};
 pub use strategy::{Result, Scorer, Selector, Strategy};
 
 pub use querist_protocol as protocol;
 
 /// Everything that a strategy's source file wants in scope.
 pub mod prelude {
+    pub use querist_protocol::layers::Layer;
     pub use querist_protocol::math;
     pub use querist_protocol::{
         Capability, DesignOptions, Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection,
@@ -74,7 +77,7 @@ pub mod prelude {
 
     pub use crate::{
         Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector,
-        Strategy, Stream, Vector, package,
+        Strategy, Stream, Vector, add_old_name, package, with_underscores,
     };
 }
 

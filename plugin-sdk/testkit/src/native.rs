@@ -35,11 +35,22 @@ impl Native {
     /// # Errors
     /// If it has no such strategy or refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value, threads: usize) -> Result<Self, StrategyError> {
-        let params = params.to_string();
         let description = describe(package, id)?;
+        let params = querist_core::schema::settled(&description, params)?;
+        Self::with_settled(package, &description, &params, threads)
+    }
+
+    /// The same with parameters as they are, even if the schema refuses them.
+    fn with_settled(
+        package: &'static Package,
+        description: &StrategyDescription,
+        params: &Value,
+        threads: usize,
+    ) -> Result<Self, StrategyError> {
+        let (id, params) = (description.id.as_str(), params.to_string());
         Ok(Self {
             needs: package.needs(id, &params)?,
-            capabilities: description.capabilities,
+            capabilities: description.capabilities.clone(),
             identity: StrategyIdentity {
                 id: id.to_owned(),
                 package: package.name.to_owned(),
@@ -190,7 +201,11 @@ impl Make for NativeMaker {
     }
 
     fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
-        let native = Native::new(self.package, &self.id, params, threads).map_err(|error| error.to_string())?;
+        let description = self.description();
+        // The strategy's own refusal counts as well as that of its schema.
+        let params = querist_core::schema::settled(&description, params).unwrap_or_else(|_| params.clone());
+        let native = Native::with_settled(self.package, &description, &params, threads);
+        let native = native.map_err(|error| error.to_string())?;
         Ok(Box::new(Native { tile_bytes, ..native }))
     }
 }

@@ -32,7 +32,8 @@ impl InProcess {
     /// # Errors
     /// If the package has no such strategy or refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value) -> Result<Self, StrategyError> {
-        let (entry, params) = (package.entry(id)?, params.to_string());
+        let entry = package.entry(id)?;
+        let params = querist_core::schema::settled(&entry.description(), params)?.to_string();
         let identity = StrategyIdentity {
             id: id.to_owned(),
             package: package.name.to_owned(),
