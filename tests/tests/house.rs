@@ -267,10 +267,12 @@ fn peers_say_what_they_run_on() {
     }
 }
 
-/// The native build of a plugin is tried against the rules beside it, once: `conformance.rs` tries the components.
+/// The native build of a plugin is tried against the rules beside it, once: `conformance.rs` tries the components, and
+/// compares them with their native twins, which it knows from its manifest.
 #[test]
-fn every_plugin_tries_the_rules_on_itself() {
+fn every_plugin_tries_the_rules_and_has_a_twin() {
     let mut tried = 0;
+    let twins = fs::read_to_string(workspace().join("tests/Cargo.toml")).unwrap();
     for entry in fs::read_dir(workspace().join("plugins")).unwrap() {
         let folder = entry.unwrap().path();
         let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };
@@ -286,6 +288,11 @@ fn every_plugin_tries_the_rules_on_itself() {
             files.iter().any(|path| fs::read_to_string(path).unwrap().contains("conforms(&NativeMaker::new(&PACKAGE,"));
         assert!(tries, "{} has no test that it conforms", folder.display());
         tried += 1;
+        if !fs::read_to_string(folder.join("src/lib.rs")).unwrap().contains("export_native!") {
+            let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+            let line = format!("strategy-{name} = {{ path = \"../plugins/{name}\" }}");
+            assert!(twins.contains(&line), "tests/Cargo.toml lacks the line `{line}`");
+        }
     }
     assert!(tried > 20, "{tried} plugins");
 }
