@@ -125,11 +125,15 @@ fn rooms_keep_their_tools() {
 
 /// Every `.rs` file below a folder.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    files_ending(folder, "rs", found);
+}
+
+fn files_ending(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            files_ending(&path, end, found);
+        } else if path.extension().is_some_and(|e| e == end) {
             found.push(path);
         }
     }
@@ -339,4 +343,52 @@ fn no_line_is_wider_than_the_width() {
         }
     }
     assert!(wide.is_empty(), "wider than {WIDTH} columns: {wide:#?}");
+}
+
+/// A peer's seconds without the kernels that they hang on are worth nothing.
+#[test]
+fn peers_say_what_they_run_on() {
+    let mut scripts = Vec::new();
+    for folder in ["benches", "host", "plugins"] {
+        files_ending(&workspace().join(folder), "py", &mut scripts);
+    }
+    scripts.retain(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with("peer") || name == "growth.py"
+    });
+    assert!(scripts.len() >= 8, "{} scripts", scripts.len());
+    for path in scripts {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("machine.say()"), "{} does not call machine.say()", path.display());
+    }
+}
+
+/// The native build of a plugin is tried against the rules beside it, once: `conformance.rs` tries the components, and
+/// compares them with their native twins, which it knows from its manifest.
+#[test]
+fn every_plugin_tries_the_rules_and_has_a_twin() {
+    let mut tried = 0;
+    let twins = fs::read_to_string(workspace().join("tests/Cargo.toml")).unwrap();
+    for entry in fs::read_dir(workspace().join("plugins")).unwrap() {
+        let folder = entry.unwrap().path();
+        let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };
+        // What shares libtorch has a testkit of its own.
+        if manifest.contains("querist-sdk-torch") {
+            continue;
+        }
+        let mut files = Vec::new();
+        if folder.join("tests").is_dir() {
+            sources(&folder.join("tests"), &mut files);
+        }
+        let tries =
+            files.iter().any(|path| fs::read_to_string(path).unwrap().contains("conforms(&NativeMaker::new(&PACKAGE,"));
+        assert!(tries, "{} has no test that it conforms", folder.display());
+        tried += 1;
+        if !fs::read_to_string(folder.join("src/lib.rs")).unwrap().contains("export_native!") {
+            let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+            let line = format!("strategy-{name} = {{ path = \"../plugins/{name}\" }}");
+            assert!(twins.contains(&line), "tests/Cargo.toml lacks the line `{line}`");
+        }
+    }
+    assert!(tried > 20, "{tried} plugins");
 }

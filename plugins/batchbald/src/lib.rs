@@ -58,7 +58,7 @@ pub enum Estimator {
 /// Parameters of BatchBALD.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(example = BatchBald { num_samples: 500, ..BatchBald::default() })]
+#[schemars(extend("examples" = [{"num_samples": 200}, {"estimator": "joint", "lazy": false, "num_samples": 50}]))]
 pub struct BatchBald {
     /// Passes with dropout on.
     #[serde(rename = "T")]

@@ -85,6 +85,11 @@ pub enum Recluster {
 /// Parameters of Cluster-Margin.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [
+    {},
+    {"preset": "cure-lab", "recluster": "every-round"},
+    {"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}},
+]))]
 pub struct ClusterMargin {
     /// Candidates per wanted sample.
     #[schemars(range(min = 1.0, max = 1e9))]

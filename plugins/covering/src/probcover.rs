@@ -8,6 +8,7 @@ use crate::radius::{Radius, estimate};
 /// Parameters of ProbCover.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"alpha": 0.5}, {"delta": 0.7}]))]
 pub struct Probcover {
     /// Radius of the balls, or `estimate`.
     pub delta: Radius,

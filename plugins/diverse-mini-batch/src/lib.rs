@@ -11,6 +11,7 @@ use querist_sdk::prelude::*;
 /// Parameters of diverse mini-batch sampling.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"beta": 2.5}]))]
 pub struct DiverseMiniBatch {
     /// Candidates per wanted sample.
     #[schemars(range(min = 1.0, max = 1e9))]

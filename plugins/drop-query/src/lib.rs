@@ -19,6 +19,7 @@ use querist_sdk::protocol::philox::philox4x32;
 /// Parameters of DropQuery.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"T": 7, "p_drop": 0.4, "oversample": 2}]))]
 pub struct DropQuery {
     /// Thinned copies of each embedding; odd.
     #[serde(rename = "T")]

@@ -38,6 +38,7 @@ pub enum Stochastic {
 /// Parameters of EPIG.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"target": "provided", "stochastic": "power"}]))]
 pub struct Epig {
     /// Passes with dropout on.
     #[serde(rename = "T")]

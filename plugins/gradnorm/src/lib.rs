@@ -148,6 +148,7 @@ macro_rules! strategy {
         #[doc = concat!("Parameters of `", $id, "`.")]
         #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
+        #[schemars(extend("examples" = [{}, {"norm": "global"}, {"preset": "euphoria0-0"}]))]
         pub struct $name {
             /// Parameters that the gradient is taken at.
             pub scope: Scope,

@@ -7,6 +7,19 @@ use crate::herd::{self, Features, Kernel, References};
 /// Parameters of MaxHerding.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [
+    {},
+    {"kernel": "rbf", "max_rows": 300},
+    {"kernel": "rbf", "max_rows": 35000},
+    {"kernel": "laplace", "max_rows": 300},
+    {"kernel": "laplace", "max_rows": 35000},
+    {"kernel": "student", "max_rows": 300},
+    {"kernel": "student", "max_rows": 35000},
+    {"kernel": "cauchy", "max_rows": 300},
+    {"kernel": "cauchy", "max_rows": 35000},
+    {"kernel": "tophat", "max_rows": 300},
+    {"kernel": "tophat", "max_rows": 35000},
+]))]
 pub struct MaxHerding {
     /// Form of the similarity.
     pub kernel: Kernel,

@@ -35,6 +35,15 @@ pub enum Calibration {
 /// Parameters of Uncertainty Herding.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [
+    {},
+    {"uncertainty": "margin", "adaptive": true, "tau": 2.0},
+    {"uncertainty": "margin", "adaptive": false, "tau": 2.0},
+    {"uncertainty": "entropy", "adaptive": true, "tau": 2.0},
+    {"uncertainty": "entropy", "adaptive": false, "tau": 2.0},
+    {"uncertainty": "conf", "adaptive": true, "tau": 2.0},
+    {"uncertainty": "conf", "adaptive": false, "tau": 2.0},
+]))]
 pub struct Uherding {
     /// What weighs a sample.
     pub uncertainty: Unsure,

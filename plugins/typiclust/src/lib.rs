@@ -37,6 +37,11 @@ pub enum Neighbours {
 /// Parameters of TypiClust.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [
+    {},
+    {"preset": "authors-code"},
+    {"max_clusters": 20, "k_nn": 3, "min_cluster_size": 30},
+]))]
 pub struct Typiclust {
     /// Clusters at most; there is one a label otherwise, old and new.
     #[schemars(range(min = 1))]
