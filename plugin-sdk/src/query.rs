@@ -1,6 +1,6 @@
 //! The question, as a strategy sees it.
 
-use querist_protocol::{LogLevel, QueryInfo, Selection, StreamScope, names};
+use querist_protocol::{LogLevel, QueryInfo, Selection, StreamScope, math, names};
 
 use crate::host::Host;
 use crate::objects::{Matrix, Stream, Vector};
@@ -199,6 +199,46 @@ impl Query {
     /// On cancellation or timeout; pass it on.
     pub fn progress(&self, done: u64, total: u64) -> Result<()> {
         self.host.progress(done, total)
+    }
+
+    /// A standard Gumbel number of each visible row, from the random numbers of this round that are named `tag`: the rows
+    /// with the largest sums of a logarithmic weight and their numbers are a draw in proportion to the weights, without
+    /// replacement.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn gumbels(&self, tag: &str) -> Result<Vec<f64>> {
+        let numbers = self.stream(tag, StreamScope::Round)?.by_row(0)?.to_vec()?;
+        Ok(numbers.into_iter().map(|u| -math::ln(-math::ln(u))).collect())
+    }
+
+    /// The wanted rows with the largest `keys` (one a visible row), the lower row first among equals, with their `scores`.
+    ///
+    /// # Errors
+    /// If a key is NaN, or lengths disagree.
+    pub fn largest(&self, keys: &[f64], scores: &[f64]) -> Result<Selection> {
+        let rows = self.vector(keys)?.top(None, self.wanted(), None)?;
+        let scores = rows.iter().map(|&row| scores[row as usize]).collect();
+        Ok(Selection { rows, scores, ..Selection::default() })
+    }
+
+    /// A random part of pool and labelled set, `most` samples or all, from the random numbers of the run that are named
+    /// `tag`: as long as samples stay in the pool, later rounds draw the same ones. Rows of the pool, then, counted on
+    /// from [`Query::rows`], those of the labelled set; ascending.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn part_of_dataset(&self, tag: &str, most: u32) -> Result<Vec<u32>> {
+        let all = self.rows().saturating_add(self.labelled_rows());
+        if all <= most {
+            return Ok((0..all).collect());
+        }
+        let numbers = self.stream(tag, StreamScope::Run)?;
+        let mut keys = numbers.by_row(0)?.to_vec()?;
+        keys.extend(numbers.uniforms(self.labelled_rows())?);
+        let mut chosen = self.vector(&keys)?.top(None, most, None)?;
+        chosen.sort_unstable();
+        Ok(chosen)
     }
 
     /// Fills `selection` up to [`Query::wanted`] rows with random ones that it does not hold, and counts them in the

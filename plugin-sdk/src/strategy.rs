@@ -17,7 +17,7 @@ pub type Result<T, E = StrategyError> = std::result::Result<T, E>;
 pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     /// Id in kebab-case, as users write it.
     const ID: &'static str;
-    /// One line that says what it asks for.
+    /// One line that says what it selects.
     const SUMMARY: &'static str;
     /// The paper it follows, as a citation.
     const PAPER: &'static str;
@@ -26,6 +26,9 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     const COST: &'static str = "";
     /// Other names under which the field knows it.
     const ALIASES: &'static [&'static str] = &[];
+    /// Whether it says in which order the whole pool would be picked. Where it does not, it is never asked to take all:
+    /// then the answer is every row in order, without scores, and it always has something to choose.
+    const RANKS_ALL: bool = true;
     /// Declared powers beyond arrays.
     const CAPABILITIES: &'static [Capability] = &[];
 
@@ -38,7 +41,8 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
         Vec::new()
     }
 
-    /// Checks what the schema cannot say, such as one parameter against another.
+    /// Checks what the schema cannot say, such as one parameter against another. Ranges that the schema states are
+    /// checked before, by host and testkit.
     ///
     /// # Errors
     /// A sentence that names the parameter, its value and what is wanted.
@@ -49,7 +53,7 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
 
 /// A strategy that scores each row on its own. The host cuts the tiles, runs them in parallel and ranks.
 pub trait Scorer: Strategy {
-    /// Scores of the rows of `tile`, in order; higher is asked sooner.
+    /// Scores of the rows of `tile`, in order; higher ranks first.
     ///
     /// The score of a row must not depend on which other rows are in the tile.
     ///
@@ -60,7 +64,8 @@ pub trait Scorer: Strategy {
 
 /// A strategy that sees the whole pool.
 pub trait Selector: Strategy {
-    /// Exactly [`Query::wanted`] distinct rows, in pick order.
+    /// Exactly [`Query::wanted`] distinct rows, in pick order: see [`Query::picks`]. At least one is wanted, and fewer than
+    /// there are unless it [ranks all](Strategy::RANKS_ALL).
     ///
     /// # Errors
     /// If no selection can be made.

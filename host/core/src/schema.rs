@@ -59,6 +59,19 @@ impl Schema {
         problems
     }
 
+    /// Whether nothing is wrong with `value`.
+    ///
+    /// # Errors
+    /// With [`Schema::problems`], a line each.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        let line = |problem: &Problem| {
+            let place = problem.pointer.trim_start_matches('/').replace('/', ".");
+            if place.is_empty() { problem.message.clone() } else { format!("{place}: {}", problem.message) }
+        };
+        let lines: Vec<String> = self.problems(value).iter().map(line).collect();
+        if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+    }
+
     /// `value` with the default of every property that it leaves out, at every level.
     pub fn with_defaults(&self, value: &Value) -> Value {
         let mut filled = value.clone();
@@ -321,6 +334,10 @@ mod tests {
         let at: Vec<&str> = problems.iter().map(|p| p.pointer.as_str()).collect();
         assert_eq!(at, ["/beta", "/first", "/frist", "/inner/n"]);
         assert_eq!(problems[2].help.as_deref(), Some("did you mean `first`?"));
+        let lines = schema().check(&json!({"beta": -1.0, "inner": 3})).unwrap_err();
+        let places: Vec<&str> = lines.lines().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(places, ["beta", "inner"]);
+        assert_eq!(schema().check(&json!({"beta": 1.0})), Ok(()));
     }
 
     #[test]

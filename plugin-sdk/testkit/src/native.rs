@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    Answer, Arrays, Query, Question, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
+    Answer, Arrays, Query, Question, Schema, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
 };
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{Capability, HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
@@ -33,10 +33,14 @@ impl Native {
     /// A strategy of a package linked into this program.
     ///
     /// # Errors
-    /// If it has no such strategy or refuses the parameters.
+    /// If it has no such strategy, or its schema or it itself refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value, threads: usize) -> Result<Self, StrategyError> {
-        let params = params.to_string();
         let description = describe(package, id)?;
+        // As the host does, before any of the strategy's code runs.
+        let schema =
+            Schema::new(description.schema.clone()).map_err(|error| StrategyError::Failed(error.to_string()))?;
+        schema.check(params).map_err(StrategyError::InvalidParams)?;
+        let params = params.to_string();
         Ok(Self {
             needs: package.needs(id, &params)?,
             capabilities: description.capabilities,

@@ -22,9 +22,9 @@
 //! Efficient and Scalable Deep Active Image Classification", ECML-PKDD 2024 (arXiv 2404.08981).
 
 mod factors;
-mod principal;
 
 use querist_sdk::prelude::*;
+use querist_sdk::principal;
 use querist_sdk::protocol::{Fault, FaultCode};
 
 /// Side of the exact matrices up to which they are the default.
@@ -113,36 +113,16 @@ impl Strategy for Bait {
     const PAPER: &'static str = "Ash et al., Gone Fishing: Neural Active Learning with Fisher Embeddings, NeurIPS 2021";
     const COST: &'static str = "exact and topk: O(b (N C D r + (C D)^2 r)) time and O(N r^2 + (C D)^2) memory with rank r = C - 1 or topk; binary: O(b (N D + D^2)) time and O(N + D^2) memory.";
     const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
+    const RANKS_ALL: bool = false;
 
     fn needs(&self) -> Vec<Need> {
-        let names = [names::LOGITS, names::PENULTIMATE, "labelled.logits", "labelled.penultimate"];
-        names.into_iter().map(Need::new).collect()
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let lambda = self.lambda();
-        if !(lambda > 0.0 && lambda.is_finite()) {
-            return Err(format!("`lambda` is {lambda}, expected a number above 0"));
-        }
-        if !(self.oversample >= 1.0 && self.oversample.is_finite()) {
-            return Err(format!("`oversample` is {}, expected 1 or more", self.oversample));
-        }
-        if self.topk == 0 || self.pca_dim == Some(0) {
-            return Err("`topk` and `pca_dim` are 1 or more".to_owned());
-        }
-        Ok(())
+        Need::all([names::LOGITS, names::PENULTIMATE, "labelled.logits", "labelled.penultimate"])
     }
 }
 
 impl Selector for Bait {
     fn select(&self, query: &Query) -> Result<Selection> {
         let wanted = query.wanted();
-        if wanted == query.rows() {
-            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
-        }
-        if wanted == 0 {
-            return Ok(Selection::default());
-        }
         let (pool, labelled) = self.embeddings(query)?;
         let fisher = self.fisher(query.classes(), pool.shape()?.1);
         let shape = factors::Shape::of(fisher, query.classes(), self.topk);
@@ -159,9 +139,12 @@ impl Selector for Bait {
             },
         };
         let design = of_pool.design(&pool, &of_labelled, &labelled, options).map_err(advise)?;
-        let mut selection = self.forward_and_back(query, &design)?;
-        selection.diagnostics.push(("rank".to_owned(), f64::from(shape.rank)));
-        Ok(selection)
+        let mut picks = query.picks()?;
+        for (row, gain) in self.forward_and_back(query, &design)? {
+            picks.take(row, gain)?;
+        }
+        picks.note("rank", shape.rank);
+        Ok(picks.done())
     }
 }
 
@@ -183,12 +166,12 @@ impl Bait {
             (pool, labelled) = principal::reduced(query, &pool, &labelled, components)?;
         }
         if self.include_bias {
-            (pool, labelled) = (with_bias(query, &pool)?, with_bias(query, &labelled)?);
+            (pool, labelled) = (pool.with_ones()?, labelled.with_ones()?);
         }
         Ok((pool, labelled))
     }
 
-    fn forward_and_back(&self, query: &Query, design: &Design) -> Result<Selection> {
+    fn forward_and_back(&self, query: &Query, design: &Design) -> Result<Vec<(u32, f64)>> {
         let wanted = query.wanted() as usize;
         let most = (self.oversample * wanted as f64).ceil().min(f64::from(query.rows())) as usize;
         let steps = (2 * most - wanted) as u64;
@@ -205,23 +188,8 @@ impl Bait {
             picked.retain(|&(kept, _)| kept != row);
             query.progress((2 * most - picked.len()) as u64, steps)?;
         }
-        let (rows, scores) = picked.into_iter().unzip();
-        Ok(Selection { rows, scores, ..Selection::default() })
+        Ok(picked)
     }
-}
-
-/// The embeddings with a constant 1 as last column, so that information about the bias counts.
-fn with_bias(query: &Query, embeddings: &Matrix) -> Result<Matrix> {
-    let (rows, columns) = embeddings.shape()?;
-    let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
-    embeddings.for_each_block(|_, block| {
-        for row in block.chunks_exact(columns as usize) {
-            values.extend_from_slice(row);
-            values.push(1.0);
-        }
-        Ok(())
-    })?;
-    query.new_matrix(rows, columns + 1, &values)
 }
 
 /// Says what helps where memory does not suffice.
@@ -235,4 +203,4 @@ fn advise(error: StrategyError) -> StrategyError {
     }
 }
 
-package!(scorers: [], selectors: [Bait]);
+package!(selectors: [Bait]);

@@ -32,37 +32,29 @@ impl Strategy for Cdal {
 
 impl Selector for Cdal {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let logits = query.matrix(names::LOGITS)?;
+        let mut picks = query.picks()?;
         let mut centres = Centres::new(query.classes() as usize);
-        query.matrix("labelled.logits")?.for_each_block(|_, block| {
-            block.chunks_exact(centres.classes).for_each(|row| centres.add(&Distribution::of(row)));
+        query.matrix("labelled.logits")?.for_each_row(|_, row| {
+            centres.add(&Distribution::of(row));
             Ok(())
         })?;
         if centres.count == 0 {
             let (row, distribution, distance) = nearest_to_mean(&logits, centres.classes)?;
-            selection.rows.push(row);
-            selection.scores.push(-distance);
+            picks.take(row, -distance)?;
             centres.add(&distribution);
         }
         let mut queue = Queue::new(query, &logits, &centres)?;
-        while (selection.rows.len() as u32) < wanted {
+        while picks.missing() > 0 {
             let Some((distance, row)) = queue.farthest(&logits, &centres)? else { break };
             // Only equals of labelled or picked samples are left: no choice among them is better than chance.
             if distance == 0.0 {
                 break;
             }
-            selection.rows.push(row);
-            selection.scores.push(distance);
+            picks.take(row, distance)?;
             centres.add(&read(&logits, row)?);
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
         }
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        picks.fill_at_random()
     }
 }
 
@@ -216,7 +208,7 @@ impl Queue {
     }
 }
 
-package!(scorers: [], selectors: [Cdal]);
+package!(selectors: [Cdal]);
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]

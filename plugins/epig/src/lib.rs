@@ -67,12 +67,11 @@ impl Strategy for Epig {
 
     fn needs(&self) -> Vec<Need> {
         let coherent = |name| Need::new(name).with("T", self.draws).with_flag("coherent");
-        match self.target {
-            Target::Pool => vec![coherent(names::MC_LOG_PROBS)],
-            Target::Provided => {
-                vec![coherent(names::MC_LOG_PROBS), coherent(names::TARGET_MC_LOG_PROBS).with("n", self.n_target)]
-            }
+        let mut needs = vec![coherent(names::MC_LOG_PROBS)];
+        if self.target == Target::Provided {
+            needs.push(coherent(names::TARGET_MC_LOG_PROBS).with("n", self.n_target));
         }
+        needs
     }
 
     fn may_need() -> Vec<Need> {
@@ -82,9 +81,6 @@ impl Strategy for Epig {
 
 impl Selector for Epig {
     fn select(&self, query: &Query) -> Result<Selection> {
-        if query.wanted() == 0 {
-            return Ok(Selection::default());
-        }
         let pool = Draws::of(query, names::MC_LOG_PROBS, self.draws)?;
         let mut targets = Targets::new(&pool);
         match self.target {
@@ -109,19 +105,14 @@ impl Selector for Epig {
 
 impl Epig {
     fn batch(&self, query: &Query, scores: &[f64]) -> Result<Selection> {
-        let rows = match self.stochastic {
-            Stochastic::None => query.vector(scores)?.top(None, query.wanted(), None)?,
-            Stochastic::Power => {
-                let mut keys = query.stream("gumbel", StreamScope::Round)?.by_row(0)?.to_vec()?;
-                for (key, &score) in keys.iter_mut().zip(scores) {
-                    let gumbel = -math::ln(-math::ln(*key));
-                    *key = if score > 0.0 { math::ln(score) + gumbel } else { f64::MIN };
-                }
-                query.vector(&keys)?.top(None, query.wanted(), None)?
-            }
-        };
-        let scores = rows.iter().map(|&row| scores[row as usize]).collect();
-        Ok(Selection { rows, scores, ..Selection::default() })
+        if self.stochastic == Stochastic::None {
+            return query.largest(scores, scores);
+        }
+        let mut keys = query.gumbels("gumbel")?;
+        for (key, &score) in keys.iter_mut().zip(scores) {
+            *key = if score > 0.0 { math::ln(score) + *key } else { f64::MIN };
+        }
+        query.largest(&keys, scores)
     }
 }
 
@@ -170,4 +161,4 @@ impl Targets {
     }
 }
 
-package!(scorers: [], selectors: [Epig]);
+package!(selectors: [Epig]);

@@ -114,4 +114,4 @@ impl Scorer for Entropy {
     }
 }
 
-package!(scorers: [LeastConfidence, Margin, Bvsb, Entropy], selectors: []);
+package!(scorers: [LeastConfidence, Margin, Bvsb, Entropy]);
