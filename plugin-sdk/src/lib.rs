@@ -54,6 +54,7 @@ pub mod principal;
 mod query;
 mod range;
 mod softmax;
+mod spelling;
 mod strategy;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
@@ -71,12 +72,14 @@ pub use picks::Picks;
 pub use query::{Query, Scores};
 pub use range::Range;
 pub use softmax::Softmax;
+pub use spelling::{add_old_name, with_underscores};
 pub use strategy::{Result, Scorer, Selector, Strategy};
 
 pub use querist_protocol as protocol;
 
 /// Everything that a strategy's source file wants in scope.
 pub mod prelude {
+    pub use querist_protocol::layers::Layer;
     pub use querist_protocol::math;
     pub use querist_protocol::{
         Capability, DesignOptions, Init, KmeansOptions, LogLevel, Merge, Metric, Need, Reduction, Selection,
@@ -87,7 +90,7 @@ pub mod prelude {
 
     pub use crate::{
         Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Picks, Points, Query, Result, Scorer, Scores,
-        Selector, Strategy, Stream, Vector, package,
+        Selector, Strategy, Stream, Vector, add_old_name, package, with_underscores,
     };
 }
 

@@ -1,6 +1,9 @@
 //! A package of strategies, called by id with parameters as JSON.
 
+use querist_protocol::layers::write_layers;
 use querist_protocol::{API_VERSION, Description, Need, Selection, StrategyDescription, StrategyError};
+
+use serde_json::Value;
 
 use crate::host::Host;
 use crate::query::{Query, Scores};
@@ -123,8 +126,27 @@ pub fn describe<S: Strategy>(scorer: bool) -> StrategyDescription {
         needs: S::default().needs().iter().map(Need::to_string).collect(),
         may_need: S::may_need().iter().map(Need::to_string).collect(),
         capabilities: S::CAPABILITIES.to_vec(),
-        schema: schemars::schema_for!(S).to_value(),
+        schema: schema::<S>(),
     }
+}
+
+/// The schema of a strategy's parameters, with their layers of defaults.
+fn schema<S: Strategy>() -> Value {
+    let mut schema = unfolded(schemars::schema_for!(S).to_value());
+    write_layers(&mut schema, &S::layers());
+    schema
+}
+
+/// A schema whose root is no reference, as it is for parameters that are another type's.
+fn unfolded(mut schema: Value) -> Value {
+    let target = schema.get("$ref").and_then(Value::as_str).and_then(|path| schema.pointer(path.trim_start_matches('#')));
+    if let (Some(Value::Object(target)), Some(root)) = (target.cloned(), schema.as_object_mut()) {
+        root.remove("$ref");
+        for (key, value) in target {
+            root.entry(key).or_insert(value);
+        }
+    }
+    schema
 }
 
 /// Reads and checks parameters, a JSON object.

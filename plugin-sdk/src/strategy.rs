@@ -1,5 +1,6 @@
 //! What an author implements.
 
+use querist_protocol::layers::Layer;
 use querist_protocol::{Capability, Need, Selection, StrategyError};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,6 +32,14 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     const RANKS_ALL: bool = true;
     /// Declared powers beyond arrays.
     const CAPABILITIES: &'static [Capability] = &[];
+
+    /// Published settings that a user chooses by name, and defaults that depend on another parameter. The host fills
+    /// them in: a strategy gets settled values only, and has no parameter `preset`.
+    ///
+    /// The default value of the strategy is what holds where nothing is chosen.
+    fn layers() -> Vec<Layer<Self>> {
+        Vec::new()
+    }
 
     /// The arrays it wants under these parameters.
     fn needs(&self) -> Vec<Need>;

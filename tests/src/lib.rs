@@ -103,8 +103,10 @@ impl Make for WasmMaker {
 
     fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
         let resolved = BUILT_IN.resolve(&self.0).map_err(|error| error.to_string())?;
+        // The strategy's own refusal counts as well as that of its schema.
+        let params = querist_core::schema::settled(resolved.strategy, params).unwrap_or_else(|_| params.clone());
         let strategy =
-            WasmStrategy::load(SANDBOX.clone(), resolved, params, Limits::default(), Compute::threads(threads))
+            WasmStrategy::load(SANDBOX.clone(), resolved, &params, Limits::default(), Compute::threads(threads))
                 .map_err(|error| error.to_string())?;
         Ok(Box::new(strategy.with_tile_bytes(tile_bytes)))
     }

@@ -31,14 +31,14 @@ fn variants(id: &str) -> Vec<Value> {
             .collect(),
         "kmeans" => vec![
             json!({"n_init": 2}),
-            json!({"preset": "s1", "n_init": 2}),
-            json!({"preset": "s2"}),
+            json!({"preset": "cure-lab", "n_init": 2}),
+            json!({"preset": "low-budget-al"}),
             json!({"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0}),
         ],
         "fixed" => vec![json!({"order": [22, 7, 3000, 10], "fallback": "random"})],
         "bait" => {
             let reduced = json!({"fisher": "topk", "pca_dim": 5, "include_bias": true, "weighting": "average"});
-            vec![json!({"pca_dim": 8}), reduced, json!({"fisher": "binary", "preset": "s0"})]
+            vec![json!({"pca_dim": 8}), reduced, json!({"fisher": "binary", "preset": "euphoria0-0"})]
         }
         "drop-query" => vec![json!({}), json!({"T": 7, "p_drop": 0.4, "oversample": 2})],
         "ldm-s" => vec![json!({"max_draws": 200}), json!({"max_draws": 300, "patience": 3, "n_ref": 50})],
@@ -48,19 +48,19 @@ fn variants(id: &str) -> Vec<Value> {
             vec![json!({"num_samples": 200}), joint]
         }
         "gradnorm-entropy" | "gradnorm-egl" => {
-            vec![json!({}), json!({"norm": "global"}), json!({"preset": "s0"})]
+            vec![json!({}), json!({"norm": "global"}), json!({"preset": "euphoria0-0"})]
         }
-        "uniform" => vec![json!({}), json!({"preset": "s2"}), json!({"per_class": 9})],
+        "uniform" => vec![json!({}), json!({"preset": "low-budget-al"}), json!({"per_class": 9})],
         "alfa-mix" => vec![
             json!({"n_init": 1}),
-            json!({"n_init": 1, "preset": "s0", "max_cap": 0.1, "anchors_missing": "skip"}),
+            json!({"n_init": 1, "preset": "euphoria0-0", "max_cap": 0.1, "anchors_missing": "skip"}),
             json!({"n_init": 1, "variant": "optimised", "max_cap": 0.1}),
         ],
-        "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "s2", "n_init": 2})],
+        "accu-kmeans" => vec![json!({"n_init": 2}), json!({"preset": "low-budget-al", "n_init": 2})],
         "clue" => vec![json!({"n_init": 2}), json!({"n_init": 1, "temperature": 0.1})],
         "cluster-margin" => vec![
             json!({}),
-            json!({"preset": "s1", "recluster": "every-round"}),
+            json!({"preset": "cure-lab", "recluster": "every-round"}),
             json!({"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}}),
         ],
         "dcom" => vec![json!({}), json!({"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0})],
@@ -81,7 +81,7 @@ fn variants(id: &str) -> Vec<Value> {
             .collect(),
         "typiclust" => vec![
             json!({}),
-            json!({"preset": "authors"}),
+            json!({"preset": "authors-code"}),
             json!({"max_clusters": 20, "k_nn": 3, "min_cluster_size": 30}),
         ],
         "uwe" => ["k-center-unlabelled", "k-means++", "k-center"]

@@ -67,7 +67,8 @@ fn find<'a>(name: &str, run: &'a Value, study: &'a Value) -> Result<(&'a Value, 
 /// What a value may be instead of another.
 fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
     let lists = ["anyOf", "oneOf"].map(|key| schema[key].as_array());
-    lists.into_iter().flatten().flatten().filter(|schema| schema["type"] != "null")
+    let alternatives = lists.into_iter().flatten().flatten();
+    alternatives.filter(|schema| schema["type"] != "null" && schema["deprecated"] != true)
 }
 
 /// Tables of one document.
@@ -106,12 +107,13 @@ impl Tables<'_> {
         let wanted = |key: &str| self.keys.is_empty() || self.keys.contains(&key);
         let mut table = "| key | default | may be | |\n| --- | --- | --- | --- |\n".to_owned();
         let mut lists = String::new();
-        for (key, property) in properties.iter().filter(|(key, _)| wanted(key)) {
+        let own = |property: &Value| property.get("x-means").is_none();
+        for (key, property) in properties.iter().filter(|(key, property)| wanted(key) && own(property)) {
             let required = schema["required"].as_array().is_some_and(|keys| keys.iter().any(|k| k == key));
             let default = match property.get("default") {
                 _ if required => "required".to_owned(),
                 Some(Value::Object(_)) | None => String::new(),
-                Some(value) => format!("`{}`", toml(value)),
+                Some(value) => format!("`{}`{}", toml(value), conditional(schema, key)),
             };
             let text = one_line(property["description"].as_str().unwrap_or_default());
             writeln!(table, "| `{key}` | {default} | {} | {text} |", self.values(property))?;
@@ -176,6 +178,19 @@ impl Tables<'_> {
         }
         list
     }
+}
+
+/// Defaults of a key that hold where others have certain values, but for those of presets.
+fn conditional(schema: &Value, key: &str) -> String {
+    let layers = schema["x-layers"].as_array().into_iter().flatten();
+    let chosen = |layer: &&Value| layer["when"].as_object().is_some_and(|when| !when.contains_key("preset"));
+    let one = |layer: &Value| {
+        let value = layer["set"].get(key)?;
+        let when = layer["when"].as_object()?.iter();
+        let when: Vec<String> = when.map(|(key, value)| format!("`{key} = {}`", toml(value))).collect();
+        Some(format!("; `{}` where {}", toml(value), when.join(", ")))
+    };
+    layers.filter(chosen).filter_map(one).collect()
 }
 
 fn range(schema: &Value, least: &str, most: &str) -> String {

@@ -18,7 +18,7 @@ pub fn problems(config: &StudyConfig, args: &PluginArgs) -> Result<Vec<Problem>>
     let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
     problems.extend(of_seeds(config));
     problems.extend(of_files(config));
-    match load(&config.dataset, &Search::from_env()) {
+    match load(&config.experiment.dataset, &Search::from_env()) {
         Ok(dataset) => problems.extend(of_budget(config, &dataset)),
         Err(error) => problems.extend(of_dataset(error)?),
     }
@@ -63,7 +63,7 @@ fn of_seeds(config: &StudyConfig) -> impl Iterator<Item = Problem> + '_ {
 
 /// Files that every run would look for.
 fn of_files(config: &StudyConfig) -> Vec<Problem> {
-    let named: Vec<(&str, &String)> = match &config.fixed_embeddings {
+    let named: Vec<(&str, &String)> = match &config.experiment.fixed_embeddings {
         None => Vec::new(),
         Some(FixedConfig::File(file)) => [("file", Some(&file.file)), ("ids", file.ids.as_ref())]
             .into_iter()
@@ -92,14 +92,14 @@ fn of_dataset(error: DataError) -> Result<Vec<Problem>> {
 
 /// A budget or a split that does not fit the dataset, with any seed.
 fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
-    let wanted = &config.dataset;
+    let wanted = &config.experiment.dataset;
     // Seeds change which samples are held out, not how many.
     let seeds = Seeds::new(config.seeds[0]);
     let split = match Split::draw(dataset, wanted.validation, wanted.test, seeds.split_stream()) {
         Ok(split) => split,
         Err(error) => return vec![problem("/dataset", error.to_string())],
     };
-    match config.budget.plan(split.pool.len()) {
+    match config.experiment.budget.plan(split.pool.len()) {
         Ok(_) => Vec::new(),
         Err(error) => vec![problem("/budget", error.to_string())],
     }

@@ -65,10 +65,10 @@ pub const COMPILE_VERB: &str = "compile-component";
 /// Problems are shown in the user's file, if the parameters come from one.
 pub fn params(resolved: &Resolved<'_>, given: &Value, file: Option<(&ConfigFile, &str)>) -> Result<Value> {
     let schema = Schema::new(resolved.strategy.schema.clone())?;
-    let problems = schema.problems(given);
-    if problems.is_empty() {
-        return Ok(schema.with_defaults(given));
-    }
+    let problems = match schema.settled(given) {
+        Ok(params) => return Ok(params),
+        Err(problems) => problems,
+    };
     if let Some((file, pointer)) = file {
         return Err(file.report(&problems, pointer).into());
     }

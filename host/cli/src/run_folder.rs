@@ -184,7 +184,7 @@ impl RunFolder {
 
     fn lock(folder: &Path, config: &RunConfig, header: &Header) -> Result<Self> {
         let lock = lock(&folder.join("lock"), "run", folder)?;
-        let mut keep = config.keep.clone();
+        let mut keep = config.experiment.keep.clone();
         if takes_part_in_training(header) && keep.model == KeepRounds::None {
             keep.model = KeepRounds::Last;
         }

@@ -68,7 +68,7 @@ impl StoredRun {
     pub fn read(folder: &Path) -> Result<Self> {
         let header = read_header(folder)?;
         let config = read_config(folder)?;
-        let plan = config.budget.plan(header.dataset.pool);
+        let plan = config.experiment.budget.plan(header.dataset.pool);
         let plan = plan.with_context(|| shown(&folder.join("run.toml")).into_string())?;
         let rounds = read_rounds(folder, &header, &plan)?;
         Ok(Self { folder: folder.to_owned(), config, header, rounds, plan })

@@ -50,13 +50,18 @@ fn once(make: &dyn Make, trainer: &dyn Trainer) -> Result<Vec<Outcome>, Broken> 
 
 fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<Vec<Outcome>> {
     let config = toml::from_str::<RunConfig>(RUN)?.resolved();
-    let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
-    let data = &config.dataset;
+    let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;
+    let data = &config.experiment.dataset;
     let split = Split::draw(&dataset, data.validation, data.test, config.seeds.split_stream())?;
-    let plan = config.budget.plan(split.pool.len())?;
+    let plan = config.experiment.budget.plan(split.pool.len())?;
     let mut learner = trainer.learner(&dataset, &split.pool, &config, None)?;
     let mut oracle = DatasetOracle::new(&dataset);
-    let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, config.seeds.initial_stream())?;
+    let initial = oracle.initial_set(
+        &split,
+        plan.initial(),
+        config.experiment.budget.per_class,
+        config.seeds.initial_stream(),
+    )?;
     let mut partition = Partition::new(&split.pool);
     partition.acquire(Round(0), &initial)?;
     let mut memory = Memory::default();

@@ -2,6 +2,7 @@
 
 use querist_core::strategy::QueryErrorKind;
 use querist_core::{Round, Schema, Strategy};
+use querist_protocol::layers::{CHOOSES, MEANS};
 use querist_protocol::{Need, Selection, TILE_BYTES};
 use serde_json::{Value, json};
 
@@ -81,12 +82,25 @@ fn schema(make: &dyn Make) -> Checked {
     }
     let properties = description.schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     let required = required(&description.schema);
-    for (name, property) in &properties {
+    // What only chooses among defaults, or is an old name, has none of its own.
+    let own = |property: &Value| property.get(CHOOSES).is_none() && property.get(MEANS).is_none();
+    for (name, property) in properties.iter().filter(|(_, property)| own(property)) {
         if property.get("description").and_then(Value::as_str).is_none_or(str::is_empty) {
             return broken!("parameter `{name}` has no description");
         }
         if property.get("default").is_none() && !required.contains(&name.as_str()) {
             return broken!("parameter `{name}` has no default and is not required");
+        }
+    }
+    for layer in schema.layers() {
+        // Conditions that a user can state, such as a preset's name, with all else left out.
+        let chosen = schema.with_defaults(&Value::Object(layer.when.clone()));
+        let problems = schema.problems(&chosen);
+        if !problems.is_empty() {
+            return broken!("its defaults where {:?} break the schema: {problems:?}", layer.when);
+        }
+        if required.is_empty() {
+            made(make, &chosen)?;
         }
     }
     let (mut bare, mut filled) = (made(make, &least)?, made(make, &defaults)?);

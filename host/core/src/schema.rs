@@ -1,11 +1,13 @@
 //! Checking values against JSON Schemas, with every problem at its place.
 
 mod budget;
+mod layers;
 
-use querist_protocol::Shown;
+use querist_protocol::{Shown, StrategyDescription, StrategyError};
 use serde_json::Value;
 
 pub use budget::{MAX_SCHEMA_BYTES, MAX_UNFOLDED_BYTES};
+pub use layers::Layer;
 
 /// Problems that are told at most; nobody mends more at once.
 const MAX_PROBLEMS: usize = 100;
@@ -41,6 +43,7 @@ impl Schema {
     pub fn new(source: Value) -> Result<Self, SchemaError> {
         let error = |reason: String| SchemaError(Shown::sentence(&reason));
         budget::check(&source).map_err(error)?;
+        layers::check(&source).map_err(error)?;
         let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20);
         let validator = jsonschema::options()
             .with_pattern_options(patterns)
@@ -54,29 +57,32 @@ impl Schema {
         let errors = self.validator.iter_errors(value).take(MAX_PROBLEMS);
         let mut problems: Vec<Problem> =
             errors.flat_map(|error| self.describe(&error, value)).take(MAX_PROBLEMS).collect();
+        problems.extend(layers::said_twice(&self.source, value));
         problems.sort_by(|a, b| a.pointer.cmp(&b.pointer).then_with(|| a.message.cmp(&b.message)));
         problems.dedup();
         problems
     }
 
-    /// Whether nothing is wrong with `value`.
-    ///
-    /// # Errors
-    /// With [`Schema::problems`], a line each.
-    pub fn check(&self, value: &Value) -> Result<(), String> {
-        let line = |problem: &Problem| {
-            let place = problem.pointer.trim_start_matches('/').replace('/', ".");
-            if place.is_empty() { problem.message.clone() } else { format!("{place}: {}", problem.message) }
-        };
-        let lines: Vec<String> = self.problems(value).iter().map(line).collect();
-        if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
-    }
-
-    /// `value` with the default of every property that it leaves out, at every level.
+    /// `value` with the default of every property that it leaves out, at every level: those of the presets that it
+    /// chooses first. Old names become those of today, and what only chooses among defaults is gone.
     pub fn with_defaults(&self, value: &Value) -> Value {
         let mut filled = value.clone();
-        fill(&self.source, &self.source, &mut filled);
+        layers::fill(&self.source, &self.source, &mut filled);
         filled
+    }
+
+    /// `value` as a strategy gets it, if nothing is wrong with it: see [`Self::with_defaults`].
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn settled(&self, value: &Value) -> Result<Value, Vec<Problem>> {
+        let problems = self.problems(value);
+        if problems.is_empty() { Ok(self.with_defaults(value)) } else { Err(problems) }
+    }
+
+    /// What is chosen by name, and defaults that depend on other properties.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        layers::of(&self.source)
     }
 
     fn describe(&self, error: &jsonschema::ValidationError<'_>, value: &Value) -> Vec<Problem> {
@@ -94,7 +100,14 @@ impl Schema {
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
                 let forms = self.forms(error.schema_path().as_str());
                 let wanted: Vec<String> = forms.iter().flat_map(|form| self.names_of(form, 0)).collect();
-                vec![Problem { pointer, message: told(&alternatives(error, context, &forms, &wanted)), help: None }]
+                let old = forms.iter().flat_map(|form| layers::constants(&self.source, form));
+                let old: Vec<String> =
+                    old.filter(|f| f["deprecated"] == true).map(|f| f["const"].to_string()).collect();
+                vec![Problem {
+                    pointer,
+                    message: told(&alternatives(error, context, &forms, &wanted, &old)),
+                    help: None,
+                }]
             }
             _ => vec![Problem { pointer, message: told(&error.to_string()), help: None }],
         }
@@ -171,6 +184,24 @@ impl Schema {
     }
 }
 
+/// Parameters as the strategy gets them, checked against its schema and filled in.
+///
+/// # Errors
+/// [`StrategyError::InvalidParams`] with all that is wrong.
+pub fn settled(strategy: &StrategyDescription, params: &Value) -> Result<Value, StrategyError> {
+    let invalid = |reason: String| StrategyError::InvalidParams(format!("{}: {reason}", strategy.id));
+    let schema = Schema::new(strategy.schema.clone()).map_err(|error| invalid(error.to_string()))?;
+    schema.settled(params).map_err(|problems| {
+        let told = problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message));
+        invalid(told.collect::<Vec<_>>().join("; "))
+    })
+}
+
+/// Fills a value in by a schema of this program: its defaults, those of chosen presets first.
+pub(crate) fn fill(schema: &Value, value: &mut Value) {
+    layers::fill(schema, schema, value);
+}
+
 /// A problem's text, in which names and values of schema and value stand.
 fn told(text: &str) -> String {
     Shown::new(text, MAX_PROBLEM_BYTES).into_string()
@@ -181,6 +212,7 @@ fn alternatives(
     context: &[Vec<jsonschema::ValidationError<'static>>],
     forms: &[&Value],
     wanted: &[String],
+    old: &[String],
 ) -> String {
     use jsonschema::error::ValidationErrorKind as Kind;
     // Choices are written as alternatives of one constant each, or of a list.
@@ -198,6 +230,7 @@ fn alternatives(
             _ => {}
         }
     }
+    choices.retain(|choice| !old.contains(choice));
     if !choices.is_empty() {
         return format!("{} is none of {}", error.instance(), choices.join(", "));
     }
@@ -280,27 +313,6 @@ fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     schema
 }
 
-/// Fills defaults in; what the schema comes to, once unfolded, bounds how many and how large.
-fn fill(root: &Value, schema: &Value, value: &mut Value) {
-    let schema = resolve(root, schema);
-    let (Some(properties), Some(object)) = (schema.get("properties").and_then(Value::as_object), value.as_object_mut())
-    else {
-        return;
-    };
-    for (name, property) in properties {
-        let default = property.get("default").or_else(|| resolve(root, property).get("default"));
-        if let (false, Some(default)) = (object.contains_key(name), default) {
-            // An optional parameter without a value of its own stays out.
-            if !default.is_null() {
-                object.insert(name.clone(), default.clone());
-            }
-        }
-        if let Some(inner) = object.get_mut(name) {
-            fill(root, property, inner);
-        }
-    }
-}
-
 /// A schema that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the parameter schema cannot be used: {0}")]
@@ -334,10 +346,6 @@ mod tests {
         let at: Vec<&str> = problems.iter().map(|p| p.pointer.as_str()).collect();
         assert_eq!(at, ["/beta", "/first", "/frist", "/inner/n"]);
         assert_eq!(problems[2].help.as_deref(), Some("did you mean `first`?"));
-        let lines = schema().check(&json!({"beta": -1.0, "inner": 3})).unwrap_err();
-        let places: Vec<&str> = lines.lines().filter_map(|line| line.split(':').next()).collect();
-        assert_eq!(places, ["beta", "inner"]);
-        assert_eq!(schema().check(&json!({"beta": 1.0})), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let dataset = noise(64, side, channels)?;
         let samples: Vec<SampleId> = (0..64).map(SampleId).collect();
         let model = ModelConfig::of(name);
-        let recipe = RecipeConfig { epochs: Some(1), ..RecipeConfig::default() }.resolve();
+        let recipe = Recipe { epochs: 1, ..Recipe::default() };
         let settings = Settings {
             model: &model,
             recipe: &recipe,

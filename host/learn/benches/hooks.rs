@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds, ServiceScope};
@@ -22,9 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let dataset = noise(minibatches * MINIBATCH, side, channels)?;
         let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
         let model = ModelConfig::of(name);
-        let recipe =
-            RecipeConfig { lr: Some(0.01), epochs: Some(6), minibatch: Some(MINIBATCH), ..RecipeConfig::default() };
-        let recipe = recipe.resolve();
+        let recipe = Recipe { lr: 0.01, epochs: 6, minibatch: MINIBATCH, ..Recipe::default() };
         let settings = Settings {
             model: &model,
             recipe: &recipe,

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds};
@@ -46,15 +46,10 @@ fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
     let dataset = noise(count, case.side, case.channels)?;
     let samples: Vec<SampleId> = (0..count as u64).map(SampleId).collect();
     let model = ModelConfig::of(case.name);
-    let recipe = RecipeConfig {
-        lr: Some(0.01),
-        epochs: Some(case.repeats + 1),
-        minibatch: Some(MINIBATCH),
-        ..RecipeConfig::default()
-    };
+    let recipe = Recipe { lr: 0.01, epochs: case.repeats + 1, minibatch: MINIBATCH, ..Recipe::default() };
     let settings = Settings {
         model: &model,
-        recipe: &recipe.resolve(),
+        recipe: &recipe,
         seeds: Seeds::new(0),
         device: "cpu",
         precision: Precision::Float32,

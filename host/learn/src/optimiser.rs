@@ -66,7 +66,7 @@ impl Optimiser {
 
 #[cfg(test)]
 mod tests {
-    use querist_core::config::RecipeConfig;
+    use querist_core::config::Recipe;
     use tch::Device;
     use tch::nn::{self, OptimizerConfig};
 
@@ -81,14 +81,14 @@ mod tests {
     }
 
     /// Runs both side by side from the same weights and compares after every step.
-    fn compare(recipe: RecipeConfig, peer: impl OptimizerConfig) {
+    fn compare(recipe: Recipe, peer: impl OptimizerConfig) {
         querist_torchx::runtime::set_threads(1).unwrap();
         querist_torchx::random::seed(5).unwrap();
         let store = nn::VarStore::new(Device::Cpu);
         let theirs = [store.root().randn("a", &[7, 5], 0.0, 1.0), store.root().randn("b", &[3], 0.0, 1.0)];
         let ours = theirs.each_ref().map(|t| t.detach().copy().set_requires_grad(true));
         let mut peer = peer.build(&store, 1.0).unwrap();
-        let mut optimiser = Optimiser::new(&recipe.resolve(), &ours).unwrap();
+        let mut optimiser = Optimiser::new(&recipe, &ours).unwrap();
         for lr in [0.01, 0.01, 0.02, 0.005, 0.01] {
             peer.set_lr(lr);
             peer.backward_step(&loss(&theirs));
@@ -103,14 +103,8 @@ mod tests {
         }
     }
 
-    fn sgd(momentum: f64, nesterov: bool) -> RecipeConfig {
-        RecipeConfig {
-            optimiser: Some(Kind::Sgd),
-            momentum: Some(momentum),
-            nesterov: Some(nesterov),
-            weight_decay: Some(0.1),
-            ..RecipeConfig::default()
-        }
+    fn sgd(momentum: f64, nesterov: bool) -> Recipe {
+        Recipe { optimiser: Kind::Sgd, momentum, nesterov, weight_decay: 0.1, ..Recipe::default() }
     }
 
     #[test]
@@ -122,7 +116,7 @@ mod tests {
 
     #[test]
     fn adam_steps_as_libtorch_does() {
-        let recipe = RecipeConfig { optimiser: Some(Kind::Adam), weight_decay: Some(0.1), ..RecipeConfig::default() };
+        let recipe = Recipe { optimiser: Kind::Adam, weight_decay: 0.1, ..Recipe::default() };
         compare(recipe, nn::Adam { beta1: BETA1, beta2: BETA2, wd: 0.1, eps: EPS, amsgrad: false });
     }
 
@@ -131,7 +125,7 @@ mod tests {
     fn two_steps_of_momentum_by_hand() {
         querist_torchx::runtime::set_threads(1).unwrap();
         let weight = Tensor::from_slice(&[1.0f32]).set_requires_grad(true);
-        let recipe = RecipeConfig { weight_decay: Some(0.5), ..sgd(0.5, false) }.resolve();
+        let recipe = Recipe { weight_decay: 0.5, ..sgd(0.5, false) };
         let mut optimiser = Optimiser::new(&recipe, std::slice::from_ref(&weight)).unwrap();
         // d = 2 + 0.5, v = 2.5, weight 0.75; then d = 2.375, v = 3.625, weight 0.3875.
         for expected in [0.75, 0.3875f32] {
@@ -144,7 +138,7 @@ mod tests {
     #[test]
     fn a_missing_gradient_is_an_error() {
         let weight = Tensor::from_slice(&[1.0f32]).set_requires_grad(true);
-        let mut optimiser = Optimiser::new(&sgd(0.9, false).resolve(), std::slice::from_ref(&weight)).unwrap();
+        let mut optimiser = Optimiser::new(&sgd(0.9, false), std::slice::from_ref(&weight)).unwrap();
         let error = optimiser.step(std::slice::from_ref(&weight), 0.1).unwrap_err().to_string();
         assert!(error.contains("parameter 0 has no gradient"), "{error}");
     }

@@ -117,7 +117,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use querist_core::config::{ModelConfig, ModelName, RecipeConfig};
+    use querist_core::config::{ModelConfig, ModelName, Recipe};
     use querist_protocol::Transform;
 
     use super::*;
@@ -126,13 +126,13 @@ mod tests {
     fn merge(name: ModelName, has_batch_loss: bool, overrides: &TrainOverrides) -> Result<Plan, String> {
         let shape = ImageShape { channels: 1, height: 16, width: 16 };
         let architecture = Architecture::new(&ModelConfig::of(name), shape, 10).unwrap();
-        Plan::merge(overrides, &RecipeConfig::default().resolve(), &architecture, has_batch_loss)
+        Plan::merge(overrides, &Recipe::default(), &architecture, has_batch_loss)
     }
 
     #[test]
     fn nothing_asked_changes_nothing() {
         let plan = merge(ModelName::Cnn, false, &TrainOverrides::default()).unwrap();
-        assert_eq!(plan.recipe, RecipeConfig::default().resolve());
+        assert_eq!(plan.recipe, Recipe::default());
         assert_eq!((plan.init, plan.epoch_length), (InitPolicy::Reinit, EpochLength::Labelled));
         assert_eq!(plan.weights_round(Round(3)), Round(3));
     }

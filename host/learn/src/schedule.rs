@@ -28,21 +28,12 @@ pub(crate) fn rate(recipe: &Recipe, step: usize, steps_per_epoch: usize) -> f64 
 
 #[cfg(test)]
 mod tests {
-    use querist_core::config::RecipeConfig;
+    use querist_core::config::Recipe;
 
     use super::*;
 
     fn recipe(schedule: Schedule, warmup: usize) -> Recipe {
-        let config = RecipeConfig {
-            lr: Some(0.8),
-            schedule: Some(schedule),
-            milestones: Some(vec![4, 6]),
-            gamma: Some(0.5),
-            warmup: Some(warmup),
-            epochs: Some(8),
-            ..RecipeConfig::default()
-        };
-        config.resolve()
+        Recipe { lr: 0.8, schedule, milestones: vec![4, 6], gamma: 0.5, warmup, epochs: 8, ..Recipe::default() }
     }
 
     fn near(found: f64, expected: f64) {

@@ -37,7 +37,7 @@ fn fitted(name: ModelName) -> TorchLearner {
 
 fn with_head(name: ModelName, head_hidden: Option<u32>) -> TorchLearner {
     let model = ModelConfig { dropout: Some(0.3), head_hidden, ..ModelConfig::of(name) };
-    let recipe = quick().resolve();
+    let recipe = quick();
     let mut learner = TorchLearner::new(&pictures(), &ids(0..700), &settings(&model, &recipe)).unwrap();
     learner.fit(FitTask::plain(Round(2), &labelled(0..40)), &Silent).unwrap();
     learner

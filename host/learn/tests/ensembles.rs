@@ -66,7 +66,7 @@ fn a_member_alone_is_the_model_of_a_run_with_its_seeds() {
         assert_eq!((record.seconds.len(), record.seconds[0], record.unlabelled), (3, 0.0, 0));
         let rows = members(&mut whole, &need(3));
         for member in 0..3 {
-            let (options, recipe) = (model(name), quick().resolve());
+            let (options, recipe) = (model(name), quick());
             let alone = Settings { seeds: seeds(3).member(member), ..settings(&options, &recipe) };
             let mut alone = TorchLearner::new(&dataset, &ids(0..40), &alone).unwrap();
             fit(&mut alone, &[], 5);

@@ -19,7 +19,7 @@ fn with_hidden(name: ModelName, units: usize) -> ModelConfig {
 
 fn fitted(model: &ModelConfig) -> TorchLearner {
     let dataset = bars(40, 16, 1);
-    let mut learner = TorchLearner::new(&dataset, &ids(0..40), &settings(model, &quick().resolve())).unwrap();
+    let mut learner = TorchLearner::new(&dataset, &ids(0..40), &settings(model, &quick())).unwrap();
     learner.fit(FitTask::plain(Round(0), &labelled(0..20)), &Silent).unwrap();
     learner
 }
@@ -143,7 +143,7 @@ fn a_head_that_is_asked_agrees_with_the_arrays() {
 #[test]
 fn what_a_linear_head_has_is_refused_with_the_option_that_takes_it_away() {
     let model = with_hidden(ModelName::Cnn, HIDDEN);
-    let learner = TorchLearner::new(&bars(10, 8, 1), &ids(0..10), &settings(&model, &quick().resolve())).unwrap();
+    let learner = TorchLearner::new(&bars(10, 8, 1), &ids(0..10), &settings(&model, &quick())).unwrap();
     for need in ["head.w", "head.b"] {
         let error = learner.check_needs(&[need.parse().unwrap()]).unwrap_err().to_string();
         assert!(error.contains(need) && error.contains("model.head_hidden = 9"), "{error}");
@@ -151,7 +151,7 @@ fn what_a_linear_head_has_is_refused_with_the_option_that_takes_it_away() {
     }
     for units in [0, 65_537] {
         let model = with_hidden(ModelName::Cnn, units);
-        let settings = quick().resolve();
+        let settings = quick();
         let refused = TorchLearner::new(&bars(10, 8, 1), &ids(0..10), &common::settings(&model, &settings));
         let error = refused.err().unwrap().to_string();
         assert!(error.contains(&format!("model.head_hidden is {units}")) && error.contains("1 to 65536"), "{error}");

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use common::{bars, ids, labelled, learner, quick};
-use querist_core::config::{Augmentation, ModelName, RecipeConfig};
+use querist_core::config::{Augmentation, ModelName, Recipe};
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
@@ -150,7 +150,7 @@ fn fit(learner: &mut TorchLearner, round: u32, part: Option<&mut Part>) -> Resul
     learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[], synthetic: &[] }, &Silent)
 }
 
-fn trained(name: ModelName, recipe: &RecipeConfig, part: Option<&mut Part>) -> Vec<u8> {
+fn trained(name: ModelName, recipe: &Recipe, part: Option<&mut Part>) -> Vec<u8> {
     let mut learner = learner(&bars(60, 16, 1), name, recipe);
     fit(&mut learner, 0, part).unwrap();
     learner.model().unwrap()
@@ -196,7 +196,7 @@ fn nothing_in_effect() -> Part {
 
 #[test]
 fn an_extra_loss_of_zero_changes_no_bit() {
-    let recipe = RecipeConfig { augment: Some(vec![Augmentation::Crop, Augmentation::Flip]), ..quick() };
+    let recipe = Recipe { augment: vec![Augmentation::Crop, Augmentation::Flip], ..quick() };
     for name in [ModelName::Cnn, ModelName::Lenet, ModelName::Resnet18] {
         let plain = trained(name, &recipe, None);
         assert!(plain == trained(name, &recipe, Some(&mut nothing_in_effect())), "{name:?}: an extra loss of 0");
@@ -540,7 +540,7 @@ fn images_to_train_on_are_handed_in_inside_a_query_only() {
 fn synthetic_images_train_as_samples_do() {
     let data = bars(60, 16, 3);
     let augment = vec![Augmentation::Crop, Augmentation::Flip];
-    for recipe in [quick(), RecipeConfig { augment: Some(augment), ..quick() }] {
+    for recipe in [quick(), Recipe { augment: augment, ..quick() }] {
         let trained = |real: Vec<(SampleId, Label)>, synthetic: &[Synthetic]| {
             let mut learner = learner(&data, ModelName::Cnn, &recipe);
             let pool = ids(30..52);

@@ -5,7 +5,7 @@ mod common;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{bars, ids, labelled, learner, model, quick, seeds, settings};
-use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, RecipeConfig};
+use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::{FeatureTask, FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
@@ -30,19 +30,15 @@ fn config_error<T>(result: Result<T, LearnError>, parts: &[&str]) {
 fn every_model_learns_bars() {
     let dataset = bars(900, 16, 1);
     for (name, samples, recipe) in [
-        (ModelName::Cnn, 300, RecipeConfig { epochs: Some(15), minibatch: Some(32), ..quick() }),
-        (ModelName::Mlp, 600, RecipeConfig { epochs: Some(40), minibatch: Some(32), ..quick() }),
-        (
-            ModelName::Lenet,
-            300,
-            RecipeConfig { optimiser: Some(Optimiser::Adam), lr: Some(2e-3), epochs: Some(25), ..quick() },
-        ),
+        (ModelName::Cnn, 300, Recipe { epochs: 15, minibatch: 32, ..quick() }),
+        (ModelName::Mlp, 600, Recipe { epochs: 40, minibatch: 32, ..quick() }),
+        (ModelName::Lenet, 300, Recipe { optimiser: Optimiser::Adam, lr: 2e-3, epochs: 25, ..quick() }),
         // Larger steps, or of fewer images, throw it off at some seeds.
-        (ModelName::Resnet18, 200, RecipeConfig { lr: Some(0.005), epochs: Some(4), minibatch: Some(16), ..quick() }),
+        (ModelName::Resnet18, 200, Recipe { lr: 0.005, epochs: 4, minibatch: 16, ..quick() }),
     ] {
         let mut learner = learner(&dataset, name, &recipe);
         let epochs = learner.fit(FitTask::plain(Round(0), &labelled(0..samples)), &Silent).unwrap().epochs;
-        assert_eq!(epochs.len(), recipe.epochs.unwrap());
+        assert_eq!(epochs.len(), recipe.epochs);
         at_most(&format!("{name:?}, loss left"), epochs.last().unwrap().loss / epochs[0].loss, 0.9);
         let logits = learner.logits(&ids(600..900), &Silent).unwrap();
         let right = logits.chunks(2).enumerate().filter(|(i, row)| (row[1] > row[0]) == (i % 2 == 1)).count();
@@ -54,10 +50,10 @@ fn every_model_learns_bars() {
 #[test]
 fn the_same_seeds_give_the_same_bits() {
     let dataset = bars(40, 16, 3);
-    let recipe = RecipeConfig { augment: Some(vec![Augmentation::Crop, Augmentation::Flip]), ..quick() };
+    let recipe = Recipe { augment: vec![Augmentation::Crop, Augmentation::Flip], ..quick() };
     for name in [ModelName::Lenet, ModelName::Resnet18] {
         let run = |seeds: Seeds, round: u32| {
-            let (model, recipe) = (model(name), recipe.resolve());
+            let model = model(name);
             let settings = Settings { seeds, ..settings(&model, &recipe) };
             let mut learner = TorchLearner::new(&dataset, &ids(0..40), &settings).unwrap();
             let epochs = learner.fit(FitTask::plain(Round(round), &labelled(0..20)), &Silent).unwrap().epochs;
@@ -195,7 +191,7 @@ fn a_lone_last_sample_is_trained_on_without_statistics_of_one() {
 #[test]
 fn divergence_is_told_with_its_epoch() {
     let dataset = bars(40, 8, 1);
-    let recipe = RecipeConfig { lr: Some(100.0), epochs: Some(50), ..quick() };
+    let recipe = Recipe { lr: 100.0, epochs: 50, ..quick() };
     let result = learner(&dataset, ModelName::Cnn, &recipe).fit(FitTask::plain(Round(0), &labelled(0..40)), &Silent);
     match result {
         Err(LearnError::Diverged { epoch, loss }) => assert!(epoch < 50 && !loss.is_finite()),
@@ -206,9 +202,8 @@ fn divergence_is_told_with_its_epoch() {
 #[test]
 fn settings_that_do_not_fit_are_refused_before_training() {
     let dataset = bars(10, 8, 1);
-    let build = |model: &ModelConfig, recipe: &RecipeConfig, change: fn(&mut Settings<'_>)| {
-        let recipe = recipe.resolve();
-        let mut settings = settings(model, &recipe);
+    let build = |model: &ModelConfig, recipe: &Recipe, change: fn(&mut Settings<'_>)| {
+        let mut settings = settings(model, recipe);
         change(&mut settings);
         TorchLearner::new(&dataset, &ids(0..10), &settings)
     };
@@ -216,18 +211,18 @@ fn settings_that_do_not_fit_are_refused_before_training() {
     config_error(build(&cnn, &quick(), |s| s.device = "tpu"), &["compute.device", "`tpu`"]);
     config_error(build(&cnn, &quick(), |s| s.threads = 0), &["compute.threads", "0"]);
     config_error(build(&model(ModelName::Lenet), &quick(), |_| ()), &["lenet", "16x16", "8x8"]);
-    let one = RecipeConfig { minibatch: Some(1), ..quick() };
+    let one = Recipe { minibatch: 1, ..quick() };
     config_error(build(&model(ModelName::Resnet18), &one, |_| ()), &["recipe.minibatch is 1", "takes 2 to"]);
     build(&cnn, &one, |_| ()).map(|_| ()).unwrap();
     for (recipe, part) in [
-        (RecipeConfig { epochs: Some(usize::MAX), ..quick() }, "recipe.epochs"),
-        (RecipeConfig { minibatch: Some(usize::MAX), ..quick() }, "recipe.minibatch"),
-        (RecipeConfig { warmup: Some(3), ..quick() }, "recipe.warmup is 3"),
-        (RecipeConfig { lr: Some(f64::NAN), ..quick() }, "recipe.lr is NaN"),
+        (Recipe { epochs: usize::MAX, ..quick() }, "recipe.epochs"),
+        (Recipe { minibatch: usize::MAX, ..quick() }, "recipe.minibatch"),
+        (Recipe { warmup: 3, ..quick() }, "recipe.warmup is 3"),
+        (Recipe { lr: f64::NAN, ..quick() }, "recipe.lr is NaN"),
     ] {
         config_error(build(&cnn, &recipe, |_| ()), &[part]);
     }
-    let nesterov = RecipeConfig { momentum: Some(0.0), nesterov: Some(true), ..quick() };
+    let nesterov = Recipe { momentum: 0.0, nesterov: true, ..quick() };
     config_error(build(&cnn, &nesterov, |_| ()), &["recipe.nesterov", "recipe.momentum"]);
     let dropout = ModelConfig { dropout: Some(1.0), ..cnn.clone() };
     config_error(build(&dropout, &quick(), |_| ()), &["model.dropout"]);

@@ -14,6 +14,7 @@ mod generated {
     pub mod table;
     pub mod types;
 }
+pub mod layers;
 pub mod math;
 mod need;
 pub mod philox;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    Answer, Arrays, Query, Question, Schema, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
+    Answer, Arrays, Query, Question, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
 };
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{Capability, HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
@@ -36,14 +36,21 @@ impl Native {
     /// If it has no such strategy, or its schema or it itself refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value, threads: usize) -> Result<Self, StrategyError> {
         let description = describe(package, id)?;
-        // As the host does, before any of the strategy's code runs.
-        let schema =
-            Schema::new(description.schema.clone()).map_err(|error| StrategyError::Failed(error.to_string()))?;
-        schema.check(params).map_err(StrategyError::InvalidParams)?;
-        let params = params.to_string();
+        let params = querist_core::schema::settled(&description, params)?;
+        Self::with_settled(package, &description, &params, threads)
+    }
+
+    /// The same with parameters as they are, even if the schema refuses them.
+    fn with_settled(
+        package: &'static Package,
+        description: &StrategyDescription,
+        params: &Value,
+        threads: usize,
+    ) -> Result<Self, StrategyError> {
+        let (id, params) = (description.id.as_str(), params.to_string());
         Ok(Self {
             needs: package.needs(id, &params)?,
-            capabilities: description.capabilities,
+            capabilities: description.capabilities.clone(),
             identity: StrategyIdentity {
                 id: id.to_owned(),
                 package: package.name.to_owned(),
@@ -194,7 +201,11 @@ impl Make for NativeMaker {
     }
 
     fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
-        let native = Native::new(self.package, &self.id, params, threads).map_err(|error| error.to_string())?;
+        let description = self.description();
+        // The strategy's own refusal counts as well as that of its schema.
+        let params = querist_core::schema::settled(&description, params).unwrap_or_else(|_| params.clone());
+        let native = Native::with_settled(self.package, &description, &params, threads);
+        let native = native.map_err(|error| error.to_string())?;
         Ok(Box::new(Native { tile_bytes, ..native }))
     }
 }

@@ -94,8 +94,8 @@ pub use tch;
 /// Everything that a strategy's source file wants in scope.
 pub mod prelude {
     pub use querist_sdk::prelude::{
-        Deserialize, JsonSchema, LogLevel, Need, Query, Selection, Serialize, Strategy, StrategyError, StreamScope,
-        names,
+        Deserialize, JsonSchema, Layer, LogLevel, Need, Query, Selection, Serialize, Strategy, StrategyError,
+        StreamScope, add_old_name, names, with_underscores,
     };
     pub use querist_sdk::protocol::abi::EpochFigures;
     pub use querist_sdk::protocol::philox::Stream as Numbers;

@@ -52,6 +52,11 @@ impl Entry {
         self.hooks
     }
 
+    /// What it says of itself.
+    pub fn description(&self) -> StrategyDescription {
+        (self.describe)()
+    }
+
     /// The arrays that it wants under `params`, a JSON object, and what it asks of model and images.
     ///
     /// # Errors

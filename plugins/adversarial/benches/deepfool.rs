@@ -2,7 +2,7 @@
 //!
 //! Run with `cargo bench -p strategy-adversarial --profile dev --bench deepfool`. The fewest of the repeats is the figure.
 
-use querist_core::config::{ModelName, Optimiser, RecipeConfig};
+use querist_core::config::{ModelName, Optimiser, Recipe};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::Silent;
 use querist_core::{Dataset, Images};
@@ -22,13 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if filter.as_ref().is_some_and(|filter| !label.contains(filter)) {
             continue;
         }
-        let recipe = RecipeConfig {
-            optimiser: Some(Optimiser::Adam),
-            lr: Some(0.002),
-            epochs: Some(5),
-            minibatch: Some(16),
-            ..RecipeConfig::default()
-        };
+        let recipe = Recipe { optimiser: Optimiser::Adam, lr: 0.002, epochs: 5, minibatch: 16, ..Recipe::default() };
         let mut bench = Bench::new(&levels(LABELLED + POOL)?, LABELLED, POOL / 2, name, &recipe);
         bench.fit(None)?;
         let query = |batch: usize| -> Result<_, Box<dyn std::error::Error>> {

@@ -6,7 +6,7 @@ use crate::attack::Iterative;
 use crate::{candidates, classify, nearest};
 
 /// Parameters of adversarial sampling by the basic iterative method.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdversarialBimParams {
     /// Change of each value in a step, above 0, in values of the normalised images.
@@ -15,7 +15,7 @@ pub struct AdversarialBimParams {
     /// Most steps of an image.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_iter: u32,
-    /// How many rows of the pool are looked at, drawn at random; null for all.
+    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
     #[schemars(range(min = 1))]
     pub subset_size: Option<u32>,
     /// Images that walk at once.

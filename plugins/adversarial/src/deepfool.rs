@@ -5,17 +5,6 @@ use querist_sdk_torch::prelude::*;
 use crate::attack::{Boundary, DeepFool};
 use crate::{candidates, classify, nearest};
 
-/// Where paper and released code differ, whose values are the defaults.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// The paper's.
-    #[default]
-    Paper,
-    /// The code's.
-    Peer,
-}
-
 /// What a distance is measured in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -28,25 +17,24 @@ pub enum Units {
 }
 
 /// Parameters of adversarial sampling by DeepFool.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdversarialDeepfoolParams {
-    /// Sets the default of `boundary`.
-    pub profile: Profile,
-    /// Which boundary an image walks towards. Null: `nearest`; `last` in profile `peer`.
-    pub boundary: Option<Boundary>,
+    /// Which boundary an image walks towards.
+    pub boundary: Boundary,
     /// Most steps of an image.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_iter: u32,
     /// By which share the sum of steps overshoots.
     #[schemars(range(min = 0.0, max = 10.0))]
     pub overshoot: f64,
-    /// Classes that are looked at, those of largest logits. Null: 10, or all where there are fewer.
+    /// Classes that are looked at, those of largest logits. 10, or all where there are fewer, if it is left
+    /// out.
     #[schemars(range(min = 2, max = 65_536))]
     pub top_k_classes: Option<u32>,
     /// What a distance is measured in.
     pub units: Units,
-    /// How many rows of the pool are looked at, drawn at random; null for all.
+    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
     #[schemars(range(min = 1))]
     pub subset_size: Option<u32>,
     /// Images that walk at once.
@@ -60,8 +48,7 @@ pub struct AdversarialDeepfoolParams {
 impl Default for AdversarialDeepfoolParams {
     fn default() -> Self {
         Self {
-            profile: Profile::Paper,
-            boundary: None,
+            boundary: Boundary::Nearest,
             max_iter: 50,
             overshoot: 0.02,
             top_k_classes: None,
@@ -74,14 +61,6 @@ impl Default for AdversarialDeepfoolParams {
 }
 
 impl AdversarialDeepfoolParams {
-    /// Which boundary an image walks towards.
-    pub fn boundary(&self) -> Boundary {
-        self.boundary.unwrap_or(match self.profile {
-            Profile::Paper => Boundary::Nearest,
-            Profile::Peer => Boundary::Last,
-        })
-    }
-
     fn attack(&self, round: &Round) -> Result<DeepFool> {
         let task = round.task();
         let channels = task.channels as usize;
@@ -100,7 +79,7 @@ impl AdversarialDeepfoolParams {
             max_iter: self.max_iter,
             overshoot: self.overshoot,
             classes: i64::from(self.top_k_classes.unwrap_or(10)),
-            boundary: self.boundary(),
+            boundary: self.boundary,
             unit,
         })
     }
@@ -114,6 +93,15 @@ impl Strategy for AdversarialDeepfoolParams {
     const COST: &'static str =
         "At most max_iter gradients with respect to each image and top_k_classes, batched; memory for one batch.";
     const ALIASES: &'static [&'static str] = &["deepfool", "AdversarialDeepFool", "dfal"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let set = |params: &mut Self| params.boundary = Boundary::Last;
+        vec![
+            Layer::preset("paper", "The paper's: the defaults.", |_: &mut Self| ()).once_called("profile", "paper"),
+            Layer::preset("authors-code", "The released code: each image walks towards the last class.", set)
+                .once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         let mut needs = vec![Need::new(names::IMAGES)];

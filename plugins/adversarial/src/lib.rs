@@ -15,7 +15,7 @@ mod deepfool;
 
 pub use attack::{Boundary, Classify, DeepFool, GoOn, Iterative, Moved};
 pub use bim::{AdversarialBim, AdversarialBimParams};
-pub use deepfool::{AdversarialDeepfool, AdversarialDeepfoolParams, Profile, Units};
+pub use deepfool::{AdversarialDeepfool, AdversarialDeepfoolParams, Units};
 use querist_sdk_torch::prelude::*;
 
 /// The task's model in eval mode.

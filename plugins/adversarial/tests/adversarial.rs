@@ -4,16 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, planted, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, planted, seeded, settled};
 use serde_json::{Value, json};
-use strategy_adversarial::{
-    AdversarialDeepfoolParams, Boundary, Classify, DeepFool, Iterative, Moved, PACKAGE, Profile,
-};
+use strategy_adversarial::{AdversarialDeepfoolParams, Boundary, Classify, DeepFool, Iterative, Moved, PACKAGE};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -234,7 +232,7 @@ fn queries_repeat_and_leave_the_model_alone() {
 #[test]
 fn both_ways_to_a_boundary_agree_on_who_is_near_it() {
     // A model that still learns: one that is sure of everything has boundaries far off, and no two walks meet there.
-    let recipe = RecipeConfig { epochs: Some(5), minibatch: Some(8), lr: Some(0.01), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 5, minibatch: 8, lr: 0.01, ..Recipe::default() };
     let mut bench = Bench::new(&bars(160, 16, 1), 80, 10, ModelName::Cnn, &recipe);
     bench.fit(None).unwrap();
     // All but one of the pool, so that both are scored.
@@ -261,7 +259,7 @@ impl Progress for Stop {
 
 #[test]
 fn what_has_no_meaning_is_refused_and_walks_stop_when_the_user_wants() {
-    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(40, 16, 1), 10, 4, ModelName::Mlp, &recipe);
     bench.fit(None).unwrap();
     for id in IDS {
@@ -270,8 +268,13 @@ fn what_has_no_meaning_is_refused_and_walks_stop_when_the_user_wants() {
     }
     let error = InProcess::new(&PACKAGE, IDS[1], &json!({ "eps": 0.0 })).err().unwrap().to_string();
     assert!(error.contains("eps is 0"), "{error}");
-    let peer = AdversarialDeepfoolParams { profile: Profile::Peer, ..AdversarialDeepfoolParams::default() };
-    assert_eq!((peer.boundary(), AdversarialDeepfoolParams::default().boundary()), (Boundary::Last, Boundary::Nearest));
+    let peer: AdversarialDeepfoolParams = settled(&json!({"profile": "peer"}));
+    assert_eq!(settled::<AdversarialDeepfoolParams>(&json!({"preset": "authors-code"})), peer);
+    assert_eq!(
+        settled::<AdversarialDeepfoolParams>(&json!({"profile": "paper"})),
+        AdversarialDeepfoolParams::default()
+    );
+    assert_eq!((peer.boundary, AdversarialDeepfoolParams::default().boundary), (Boundary::Last, Boundary::Nearest));
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn what_has_no_meaning_is_refused_and_walks_stop_when_the_user_wants() {
 #[ignore = "a measurement: 512 images one by one, a minute"]
 fn a_batch_is_faster_than_its_images_one_by_one() {
     for (name, model) in [("lenet", ModelName::Lenet), ("cnn", ModelName::Cnn)] {
-        let recipe = RecipeConfig { epochs: Some(4), minibatch: Some(32), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 4, minibatch: 32, ..Recipe::default() };
         let mut bench = Bench::new(&bars(612, 28, 1), 100, 10, model, &recipe);
         bench.fit(None).unwrap();
         for id in IDS {
@@ -298,7 +301,7 @@ fn a_batch_is_faster_than_its_images_one_by_one() {
 
 #[test]
 fn a_model_that_saw_one_class_has_boundaries_all_the_same() {
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(40, 16, 1), 20, 4, ModelName::Cnn, &recipe).of_one_class();
     bench.fit(None).unwrap();
     for id in IDS {

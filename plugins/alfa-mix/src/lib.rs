@@ -42,25 +42,15 @@ pub enum AnchorsMissing {
     Skip,
 }
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// The random variant in steps of 0.03125.
-    S0,
-}
-
 /// Parameters of ALFA-Mix.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlfaMix {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
-    /// How much of an anchor is mixed in; `closed-form` by default.
-    pub variant: Option<Variant>,
-    /// First cap and step of caps, above 0; 0.2 for the closed form and 0.03125 for the others by default.
+    /// How much of an anchor is mixed in.
+    pub variant: Variant,
+    /// First cap and step of caps, above 0.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub alpha_cap: Option<f64>,
+    pub alpha_cap: f64,
     /// Caps grow while they are below this.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub max_cap: f64,
@@ -89,9 +79,8 @@ pub struct AlfaMix {
 impl Default for AlfaMix {
     fn default() -> Self {
         Self {
-            preset: None,
-            variant: None,
-            alpha_cap: None,
+            variant: Variant::ClosedForm,
+            alpha_cap: 0.2,
             max_cap: 1.0,
             anchors_missing: AnchorsMissing::GlobalMean,
             iters: 5,
@@ -111,13 +100,23 @@ impl Strategy for AlfaMix {
     const COST: &'static str = "closed-form: O(N D C) time; random and optimised: O(N D C) a class and step of the cap; another head than a linear one is asked for N rows a class and step of the cap; then k-means of the candidates. O(N) memory.";
     const ALIASES: &'static [&'static str] = &["alfamix", "AlphaMixSampling"];
 
+    fn layers() -> Vec<Layer<Self>> {
+        let text = "euphoria0-0/Active-Learning-for-Image-Classification: the random variant in steps of 0.03125.";
+        let random = |mix: &mut Self| mix.variant = Variant::Random;
+        vec![
+            Layer::preset("euphoria0-0", text, random).once_called("preset", "s0"),
+            Layer::when("variant", Variant::Random, |mix: &mut Self| mix.alpha_cap = 0.03125),
+            Layer::when("variant", Variant::Optimised, |mix: &mut Self| mix.alpha_cap = 0.03125),
+        ]
+    }
+
     fn needs(&self) -> Vec<Need> {
         let arrays = [names::LOGITS, names::EMBEDDINGS, "labelled.embeddings", names::LABELLED_LABELS];
         arrays.into_iter().map(Need::new).chain([Need::new(names::HEAD_W).or(names::HEAD)]).collect()
     }
 
     fn check(&self) -> Result<(), String> {
-        let step = self.step();
+        let step = self.alpha_cap;
         if !(step > 0.0 && step <= 1.0) {
             return Err(format!("alpha_cap is {step}, but it must be above 0 and at most 1"));
         }
@@ -146,7 +145,7 @@ impl Selector for AlfaMix {
         let anchors = Anchors::of(query, self.anchors_missing == AnchorsMissing::Skip)?;
         let (candidates, cap) = if query.has(names::HEAD_W)? {
             let head = Head::new(&query.matrix(names::HEAD_W)?)?;
-            match self.variant() {
+            match self.variant {
                 Variant::ClosedForm => self.by_threshold(query, &head, &anchors)?,
                 Variant::Optimised | Variant::Random => self.by_trial(query, &head, &anchors)?,
             }
@@ -174,18 +173,9 @@ impl Selector for AlfaMix {
 }
 
 impl AlfaMix {
-    fn variant(&self) -> Variant {
-        let preset = if self.preset == Some(Preset::S0) { Variant::Random } else { Variant::ClosedForm };
-        self.variant.unwrap_or(preset)
-    }
-
-    fn step(&self) -> f64 {
-        self.alpha_cap.unwrap_or(if self.variant() == Variant::ClosedForm { 0.2 } else { 0.03125 })
-    }
-
     /// The caps to try, in order.
     fn caps(&self) -> impl Iterator<Item = f64> {
-        let (step, most) = (self.step(), self.max_cap);
+        let (step, most) = (self.alpha_cap, self.max_cap);
         // The last one is the first that is not below the largest.
         (1u32..).map(move |i| f64::from(i) * step).scan(false, move |is_last, cap| {
             let goes_on = !std::mem::replace(is_last, cap >= most);
@@ -243,7 +233,7 @@ impl AlfaMix {
         self.grow(query, |cap, flips| {
             for_each_block(query, |start, logits, embeddings| {
                 let mut block = Block::new(query, start, (logits, embeddings), flips);
-                match self.variant() {
+                match self.variant {
                     Variant::ClosedForm => block.along_gradients(anchors, cap),
                     Variant::Optimised | Variant::Random => block.by_shares(anchors, cap, &keys, &learning),
                 }
@@ -253,7 +243,7 @@ impl AlfaMix {
 
     /// How shares are learnt; not at all but in the optimised variant.
     fn learning(&self) -> Learning {
-        match self.variant() {
+        match self.variant {
             Variant::Optimised => {
                 Learning { steps: self.iters, length: self.lr, loss_weight: self.clf_coef, norm_weight: self.l2_coef }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::prelude::*;
@@ -177,7 +177,7 @@ fn images_come_and_go_between_the_task_and_the_generator() {
 }
 
 fn bench() -> Bench {
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(60, 16, 1), 20, 6, ModelName::Cnn, &recipe);
     bench.fit(None).unwrap();
     bench

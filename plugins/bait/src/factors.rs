@@ -3,27 +3,36 @@
 use querist_sdk::Softmax;
 use querist_sdk::prelude::*;
 
-use crate::Fisher;
-
 /// Bytes of factors at most; they pass through the plugin's own memory.
 const MOST_BYTES: u64 = 192 << 20;
+
+/// What a factor holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The whole middle matrix.
+    Exact,
+    /// The most probable classes.
+    Topk,
+    /// The most probable class against all others.
+    Binary,
+}
 
 /// Sizes of a factor, `[blocks, rank]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    fisher: Fisher,
+    form: Form,
     blocks: u32,
     pub rank: u32,
 }
 
 impl Shape {
-    pub fn of(fisher: Fisher, classes: u32, topk: u32) -> Self {
-        let (blocks, rank) = match fisher {
-            Fisher::Exact => (classes, classes.saturating_sub(1).max(1)),
-            Fisher::Topk => (classes, topk.min(classes)),
-            Fisher::Binary => (1, 1),
+    pub fn of(form: Form, classes: u32, topk: u32) -> Self {
+        let (blocks, rank) = match form {
+            Form::Exact => (classes, classes.saturating_sub(1).max(1)),
+            Form::Topk => (classes, topk.min(classes)),
+            Form::Binary => (1, 1),
         };
-        Self { fisher, blocks, rank }
+        Self { form, blocks, rank }
     }
 }
 
@@ -43,10 +52,10 @@ pub fn factors(query: &Query, logits: &str, shape: Shape) -> Result<Matrix> {
     logits.for_each_row(|number, row| {
         let out = &mut values[number as usize * columns as usize..][..columns as usize];
         let p = Softmax::of(row);
-        match shape.fisher {
-            Fisher::Exact => exact(&p, out),
-            Fisher::Topk => topk(&p, shape.rank as usize, out),
-            Fisher::Binary => out[0] = (p.probs[p.top] * p.rest).sqrt() as f32,
+        match shape.form {
+            Form::Exact => exact(&p, out),
+            Form::Topk => topk(&p, shape.rank as usize, out),
+            Form::Binary => out[0] = (p.probs[p.top] * p.rest).sqrt() as f32,
         }
         Ok(())
     })?;

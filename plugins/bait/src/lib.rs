@@ -23,6 +23,7 @@
 
 mod factors;
 
+use factors::Form;
 use querist_sdk::prelude::*;
 use querist_sdk::principal;
 use querist_sdk::protocol::{Fault, FaultCode};
@@ -31,9 +32,12 @@ use querist_sdk::protocol::{Fault, FaultCode};
 const EXACT_UP_TO: u64 = 8192;
 
 /// How the Fisher information is represented.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fisher {
+    /// As `exact` while classes times width are at most 8192, as `binary` beyond.
+    #[default]
+    Auto,
     /// In full.
     Exact,
     /// By the most probable classes.
@@ -53,39 +57,24 @@ pub enum Weighting {
     Average,
 }
 
-/// Published settings; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// `lambda = 0.01`, `fisher = "exact"`.
-    S0,
-    /// `lambda = 1`, `fisher = "exact"`.
-    Authors,
-    /// `lambda = 0.01`, `fisher = "exact"`: what the authors' script does for CIFAR.
-    Cifar,
-}
-
 /// Parameters of BAIT.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bait {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
-    /// Multiple of the identity that the information starts from; 1 by default.
+    /// Multiple of the identity that the information starts from.
     #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub lambda: Option<f64>,
+    pub lambda: f64,
     /// How many times the batch is added before the surplus is removed.
     #[schemars(range(min = 1.0))]
     pub oversample: f64,
-    /// How the Fisher information is represented; by default `exact` while classes times width are at most 8192, and
-    /// `binary` beyond.
-    pub fisher: Option<Fisher>,
+    /// How the Fisher information is represented.
+    pub fisher: Fisher,
     /// Classes that `fisher = "topk"` keeps, at most all.
     #[schemars(range(min = 1))]
     pub topk: u32,
     /// Weight of a picked sample.
     pub weighting: Weighting,
-    /// Principal components that the embeddings are reduced to; none by default.
+    /// Principal components that the embeddings are reduced to; all of their columns where it is left out.
     #[schemars(range(min = 1))]
     pub pca_dim: Option<u32>,
     /// Whether the last layer's bias counts too.
@@ -95,10 +84,9 @@ pub struct Bait {
 impl Default for Bait {
     fn default() -> Self {
         Self {
-            preset: None,
-            lambda: None,
+            lambda: 1.0,
             oversample: 2.0,
-            fisher: None,
+            fisher: Fisher::Auto,
             topk: 2,
             weighting: Weighting::Authors,
             pca_dim: None,
@@ -115,6 +103,20 @@ impl Strategy for Bait {
     const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
     const RANKS_ALL: bool = false;
 
+    fn layers() -> Vec<Layer<Self>> {
+        let for_images = |bait: &mut Self| (bait.lambda, bait.fisher) = (0.01, Fisher::Exact);
+        vec![
+            Layer::preset("euphoria0-0", "euphoria0-0/Active-Learning-for-Image-Classification.", for_images)
+                .once_called("preset", "s0"),
+            Layer::preset("authors-code", "The authors' script as it stands.", |bait: &mut Self| {
+                bait.fisher = Fisher::Exact;
+            })
+            .once_called("preset", "authors"),
+            Layer::preset("authors-code-cifar", "What the authors' script does for CIFAR-10.", for_images)
+                .once_called("preset", "cifar"),
+        ]
+    }
+
     fn needs(&self) -> Vec<Need> {
         Need::all([names::LOGITS, names::PENULTIMATE, "labelled.logits", "labelled.penultimate"])
     }
@@ -124,14 +126,14 @@ impl Selector for Bait {
     fn select(&self, query: &Query) -> Result<Selection> {
         let wanted = query.wanted();
         let (pool, labelled) = self.embeddings(query)?;
-        let fisher = self.fisher(query.classes(), pool.shape()?.1);
-        let shape = factors::Shape::of(fisher, query.classes(), self.topk);
+        let form = self.form(query.classes(), pool.shape()?.1);
+        let shape = factors::Shape::of(form, query.classes(), self.topk);
         let of_pool = factors::factors(query, names::LOGITS, shape)?;
         let of_labelled = factors::factors(query, "labelled.logits", shape)?;
         let together = f64::from(query.labelled_rows()) + f64::from(wanted);
         let options = DesignOptions {
             rank: shape.rank,
-            ridge: self.lambda(),
+            ridge: self.lambda,
             labelled_weight: 1.0 / together,
             added_weight: match self.weighting {
                 Weighting::Authors => f64::from(wanted) / together,
@@ -149,14 +151,15 @@ impl Selector for Bait {
 }
 
 impl Bait {
-    fn lambda(&self) -> f64 {
-        let preset = if matches!(self.preset, Some(Preset::S0 | Preset::Cifar)) { 0.01 } else { 1.0 };
-        self.lambda.unwrap_or(preset)
-    }
-
-    fn fisher(&self, classes: u32, width: u32) -> Fisher {
-        let fits = self.preset.is_some() || u64::from(classes) * u64::from(width) <= EXACT_UP_TO;
-        self.fisher.unwrap_or(if fits { Fisher::Exact } else { Fisher::Binary })
+    fn form(&self, classes: u32, width: u32) -> Form {
+        let fits = u64::from(classes) * u64::from(width) <= EXACT_UP_TO;
+        match self.fisher {
+            Fisher::Auto if fits => Form::Exact,
+            Fisher::Auto => Form::Binary,
+            Fisher::Exact => Form::Exact,
+            Fisher::Topk => Form::Topk,
+            Fisher::Binary => Form::Binary,
+        }
     }
 
     /// Embeddings of the pool and of the labelled set, reduced and with a bias where that is wanted.

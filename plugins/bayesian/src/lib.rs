@@ -25,25 +25,6 @@ const HOULSBY: &str =
     "Houlsby et al., Bayesian Active Learning for Classification and Preference Learning, 2011 (arXiv 1112.5745)";
 const BELUCH: &str = "Beluch et al., The Power of Ensembles for Active Learning in Image Classification, CVPR 2018";
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// 10 draws.
-    S1,
-    /// 5 draws.
-    S4,
-}
-
-impl Preset {
-    fn draws(self) -> u32 {
-        match self {
-            Self::S1 => 10,
-            Self::S4 => 5,
-        }
-    }
-}
-
 /// Scores every visible row of the array `name` by `measure`.
 fn score(tile: &Query, name: &str, draws: u32, measure: impl Fn(&RowDraws) -> (f64, f64)) -> Result<Scores> {
     let (mut primary, mut second) = (Vec::new(), Vec::new());
@@ -64,20 +45,18 @@ fn mean_std(row: &RowDraws) -> (f64, f64) {
 macro_rules! of_draws {
     ($($name:ident, $id:literal, $measure:expr, $summary:literal, $paper:expr, $aliases:expr;)*) => { $(
         #[doc = concat!("Parameters of `", $id, "`.")]
-        #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            /// Published settings that replace the default below.
-            pub preset: Option<Preset>,
-            /// Passes with dropout on; 10 by default.
+            /// Passes with dropout on.
             #[serde(rename = "T")]
             #[schemars(range(min = 2, max = 1000))]
-            pub draws: Option<u32>,
+            pub draws: u32,
         }
 
-        impl $name {
-            fn draws(&self) -> u32 {
-                self.draws.unwrap_or(self.preset.map_or(10, Preset::draws))
+        impl Default for $name {
+            fn default() -> Self {
+                Self { draws: 10 }
             }
         }
 
@@ -88,14 +67,23 @@ macro_rules! of_draws {
             const COST: &'static str = "O(N T C) time; O(N) memory.";
             const ALIASES: &'static [&'static str] = $aliases;
 
+            fn layers() -> Vec<Layer<Self>> {
+                vec![
+                    Layer::preset("cure-lab", "cure-lab/deep-active-learning: 10 draws.", |s: &mut Self| s.draws = 10)
+                        .once_called("preset", "s1"),
+                    Layer::preset("uwe", "He-Yinan/UWE: 5 draws.", |s: &mut Self| s.draws = 5)
+                        .once_called("preset", "s4"),
+                ]
+            }
+
             fn needs(&self) -> Vec<Need> {
-                vec![Need::new(names::MC_LOG_PROBS).with("T", self.draws())]
+                vec![Need::new(names::MC_LOG_PROBS).with("T", self.draws)]
             }
         }
 
         impl Scorer for $name {
             fn score(&self, tile: &Query) -> Result<Scores> {
-                score(tile, names::MC_LOG_PROBS, self.draws(), $measure)
+                score(tile, names::MC_LOG_PROBS, self.draws, $measure)
             }
         }
     )* };

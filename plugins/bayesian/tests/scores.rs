@@ -155,8 +155,8 @@ fn few_values_of_the_variation_ratio_are_ordered_by_entropy() {
 fn what_the_host_is_asked_for() {
     let needs = |id, params: Value| PACKAGE.needs(id, &params.to_string()).unwrap()[0].to_string();
     assert_eq!(needs("bald", json!({})), "mc_log_probs(T=10)");
-    assert_eq!(needs("bald", json!({"preset": "s4"})), "mc_log_probs(T=5)");
-    assert_eq!(needs("mc-entropy", json!({"preset": "s4", "T": 25})), "mc_log_probs(T=25)");
+    assert_eq!(needs("bald", json!({"preset": "uwe"})), "mc_log_probs(T=5)");
+    assert_eq!(needs("mc-entropy", json!({"preset": "uwe", "T": 25})), "mc_log_probs(T=25)");
     assert_eq!(needs("ensemble-bald", json!({"members": 3})), "member_log_probs(M=3)");
 }
 

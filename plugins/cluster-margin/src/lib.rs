@@ -82,29 +82,19 @@ pub enum Recluster {
     EveryRound,
 }
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// 20 clusters by Euclidean distance, the smallest margin of each first.
-    S1,
-}
-
 /// Parameters of Cluster-Margin.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterMargin {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
     /// Candidates per wanted sample.
     #[schemars(range(min = 1.0, max = 1e9))]
     pub margin_factor: f64,
-    /// Where the hierarchy is cut; into clusters of 2 samples on average by default.
-    pub cut: Option<Cut>,
-    /// Distance between embeddings; `cosine` by default.
-    pub metric: Option<Distance>,
-    /// Which sample of a group a visit takes; `random` by default.
-    pub within: Option<Within>,
+    /// Where the hierarchy is cut.
+    pub cut: Cut,
+    /// Distance between embeddings.
+    pub metric: Distance,
+    /// Which sample of a group a visit takes.
+    pub within: Within,
     /// Samples that are clustered at most; others join the nearest cluster.
     #[schemars(range(min = 2))]
     pub max_hac_points: u32,
@@ -115,11 +105,10 @@ pub struct ClusterMargin {
 impl Default for ClusterMargin {
     fn default() -> Self {
         Self {
-            preset: None,
             margin_factor: 10.0,
-            cut: None,
-            metric: None,
-            within: None,
+            cut: Cut::AvgSize(2.0),
+            metric: Distance::Cosine,
+            within: Within::Random,
             max_hac_points: 20_000,
             recluster: Recluster::Once,
         }
@@ -133,6 +122,17 @@ impl Strategy for ClusterMargin {
     const COST: &'static str = "O(A^2 D) time once, when the clustering is made; O(A D) memory: no A x A matrix.";
     const ALIASES: &'static [&'static str] = &["ClusterMargin"];
 
+    fn layers() -> Vec<Layer<Self>> {
+        let text =
+            "cure-lab/deep-active-learning: 20 clusters by Euclidean distance, the smallest margin of each first.";
+        let set = |margin: &mut Self| {
+            margin.cut = Cut::NClusters(20);
+            margin.metric = Distance::Euclidean;
+            margin.within = Within::Margin;
+        };
+        vec![Layer::preset("cure-lab", text, set).once_called("preset", "s1")]
+    }
+
     fn needs(&self) -> Vec<Need> {
         [names::LOGITS, names::EMBEDDINGS, "labelled.embeddings"].map(Need::new).to_vec()
     }
@@ -145,11 +145,11 @@ impl Strategy for ClusterMargin {
             return Err(format!("max_hac_points is {}, but it must be at least 2", self.max_hac_points));
         }
         match self.cut {
-            Some(Cut::AvgSize(size)) if !(size.is_finite() && size >= 1.0) => {
+            Cut::AvgSize(size) if !(size.is_finite() && size >= 1.0) => {
                 Err(format!("cut.avg_size is {size}, but it must be a number of at least 1"))
             }
-            Some(Cut::NClusters(0)) => Err("cut.n_clusters is 0, but it must be at least 1".to_owned()),
-            Some(Cut::Threshold(height)) if !(height.is_finite() && height >= 0.0) => {
+            Cut::NClusters(0) => Err("cut.n_clusters is 0, but it must be at least 1".to_owned()),
+            Cut::Threshold(height) if !(height.is_finite() && height >= 0.0) => {
                 Err(format!("cut.threshold is {height}, but it must be a number of at least 0"))
             }
             _ => Ok(()),
@@ -170,8 +170,7 @@ impl Selector for ClusterMargin {
         // A count beyond 32 bits saturates, and no more than the pool is there anyway.
         let count = ((self.margin_factor * f64::from(wanted)).ceil() as u32).clamp(wanted, query.rows());
         let candidates = margin.top(Some(&second), count, None)?;
-        let is_s1 = self.preset == Some(Preset::S1);
-        let keys = match self.within.unwrap_or(if is_s1 { Within::Margin } else { Within::Random }) {
+        let keys = match self.within {
             Within::Margin => None,
             Within::Random => Some(query.stream("within", StreamScope::Round)?.by_row(0)?.to_vec()?),
         };
@@ -193,10 +192,7 @@ impl ClusterMargin {
             return Ok((clusters, Some(state.to_vec())));
         }
         let dataset = query.matrix(names::EMBEDDINGS)?.stack(&query.matrix("labelled.embeddings")?)?;
-        let is_s1 = self.preset == Some(Preset::S1);
-        let cut = self.cut.unwrap_or(if is_s1 { Cut::NClusters(20) } else { Cut::AvgSize(2.0) });
-        let metric = self.metric.unwrap_or(if is_s1 { Distance::Euclidean } else { Distance::Cosine });
-        let mut clusters = clustered(query, dataset, metric, cut, self.max_hac_points)?;
+        let mut clusters = clustered(query, dataset, self.metric, self.cut, self.max_hac_points)?;
         if self.recluster == Recluster::EveryRound {
             clusters.truncate(ids.len());
             return Ok((clusters, None));

@@ -69,7 +69,7 @@ fn one_sample_of_each_cluster_small_ones_first() {
             assert!([2, 5].contains(&rows[1]) && [0, 1, 3, 6, 7].contains(&rows[2]) && [2, 5].contains(&rows[3]));
         }
     }
-    let s1 = json!({"preset": "s1", "cut": {"n_clusters": 3}});
+    let s1 = json!({"preset": "cure-lab", "cut": {"n_clusters": 3}});
     assert_eq!(ask(&arrays, 4, s1).rows, [4, 2, 0, 5]);
 }
 

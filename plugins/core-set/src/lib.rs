@@ -16,7 +16,7 @@
 //!
 //! Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, section 5.3.
 //! The published search starts at half of the greedy radius, which can miss the optimum where there are outliers; here
-//! it then starts at 0. The published script allows no outliers: `preset = "authors"`.
+//! it then starts at 0. The published script allows no outliers: `preset = "authors-code"`.
 //!
 //! Above `max_points` samples, the radius is made small on the greedy picks and a random part of the pool, whose
 //! samples are then the candidates too. Picks that this improves on the whole pool replace the greedy ones, and the
@@ -39,28 +39,18 @@ use querist_sdk::{Entry, Package};
 use program::Limits;
 use search::{Found, Pool};
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// No outliers, as in the published script.
-    Authors,
-}
-
 /// Parameters of robust k-center.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(example = CoreSet { node_limit: Some(1), tol: 0.25, ..CoreSet::default() })]
 pub struct CoreSet {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
-    /// Share of the pool that may lie outside the radius; 0.0001 by default.
+    /// Share of the pool that may lie outside the radius.
     #[schemars(range(min = 0.0, max = 0.5))]
-    pub outlier_fraction: Option<f64>,
+    pub outlier_fraction: f64,
     /// Seconds that the programs of a query may take together; the answer depends on the machine once they are spent.
     #[schemars(range(min = 1))]
     pub time_limit_s: u32,
-    /// Nodes of the search tree of one program at most; none by default.
+    /// Nodes of the search tree of one program at most; no limit where it is left out.
     #[schemars(range(min = 1))]
     pub node_limit: Option<u32>,
     /// Samples that the search looks at, at most. Distances between them take 8 bytes each.
@@ -73,7 +63,7 @@ pub struct CoreSet {
 
 impl Default for CoreSet {
     fn default() -> Self {
-        Self { preset: None, outlier_fraction: None, time_limit_s: 600, node_limit: None, max_points: 5_000, tol: 0.0 }
+        Self { outlier_fraction: 1e-4, time_limit_s: 600, node_limit: None, max_points: 5_000, tol: 0.0 }
     }
 }
 
@@ -86,13 +76,22 @@ impl Strategy for CoreSet {
     const COST: &'static str = "O(N D (L + b)) time for the greedy answer, then programs over at most max_points rows within node_limit or time_limit_s; O(max_points^2) memory.";
     const ALIASES: &'static [&'static str] = &["Core-Set", "robust-k-center"];
 
+    fn layers() -> Vec<Layer<Self>> {
+        let set = |core_set: &mut Self| core_set.outlier_fraction = 0.0;
+        let preset = Layer::preset("authors-code", "The authors' script: no outliers.", set);
+        vec![preset.once_called("preset", "authors")]
+    }
+
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::EMBEDDINGS), Need::new("labelled.embeddings")]
     }
 
     fn check(&self) -> Result<(), String> {
-        if !(0.0..0.5).contains(&self.share()) {
-            return Err(format!("outlier_fraction is {}, but it must be at least 0 and below 0.5", self.share()));
+        if !(0.0..0.5).contains(&self.outlier_fraction) {
+            return Err(format!(
+                "outlier_fraction is {}, but it must be at least 0 and below 0.5",
+                self.outlier_fraction
+            ));
         }
         if !(0.0..=1.0).contains(&self.tol) {
             return Err(format!("tol is {}, but it must lie between 0 and 1", self.tol));
@@ -128,7 +127,7 @@ impl Selector for CoreSet {
         let start: Vec<usize> = greedy.iter().filter_map(place).collect();
         let deadline = Instant::now() + Duration::from_secs(u64::from(self.time_limit_s));
         let limits = Limits { deadline, nodes: self.node_limit.map(u64::from) };
-        let outliers = |count: usize| (self.share() * count as f64) as usize;
+        let outliers = |count: usize| (self.outlier_fraction * count as f64) as usize;
         let found = search::search(&pool, start, wanted as usize, outliers(pool.len()), self.tol, limits, |tried| {
             query.progress(tried, tried + 1)
         })?;
@@ -152,10 +151,6 @@ impl Selector for CoreSet {
 }
 
 impl CoreSet {
-    fn share(&self) -> f64 {
-        self.outlier_fraction.unwrap_or(if self.preset == Some(Preset::Authors) { 0.0 } else { 1e-4 })
-    }
-
     /// The rows that the search looks at, ascending: all, or some with the greedy picks among them.
     fn points(&self, query: &Query, greedy: &[u32]) -> Result<Vec<u32>> {
         if query.rows() <= self.max_points {

@@ -31,7 +31,7 @@ fn ask(arrays: &Arrays, batch: usize, params: serde_json::Value) -> Selection {
 
 #[test]
 fn the_worked_examples() {
-    let no_outliers = json!({"preset": "authors"});
+    let no_outliers = json!({"preset": "authors-code"});
     let answer = ask(&line(&[1.0, 2.0, 3.0, 4.0], &[0.0]), 1, no_outliers.clone());
     assert_eq!(answer.rows, [2], "the optimum is 3, greedy takes 4");
     assert_eq!((figure(&answer, "greedy_radius"), figure(&answer, "radius")), (2.0, 1.0));
@@ -91,12 +91,12 @@ fn no_batch_has_a_smaller_radius() {
 fn limits_and_subsets_are_owned_up_to() {
     let (pool, labelled) = (noise(150, 6, 1.0, 5), noise(4, 6, 1.0, 6));
     let arrays = data(&pool, &labelled);
-    let full = ask(&arrays, 10, json!({"preset": "authors", "node_limit": 1}));
+    let full = ask(&arrays, 10, json!({"preset": "authors-code", "node_limit": 1}));
     let picks: Vec<usize> = full.rows.iter().map(|&row| row as usize).collect();
     assert!((radius(&pool, &labelled, &picks, 0) - figure(&full, "radius")).abs() < 1e-9);
     let is_optimal = figure(&full, "optimal") == 1.0;
     assert_eq!(is_optimal, figure(&full, "radius") <= figure(&full, "lower_bound"));
-    let some = ask(&arrays, 10, json!({"preset": "authors", "node_limit": 1, "max_points": 40}));
+    let some = ask(&arrays, 10, json!({"preset": "authors-code", "node_limit": 1, "max_points": 40}));
     let picks: Vec<usize> = some.rows.iter().map(|&row| row as usize).collect();
     assert!((radius(&pool, &labelled, &picks, 0) - figure(&some, "radius")).abs() < 1e-9);
     assert!(figure(&some, "radius") <= figure(&some, "greedy_radius"));

@@ -41,16 +41,6 @@ pub enum Norm {
     Global,
 }
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// `scope = "full"`, `norm = "tensor-sum"`.
-    S0,
-    /// `scope = "full"`, `norm = "tensor-sum"`.
-    Authors,
-}
-
 /// What is differentiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
@@ -159,19 +149,15 @@ macro_rules! strategy {
         #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            /// Published settings that replace the defaults below.
-            pub preset: Option<Preset>,
-            /// Parameters that the gradient is taken at; `last-layer` by default.
-            pub scope: Option<Scope>,
-            /// How the norms of several parameter tensors are joined; `tensor-sum` by default.
-            pub norm: Option<Norm>,
+            /// Parameters that the gradient is taken at.
+            pub scope: Scope,
+            /// How the norms of several parameter tensors are joined.
+            pub norm: Norm,
         }
 
         impl $name {
             fn settings(&self) -> Settings {
-                let preset = if self.preset.is_some() { Scope::Full } else { Scope::LastLayer };
-                let scope = self.scope.unwrap_or(preset);
-                Settings { scheme: Scheme::$scheme, scope, norm: self.norm.unwrap_or_default() }
+                Settings { scheme: Scheme::$scheme, scope: self.scope, norm: self.norm }
             }
         }
 
@@ -182,6 +168,16 @@ macro_rules! strategy {
             const COST: &'static str =
                 "last-layer: O(N (C + D)) time; full: the host's per-sample gradients; O(N) memory.";
             const ALIASES: &'static [&'static str] = $aliases;
+
+            fn layers() -> Vec<Layer<Self>> {
+                let of_all = |gradnorm: &mut Self| gradnorm.scope = Scope::Full;
+                let euphoria = "euphoria0-0/Active-Learning-for-Image-Classification: the gradient at all parameters.";
+                let authors = "The authors' code: the gradient at all parameters.";
+                vec![
+                    Layer::preset("euphoria0-0", euphoria, of_all).once_called("preset", "s0"),
+                    Layer::preset("authors-code", authors, of_all).once_called("preset", "authors"),
+                ]
+            }
 
             fn needs(&self) -> Vec<Need> {
                 self.settings().needs()

@@ -34,35 +34,58 @@ pub enum Placement {
     RandomPoints,
 }
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// scikit-learn's defaults: 10 restarts, 300 iterations, k-means++, raw embeddings.
-    S1,
-    /// 5 restarts, 20 iterations, random points, L2-normalised embeddings.
-    S2,
-}
-
 /// Parameters of k-means sampling.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kmeans {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
-    /// Restarts, of which the best is kept; 5 by default.
+    /// Restarts, of which the best is kept.
     #[schemars(range(min = 1, max = 100))]
-    pub n_init: Option<u32>,
-    /// Iterations of one restart at most; 20 by default.
+    pub n_init: u32,
+    /// Iterations of one restart at most.
     #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: Option<u32>,
-    /// A restart ends when inertia falls by less than this share of itself; 1e-4 by default.
+    pub max_iter: u32,
+    /// A restart ends when inertia falls by less than this share of itself.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub tol: Option<f64>,
-    /// How the first centres are placed; `kmeans++` by default.
-    pub init: Option<Placement>,
-    /// How embeddings are scaled before they are clustered; `none` by default.
-    pub normalize: Option<Normalise>,
+    pub tol: f64,
+    /// How the first centres are placed.
+    pub init: Placement,
+    /// How embeddings are scaled before they are clustered.
+    pub normalize: Normalise,
+}
+
+impl Default for Kmeans {
+    fn default() -> Self {
+        Self { n_init: 5, max_iter: 20, tol: 1e-4, init: Placement::KmeansPlusPlus, normalize: Normalise::None }
+    }
+}
+
+impl Kmeans {
+    /// As scikit-learn does by default.
+    fn as_cure_lab(&mut self) {
+        (self.n_init, self.max_iter) = (10, 300);
+    }
+
+    fn as_low_budget(&mut self) {
+        (self.init, self.normalize) = (Placement::RandomPoints, Normalise::L2);
+    }
+}
+
+/// The presets of both strategies.
+fn presets<S>(cure_lab: fn(&mut S), low_budget: fn(&mut S)) -> Vec<Layer<S>> {
+    vec![
+        Layer::preset(
+            "cure-lab",
+            "cure-lab/deep-active-learning, whose values are scikit-learn's: 10 restarts, 300 iterations.",
+            cure_lab,
+        )
+        .once_called("preset", "s1"),
+        Layer::preset(
+            "low-budget-al",
+            "UCDvision/low-budget-al: random points as first centres, embeddings of norm 1.",
+            low_budget,
+        )
+        .once_called("preset", "s2"),
+    ]
 }
 
 impl Strategy for Kmeans {
@@ -72,6 +95,10 @@ impl Strategy for Kmeans {
         "Pourahmadi, Nooralinejad and Pirsiavash, A Simple Baseline for Low-Budget Active Learning, 2021";
     const COST: &'static str = "O(N b D) time an iteration and restart at most, far less where bounds prune; 2 N b bytes for the bounds at most, and O(N + b D).";
     const ALIASES: &'static [&'static str] = &["KMeansSampling"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        presets(Self::as_cure_lab, Self::as_low_budget)
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::EMBEDDINGS)]
@@ -99,28 +126,20 @@ impl Selector for Kmeans {
 impl Kmeans {
     /// As many clusters of `rows` as samples are wanted, which are some.
     fn cluster(&self, query: &Query, rows: Matrix) -> Result<Clustering> {
-        let rows = match self.scaling() {
+        let rows = match self.normalize {
             Normalise::None => rows,
             Normalise::L2 => rows.normalise()?,
         };
         rows.kmeans(None, self.options(query.wanted()), &query.stream("kmeans", StreamScope::Round)?)
     }
 
-    fn scaling(&self) -> Normalise {
-        let preset = if self.preset == Some(Preset::S2) { Normalise::L2 } else { Normalise::None };
-        self.normalize.unwrap_or(preset)
-    }
-
     fn options(&self, clusters: u32) -> KmeansOptions {
-        let (restarts, iterations) = if self.preset == Some(Preset::S1) { (10, 300) } else { (5, 20) };
-        let random = self.preset == Some(Preset::S2);
-        let init = self.init.unwrap_or(if random { Placement::RandomPoints } else { Placement::KmeansPlusPlus });
         KmeansOptions {
             clusters,
-            restarts: self.n_init.unwrap_or(restarts),
-            max_iterations: self.max_iter.unwrap_or(iterations),
-            tolerance: self.tol.unwrap_or(1e-4),
-            init: match init {
+            restarts: self.n_init,
+            max_iterations: self.max_iter,
+            tolerance: self.tol,
+            init: match self.init {
                 Placement::KmeansPlusPlus => Init::KmeansPlusPlus,
                 Placement::RandomPoints => Init::RandomPoints,
             },
@@ -140,6 +159,10 @@ impl Strategy for AccuKmeans {
     const PAPER: &'static str = Kmeans::PAPER;
     const COST: &'static str = "O(A b D) time an iteration and restart at most, far less where bounds prune; 2 A b bytes for the bounds at most, and O(A + b D).";
     const ALIASES: &'static [&'static str] = &["accu_kmeans"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        presets(|accu| accu.0.as_cure_lab(), |accu| accu.0.as_low_budget())
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::EMBEDDINGS), Need::new("labelled.embeddings")]

@@ -3,7 +3,7 @@
 //! Run with `cargo bench -p strategy-learning-loss --profile dev --bench training`, in turns with the other side. The best of the
 //! repeats is the figure: everything else on the machine only ever takes time away.
 
-use querist_core::config::{ModelConfig, ModelName, Precision, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::{Label, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
 use querist_torch_testkit::{Bench, InProcess, bars};
@@ -28,13 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let dataset = bars(minibatches * MINIBATCH, side, channels);
             let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
             let model = ModelConfig::of(name);
-            let recipe = RecipeConfig {
-                lr: Some(0.01),
-                epochs: Some(repeats + 1),
-                minibatch: Some(MINIBATCH),
-                ..RecipeConfig::default()
-            };
-            let recipe = recipe.resolve();
+            let recipe = Recipe { lr: 0.01, epochs: repeats + 1, minibatch: MINIBATCH, ..Recipe::default() };
             let seeds = Seeds::new(0);
             let settings = Settings {
                 model: &model,

@@ -12,39 +12,29 @@
 use querist_sdk_torch::prelude::*;
 pub use querist_torch_parts::{LossModule, Settings, Ties, pair_loss};
 
-/// Where paper and the authors' released code differ, whose values are the defaults.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// The paper's, with what it leaves open repaired.
-    #[default]
-    Paper,
-    /// The released code's.
-    Peer,
-}
-
 /// Parameters of learning loss.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearningLossParams {
-    /// Sets the defaults of `epoch_loss` and `ties`.
-    pub profile: Profile,
     /// How far apart the predictions of a pair should be.
     #[schemars(range(min = 0.0))]
     pub margin: f64,
     /// Weight of the module's loss beside the task's.
     #[schemars(range(min = 0.0))]
     pub weight: f64,
-    /// First epoch in which the model no longer feels the module's loss. Null: 60 % of the epochs; one more in profile
-    /// `peer`, whose comparison is strict.
+    /// First epoch in which the model no longer feels the module's loss. Where it is left out, 60 % of the epochs and
+    /// `epochs_beyond` more.
     #[schemars(range(max = 100_000))]
     pub epoch_loss: Option<u32>,
-    /// What a pair of equal losses counts as. Null: `skip`; `smaller` in profile `peer`.
-    pub ties: Option<Ties>,
+    /// Epochs beyond 60 % of them for which the model feels the module's loss, where `epoch_loss` is left out.
+    #[schemars(range(max = 100_000))]
+    pub epochs_beyond: u32,
+    /// What a pair of equal losses counts as.
+    pub ties: Ties,
     /// Units of the linear layer after each stage.
     #[schemars(range(min = 1, max = 65_536))]
     pub interm_dim: u32,
-    /// How many rows of the pool are looked at, drawn at random; null for all.
+    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
     #[schemars(range(min = 1))]
     pub subset_size: Option<u32>,
     /// Learning rate of the module's SGD.
@@ -56,7 +46,7 @@ pub struct LearningLossParams {
     /// Weight decay of the module's SGD.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
-    /// Epoch from which on the module's learning rate is a tenth. Null: 80 % of the epochs.
+    /// Epoch from which on the module's learning rate is a tenth. 80 % of the epochs where it is left out.
     #[schemars(range(max = 100_000))]
     pub milestone: Option<u32>,
 }
@@ -64,11 +54,11 @@ pub struct LearningLossParams {
 impl Default for LearningLossParams {
     fn default() -> Self {
         Self {
-            profile: Profile::Paper,
             margin: 1.0,
             weight: 1.0,
             epoch_loss: None,
-            ties: None,
+            epochs_beyond: 0,
+            ties: Ties::Skip,
             interm_dim: 128,
             subset_size: Some(10_000),
             lr: 0.1,
@@ -82,19 +72,7 @@ impl Default for LearningLossParams {
 impl LearningLossParams {
     /// First epoch without the module's gradient in the model, of `epochs`: 120 of 200.
     pub fn cut(&self, epochs: u32) -> u32 {
-        let paper = share(epochs, 6);
-        self.epoch_loss.unwrap_or(match self.profile {
-            Profile::Paper => paper,
-            Profile::Peer => paper + 1,
-        })
-    }
-
-    /// What a pair of equal losses counts as.
-    pub fn ties(&self) -> Ties {
-        self.ties.unwrap_or(match self.profile {
-            Profile::Paper => Ties::Skip,
-            Profile::Peer => Ties::Smaller,
-        })
+        self.epoch_loss.unwrap_or(share(epochs, 6).saturating_add(self.epochs_beyond))
     }
 
     /// Size and training of the module.
@@ -121,6 +99,17 @@ impl Strategy for LearningLossParams {
     const COST: &'static str =
         "A small module in every step of training, and one pass over the subset; memory for one batch.";
     const ALIASES: &'static [&'static str] = &["learningloss", "lloss", "ll4al"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let text = "The authors' code: its comparison with `epoch_loss` is strict, and of a pair of equal losses the first \
+                    counts as smaller.";
+        let set = |params: &mut Self| (params.epochs_beyond, params.ties) = (1, Ties::Smaller);
+        vec![
+            Layer::preset("paper", "The paper's, with what it leaves open repaired: the defaults.", |_: &mut Self| ())
+                .once_called("profile", "paper"),
+            Layer::preset("authors-code", text, set).once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::STAGE_MAPS)]
@@ -158,7 +147,7 @@ impl TorchStrategy for LearningLoss {
         let cut = minibatch.epoch >= self.params.cut(round.task().epochs);
         let losses = minibatch.losses.as_ref().ok_or_else(|| Error::failed("the minibatch has no sample losses"))?;
         let predicted = self.module.predict(&minibatch.stages, cut)?;
-        let Some(loss) = pair_loss(&predicted, losses, self.params.margin, self.params.ties())? else {
+        let Some(loss) = pair_loss(&predicted, losses, self.params.margin, self.params.ties)? else {
             return Ok(Loss::none());
         };
         Ok(Loss::extra(loss.f_mul_scalar(self.params.weight)?))

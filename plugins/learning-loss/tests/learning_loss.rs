@@ -2,13 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, bars, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, bars, seeded, settled};
 use serde_json::json;
-use strategy_learning_loss::{LearningLossParams, LossModule, PACKAGE, Profile, Ties, pair_loss};
+use strategy_learning_loss::{LearningLossParams, LossModule, PACKAGE, Ties, pair_loss};
 
 fn loss(predicted: &[f32], losses: &[f32], ties: Ties) -> f64 {
     let (predicted, losses) = (Tensor::from_slice(predicted), Tensor::from_slice(losses));
@@ -69,14 +69,16 @@ fn the_module_has_the_published_size() {
 }
 
 #[test]
-fn defaults_follow_the_profile_and_the_number_of_epochs() {
+fn defaults_follow_the_preset_and_the_number_of_epochs() {
     let paper = LearningLossParams::default();
-    assert_eq!((paper.cut(200), paper.cut(100), paper.ties()), (120, 60, Ties::Skip));
+    assert_eq!((paper.cut(200), paper.cut(100), paper.ties), (120, 60, Ties::Skip));
     assert_eq!((paper.rate(159, 200), paper.rate(160, 200)), (0.1, 0.1 * 0.1));
-    let peer = LearningLossParams { profile: Profile::Peer, ..paper.clone() };
-    assert_eq!((peer.cut(200), peer.ties()), (121, Ties::Smaller));
-    let set = LearningLossParams { epoch_loss: Some(7), ties: Some(Ties::Skip), ..peer };
-    assert_eq!((set.cut(200), set.ties()), (7, Ties::Skip));
+    let peer: LearningLossParams = settled(&json!({"preset": "authors-code"}));
+    assert_eq!(settled::<LearningLossParams>(&json!({"profile": "peer"})), peer);
+    assert_eq!(settled::<LearningLossParams>(&json!({})), paper);
+    assert_eq!((peer.cut(200), peer.ties), (121, Ties::Smaller));
+    let set: LearningLossParams = settled(&json!({"preset": "authors-code", "epoch_loss": 7, "ties": "skip"}));
+    assert_eq!((set.cut(200), set.ties), (7, Ties::Skip));
 }
 
 fn ranks(values: &[f64]) -> Vec<f64> {
@@ -116,9 +118,9 @@ fn maps_that_hold_the_loss_are_learned_from() {
     at_least("agreement", agreement(&module), 0.9);
 }
 
-fn recipe(epochs: usize) -> RecipeConfig {
+fn recipe(epochs: usize) -> Recipe {
     // 21 samples in minibatches of 8: the last one is odd.
-    RecipeConfig { epochs: Some(epochs), minibatch: Some(8), ..RecipeConfig::default() }
+    Recipe { epochs, minibatch: 8, ..Recipe::default() }
 }
 
 fn strategy(params: &serde_json::Value) -> InProcess {

@@ -4,7 +4,7 @@ use querist_sdk_torch::prelude::*;
 use querist_sdk_torch::querist_sdk::protocol::Metric;
 
 use crate::params::gcn_params;
-use crate::{Nodes, Profile, all_of};
+use crate::{Nodes, all_of};
 
 /// What distances are measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,20 +20,8 @@ pub enum Features {
 gcn_params! {
     /// Parameters of CoreGCN.
     CoreGcnParams,
-    /// Sets the default of `features`.
-    profile: Profile = Profile::Paper,
-    /// What distances are measured in. Null: `gcn`; `backbone` in profile `peer`.
-    features: Option<Features> = None,
-}
-
-impl CoreGcnParams {
     /// What distances are measured in.
-    pub fn features(&self) -> Features {
-        self.features.unwrap_or(match self.profile {
-            Profile::Paper => Features::Gcn,
-            Profile::Peer => Features::Backbone,
-        })
-    }
+    features: Features = Features::Gcn,
 }
 
 impl Strategy for CoreGcnParams {
@@ -43,6 +31,15 @@ impl Strategy for CoreGcnParams {
         "Caramalau et al., Sequential Graph Convolutional Network for Active Learning, CVPR 2021";
     const COST: &'static str = "epochs x O((N + L) D H) time with H hidden units, then k-center greedy; O((N + L) D) memory: no adjacency matrix is formed.";
     const ALIASES: &'static [&'static str] = &["coregcn", "CoreGCN"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let set = |params: &mut Self| params.features = Features::Backbone;
+        vec![
+            Layer::preset("paper", "The paper's: the defaults.", |_: &mut Self| ()).once_called("profile", "paper"),
+            Layer::preset("authors-code", "Later code: distances between the task model's embeddings.", set)
+                .once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES)]
@@ -70,7 +67,7 @@ impl TorchStrategy for CoreGcn {
             return Ok(all);
         }
         let nodes = Nodes::gather(round, self.0.subset_size)?;
-        let features = match self.0.features() {
+        let features = match self.0.features {
             Features::Gcn => {
                 let network = nodes.train(round, self.0.settings(), self.0.epochs)?;
                 let _no_grad = tch::no_grad_guard();

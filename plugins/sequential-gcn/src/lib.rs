@@ -21,7 +21,6 @@ mod uncertain;
 pub use core::{CoreGcn, CoreGcnParams, Features};
 pub use graph::Graph;
 pub use network::{Network, Settings};
-pub use params::Profile;
 use querist_sdk_torch::prelude::*;
 pub use uncertain::{MarginRule, UncertainGcn, UncertainGcnParams};
 

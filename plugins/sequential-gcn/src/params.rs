@@ -1,17 +1,5 @@
 //! Parameters that both strategies have.
 
-use querist_sdk_torch::prelude::*;
-
-/// Where paper and released code differ, whose values are the defaults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// The paper's.
-    Paper,
-    /// The code's.
-    Peer,
-}
-
 /// Makes a struct of parameters of the network and of one strategy's own.
 macro_rules! gcn_params {
     (
@@ -19,11 +7,11 @@ macro_rules! gcn_params {
         $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr,)*
     ) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
             $($(#[$meta])* pub $field: $type,)*
-            /// How many rows of the pool are nodes, drawn at random; null for all.
+            /// How many rows of the pool are nodes, drawn at random; all where it has no more.
             #[schemars(range(min = 1))]
             pub subset_size: Option<u32>,
             /// Weight of unlabelled nodes in the loss.

@@ -3,7 +3,7 @@
 use querist_sdk_torch::prelude::*;
 
 use crate::params::gcn_params;
-use crate::{Nodes, Profile, all_of};
+use crate::{Nodes, all_of};
 
 /// Which side of the distance to the margin is selected first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,29 +18,19 @@ pub enum MarginRule {
 gcn_params! {
     /// Parameters of UncertainGCN.
     UncertainGcnParams,
-    /// Sets the default of `margin_rule`.
-    profile: Profile = Profile::Peer,
     /// Probability of being labelled that nodes are measured by.
     #[schemars(range(min = 0.0, max = 1.0))]
     s_margin: f64 = 0.1,
-    /// Which side of the distance to the margin is selected first. Null: `nearest`; `farthest` in profile `paper`.
-    margin_rule: Option<MarginRule> = None,
+    /// Which side of the distance to the margin is selected first.
+    margin_rule: MarginRule = MarginRule::Nearest,
 }
 
 impl UncertainGcnParams {
-    /// Which side of the distance to the margin is selected first.
-    pub fn margin_rule(&self) -> MarginRule {
-        self.margin_rule.unwrap_or(match self.profile {
-            Profile::Paper => MarginRule::Farthest,
-            Profile::Peer => MarginRule::Nearest,
-        })
-    }
-
     /// The score of a node that is labelled with these log-odds.
     #[expect(clippy::disallowed_methods, reason = "only built natively, where libtorch computes the log-odds anyhow")]
     pub fn score(&self, odds: f64) -> f64 {
         let distance = (1.0 / (1.0 + (-odds).exp()) - self.s_margin).abs();
-        match self.margin_rule() {
+        match self.margin_rule {
             MarginRule::Nearest => -distance,
             MarginRule::Farthest => distance,
         }
@@ -55,6 +45,16 @@ impl Strategy for UncertainGcnParams {
     const COST: &'static str =
         "epochs x O((N + L) D H) time with H hidden units; O((N + L) D) memory: no adjacency matrix is formed.";
     const ALIASES: &'static [&'static str] = &["seqgcn", "UncertainGCN"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let set = |params: &mut Self| params.margin_rule = MarginRule::Farthest;
+        vec![
+            Layer::preset("paper", "The paper's formula as it is printed: the farthest nodes.", set)
+                .once_called("profile", "paper"),
+            Layer::preset("authors-code", "The authors' code: the defaults.", |_: &mut Self| ())
+                .once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES)]

@@ -2,17 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, odd_picks, planted, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, odd_picks, planted, seeded, settled};
 use querist_torchx::runtime;
 use serde_json::{Value, json};
-use strategy_sequential_gcn::{
-    CoreGcnParams, Features, MarginRule, Network, PACKAGE, Profile, Settings, UncertainGcnParams,
-};
+use strategy_sequential_gcn::{CoreGcnParams, Features, MarginRule, Network, PACKAGE, Settings, UncertainGcnParams};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -94,13 +92,15 @@ fn scores_are_distances_to_the_margin_and_keep_their_order_far_out() {
     let at_margin = (0.1f64 / 0.9).ln();
     assert!(code.score(at_margin).abs() < 1e-12);
     assert!((code.score(0.0) + 0.4).abs() < 1e-12 && code.score(at_margin) > code.score(-20.0));
-    let paper = UncertainGcnParams { profile: Profile::Paper, ..code.clone() };
-    assert_eq!((code.margin_rule(), paper.margin_rule()), (MarginRule::Nearest, MarginRule::Farthest));
+    let paper: UncertainGcnParams = settled(&json!({"preset": "paper"}));
+    assert_eq!(settled::<UncertainGcnParams>(&json!({"profile": "paper"})), paper);
+    assert_eq!(settled::<UncertainGcnParams>(&json!({"profile": "peer"})), code);
+    assert_eq!((code.margin_rule, paper.margin_rule), (MarginRule::Nearest, MarginRule::Farthest));
     assert_eq!(paper.score(0.0), -code.score(0.0));
     assert!(paper.score(1000.0).is_finite() && paper.score(-1000.0).is_finite());
     let core = CoreGcnParams::default();
-    assert_eq!(core.features(), Features::Gcn);
-    assert_eq!(CoreGcnParams { profile: Profile::Peer, ..core }.features(), Features::Backbone);
+    assert_eq!(core.features, Features::Gcn);
+    assert_eq!(settled::<CoreGcnParams>(&json!({"profile": "peer"})).features, Features::Backbone);
 }
 
 fn strategy(id: &str, params: &Value) -> InProcess {
@@ -108,7 +108,7 @@ fn strategy(id: &str, params: &Value) -> InProcess {
 }
 
 fn bench() -> Bench {
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(60, 16, 1), 20, 8, ModelName::Cnn, &recipe);
     bench.fit(None).unwrap();
     bench

@@ -34,20 +34,10 @@ pub enum Neighbours {
     Half,
 }
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// The authors' code: squared distances, and at most half of a cluster as neighbours.
-    Authors,
-}
-
 /// Parameters of TypiClust.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Typiclust {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
     /// Clusters at most; there is one a label otherwise, old and new.
     #[schemars(range(min = 1))]
     pub max_clusters: u32,
@@ -56,10 +46,10 @@ pub struct Typiclust {
     /// Nearest neighbours that typicality looks at.
     #[schemars(range(min = 1))]
     pub k_nn: u32,
-    /// What typicality averages over the neighbours; `l2` by default.
-    pub distance: Option<Distance>,
-    /// How many neighbours a cluster smaller than `k_nn` allows; `others` by default.
-    pub neighbours: Option<Neighbours>,
+    /// What typicality averages over the neighbours.
+    pub distance: Distance,
+    /// How many neighbours a cluster smaller than `k_nn` allows.
+    pub neighbours: Neighbours,
     /// Restarts of k-means, of which the best is kept.
     #[schemars(range(min = 1, max = 100))]
     pub n_init: u32,
@@ -71,12 +61,11 @@ pub struct Typiclust {
 impl Default for Typiclust {
     fn default() -> Self {
         Self {
-            preset: None,
             max_clusters: 500,
             min_cluster_size: 5,
             k_nn: 20,
-            distance: None,
-            neighbours: None,
+            distance: Distance::L2,
+            neighbours: Neighbours::Others,
             n_init: 1,
             max_iter: 100,
         }
@@ -91,6 +80,14 @@ impl Strategy for Typiclust {
     const COST: &'static str =
         "O(A K D) time an iteration of k-means with K clusters, then O(A^2 D / K) for neighbours; O(A) memory.";
     const ALIASES: &'static [&'static str] = &["typiclust_rp"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let text = "The authors' code: squared distances, and at most half of a cluster as neighbours.";
+        let set = |typiclust: &mut Self| {
+            (typiclust.distance, typiclust.neighbours) = (Distance::Sq, Neighbours::Half);
+        };
+        vec![Layer::preset("authors-code", text, set).once_called("preset", "authors")]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::FIXED_EMBEDDINGS), Need::new("labelled.fixed_embeddings")]
@@ -200,12 +197,11 @@ impl Typiclust {
         if count == 1 {
             return Ok(0);
         }
-        let is_authors = self.preset == Some(Preset::Authors);
-        let limit = match self.neighbours.unwrap_or(if is_authors { Neighbours::Half } else { Neighbours::Others }) {
+        let limit = match self.neighbours {
             Neighbours::Others => count - 1,
             Neighbours::Half => (count / 2).max(1),
         };
-        let metric = match self.distance.unwrap_or(if is_authors { Distance::Sq } else { Distance::L2 }) {
+        let metric = match self.distance {
             Distance::L2 => Metric::Euclidean,
             Distance::Sq => Metric::SqEuclidean,
         };

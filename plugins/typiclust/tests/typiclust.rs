@@ -48,7 +48,7 @@ fn squares_and_halved_clusters_are_the_authors() {
         (json!({}), 3, 1),
         (json!({"distance": "sq"}), 3, 2),
         (json!({"neighbours": "half"}), 2, 1),
-        (json!({"preset": "authors"}), 2, 2),
+        (json!({"preset": "authors-code"}), 2, 2),
         (json!({"k_nn": 1}), 1, 1),
     ] {
         let spread = |i: usize| -> f64 {

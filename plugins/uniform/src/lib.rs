@@ -20,26 +20,14 @@ pub enum Remainder {
     Drop,
 }
 
-/// Settings of published systems; a preset only sets defaults of the other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// `remainder = "drop"`.
-    S2,
-    /// `per_class = 100`.
-    S3,
-}
-
 /// Parameters of class-balanced sampling.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Uniform {
-    /// Published settings that replace the defaults below.
-    pub preset: Option<Preset>,
-    /// What happens to the part of a batch that the number of classes does not divide; `distribute` by default.
-    pub remainder: Option<Remainder>,
-    /// Samples of a class, labelled ones included, after which it gives no more; no limit by default. What is missing
-    /// then is drawn at random.
+    /// What happens to the part of a batch that the number of classes does not divide.
+    pub remainder: Remainder,
+    /// Samples of a class, labelled ones included, after which it gives no more; no limit where it is left out. What is
+    /// missing then is drawn at random.
     #[schemars(range(min = 1))]
     pub per_class: Option<u32>,
 }
@@ -52,6 +40,25 @@ impl Strategy for Uniform {
     const COST: &'static str = "O(N) time; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["class-balanced", "balanced_random"];
     const CAPABILITIES: &'static [Capability] = &[Capability::OracleLabels];
+
+    fn layers() -> Vec<Layer<Self>> {
+        vec![
+            Layer::preset(
+                "low-budget-al",
+                "UCDvision/low-budget-al: what does not divide evenly is drawn at random.",
+                |uniform: &mut Self| uniform.remainder = Remainder::Drop,
+            )
+            .once_called("preset", "s2"),
+            Layer::preset(
+                "sgiardl",
+                "sgiardl/ActiveLearning: at most 100 samples of a class.",
+                |uniform: &mut Self| {
+                    uniform.per_class = Some(100);
+                },
+            )
+            .once_called("preset", "s3"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::LABELLED_LABELS), Need::new(names::ORACLE_LABELS)]
@@ -67,11 +74,11 @@ impl Selector for Uniform {
         }
         let mut left = shuffled_by_class(query, classes)?;
         let order = random_order(&query.stream("classes", StreamScope::Round)?.uniforms(query.classes())?);
-        let budget = match self.remainder() {
+        let budget = match self.remainder {
             Remainder::Distribute => query.wanted(),
             Remainder::Drop => query.wanted() - query.wanted() % query.classes().max(1),
         };
-        let limit = self.per_class().unwrap_or(u32::MAX);
+        let limit = self.per_class.unwrap_or(u32::MAX);
         let mut selection = Selection::default();
         for _ in 0..budget {
             let open = order.iter().copied().filter(|&class| !left[class].is_empty() && counts[class] < limit);
@@ -82,17 +89,6 @@ impl Selector for Uniform {
         }
         query.refill_at_random(&mut selection)?;
         Ok(selection)
-    }
-}
-
-impl Uniform {
-    fn remainder(&self) -> Remainder {
-        let preset = if self.preset == Some(Preset::S2) { Remainder::Drop } else { Remainder::Distribute };
-        self.remainder.unwrap_or(preset)
-    }
-
-    fn per_class(&self) -> Option<u32> {
-        self.per_class.or((self.preset == Some(Preset::S3)).then_some(100))
     }
 }
 

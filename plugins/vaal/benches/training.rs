@@ -4,7 +4,7 @@
 //! Run with `cargo bench -p strategy-vaal --profile dev --bench training`, in turns with the other side. Fits are timed
 //! whole; an iteration is what a query takes longer for each one more. The best of the repeats is the figure.
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_torch_testkit::{Bench, InProcess, bars, processor_seconds};
 use serde_json::json;
@@ -46,8 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn recipe(epochs: usize) -> RecipeConfig {
-    RecipeConfig { lr: Some(0.01), epochs: Some(epochs), minibatch: Some(MINIBATCH), ..RecipeConfig::default() }
+fn recipe(epochs: usize) -> Recipe {
+    Recipe { lr: 0.01, epochs, minibatch: MINIBATCH, ..Recipe::default() }
 }
 
 /// Processor seconds of a query of so many iterations.

@@ -23,7 +23,7 @@ mod vaal;
 
 pub use game::{Batch, Game, Rules, kl, reconstruction};
 pub use network::{Autoencoder, Discriminator, Shape};
-pub use params::{KlReduction, Profile, TrainTransform};
+pub use params::{KlReduction, TrainTransform};
 use querist_sdk_torch::prelude::*;
 pub use rank::{RankLoss, rank_loss};
 pub use ta_vaal::{DiscRank, TaVaal, TaVaalParams};

@@ -2,20 +2,10 @@
 
 use querist_sdk_torch::prelude::*;
 
-/// Where paper and the authors' released code differ, whose values are the defaults.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// The paper's.
-    Paper,
-    /// The released code's.
-    #[default]
-    Peer,
-}
-
 /// How the divergences of a batch and its latent dimensions become one number.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(transform = with_underscores)]
 pub enum KlReduction {
     /// Summed over both, as the authors' code has it. The posterior is then all but pinned to the prior.
     #[default]

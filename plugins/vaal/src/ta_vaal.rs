@@ -5,7 +5,7 @@ use querist_torch_parts::{LossModule, Settings};
 
 use crate::duel::{Duel, nothing_to_choose};
 use crate::game::{Batch, Rules};
-use crate::params::{KlReduction, Profile, TrainTransform};
+use crate::params::{KlReduction, TrainTransform};
 use crate::rank::{RankLoss, rank_loss};
 
 /// What the discriminator is told of an image's rank.
@@ -19,11 +19,9 @@ pub enum DiscRank {
 }
 
 /// Parameters of TA-VAAL.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaVaalParams {
-    /// Sets the default of `disc_rank`.
-    pub profile: Profile,
     /// Dimensions of the latent space.
     #[schemars(range(min = 2, max = 512))]
     pub latent_dim: u32,
@@ -51,19 +49,19 @@ pub struct TaVaalParams {
     /// Images of a batch of each kind.
     #[schemars(range(min = 2, max = 65_536))]
     pub batch_size: u32,
-    /// Iterations. Null: `epochs` times the number of images over `batch_size`.
+    /// Iterations. `epochs` times the number of images over `batch_size` where it is left out.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub iterations: Option<u32>,
     /// How the divergences become one number.
     pub kl_reduction: KlReduction,
-    /// How many rows of the pool are looked at, drawn at random; null for all.
+    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
     #[schemars(range(min = 1))]
     pub subset_size: Option<u32>,
     /// What happens to training images.
     pub train_transform: TrainTransform,
-    /// Longest side of the images that the autoencoder sees: larger ones are scaled down. Null: 64.
+    /// Longest side of the images that the autoencoder sees: larger ones are scaled down.
     #[schemars(range(min = 16, max = 4096))]
-    pub vae_size: Option<u32>,
+    pub vae_size: u32,
     /// Weight of the ranker's loss beside the task's.
     #[schemars(range(min = 0.0))]
     pub weight: f64,
@@ -72,11 +70,12 @@ pub struct TaVaalParams {
     /// How far apart the ranks of a pair should be under `rank_loss = "hinge"`.
     #[schemars(range(min = 0.0))]
     pub margin: f64,
-    /// First epoch in which the task's model no longer feels the ranker's loss. Null: 60 % of the epochs.
+    /// First epoch in which the task's model no longer feels the ranker's loss. 60 % of the epochs where it
+    /// is left out.
     #[schemars(range(max = 100_000))]
     pub epoch_loss: Option<u32>,
-    /// What the discriminator is told of an image's rank. Null: `raw`; `sigmoid` in profile `paper`.
-    pub disc_rank: Option<DiscRank>,
+    /// What the discriminator is told of an image's rank.
+    pub disc_rank: DiscRank,
     /// Units of the ranker's linear layer after each stage.
     #[schemars(range(min = 1, max = 65_536))]
     pub interm_dim: u32,
@@ -89,7 +88,7 @@ pub struct TaVaalParams {
     /// Weight decay of the ranker's SGD.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
-    /// Epoch from which on the ranker's learning rate is a tenth. Null: 80 % of the epochs.
+    /// Epoch from which on the ranker's learning rate is a tenth. 80 % of the epochs where it is left out.
     #[schemars(range(max = 100_000))]
     pub milestone: Option<u32>,
 }
@@ -97,7 +96,6 @@ pub struct TaVaalParams {
 impl Default for TaVaalParams {
     fn default() -> Self {
         Self {
-            profile: Profile::Peer,
             latent_dim: 32,
             beta: 1.0,
             adversary_weight: 1.0,
@@ -111,12 +109,12 @@ impl Default for TaVaalParams {
             kl_reduction: KlReduction::Mean,
             subset_size: Some(10_000),
             train_transform: TrainTransform::Eval,
-            vae_size: None,
+            vae_size: 64,
             weight: 1.0,
             rank_loss: RankLoss::Bce,
             margin: 1.0,
             epoch_loss: None,
-            disc_rank: None,
+            disc_rank: DiscRank::Raw,
             interm_dim: 128,
             lr_ranker: 0.1,
             momentum: 0.9,
@@ -127,14 +125,6 @@ impl Default for TaVaalParams {
 }
 
 impl TaVaalParams {
-    /// What the discriminator is told of an image's rank.
-    pub fn disc_rank(&self) -> DiscRank {
-        self.disc_rank.unwrap_or(match self.profile {
-            Profile::Paper => DiscRank::Sigmoid,
-            Profile::Peer => DiscRank::Raw,
-        })
-    }
-
     /// First epoch without the ranker's gradient in the model, of `epochs`: 120 of 200.
     pub fn cut(&self, epochs: u32) -> u32 {
         self.epoch_loss.unwrap_or(share(epochs, 6))
@@ -186,6 +176,16 @@ impl Strategy for TaVaalParams {
     const PAPER: &'static str = "Kim et al., Task-Aware Variational Adversarial Active Learning, CVPR 2021";
     const COST: &'static str = "A small module in every step of training, then iterations of an autoencoder and a discriminator; memory for both and one batch.";
     const ALIASES: &'static [&'static str] = &["tavaal"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let set = |params: &mut Self| params.disc_rank = DiscRank::Sigmoid;
+        vec![
+            Layer::preset("paper", "The paper's: the discriminator is given the sigmoid of the rank.", set)
+                .once_called("profile", "paper"),
+            Layer::preset("authors-code", "The released code's: the defaults.", |_: &mut Self| ())
+                .once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::STAGE_MAPS), Need::new(names::IMAGES).with("min_side", 16)]
@@ -250,7 +250,7 @@ impl TorchStrategy for TaVaal {
         let rows = round.subset(self.params.subset_size)?;
         let duel = Duel {
             rules: self.params.rules(),
-            longest_side: self.params.vae_size.unwrap_or(64),
+            longest_side: self.params.vae_size,
             batch: self.params.batch_size,
             iterations: self.params.iterations(u64::from(round.task().labelled) + rows.len() as u64),
             steps: [self.params.vae_steps, self.params.adv_steps],
@@ -267,7 +267,7 @@ impl TaVaal {
         let _no_grad = tch::no_grad_guard();
         let raw = self.ranker.predict(&round.forward(&images).stages().run()?.stages, true)?.f_unsqueeze(1)?;
         let sigmoid = raw.f_sigmoid()?;
-        let told = match self.params.disc_rank() {
+        let told = match self.params.disc_rank {
             DiscRank::Raw => [sigmoid, raw],
             DiscRank::Sigmoid => [sigmoid.shallow_clone(), sigmoid],
         };

@@ -4,14 +4,12 @@ use querist_sdk_torch::prelude::*;
 
 use crate::duel::{Duel, nothing_to_choose};
 use crate::game::Rules;
-use crate::params::{KlReduction, Profile, TrainTransform};
+use crate::params::{KlReduction, TrainTransform};
 
 /// Parameters of VAAL.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VaalParams {
-    /// Sets the default of `batch_size`.
-    pub profile: Profile,
     /// Dimensions of the latent space.
     #[schemars(range(min = 2, max = 512))]
     pub latent_dim: u32,
@@ -36,28 +34,27 @@ pub struct VaalParams {
     /// Passes over labelled and unlabelled images together, which give the number of iterations.
     #[schemars(range(min = 1, max = 100_000))]
     pub epochs: u32,
-    /// Images of a batch of each kind. Null: 128; 64 in profile `paper`.
+    /// Images of a batch of each kind.
     #[schemars(range(min = 2, max = 65_536))]
-    pub batch_size: Option<u32>,
-    /// Iterations. Null: `epochs` times the number of images over `batch_size`.
+    pub batch_size: u32,
+    /// Iterations. `epochs` times the number of images over `batch_size` where it is left out.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub iterations: Option<u32>,
     /// How the divergences become one number.
     pub kl_reduction: KlReduction,
-    /// How many rows of the pool are looked at, drawn at random; null for all.
+    /// How many rows of the pool are looked at, drawn at random; all where it is left out.
     #[schemars(range(min = 1))]
     pub subset_size: Option<u32>,
     /// What happens to training images.
     pub train_transform: TrainTransform,
-    /// Longest side of the images that the autoencoder sees: larger ones are scaled down. Null: 64.
+    /// Longest side of the images that the autoencoder sees: larger ones are scaled down.
     #[schemars(range(min = 16, max = 4096))]
-    pub vae_size: Option<u32>,
+    pub vae_size: u32,
 }
 
 impl Default for VaalParams {
     fn default() -> Self {
         Self {
-            profile: Profile::Peer,
             latent_dim: 32,
             beta: 1.0,
             adversary_weight: 1.0,
@@ -66,28 +63,20 @@ impl Default for VaalParams {
             vae_steps: 2,
             adv_steps: 1,
             epochs: 100,
-            batch_size: None,
+            batch_size: 128,
             iterations: None,
             kl_reduction: KlReduction::Sum,
             subset_size: None,
             train_transform: TrainTransform::Train,
-            vae_size: None,
+            vae_size: 64,
         }
     }
 }
 
 impl VaalParams {
-    /// Images of a batch of each kind.
-    pub fn batch(&self) -> u32 {
-        self.batch_size.unwrap_or(match self.profile {
-            Profile::Paper => 64,
-            Profile::Peer => 128,
-        })
-    }
-
     /// Iterations over so many images, labelled and unlabelled.
     pub fn iterations(&self, images: u64) -> u64 {
-        let by_epochs = u64::from(self.epochs) * images / u64::from(self.batch());
+        let by_epochs = u64::from(self.epochs) * images / u64::from(self.batch_size);
         self.iterations.map_or(by_epochs, u64::from).max(1)
     }
 
@@ -102,11 +91,6 @@ impl VaalParams {
             rates: [self.lr_vae, self.lr_disc],
         }
     }
-
-    /// Longest side of the images that the autoencoder sees.
-    pub fn longest_side(&self) -> u32 {
-        self.vae_size.unwrap_or(64)
-    }
 }
 
 impl Strategy for VaalParams {
@@ -114,6 +98,15 @@ impl Strategy for VaalParams {
     const SUMMARY: &'static str = "Samples whose latent codes a discriminator tells from those of the labelled ones";
     const PAPER: &'static str = "Sinha et al., Variational Adversarial Active Learning, ICCV 2019";
     const COST: &'static str = "Iterations of an autoencoder and a discriminator, about half a billion multiply-adds an image of 32 x 32; memory for both and one batch.";
+
+    fn layers() -> Vec<Layer<Self>> {
+        let set = |params: &mut Self| params.batch_size = 64;
+        vec![
+            Layer::preset("paper", "The paper's: batches of 64.", set).once_called("profile", "paper"),
+            Layer::preset("authors-code", "The released code's: the defaults.", |_: &mut Self| ())
+                .once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES).with("min_side", 16)]
@@ -139,8 +132,8 @@ impl TorchStrategy for Vaal {
         let images = u64::from(round.task().labelled) + rows.len() as u64;
         let duel = Duel {
             rules: self.0.rules(),
-            longest_side: self.0.longest_side(),
-            batch: self.0.batch(),
+            longest_side: self.0.vae_size,
+            batch: self.0.batch_size,
             iterations: self.0.iterations(images),
             steps: [self.0.vae_steps, self.0.adv_steps],
             transform: self.0.train_transform,

@@ -2,14 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
 use querist_torch_parts::LossModule;
-use querist_torch_testkit::{Bench, InProcess, at_least, bars, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, bars, seeded, settled};
 use serde_json::{Value, json};
-use strategy_vaal::{Batch, DiscRank, Game, PACKAGE, Profile, RankLoss, Shape, TaVaalParams, rank_loss};
+use strategy_vaal::{Batch, DiscRank, Game, PACKAGE, RankLoss, Shape, TaVaalParams, rank_loss};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -62,13 +62,13 @@ fn losses_are_held_fixed() {
 }
 
 #[test]
-fn defaults_follow_the_profile_and_the_number_of_epochs() {
+fn defaults_follow_the_preset_and_the_number_of_epochs() {
     let peer = TaVaalParams::default();
-    assert_eq!((peer.cut(200), peer.cut(100), peer.disc_rank()), (120, 60, DiscRank::Raw));
+    assert_eq!((peer.cut(200), peer.cut(100), peer.disc_rank), (120, 60, DiscRank::Raw));
     assert_eq!((peer.rate(159, 200), peer.rate(160, 200)), (0.1, 0.1 * 0.1));
     // (1000 + 10,000) * 100 / 128.
     assert_eq!(peer.iterations(11_000), 8593);
-    assert_eq!(TaVaalParams { profile: Profile::Paper, ..peer }.disc_rank(), DiscRank::Sigmoid);
+    assert_eq!(settled::<TaVaalParams>(&json!({"preset": "paper"})).disc_rank, DiscRank::Sigmoid);
 }
 
 /// Codes of noise alone, so that only the rank beside them tells labelled from unlabelled.
@@ -97,9 +97,9 @@ fn the_discriminator_uses_the_rank_and_the_query_follows_it() {
     at_least("by the rank", more, 1.0);
 }
 
-fn recipe() -> RecipeConfig {
+fn recipe() -> Recipe {
     // 21 samples in minibatches of 8: the last one is odd.
-    RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() }
+    Recipe { epochs: 2, minibatch: 8, ..Recipe::default() }
 }
 
 fn bench(model: ModelName) -> Bench {

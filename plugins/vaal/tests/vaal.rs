@@ -2,14 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::{Cancelled, Phase, Progress, Silent};
 use querist_core::strategy::QueryErrorKind;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, seeded, settled};
 use serde_json::json;
-use strategy_vaal::{Batch, Game, KlReduction, PACKAGE, Profile, Shape, VaalParams, kl, reconstruction};
+use strategy_vaal::{Batch, Game, KlReduction, PACKAGE, Shape, VaalParams, kl, reconstruction};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -150,14 +150,14 @@ fn sizes_are_padded_with_black_and_the_padding_counts_nothing() {
 #[test]
 fn iterations_count_the_whole_pool() {
     let params = VaalParams::default();
-    assert_eq!((params.batch(), params.iterations(50_000), params.longest_side()), (128, 39_062, 64));
-    let paper = VaalParams { profile: Profile::Paper, ..params.clone() };
-    assert_eq!((paper.batch(), paper.iterations(1)), (64, 1));
+    assert_eq!((params.batch_size, params.iterations(50_000), params.vae_size), (128, 39_062, 64));
+    let paper: VaalParams = settled(&json!({"profile": "paper"}));
+    assert_eq!((paper.batch_size, paper.iterations(1)), (64, 1));
     assert_eq!(VaalParams { iterations: Some(7), ..params }.iterations(50_000), 7);
 }
 
 fn bench() -> Bench {
-    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(40, 16, 1), 10, 4, ModelName::Mlp, &recipe);
     bench.fit(None).unwrap();
     bench

@@ -3,7 +3,7 @@
 //! Run with `cargo bench -p strategy-waal --profile dev --bench training`, in turns with the other side. A fit is timed
 //! whole; the best of the repeats is the figure.
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_torch_testkit::{Bench, InProcess, bars, processor_seconds};
 use serde_json::json;
 use strategy_waal::PACKAGE;
@@ -21,12 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let labelled = minibatches * MINIBATCH;
         let data = bars(2 * labelled, side, channels);
-        let recipe = RecipeConfig {
-            lr: Some(0.01),
-            epochs: Some(epochs),
-            minibatch: Some(MINIBATCH),
-            ..RecipeConfig::default()
-        };
+        let recipe = Recipe { lr: 0.01, epochs, minibatch: MINIBATCH, ..Recipe::default() };
         let mut best = f64::INFINITY;
         for _ in 0..repeats {
             let mut bench = Bench::new(&data, labelled, MINIBATCH, name, &recipe);

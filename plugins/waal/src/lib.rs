@@ -24,7 +24,7 @@ mod critic;
 mod params;
 
 pub use critic::{Critic, CriticOptimiser, CriticOutput, Settings, distance, penalty};
-pub use params::{Bias, EpochOf, Profile, Uncertainty, WaalParams, Weights, uncertainty, weights};
+pub use params::{Bias, EpochOf, Uncertainty, WaalParams, Weights, uncertainty, weights};
 use querist_sdk_torch::prelude::*;
 
 /// WAAL in one round.
@@ -47,7 +47,7 @@ impl TorchStrategy for Waal {
     fn new(params: WaalParams, round: &Round, _: Option<&[u8]>) -> Result<Self> {
         let task = round.task();
         let critic = Critic::new(params.critic(), i64::from(task.embedding), task.device)?;
-        let weights = weights(params.bias(), task.pool, task.labelled, task.batch);
+        let weights = weights(params.bias, task.pool, task.labelled, task.batch);
         Ok(Self { params, critic, weights, seen: None, figures: None, trained: false })
     }
 
@@ -123,11 +123,11 @@ impl TorchStrategy for Waal {
         let stream = round.images(Of::Pool).batch(256).open()?;
         while let Some(batch) = stream.next(round)? {
             let out = round.forward(&batch.images).run()?;
-            bounds.extend(floats(&uncertainty(&out.logits, self.params.uncertainty())?)?);
+            bounds.extend(floats(&uncertainty(&out.logits, self.params.uncertainty)?)?);
             unlike.extend(floats(&self.critic.judge(&out.embeddings, true, false)?)?);
             round.progress(bounds.len() as u64, rows.len() as u64)?;
         }
-        if self.params.critic_output() == CriticOutput::Linear {
+        if self.params.critic_output == CriticOutput::Linear {
             // A linear critic has no scale of its own.
             standardise(&mut unlike);
         }

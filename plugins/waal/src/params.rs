@@ -1,39 +1,35 @@
 //! Parameters, and the formulas that they choose among.
 
 use querist_sdk_torch::prelude::*;
+use schemars::Schema;
 
 use crate::critic::{CriticOptimiser, CriticOutput, Settings};
 
 /// Least logarithm of a probability: one that underflowed must not decide alone.
 const LEAST_LOG: f64 = -30.0;
 
-/// Where paper and the authors' released code differ, whose values are the defaults.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// The paper's.
-    #[default]
-    Paper,
-    /// The code's, whose penalty has the wrong sign; its sigmoid is what bounds the critic.
-    Peer,
+fn with_peer(schema: &mut Schema) {
+    add_old_name(schema, "peer", "authors-code");
 }
 
 /// How the means over pool and labelled set are weighed against each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(transform = with_peer)]
 pub enum Bias {
     /// Alike, as the batch to be selected is expected to be like the pool.
     Balanced,
     /// The labelled set less, by the paper's formula, which leaves the batch out. A critic without bounds then follows
     /// what both sets share, and a sample unlike both may look labelled.
     Paper,
-    /// The labelled set by its size over the pool's, as the code does.
-    Peer,
+    /// The labelled set by its size over the pool's, as the authors' code does.
+    AuthorsCode,
 }
 
 /// A bound on a sample's loss, smallest for a uniform prediction p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(transform = with_underscores)]
 pub enum Uncertainty {
     /// `-log min p`.
     Worst,
@@ -59,47 +55,42 @@ pub enum EpochOf {
 }
 
 /// Parameters of WAAL.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WaalParams {
-    /// Sets the defaults of `bias`, `gp_weight`, `critic_output`, `critic_dropout`, `critic_optimiser`, `critic_lr` and
-    /// `uncertainty`.
-    pub profile: Profile,
     /// Weight of the distance in the loss of the task's model.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub mu_train: f64,
     /// Weight of the critic in a score.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub mu_query: f64,
-    /// How pool and labelled set are weighed in the distance. Null: `paper`, or `peer` in that profile;
-    /// `balanced` finds what the labelled set lacks where `paper` does not.
-    pub bias: Option<Bias>,
-    /// Weight of the gradient penalty in the critic's loss; a negative one rewards steepness. Null: 2; -2 in profile
-    /// `peer`.
+    /// How pool and labelled set are weighed in the distance. `balanced` finds what the labelled set lacks
+    /// where `paper` does not.
+    pub bias: Bias,
+    /// Weight of the gradient penalty in the critic's loss; a negative one rewards steepness.
     #[schemars(range(min = -1e6, max = 1e6))]
-    pub gp_weight: Option<f64>,
+    pub gp_weight: f64,
     /// Steps of the critic on each minibatch.
     #[schemars(range(min = 1, max = 1000))]
     pub critic_steps: u32,
-    /// What the critic's number passes at last. Null: `linear`; `sigmoid` in profile `peer`.
-    pub critic_output: Option<CriticOutput>,
-    /// Share of the critic's hidden values dropped in training, below 1. Null: 0; 0.5 in profile `peer`.
+    /// What the critic's number passes at last.
+    pub critic_output: CriticOutput,
+    /// Share of the critic's hidden values dropped in training, below 1.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub critic_dropout: Option<f64>,
-    /// How the critic steps. Null: `adam`; `sgd` in profile `peer`.
-    pub critic_optimiser: Option<CriticOptimiser>,
-    /// Learning rate of the critic. Null: 0.001; 0.01 times `mu_train` in profile `peer`, whose code multiplies the
-    /// critic's loss with `mu_train`.
+    pub critic_dropout: f64,
+    /// How the critic steps.
+    pub critic_optimiser: CriticOptimiser,
+    /// Learning rate of the critic.
     #[schemars(range(min = 0.0))]
-    pub critic_lr: Option<f64>,
+    pub critic_lr: f64,
     /// Momentum of the critic's SGD, below 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub critic_momentum: f64,
-    /// The bound on a sample's loss. Null: `mix`; `mix_l2` in profile `peer`.
-    pub uncertainty: Option<Uncertainty>,
+    /// The bound on a sample's loss.
+    pub uncertainty: Uncertainty,
     /// What an epoch goes through once.
     pub epoch_length: EpochOf,
-    /// Images of the pool beside each minibatch. Null: as many as are labelled in it.
+    /// Images of the pool beside each minibatch. As many as are labelled in it where it is left out.
     #[schemars(range(min = 1, max = 65_536))]
     pub unlabelled_minibatch: Option<u32>,
 }
@@ -107,18 +98,17 @@ pub struct WaalParams {
 impl Default for WaalParams {
     fn default() -> Self {
         Self {
-            profile: Profile::Paper,
             mu_train: 2e-3,
             mu_query: 10.0,
-            bias: None,
-            gp_weight: None,
+            bias: Bias::Paper,
+            gp_weight: 2.0,
             critic_steps: 1,
-            critic_output: None,
-            critic_dropout: None,
-            critic_optimiser: None,
-            critic_lr: None,
+            critic_output: CriticOutput::Linear,
+            critic_dropout: 0.0,
+            critic_optimiser: CriticOptimiser::Adam,
+            critic_lr: 1e-3,
             critic_momentum: 0.3,
-            uncertainty: None,
+            uncertainty: Uncertainty::Mix,
             epoch_length: EpochOf::Longest,
             unlabelled_minibatch: None,
         }
@@ -126,36 +116,14 @@ impl Default for WaalParams {
 }
 
 impl WaalParams {
-    fn by_profile<T>(&self, paper: T, peer: T) -> T {
-        match self.profile {
-            Profile::Paper => paper,
-            Profile::Peer => peer,
-        }
-    }
-
-    /// How pool and labelled set are weighed.
-    pub fn bias(&self) -> Bias {
-        self.bias.unwrap_or(self.by_profile(Bias::Paper, Bias::Peer))
-    }
-
-    /// What the critic's number passes at last.
-    pub fn critic_output(&self) -> CriticOutput {
-        self.critic_output.unwrap_or(self.by_profile(CriticOutput::Linear, CriticOutput::Sigmoid))
-    }
-
-    /// The bound on a sample's loss.
-    pub fn uncertainty(&self) -> Uncertainty {
-        self.uncertainty.unwrap_or(self.by_profile(Uncertainty::Mix, Uncertainty::MixL2))
-    }
-
     /// What the critic is and how it learns.
     pub fn critic(&self) -> Settings {
         Settings {
-            output: self.critic_output(),
-            dropout: self.critic_dropout.unwrap_or(self.by_profile(0.0, 0.5)),
-            gp_weight: self.gp_weight.unwrap_or(self.by_profile(2.0, -2.0)),
-            optimiser: self.critic_optimiser.unwrap_or(self.by_profile(CriticOptimiser::Adam, CriticOptimiser::Sgd)),
-            lr: self.critic_lr.unwrap_or(self.by_profile(1e-3, 0.01 * self.mu_train)),
+            output: self.critic_output,
+            dropout: self.critic_dropout,
+            gp_weight: self.gp_weight,
+            optimiser: self.critic_optimiser,
+            lr: self.critic_lr,
             momentum: self.critic_momentum,
         }
     }
@@ -169,6 +137,21 @@ impl Strategy for WaalParams {
         "Shui et al., Deep Active Learning: Unified and Principled Method for Query and Training, AISTATS 2020";
     const COST: &'static str = "A critic in every step of training, with a gradient of a gradient, beside a minibatch of the pool; O(N C) time to choose.";
     const ALIASES: &'static [&'static str] = &["WAAL"];
+
+    fn layers() -> Vec<Layer<Self>> {
+        let text = "The authors' code: the penalty of a wrong sign, where a sigmoid bounds the critic; its learning rate \
+                    0.01 times `mu_train`, since the code multiplies the critic's loss with that.";
+        let set = |waal: &mut Self| {
+            (waal.bias, waal.gp_weight, waal.uncertainty) = (Bias::AuthorsCode, -2.0, Uncertainty::MixL2);
+            (waal.critic_output, waal.critic_dropout) = (CriticOutput::Sigmoid, 0.5);
+            (waal.critic_optimiser, waal.critic_lr) = (CriticOptimiser::Sgd, 0.01 * waal.mu_train);
+        };
+        vec![
+            Layer::preset("paper", "The paper's formulas: the defaults.", |_: &mut Self| ())
+                .once_called("profile", "paper"),
+            Layer::preset("authors-code", text, set).once_called("profile", "peer"),
+        ]
+    }
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES)]
@@ -200,14 +183,14 @@ pub struct Weights {
 /// `g(U) - c g(L) - (1 - c) g(B)` but for a constant factor, with `c = (U - B) L / (U (L + B))`. The batch B is unknown
 /// while the model trains. `balanced` puts in what a random one would give, which makes it `c (g(U) - g(L))`. The
 /// paper's formula leaves the last term out; what remains grows with any constant that is added to g, and pulls g along
-/// whatever direction all embeddings share. `peer` is the code's, `g(U) - L/U g(L)`, which only its sigmoid bounds.
+/// whatever direction all embeddings share. `authors-code` is the code's, `g(U) - L/U g(L)`, which only its sigmoid bounds.
 pub fn weights(bias: Bias, unlabelled: u32, labelled: u32, batch: u32) -> Weights {
     let [u, l, b] = [unlabelled.max(1), labelled, batch.min(unlabelled)].map(f64::from);
     let c = (u - b) * l / (u * (l + b).max(1.0));
     match bias {
         Bias::Balanced => Weights { whole: c, labelled: 1.0 },
         Bias::Paper => Weights { whole: 1.0, labelled: c },
-        Bias::Peer => Weights { whole: 1.0, labelled: l / u },
+        Bias::AuthorsCode => Weights { whole: 1.0, labelled: l / u },
     }
 }
 

@@ -2,15 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, inverted, odd_picks, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, inverted, odd_picks, seeded, settled};
 use serde_json::{Value, json};
 use strategy_waal::{
-    Bias, Critic, CriticOptimiser, CriticOutput, PACKAGE, Profile, Settings, Uncertainty, WaalParams, Weights,
-    distance, penalty, uncertainty, weights,
+    Bias, Critic, CriticOptimiser, CriticOutput, PACKAGE, Settings, Uncertainty, WaalParams, Weights, distance,
+    penalty, uncertainty, weights,
 };
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -32,8 +32,8 @@ fn the_factor_falls_from_one_to_nothing_as_the_batch_grows() {
     let near = |found: f64, expected: f64| assert!((found - expected).abs() < 5e-4, "{found} {expected}");
     near(factor(1000, 49_000, 1000), 0.490);
     near(factor(10_000, 40_000, 1000), 0.886);
-    near(weights(Bias::Peer, 49_000, 1000, 1000).labelled, 0.020);
-    near(weights(Bias::Peer, 40_000, 10_000, 1000).labelled, 0.25);
+    near(weights(Bias::AuthorsCode, 49_000, 1000, 1000).labelled, 0.020);
+    near(weights(Bias::AuthorsCode, 40_000, 10_000, 1000).labelled, 0.25);
     // A batch larger than the pool is the pool.
     assert_eq!(factor(10, 5, 50), 0.0);
 }
@@ -178,16 +178,20 @@ fn frozen_weights_get_no_gradient_but_embeddings_do() {
 }
 
 #[test]
-fn defaults_follow_the_profile() {
+fn defaults_follow_the_preset() {
     let paper = WaalParams::default();
-    assert_eq!((paper.bias(), paper.uncertainty()), (Bias::Paper, Uncertainty::Mix));
-    let peer = WaalParams { profile: Profile::Peer, ..paper.clone() };
-    assert_eq!((peer.bias(), peer.uncertainty()), (Bias::Peer, Uncertainty::MixL2));
+    assert_eq!((paper.bias, paper.uncertainty), (Bias::Paper, Uncertainty::Mix));
+    assert_eq!(settled::<WaalParams>(&json!({})), paper);
+    assert_eq!(settled::<WaalParams>(&json!({"profile": "paper"})), paper);
+    let peer: WaalParams = settled(&json!({"preset": "authors-code"}));
+    let old = json!({"profile": "peer", "bias": "peer", "uncertainty": "mix_l2"});
+    assert_eq!(settled::<WaalParams>(&old), peer);
+    assert_eq!((peer.bias, peer.uncertainty), (Bias::AuthorsCode, Uncertainty::MixL2));
     let critic = peer.critic();
     assert_eq!((critic.output, critic.dropout, critic.gp_weight), (CriticOutput::Sigmoid, 0.5, -2.0));
     assert_eq!((critic.optimiser, critic.lr, critic.momentum), (CriticOptimiser::Sgd, 0.01 * 2e-3, 0.3));
     assert_eq!((paper.critic().gp_weight, paper.critic().dropout), (2.0, 0.0));
-    assert_eq!(WaalParams { gp_weight: Some(5.0), ..peer }.critic().gp_weight, 5.0);
+    assert_eq!(settled::<WaalParams>(&json!({"preset": "authors-code", "gp_weight": 5.0})).critic().gp_weight, 5.0);
 }
 
 fn strategy(params: &Value) -> InProcess {
@@ -208,7 +212,7 @@ fn tensors(model: &[u8]) -> std::collections::BTreeMap<String, Vec<u8>> {
 fn the_head_does_not_feel_the_distance_and_the_body_does() {
     let train = |params: Option<Value>| {
         // One step: as many labelled as fit into a minibatch, and no more in the pool.
-        let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(32), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 1, minibatch: 32, ..Recipe::default() };
         let mut bench = Bench::new(&bars(60, 16, 1), 32, 4, ModelName::Cnn, &recipe);
         let mut strategy = params.map(|params| strategy(&params));
         bench.fit(strategy.as_mut().map(|s| s as _)).unwrap();
@@ -225,7 +229,7 @@ fn the_head_does_not_feel_the_distance_and_the_body_does() {
 #[test]
 fn an_epoch_goes_through_the_pool_unless_told_otherwise() {
     let epochs = |params: Value| {
-        let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
         let mut bench = Bench::new(&bars(90, 16, 1), 10, 4, ModelName::Cnn, &recipe);
         let fitted = bench.fit(Some(&mut strategy(&params))).unwrap();
         (fitted.overrides, fitted.epochs[0].extra_loss)
@@ -234,7 +238,7 @@ fn an_epoch_goes_through_the_pool_unless_told_otherwise() {
     assert_eq!(overrides.epoch_length, Some(EpochLength::Longest));
     assert!(extra.unwrap().is_finite());
     assert_eq!(epochs(json!({ "epoch_length": "labelled" })).0.epoch_length, Some(EpochLength::Labelled));
-    assert_eq!(epochs(json!({ "profile": "peer" })).0, overrides);
+    assert_eq!(epochs(json!({ "preset": "authors-code" })).0, overrides);
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn images_unlike_the_labelled_ones_are_asked() {
     let params =
         json!({ "bias": "balanced", "mu_train": 0.0, "mu_query": 1000.0, "critic_lr": 0.003, "critic_steps": 10 });
     let bench = |seed| {
-        let recipe = RecipeConfig { lr: Some(0.01), epochs: Some(30), minibatch: Some(16), ..RecipeConfig::default() };
+        let recipe = Recipe { lr: 0.01, epochs: 30, minibatch: 16, ..Recipe::default() };
         Bench::from_seed(seed, &inverted(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
     };
     let hits = (1..=3).map(|seed| {
@@ -259,7 +263,7 @@ fn images_unlike_the_labelled_ones_are_asked() {
 #[test]
 fn rounds_repeat() {
     let ask = |seed: u64| {
-        let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+        let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
         let mut bench = Bench::new(&bars(60, 16, 1), 20, 6, ModelName::Cnn, &recipe);
         bench.seeds = querist_core::Seeds::new(seed);
         let mut waal = strategy(&json!({}));
@@ -274,7 +278,7 @@ fn rounds_repeat() {
 
 #[test]
 fn an_empty_pool_trains_as_without_and_what_does_not_fit_is_refused() {
-    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 1, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(21, 16, 1), 21, 4, ModelName::Cnn, &recipe);
     bench.fit(Some(&mut strategy(&json!({})))).unwrap();
     let with = bench.model();
@@ -290,7 +294,7 @@ fn an_empty_pool_trains_as_without_and_what_does_not_fit_is_refused() {
 
 #[test]
 fn a_labelled_set_of_one_class_is_enough() {
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     let mut bench = Bench::new(&bars(60, 16, 1), 22, 6, ModelName::Cnn, &recipe).of_one_class();
     let mut waal = strategy(&json!({}));
     bench.fit(Some(&mut waal)).unwrap();

@@ -11,20 +11,10 @@
 
 use querist_sdk_torch::prelude::*;
 
-/// Where paper and a widely used implementation differ, whose values are the defaults.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// The paper's.
-    #[default]
-    Paper,
-    /// The implementation's.
-    Peer,
-}
-
 /// How weight decay goes from round to round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(transform = with_underscores)]
 pub enum Schedule {
     /// By the number of labelled samples: what the run started with over what there is now.
     InverseLabelled,
@@ -36,7 +26,8 @@ pub enum Schedule {
 
 /// What weights a round starts from.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(transform = with_underscores)]
 pub enum Init {
     /// Fresh ones.
     #[default]
@@ -47,7 +38,8 @@ pub enum Init {
 
 /// Which samples are selected.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
+#[schemars(transform = with_underscores)]
 pub enum SamplingType {
     /// Those of largest entropy.
     #[default]
@@ -61,16 +53,15 @@ pub enum SamplingType {
 }
 
 /// Parameters of weight decay scheduling.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightDecaySchedulingParams {
-    /// Sets the default of `schedule`.
-    pub profile: Profile,
-    /// Weight decay of the first round, above 0. Null: the recipe's, which may be 0 where the schedule is constant.
+    /// Weight decay of the first round, above 0. The recipe's where it is left out, which may be 0 if
+    /// the schedule is constant.
     #[schemars(range(min = 0.0))]
     pub base_weight_decay: Option<f64>,
-    /// How weight decay goes from round to round. Null: `inverse_labelled`; `inverse_round` in profile `peer`.
-    pub schedule: Option<Schedule>,
+    /// How weight decay goes from round to round.
+    pub schedule: Schedule,
     /// What weights a round starts from.
     pub init: Init,
     /// Share of the distillation in the loss; 0 for none.
@@ -81,7 +72,7 @@ pub struct WeightDecaySchedulingParams {
     pub kd_temperature: f64,
     /// Which samples are selected.
     pub sampling_type: SamplingType,
-    /// Samples that `sampled_descending` draws.
+    /// Samples that `sampled-descending` draws.
     #[schemars(range(min = 1))]
     pub sampled_size: u32,
     /// Images of a forward pass at the query.
@@ -92,9 +83,8 @@ pub struct WeightDecaySchedulingParams {
 impl Default for WeightDecaySchedulingParams {
     fn default() -> Self {
         Self {
-            profile: Profile::Paper,
             base_weight_decay: None,
-            schedule: None,
+            schedule: Schedule::InverseLabelled,
             init: Init::Reinit,
             kd_alpha: 0.0,
             kd_temperature: 1.0,
@@ -106,18 +96,10 @@ impl Default for WeightDecaySchedulingParams {
 }
 
 impl WeightDecaySchedulingParams {
-    /// How weight decay goes from round to round.
-    pub fn schedule(&self) -> Schedule {
-        self.schedule.unwrap_or(match self.profile {
-            Profile::Paper => Schedule::InverseLabelled,
-            Profile::Peer => Schedule::InverseRound,
-        })
-    }
-
     /// What the first round's weight decay is multiplied with, where `labelled` samples have labels and `initial` had at
     /// the start of the run.
     pub fn factor(&self, round: u32, initial: u32, labelled: u32) -> f64 {
-        match self.schedule() {
+        match self.schedule {
             Schedule::InverseLabelled => f64::from(initial) / f64::from(labelled.max(1)),
             Schedule::InverseRound => 1.0 / (f64::from(round) + 1.0),
             Schedule::Constant => 1.0,
@@ -134,13 +116,22 @@ impl Strategy for WeightDecaySchedulingParams {
         "O(N C) time; with distillation one pass of the model of the round before in every step.";
     const ALIASES: &'static [&'static str] = &["ws", "WeightDecayScheduling"];
 
+    fn layers() -> Vec<Layer<Self>> {
+        let text = "euphoria0-0/Active-Learning-for-Image-Classification: weight decay by one over the round's number.";
+        let set = |params: &mut Self| params.schedule = Schedule::InverseRound;
+        vec![
+            Layer::preset("paper", "The paper's: the defaults.", |_: &mut Self| ()).once_called("profile", "paper"),
+            Layer::preset("euphoria0-0", text, set).once_called("profile", "peer"),
+        ]
+    }
+
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES)]
     }
 
     fn check(&self) -> Result<(), String> {
         if self.base_weight_decay == Some(0.0) {
-            return Err("base_weight_decay is 0, expected more than 0, or null for the recipe's".to_owned());
+            return Err("base_weight_decay is 0, expected more than 0; leave it out for the recipe's".to_owned());
         }
         if self.kd_temperature == 0.0 {
             return Err("kd_temperature is 0, expected more than 0".to_owned());
@@ -168,7 +159,7 @@ impl TorchStrategy for WeightDecayScheduling {
     fn plan_round(&mut self, round: &Round) -> Result<TrainOverrides> {
         let task = round.task();
         let base = self.params.base_weight_decay.unwrap_or(task.weight_decay);
-        if base == 0.0 && self.params.schedule() != Schedule::Constant {
+        if base == 0.0 && self.params.schedule != Schedule::Constant {
             return Err(Error::failed(
                 "recipe.weight_decay is 0, so no schedule would change anything: set it, or `base_weight_decay` of the \
                  strategy, above 0",

@@ -5,15 +5,13 @@
 use std::collections::BTreeSet;
 
 use querist_core::Label;
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
-use querist_torch_testkit::{Bench, InProcess, at_most, bars, seeded};
+use querist_torch_testkit::{Bench, InProcess, at_most, bars, seeded, settled};
 use serde_json::{Value, json};
-use strategy_weight_decay_scheduling::{
-    PACKAGE, Profile, Schedule, WeightDecaySchedulingParams, distillation, entropy,
-};
+use strategy_weight_decay_scheduling::{PACKAGE, WeightDecaySchedulingParams, distillation, entropy};
 
 #[test]
 fn weight_decay_times_labels_is_constant() {
@@ -22,9 +20,9 @@ fn weight_decay_times_labels_is_constant() {
         let factor = params.factor(round as u32, 600, labelled);
         assert!((factor * f64::from(labelled) - 600.0).abs() < 1e-9, "{factor}");
     }
-    let peer = WeightDecaySchedulingParams { profile: Profile::Peer, ..params.clone() };
+    let peer: WeightDecaySchedulingParams = settled(&json!({"profile": "peer"}));
     assert_eq!([0, 1, 3, 16].map(|round| peer.factor(round, 600, 900)), [1.0, 0.5, 0.25, 1.0 / 17.0]);
-    let off = WeightDecaySchedulingParams { schedule: Some(Schedule::Constant), ..peer };
+    let off: WeightDecaySchedulingParams = settled(&json!({"preset": "euphoria0-0", "schedule": "constant"}));
     assert_eq!(off.factor(9, 600, 15_000), 1.0);
 }
 
@@ -59,9 +57,9 @@ fn entropy_is_that_of_the_distribution_also_where_it_is_extreme() {
     }
 }
 
-fn recipe() -> RecipeConfig {
+fn recipe() -> Recipe {
     // 21 samples in minibatches of 8: the last one is odd.
-    RecipeConfig { epochs: Some(3), minibatch: Some(8), ..RecipeConfig::default() }
+    Recipe { epochs: 3, minibatch: 8, ..Recipe::default() }
 }
 
 fn bench(model: ModelName) -> Bench {
@@ -81,7 +79,7 @@ fn the_first_round_is_the_plain_recipe_bit_for_bit() {
         bench.model()
     };
     let plain = train(None);
-    for params in [json!({}), json!({ "kd_alpha": 0.5 }), json!({ "profile": "peer", "init": "warm" })] {
+    for params in [json!({}), json!({ "kd_alpha": 0.5 }), json!({ "preset": "euphoria0-0", "init": "warm" })] {
         assert!(plain == train(Some(params.clone())), "{params}");
     }
     assert!(plain != train(Some(json!({ "base_weight_decay": 0.1 }))));
@@ -161,7 +159,7 @@ fn what_would_change_nothing_is_refused() {
         let error = InProcess::new(&PACKAGE, "weight-decay-scheduling", &params).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");
     }
-    let no_decay = RecipeConfig { weight_decay: Some(0.0), ..recipe() };
+    let no_decay = Recipe { weight_decay: 0.0, ..recipe() };
     let mut bench = Bench::new(&bars(40, 16, 1), 10, 4, ModelName::Cnn, &no_decay);
     let error = bench.fit(Some(&mut strategy(&json!({})))).unwrap_err().to_string();
     assert!(error.contains("recipe.weight_decay is 0"), "{error}");

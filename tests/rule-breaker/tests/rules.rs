@@ -1,6 +1,6 @@
 //! Every rule that is broken is noticed, or does no harm.
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_torch_testkit::{Bench, InProcess, bars};
 use rule_breaker::PACKAGE;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 fn bench() -> Bench {
     // Dropout and batch-norm each would show a generator or a mode that was left changed.
-    let recipe = RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 2, minibatch: 8, ..Recipe::default() };
     Bench::new(&bars(48, 16, 1), 20, 4, ModelName::Lenet, &recipe)
 }
 

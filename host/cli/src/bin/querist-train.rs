@@ -23,9 +23,9 @@ impl Trainer for Torch {
         config: &RunConfig,
         scratch: Option<&Path>,
     ) -> Result<Box<dyn Learner>, LearnError> {
-        let learner = learner(dataset, pool, config)?.with_ensemble(&config.ensemble)?;
+        let learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
         Ok(Box::new(match scratch {
-            Some(folder) => learner.with_scratch(folder, config.compute.memory.0),
+            Some(folder) => learner.with_scratch(folder, config.experiment.compute.memory.0),
             None => learner,
         }))
     }
@@ -64,12 +64,12 @@ impl Trainer for Torch {
 
 fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<TorchLearner, LearnError> {
     let settings = Settings {
-        model: &config.model,
-        recipe: &config.recipe.resolve(),
+        model: &config.experiment.model,
+        recipe: &config.experiment.recipe,
         seeds: config.seeds,
-        device: &config.compute.device,
-        precision: config.compute.precision,
-        threads: config.compute.threads(),
+        device: &config.experiment.compute.device,
+        precision: config.experiment.compute.precision,
+        threads: config.experiment.compute.threads(),
     };
     TorchLearner::new(dataset, pool, &settings)
 }

@@ -222,7 +222,7 @@ impl Make for Maker<'_> {
     fn make(&self, params: &Value, threads: usize, tile_bytes: usize) -> Result<Box<dyn Strategy>, String> {
         let schema = Schema::new(self.resolved.strategy.schema.clone()).map_err(|error| error.to_string())?;
         // The host checks before it asks; here the strategy's own refusal counts as well.
-        let params = if schema.problems(params).is_empty() { schema.with_defaults(params) } else { params.clone() };
+        let params = schema.settled(params).unwrap_or_else(|_| params.clone());
         let limits = Limits::from(&self.checked.args.limits());
         let text = |error: querist_loader::LoadError| error.to_string();
         Ok(match self.mode {

@@ -12,6 +12,7 @@ use querist_protocol::Shown;
 use serde_json::{Value, json};
 
 use crate::commands::check;
+use crate::commands::parameters::{Parameters, printable};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
@@ -234,7 +235,7 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
     let resolved = listing.resolve(id).map_err(|error| Usage(error.to_string()))?;
     let (strategy, package): (_, &CheckedPackage) = (resolved.strategy, resolved.package);
     if format == ShowFormat::Markdown {
-        return output::text(&markdown(resolved));
+        return output::text(&markdown(resolved)?);
     }
     if format == ShowFormat::Json {
         let value = json!({
@@ -261,18 +262,20 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
         printable(&list(&strategy.aliases)),
         if strategy.cost.is_empty() { "unknown".to_owned() } else { printable(&strategy.cost) },
     );
-    let parameters = parameter_rows(&strategy.schema);
-    if parameters.is_empty() {
-        text += "\nNo parameters.\n";
-    } else {
-        text += "\nParameters\n";
-        text += &columns(&parameters);
+    let parameters = Parameters::of(&strategy.schema)?;
+    let presets = parameters.presets();
+    if !presets.is_empty() {
+        text += "\nPresets\n";
+        text += &columns(&indented(presets.into_iter().map(|[name, text, sets]| [name, sets, text])));
     }
+    let rows = parameters.rows();
+    text += if rows.is_empty() { "\nNo parameters.\n" } else { "\nParameters\n" };
+    text += &columns(&indented(rows));
     output::text(&text)
 }
 
 /// A section of a page.
-fn markdown(resolved: Resolved<'_>) -> String {
+fn markdown(resolved: Resolved<'_>) -> Result<String> {
     let strategy = resolved.strategy;
     let code = |items: &[String]| items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
     let mut text = format!("### `{}`\n\n{}.\n\n", strategy.id, printable(strategy.summary.trim_end_matches('.')));
@@ -290,61 +293,36 @@ fn markdown(resolved: Resolved<'_>) -> String {
     if !strategy.cost.is_empty() {
         text += &format!("- Cost: {}\n", printable(&strategy.cost));
     }
-    let rows = parameter_rows(&strategy.schema);
+    let parameters = Parameters::of(&strategy.schema)?;
+    let rows = parameters.rows();
     if rows.is_empty() {
-        return text + "- No parameters\n";
+        return Ok(text + "- No parameters\n");
     }
-    text += "\n| parameter | default | values | |\n| --- | --- | --- | --- |\n";
+    text += &table(["parameter", "default", "values", ""], &rows);
+    let presets = parameters.presets();
+    if !presets.is_empty() {
+        text += &table(["preset", "", "sets"], &presets);
+    }
+    Ok(text)
+}
+
+/// A table of Markdown, whose first column are names.
+fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut text = format!("\n| {} |\n|{}\n", head.join(" | "), " --- |".repeat(N));
     for row in rows {
         let cells: Vec<String> = row.iter().map(|cell| cell.trim().replace('|', "\\|")).collect();
-        text += &format!("| `{}` | {} | {} | {} |\n", cells[0], cells[1], cells[2], cells[3]);
+        text += &format!("| `{}` | {} |\n", cells[0], cells[1..].join(" | "));
     }
     text
 }
 
-/// Name, default, allowed values and meaning of each parameter.
-fn parameter_rows(schema: &Value) -> Vec<Vec<String>> {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
-    let row = |(name, property): (&String, &Value)| {
-        let target = property
-            .get("$ref")
-            .or_else(|| property.pointer("/anyOf/0/$ref"))
-            .and_then(Value::as_str)
-            .and_then(|reference| schema.pointer(reference.trim_start_matches('#')))
-            .unwrap_or(property);
-        let default = property.get("default").filter(|d| !d.is_null()).map_or("-".to_owned(), Value::to_string);
-        let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
-        vec![format!("  {}", printable(name)), printable(&default), allowed(target), printable(meaning)]
+/// Rows whose first cell is set in by two spaces.
+fn indented<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> Vec<Vec<String>> {
+    let row = |mut row: [String; N]| {
+        row[0].insert_str(0, "  ");
+        row.to_vec()
     };
-    properties.iter().map(row).collect()
-}
-
-fn allowed(schema: &Value) -> String {
-    let choices = schema.get("oneOf").or_else(|| schema.get("enum")).and_then(Value::as_array);
-    if let Some(choices) = choices {
-        let choice = |c: &Value| c.get("const").unwrap_or(c).to_string();
-        return printable(&choices.iter().map(choice).collect::<Vec<_>>().join(" | "));
-    }
-    let kind = match schema.get("type") {
-        Some(Value::String(kind)) => kind.clone(),
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).filter(|k| *k != "null").collect(),
-        _ => "any".to_owned(),
-    };
-    let bound = |key: &str| schema.get(key).map(Value::to_string);
-    printable(&match (bound("minimum"), bound("maximum")) {
-        (Some(low), Some(high)) => format!("{kind} {low} to {high}"),
-        (Some(low), None) => format!("{kind} from {low}"),
-        (None, Some(high)) => format!("{kind} up to {high}"),
-        (None, None) => kind,
-    })
-}
-
-/// Bytes of a text of a package in a table or on a page.
-const CELL_BYTES: usize = 2000;
-
-/// Text of a package as it can be shown.
-fn printable(text: &str) -> String {
-    Shown::new(text, CELL_BYTES).into_string()
+    rows.into_iter().map(row).collect()
 }
 
 /// Left-aligned columns; the last is not padded.

@@ -175,7 +175,7 @@ fn summary(folder: &Path, album: &mut Album) -> Result<RunSummary> {
     } else {
         RunState::Incomplete { done: run.rounds.len(), planned: run.planned() }
     };
-    let model = serde_json::to_value(run.config.model.name)?;
+    let model = serde_json::to_value(run.config.experiment.model.name)?;
     let classes = &run.header.dataset.classes;
     Ok(RunSummary {
         label: Shown::name(run.config.strategy.label()),

@@ -79,12 +79,12 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     }
     let threads = threads_of(args, &config, &folder);
     warn_of_threads(threads, 1);
-    config.compute.threads = Some(threads);
-    let accelerator = trainer.accelerator(&config.compute.device).context("compute.device")?;
+    config.experiment.compute.threads = Some(threads);
+    let accelerator = trainer.accelerator(&config.experiment.compute.device).context("compute.device")?;
     let torch = trainer.torch();
     let ready = plugins::ready(
         &config.strategy,
-        Means { limits: &config.limits, threads, accelerator: accelerator.as_ref(), torch: Some(&torch) },
+        Means { limits: &config.experiment.limits, threads, accelerator: accelerator.as_ref(), torch: Some(&torch) },
         &args.plugins,
         Some((&file, "/strategy/params")),
     )?;
@@ -98,7 +98,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         display.line(&format!("{} is finished already", folder.display()));
         return report::print(&[folder], args.format);
     }
-    let dataset = querist_data::load(&config.dataset, &querist_data::Search::from_env())?;
+    let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;
     let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
     display.clear();
     finished.map_err(|error| match error.downcast::<RunError>() {
@@ -140,7 +140,7 @@ fn die_with(parent: i32) -> Result<()> {
 /// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all cores.
 fn threads_of(args: &RunArgs, config: &RunConfig, folder: &Path) -> usize {
     let begun_with = || args.resume.then(|| read_header(folder).ok()).flatten().map(|header| header.threads);
-    let threads = config.compute.threads.or_else(begun_with).or(args.threads.map(usize::from));
+    let threads = config.experiment.compute.threads.or_else(begun_with).or(args.threads.map(usize::from));
     threads.unwrap_or_else(cores)
 }
 
@@ -198,12 +198,12 @@ fn go(
     if let Some((_, stored)) = &stored {
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
-    let d = &config.dataset;
+    let d = &config.experiment.dataset;
     let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
     let split = drawn.map_err(|error| Usage(error.to_string()))?;
-    let plan = config.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
+    let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
-    let fixed = match &config.fixed_embeddings {
+    let fixed = match &config.experiment.fixed_embeddings {
         Some(source) => Some(fixed::read(source, dataset, &split.pool, config, display, trainer)?),
         None => None,
     };
@@ -213,10 +213,16 @@ fn go(
         fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
     };
     let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
-    let mut header = Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.compute.threads());
+    let mut header =
+        Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
     let mut oracle = DatasetOracle::new(dataset);
-    let initial = oracle.initial_set(&split, plan.initial(), config.budget.per_class, config.seeds.initial_stream())?;
+    let initial = oracle.initial_set(
+        &split,
+        plan.initial(),
+        config.experiment.budget.per_class,
+        config.seeds.initial_stream(),
+    )?;
     let (run_folder, position) = match stored {
         Some((run_folder, stored)) => {
             check_same(&stored.header, &header)?;

@@ -105,7 +105,8 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     let (done, todo): (Vec<Job>, Vec<Job>) =
         jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished()));
     output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), done.len()));
-    let threads = config.compute.threads.unwrap_or_else(|| (cores() / args.jobs.min(todo.len().max(1))).max(1));
+    let threads =
+        config.experiment.compute.threads.unwrap_or_else(|| (cores() / args.jobs.min(todo.len().max(1))).max(1));
     warn_of_threads(threads, args.jobs.min(todo.len()));
     let failed = work(todo, args, &out, threads)?;
     // Whatever becomes of the summary, what failed is said.

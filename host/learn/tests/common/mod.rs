@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use querist_core::config::{ModelConfig, ModelName, Precision, Recipe, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::{Dataset, Label, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
 pub use querist_torch_testkit::bars;
@@ -17,8 +17,8 @@ pub fn labelled(range: std::ops::Range<u64>) -> Vec<(SampleId, Label)> {
     range.map(|id| (SampleId(id), Label((id % 2) as u32))).collect()
 }
 
-pub fn quick() -> RecipeConfig {
-    RecipeConfig { epochs: Some(2), minibatch: Some(8), ..RecipeConfig::default() }
+pub fn quick() -> Recipe {
+    Recipe { epochs: 2, minibatch: 8, ..Recipe::default() }
 }
 
 pub fn model(name: ModelName) -> ModelConfig {
@@ -43,7 +43,7 @@ pub fn settings<'a>(model: &'a ModelConfig, recipe: &'a Recipe) -> Settings<'a> 
     }
 }
 
-pub fn learner(dataset: &Dataset, name: ModelName, recipe: &RecipeConfig) -> TorchLearner {
+pub fn learner(dataset: &Dataset, name: ModelName, recipe: &Recipe) -> TorchLearner {
     let pool = ids(0..dataset.len() as u64);
-    TorchLearner::new(dataset, &pool, &settings(&model(name), &recipe.resolve())).unwrap()
+    TorchLearner::new(dataset, &pool, &settings(&model(name), &recipe)).unwrap()
 }

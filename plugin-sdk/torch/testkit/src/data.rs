@@ -1,6 +1,6 @@
 //! Small data and learners.
 
-use querist_core::config::{ModelConfig, ModelName, Optimiser, Precision, RecipeConfig};
+use querist_core::config::{ModelConfig, ModelName, Optimiser, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
 use querist_core::observer::{Progress, Silent};
 use querist_core::strategy::QueryError;
@@ -69,7 +69,7 @@ impl Bench {
     ///
     /// # Panics
     /// If data, model and recipe do not fit each other.
-    pub fn new(data: &Dataset, labelled: usize, batch: usize, model: ModelName, recipe: &RecipeConfig) -> Self {
+    pub fn new(data: &Dataset, labelled: usize, batch: usize, model: ModelName, recipe: &Recipe) -> Self {
         Self::from_seed(3, data, labelled, batch, model, recipe)
     }
 
@@ -83,20 +83,13 @@ impl Bench {
         labelled: usize,
         batch: usize,
         model: ModelName,
-        recipe: &RecipeConfig,
+        recipe: &Recipe,
     ) -> Self {
         let all: Vec<SampleId> = (0..data.len() as u64).map(SampleId).collect();
         let model = ModelConfig::of(model);
-        let recipe = recipe.resolve();
         let seeds = Seeds::new(seed + shift());
-        let settings = Settings {
-            model: &model,
-            recipe: &recipe,
-            seeds,
-            device: "cpu",
-            precision: Precision::Float32,
-            threads: threads(),
-        };
+        let settings =
+            Settings { model: &model, recipe, seeds, device: "cpu", precision: Precision::Float32, threads: threads() };
         let learner = TorchLearner::new(data, &all, &settings).expect("the settings fit");
         let label = |&id: &SampleId| (id, Label((id.0 % data.classes() as u64) as u32));
         Self {
@@ -235,13 +228,7 @@ pub fn odd_picks(selection: &Selection) -> usize {
 /// A task with a known answer: 80 labelled images with one bar, a pool of 80 of which every second has both, 10 to ask.
 /// The recipe trains the model well enough to tell one bar from the other.
 pub fn planted(seed: u64) -> Bench {
-    let recipe = RecipeConfig {
-        optimiser: Some(Optimiser::Adam),
-        lr: Some(0.003),
-        epochs: Some(30),
-        minibatch: Some(16),
-        ..RecipeConfig::default()
-    };
+    let recipe = Recipe { optimiser: Optimiser::Adam, lr: 0.003, epochs: 30, minibatch: 16, ..Recipe::default() };
     Bench::from_seed(seed, &crossed(160, 80, 16), 80, 10, ModelName::Cnn, &recipe)
 }
 

@@ -5,9 +5,22 @@ mod data;
 mod strategy;
 mod trajectory;
 
+use querist_sdk::{Strategy, describe};
+use serde_json::Value;
+
 pub use data::{Bench, bars, crossed, inverted, odd_picks, planted};
 pub use strategy::InProcess;
 pub use trajectory::{at_least, at_most, device, seeded, shift, threads};
+
+/// Parameters as the host settles them: presets, then defaults.
+///
+/// # Panics
+/// If the schema refuses them.
+pub fn settled<S: Strategy>(params: &Value) -> S {
+    let settled =
+        querist_core::schema::settled(&describe::<S>(false), params).expect("parameters that the schema takes");
+    serde_json::from_value(settled).expect("parameters of the schema")
+}
 
 /// Seconds that the processors gave to all threads of this process so far.
 pub fn processor_seconds() -> f64 {

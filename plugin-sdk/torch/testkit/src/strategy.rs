@@ -7,7 +7,7 @@ use std::sync::Arc;
 use querist_core::observer::{Phase, Progress};
 use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    Answer, Arrays, Granted, HooksPresent, HostServices, Query, Schema, ServiceError, Strategy, StrategyIdentity, StrategyKind,
+    Answer, Arrays, Granted, HooksPresent, HostServices, Query, ServiceError, Strategy, StrategyIdentity, StrategyKind,
     TrainingHooks, Usage,
 };
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
@@ -32,12 +32,8 @@ impl InProcess {
     /// # Errors
     /// If the package has no such strategy, or its schema or it itself refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value) -> Result<Self, StrategyError> {
-        // As the host does, before any of the strategy's code runs.
-        let described = package.describe().strategies.into_iter().find(|strategy| strategy.id == id);
-        let schema = described.ok_or_else(|| StrategyError::Unknown(id.to_owned()))?.schema;
-        let schema = Schema::new(schema).map_err(|error| StrategyError::Failed(error.to_string()))?;
-        schema.check(params).map_err(StrategyError::InvalidParams)?;
-        let (entry, params) = (package.entry(id)?, params.to_string());
+        let entry = package.entry(id)?;
+        let params = querist_core::schema::settled(&entry.description(), params)?.to_string();
         let identity = StrategyIdentity {
             id: id.to_owned(),
             package: package.name.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use querist_core::config::{ModelName, RecipeConfig};
+use querist_core::config::{ModelName, Recipe};
 use querist_core::observer::Silent;
 use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, bars};
@@ -125,7 +125,7 @@ torch_package!(Witness);
 
 #[test]
 fn hooks_are_called_in_order_with_what_they_are_promised() {
-    let recipe = RecipeConfig { epochs: Some(1), minibatch: Some(4), ..RecipeConfig::default() };
+    let recipe = Recipe { epochs: 1, minibatch: 4, ..Recipe::default() };
     let mut bench = Bench::new(&bars(20, 8, 1), 7, 3, ModelName::Cnn, &recipe);
     let mut strategy = InProcess::new(&PACKAGE, "witness", &json!({})).unwrap();
     let fitted = bench.fit(Some(&mut strategy)).unwrap();

@@ -1,0 +1,118 @@
+//! Run and study files, and what they resolve to.
+//!
+//! The types are the schema: every field is documented, bounded and either required or defaulted, and unknown keys are
+//! refused. Files are read elsewhere; here they only have a shape.
+
+mod budget;
+mod bytes;
+mod compute;
+mod dataset;
+mod embeddings;
+mod model;
+mod recipe;
+mod strategy;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::seed::Seeds;
+
+pub use budget::{Batch, BudgetConfig, BudgetError, Plan, Totals};
+pub use bytes::{Bytes, BytesError};
+pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
+pub use dataset::{DatasetConfig, DatasetLayout};
+pub use embeddings::{FixedConfig, FixedFile, FrozenModel};
+pub use model::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName};
+pub use recipe::{Augmentation, Optimiser, Recipe, Schedule};
+pub use strategy::{StrategyConfig, TargetSet};
+
+/// What runs have in common that are to be compared: everything but who chooses, and the seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Experiment {
+    /// Version of this file format: 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// What is learned.
+    pub dataset: DatasetConfig,
+    /// The task model.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// How it is trained.
+    #[serde(default, deserialize_with = "recipe::in_layers")]
+    pub recipe: Recipe,
+    /// How an ensemble is trained, where a strategy needs one.
+    #[serde(default)]
+    pub ensemble: EnsembleConfig,
+    /// Where fixed embeddings come from; the task model's own where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_embeddings: Option<FixedConfig>,
+    /// How many labels are bought, and when.
+    pub budget: BudgetConfig,
+    /// Where it is computed.
+    #[serde(default)]
+    pub compute: ComputeConfig,
+    /// What a plugin may use.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What is kept beyond the records.
+    #[serde(default)]
+    pub keep: KeepConfig,
+}
+
+/// One run: one strategy, one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Everything else.
+    #[serde(flatten)]
+    pub experiment: Experiment,
+    /// Who chooses.
+    pub strategy: StrategyConfig,
+    /// Sources of randomness.
+    #[serde(default)]
+    pub seeds: Seeds,
+}
+
+/// A grid of runs: every strategy with every seed, everything else alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StudyConfig {
+    /// Everything else.
+    #[serde(flatten)]
+    pub experiment: Experiment,
+    /// The strategies to compare; two of one id need different labels.
+    #[schemars(length(min = 1, max = 1000))]
+    pub strategies: Vec<StrategyConfig>,
+    /// Root seeds, distinct. Every strategy is run with each; all of one seed share split, initial set and weights.
+    #[schemars(length(min = 1, max = 10000))]
+    pub seeds: Vec<u64>,
+}
+
+impl StudyConfig {
+    /// The run of one strategy and one seed.
+    pub fn run(&self, strategy: &StrategyConfig, seed: u64) -> RunConfig {
+        RunConfig { experiment: self.experiment.clone(), strategy: strategy.clone(), seeds: Seeds::new(seed) }
+    }
+}
+
+impl RunConfig {
+    /// The same run with every default written out, so that a later release reads it the same way.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        let model = &mut self.experiment.model;
+        model.dropout = Some(model.dropout());
+        self.strategy.label = Some(self.strategy.label().to_owned());
+        self
+    }
+}
+
+/// The JSON Schemas of the files, by name.
+pub fn schemas() -> BTreeMap<&'static str, Value> {
+    BTreeMap::from([
+        ("run", schemars::schema_for!(RunConfig).to_value()),
+        ("study", schemars::schema_for!(StudyConfig).to_value()),
+    ])
+}
