@@ -1,7 +1,7 @@
 //! What several draws of a model, or several models, say of each row.
 //!
-//! An array `[rows, draws, classes]` of log-probabilities crosses as a matrix `[rows, draws * classes]`. Everything here
-//! is `f64`; each draw's probabilities are divided by their sum, which must be 1 to within a thousandth.
+//! An array `[rows, draws, classes]` of log-probabilities crosses as a matrix `[rows, draws * classes]`. Everything
+//! here is `f64`; each draw's probabilities are divided by their sum, which must be 1 to within a thousandth.
 
 use querist_protocol::{StrategyError, math};
 

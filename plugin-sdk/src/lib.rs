@@ -49,6 +49,7 @@ pub mod native;
 mod normals;
 mod objects;
 mod package;
+mod params;
 mod picks;
 pub mod principal;
 mod query;
@@ -90,7 +91,7 @@ pub mod prelude {
 
     pub use crate::{
         Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Picks, Points, Query, Result, Scorer, Scores,
-        Selector, Strategy, Stream, Vector, add_old_name, package, with_underscores,
+        Selector, Strategy, Stream, Vector, add_old_name, package, params, with_underscores,
     };
 }
 

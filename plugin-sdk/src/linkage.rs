@@ -28,7 +28,8 @@ impl Dendrogram {
     }
 
     fn after(&self, count: usize) -> Vec<u32> {
-        // N rows have N - 1 merges, which name clusters by their lowest rows: a row's root is the lowest of its cluster.
+        // N rows have N - 1 merges, which name clusters by their lowest rows: a row's root is the lowest of its
+        // cluster.
         let mut parent: Vec<u32> = (0..=self.merges.len() as u32).collect();
         for merge in &self.merges[..count] {
             let (a, b) = (root(&mut parent, merge.left), root(&mut parent, merge.right));

@@ -142,7 +142,8 @@ impl Matrix {
         self.host().matrix(rows, columns + 1, &values)
     }
 
-    /// Position of the largest value of each row, the lowest among equals: the predicted classes, where rows are logits.
+    /// Position of the largest value of each row, the lowest among equals: the predicted classes, where rows are
+    /// logits.
     ///
     /// # Errors
     /// If the host refuses.

@@ -67,7 +67,7 @@ impl Query {
         self.info.classes
     }
 
-    /// Samples that the user asked for.
+    /// Samples that the user wants.
     pub fn batch(&self) -> u32 {
         self.info.batch
     }
@@ -127,7 +127,8 @@ impl Query {
         self.host.labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)
     }
 
-    /// Hidden labels of the visible pool, `[rows]`; declare `oracle.labels` and the capability `oracle-labels` for them.
+    /// Hidden labels of the visible pool, `[rows]`; declare `oracle.labels` and the capability `oracle-labels` for
+    /// them.
     ///
     /// # Errors
     /// If they were not declared.
@@ -201,9 +202,9 @@ impl Query {
         self.host.progress(done, total)
     }
 
-    /// A standard Gumbel number of each visible row, from the random numbers of this round that are named `tag`: the rows
-    /// with the largest sums of a logarithmic weight and their numbers are a draw in proportion to the weights, without
-    /// replacement.
+    /// A standard Gumbel number of each visible row, from the random numbers of this round that are named `tag`: the
+    /// rows with the largest sums of a logarithmic weight and their numbers are a draw in proportion to the weights,
+    /// without replacement.
     ///
     /// # Errors
     /// If the host refuses.
@@ -212,7 +213,8 @@ impl Query {
         Ok(numbers.into_iter().map(|u| -math::ln(-math::ln(u))).collect())
     }
 
-    /// The wanted rows with the largest `keys` (one a visible row), the lower row first among equals, with their `scores`.
+    /// The wanted rows with the largest `keys` (one a visible row), the lower row first among equals, with their
+    /// `scores`.
     ///
     /// # Errors
     /// If a key is NaN, or lengths disagree.
@@ -239,26 +241,5 @@ impl Query {
         let mut chosen = self.vector(&keys)?.top(None, most, None)?;
         chosen.sort_unstable();
         Ok(chosen)
-    }
-
-    /// Fills `selection` up to [`Query::wanted`] rows with random ones that it does not hold, and counts them in the
-    /// diagnostic `fallback_count`. Filled rows score 0 where the others have scores.
-    ///
-    /// # Errors
-    /// If the host refuses.
-    pub fn refill_at_random(&self, selection: &mut Selection) -> Result<()> {
-        let missing = self.wanted() - selection.rows.len() as u32;
-        if missing > 0 {
-            let taken = self.mask(self.rows())?;
-            taken.exclude(&selection.rows)?;
-            let keys = self.stream("refill", StreamScope::Round)?.by_row(0)?;
-            let had_scores = !selection.scores.is_empty();
-            selection.rows.extend(keys.top(None, missing, Some(&taken))?);
-            if had_scores {
-                selection.scores.resize(selection.rows.len(), 0.0);
-            }
-        }
-        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
-        Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use querist_protocol::math;
 
-/// A softmax that keeps 1 minus its largest value apart, so that it does not cancel where one class has almost everything.
+/// A softmax that keeps 1 minus its largest value apart, so that it does not cancel where one class has almost
+/// everything.
 #[derive(Debug, Clone)]
 pub struct Softmax {
     /// The probabilities.

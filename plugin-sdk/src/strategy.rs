@@ -22,8 +22,8 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     const SUMMARY: &'static str;
     /// The paper it follows, as a citation.
     const PAPER: &'static str;
-    /// Time and memory beyond the inputs, with N rows in the pool, L labelled, A = N + L, batch b, C classes, width D and T
-    /// draws or members; for readers of its documentation.
+    /// Time and memory beyond the inputs, with N rows in the pool, L labelled, A = N + L, batch b, C classes, width D
+    /// and T draws or members; for readers of its documentation.
     const COST: &'static str = "";
     /// Other names under which the field knows it.
     const ALIASES: &'static [&'static str] = &[];
@@ -44,8 +44,8 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     /// The arrays it wants under these parameters.
     fn needs(&self) -> Vec<Need>;
 
-    /// The arrays that it may want under other parameters than the default ones, beside those that it wants under these.
-    /// Only the names count. An isolated strategy gets nothing that stands in neither list.
+    /// The arrays that it may want under other parameters than the default ones, beside those that it wants under
+    /// these. Only the names count. An isolated strategy gets nothing that stands in neither list.
     fn may_need() -> Vec<Need> {
         Vec::new()
     }
@@ -73,8 +73,8 @@ pub trait Scorer: Strategy {
 
 /// A strategy that sees the whole pool.
 pub trait Selector: Strategy {
-    /// Exactly [`Query::wanted`] distinct rows, in pick order: see [`Query::picks`]. At least one is wanted, and fewer than
-    /// there are unless it [ranks all](Strategy::RANKS_ALL).
+    /// Exactly [`Query::wanted`] distinct rows, in pick order: see [`Query::picks`]. At least one is wanted, and fewer
+    /// than there are unless it [ranks all](Strategy::RANKS_ALL).
     ///
     /// # Errors
     /// If no selection can be made.

@@ -1,8 +1,8 @@
 //! k-means++ seeding on the gradients that the last layer would receive for the predicted labels.
 //!
 //! With p the class probabilities, e the one-hot of the predicted class and h the input of the last layer, the gradient
-//! embedding of a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large gradients (unsure
-//! samples) in different directions (diverse samples). The outer products are never formed.
+//! embedding of a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large
+//! gradients (unsure samples) in different directions (diverse samples). The outer products are never formed.
 //!
 //! Ash, Zhang, Krishnamurthy, Langford and Agarwal, "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
 //! Bounds", ICLR 2020 (arXiv 1906.03671).
@@ -35,7 +35,8 @@ impl Strategy for Badge {
     const SUMMARY: &'static str = "Samples with large and diverse gradient embeddings, drawn by k-means++ seeding";
     const PAPER: &'static str =
         "Ash et al., Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds, ICLR 2020";
-    const COST: &'static str = "O(N (C + D) b) time at most, far less where bounds prune; N (C + D) bytes of sketches at most, and O(N): the C x D gradients are never formed.";
+    const COST: &'static str = "O(N (C + D) b) time at most, far less where bounds prune; N (C + D) bytes of sketches \
+                                at most, and O(N): the C x D gradients are never formed.";
     const ALIASES: &'static [&'static str] = &["BadgeSampling"];
 
     fn needs(&self) -> Vec<Need> {

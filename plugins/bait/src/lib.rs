@@ -1,9 +1,11 @@
-//! Batches that lower the variance of predictions: Bayesian experimental design with the Fisher information of the head.
+//! Batches that lower the variance of predictions: Bayesian experimental design with the Fisher information of the
+//! head.
 //!
 //! With p the class probabilities and h the input of the last layer, a sample's information about that layer is
-//! `I = (diag p - p pᵀ) (x) h hᵀ`. With M the information of labelled and picked samples plus `lambda` times the identity,
-//! and F the mean information of all samples, the batch makes `tr(M⁻¹ F)` small: `oversample` times as many as wanted
-//! are added one by one, each the one that lowers it most, and then those are removed whose loss raises it least.
+//! `I = (diag p - p pᵀ) (x) h hᵀ`. With M the information of labelled and picked samples plus `lambda` times the
+//! identity, and F the mean information of all samples, the batch makes `tr(M⁻¹ F)` small: `oversample` times as many
+//! as wanted are added one by one, each the one that lowers it most, and then those are removed whose loss raises it
+//! least.
 //!
 //! The middle matrix is split as `R Rᵀ` with R of `[classes, rank]`, so that every change is one of low rank, which the
 //! host's design engine makes in place of products of `(C D)²` matrices:
@@ -18,8 +20,10 @@
 //! the plain mean weighs them like the others (`"average"`).
 //!
 //! Ash, Goel, Krishnamurthy and Kakade, "Gone Fishing: Neural Active Learning with Fisher Embeddings", NeurIPS 2021
-//! (arXiv 2106.09675); `topk` and `binary`: Huseljic, Hahn, Herde, Rauch and Sick, "Fast Fishing: Approximating BAIT for
-//! Efficient and Scalable Deep Active Image Classification", ECML-PKDD 2024 (arXiv 2404.08981).
+//! (arXiv 2106.09675); `topk` and `binary`: Huseljic, Hahn, Herde, Rauch and Sick, "Fast Fishing: Approximating BAIT
+//! for Efficient and Scalable Deep Active Image Classification", ECML-PKDD 2024 (arXiv 2404.08981).
+
+// More than 150 lines: three forms of the information are factored here, and picks are both added and removed.
 
 mod factors;
 
@@ -57,41 +61,27 @@ pub enum Weighting {
     Average,
 }
 
-/// Parameters of BAIT.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bait {
-    /// Multiple of the identity that the information starts from.
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub lambda: f64,
-    /// How many times the batch is added before the surplus is removed.
-    #[schemars(range(min = 1.0))]
-    pub oversample: f64,
-    /// How the Fisher information is represented.
-    pub fisher: Fisher,
-    /// Classes that `fisher = "topk"` keeps, at most all.
-    #[schemars(range(min = 1))]
-    pub topk: u32,
-    /// Weight of a picked sample.
-    pub weighting: Weighting,
-    /// Principal components that the embeddings are reduced to; all of their columns where it is left out.
-    #[schemars(range(min = 1))]
-    pub pca_dim: Option<u32>,
-    /// Whether the last layer's bias counts too.
-    pub include_bias: bool,
-}
-
-impl Default for Bait {
-    fn default() -> Self {
-        Self {
-            lambda: 1.0,
-            oversample: 2.0,
-            fisher: Fisher::Auto,
-            topk: 2,
-            weighting: Weighting::Authors,
-            pca_dim: None,
-            include_bias: false,
-        }
+params! {
+    /// Parameters of BAIT.
+    pub struct Bait {
+        /// Multiple of the identity that the information starts from.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        pub lambda: f64 = 1.0,
+        /// How many times the batch is added before the surplus is removed.
+        #[schemars(range(min = 1.0))]
+        pub oversample: f64 = 2.0,
+        /// How the Fisher information is represented.
+        pub fisher: Fisher = Fisher::Auto,
+        /// Classes that `fisher = "topk"` keeps, at most all.
+        #[schemars(range(min = 1))]
+        pub topk: u32 = 2,
+        /// Weight of a picked sample.
+        pub weighting: Weighting = Weighting::Authors,
+        /// Principal components that the embeddings are reduced to; all of their columns where it is left out.
+        #[schemars(range(min = 1))]
+        pub pca_dim: Option<u32> = None,
+        /// Whether the last layer's bias counts too.
+        pub include_bias: bool = false,
     }
 }
 
@@ -99,7 +89,8 @@ impl Strategy for Bait {
     const ID: &'static str = "bait";
     const SUMMARY: &'static str = "Batches that lower the variance of predictions most, by Fisher information";
     const PAPER: &'static str = "Ash et al., Gone Fishing: Neural Active Learning with Fisher Embeddings, NeurIPS 2021";
-    const COST: &'static str = "exact and topk: O(b (N C D r + (C D)^2 r)) time and O(N r^2 + (C D)^2) memory with rank r = C - 1 or topk; binary: O(b (N D + D^2)) time and O(N + D^2) memory.";
+    const COST: &'static str = "exact and topk: O(b (N C D r + (C D)^2 r)) time and O(N r^2 + (C D)^2) memory with \
+                                rank r = C - 1 or topk; binary: O(b (N D + D^2)) time and O(N + D^2) memory.";
     const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
     const RANKS_ALL: bool = false;
 

@@ -9,24 +9,18 @@
 
 use querist_sdk::prelude::*;
 
-/// Parameters of CLUE.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Clue {
-    /// Logits are divided by this before the softmax; the authors use 0.1 for large shifts of domain.
-    #[schemars(range(min = 1e-6, max = 1e6))]
-    pub temperature: f64,
-    /// Restarts of k-means, of which the best is kept.
-    #[schemars(range(min = 1, max = 100))]
-    pub n_init: u32,
-    /// Iterations of one restart at most.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: u32,
-}
-
-impl Default for Clue {
-    fn default() -> Self {
-        Self { temperature: 1.0, n_init: 10, max_iter: 300 }
+params! {
+    /// Parameters of CLUE.
+    pub struct Clue {
+        /// Logits are divided by this before the softmax; the authors use 0.1 for large shifts of domain.
+        #[schemars(range(min = 1e-6, max = 1e6))]
+        pub temperature: f64 = 1.0,
+        /// Restarts of k-means, of which the best is kept.
+        #[schemars(range(min = 1, max = 100))]
+        pub n_init: u32 = 10,
+        /// Iterations of one restart at most.
+        #[schemars(range(min = 1, max = 1000))]
+        pub max_iter: u32 = 300,
     }
 }
 

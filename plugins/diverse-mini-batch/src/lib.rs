@@ -1,31 +1,25 @@
 //! Weighted k-means of the most uncertain samples.
 //!
-//! The `beta * batch` samples with the smallest margins between their two most probable classes are clustered by k-means
-//! into `batch` clusters, each sample weighted by 1 - margin; of each cluster the member nearest to the centre is
-//! selected.
+//! The `beta * batch` samples with the smallest margins between their two most probable classes are clustered by
+//! k-means into `batch` clusters, each sample weighted by 1 - margin; of each cluster the member nearest to the centre
+//! is selected.
 //!
 //! Zhdanov, "Diverse mini-batch Active Learning", 2019 (arXiv 1901.05954).
 
 use querist_sdk::prelude::*;
 
-/// Parameters of diverse mini-batch sampling.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct DiverseMiniBatch {
-    /// Candidates per wanted sample.
-    #[schemars(range(min = 1.0, max = 1e9))]
-    pub beta: f64,
-    /// Restarts of k-means, of which the best is kept.
-    #[schemars(range(min = 1, max = 100))]
-    pub n_init: u32,
-    /// Iterations of one restart at most.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: u32,
-}
-
-impl Default for DiverseMiniBatch {
-    fn default() -> Self {
-        Self { beta: 10.0, n_init: 5, max_iter: 20 }
+params! {
+    /// Parameters of diverse mini-batch sampling.
+    pub struct DiverseMiniBatch {
+        /// Candidates per wanted sample.
+        #[schemars(range(min = 1.0, max = 1e9))]
+        pub beta: f64 = 10.0,
+        /// Restarts of k-means, of which the best is kept.
+        #[schemars(range(min = 1, max = 100))]
+        pub n_init: u32 = 5,
+        /// Iterations of one restart at most.
+        #[schemars(range(min = 1, max = 1000))]
+        pub max_iter: u32 = 20,
     }
 }
 

@@ -1,40 +1,38 @@
 //! Diverse samples among those whose prediction does not survive dropout of the head's inputs.
 //!
 //! The prediction from the whole embedding is compared with those from `T` copies of it that dropout has thinned, each
-//! coordinate dropped with probability `p_drop` and the kept ones scaled by `1 / (1 - p_drop)`. Candidates are the samples
-//! with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less is
-//! enough. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member nearest to
-//! the centre is selected. With fewer candidates than wanted all of them are taken and the rest drawn at random.
+//! coordinate dropped with probability `p_drop` and the kept ones scaled by `1 / (1 - p_drop)`. Candidates are the
+//! samples with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less
+//! is enough. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member
+//! nearest to the centre is selected. With fewer candidates than wanted all of them are taken and the rest drawn at
+//! random.
 //!
 //! A linear head is computed here, from what survives of an embedding; any other gives the logits of the copies.
 //!
 //! Whether a coordinate is dropped depends on the sample's id, the round, the copy and the coordinate alone.
 //!
-//! Gupte, Aklilu, Nirschl and Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR 2024
-//! (arXiv 2401.14555).
+//! Gupte, Aklilu, Nirschl and Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR
+//! 2024 (arXiv 2401.14555).
+
+// More than 150 lines: it evaluates a linear head on what survives of an embedding, so that no thinned copy of the
+// pool is made.
 
 use querist_sdk::prelude::*;
 use querist_sdk::protocol::philox::philox4x32;
 
-/// Parameters of DropQuery.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct DropQuery {
-    /// Thinned copies of each embedding; odd.
-    #[serde(rename = "T")]
-    #[schemars(range(min = 1, max = 101))]
-    pub copies: u32,
-    /// Probability that a coordinate is dropped.
-    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
-    pub p_drop: f64,
-    /// How many times the batch the candidates should be.
-    #[schemars(range(min = 1))]
-    pub oversample: u32,
-}
-
-impl Default for DropQuery {
-    fn default() -> Self {
-        Self { copies: 3, p_drop: 0.75, oversample: 25 }
+params! {
+    /// Parameters of DropQuery.
+    pub struct DropQuery {
+        /// Thinned copies of each embedding; odd.
+        #[serde(rename = "T")]
+        #[schemars(range(min = 1, max = 101))]
+        pub copies: u32 = 3,
+        /// Probability that a coordinate is dropped.
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        pub p_drop: f64 = 0.75,
+        /// How many times the batch the candidates should be.
+        #[schemars(range(min = 1))]
+        pub oversample: u32 = 25,
     }
 }
 

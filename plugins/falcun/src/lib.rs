@@ -1,8 +1,8 @@
 //! Uncertain samples far apart in class probabilities, without embeddings.
 //!
 //! With u = 1 - (p1 - p2) a sample's uncertainty and d its L1 distance in class probabilities to the nearest pick (u
-//! before the first one), a sample is drawn with probability proportional to `(d' + u) ^ gamma`, where d' is d scaled to
-//! [0, 1] over the samples that are left.
+//! before the first one), a sample is drawn with probability proportional to `(d' + u) ^ gamma`, where d' is d scaled
+//! to [0, 1] over the samples that are left.
 //!
 //! Gilhuber, Beer, Ma and Seidl, "FALCUN: A Simple and Efficient Deep Active Learning Strategy", ECML PKDD 2024.
 
@@ -22,22 +22,16 @@ pub enum Relevance {
     Unc,
 }
 
-/// Parameters of FALCUN.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Falcun {
-    /// Exponent of relevance: 0 draws evenly, large values draw the most relevant.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub gamma: f64,
-    /// What a sample's relevance is made of.
-    pub distance: Relevance,
-    /// Whether the most relevant sample is taken instead of drawing one.
-    pub deterministic: bool,
-}
-
-impl Default for Falcun {
-    fn default() -> Self {
-        Self { gamma: 10.0, distance: Relevance::UncNorm, deterministic: false }
+params! {
+    /// Parameters of FALCUN.
+    pub struct Falcun {
+        /// Exponent of relevance: 0 draws evenly, large values draw the most relevant.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub gamma: f64 = 10.0,
+        /// What a sample's relevance is made of.
+        pub distance: Relevance = Relevance::UncNorm,
+        /// Whether the most relevant sample is taken instead of drawing one.
+        pub deterministic: bool = false,
     }
 }
 

@@ -1,13 +1,16 @@
 //! Bisection of linear graphs: one a class, ordered by how sure the model is of it.
 //!
-//! For each class c all samples, labelled ones too, are ordered by `p_c - max p + 1e-8 max p`, which puts those predicted
-//! as c last. A labelled sample is positive in the graph of its own class and negative in the others. Samples within m
-//! places are linked, except positive with negative ones. Class by class in turn, the middle of the shortest path between
-//! a positive and a negative sample is selected, and its label is known before the next is chosen; where there is no
-//! path, m grows by one. So each graph is bisected where the class begins, and uncertain samples of rare classes are
-//! found in equal numbers.
+//! For each class c all samples, labelled ones too, are ordered by `p_c - max p + 1e-8 max p`, which puts those
+//! predicted as c last. A labelled sample is positive in the graph of its own class and negative in the others. Samples
+//! within m places are linked, except positive with negative ones. Class by class in turn, the middle of the shortest
+//! path between a positive and a negative sample is selected, and its label is known before the next is chosen; where
+//! there is no path, m grows by one. So each graph is bisected where the class begins, and uncertain samples of rare
+//! classes are found in equal numbers.
 //!
 //! Zhang, Katz-Samuels and Nowak, "GALAXY: Graph-based Active Learning at the Extreme", ICML 2022 (arXiv 2202.01402).
+
+// More than 150 lines: a label changes the graphs of all classes, so paths are searched over places and never over
+// edges.
 
 mod graph;
 

@@ -13,6 +13,8 @@
 //! Kirsch, Farquhar, Atighehchian, Jesson, Branchaud-Charron and Gal, "Stochastic Batch Acquisition: A Simple Baseline
 //! for Deep Active Learning", TMLR 2023 (arXiv 2106.12059).
 
+// More than 150 lines: it holds twelve strategies, of three draws over four scores.
+
 use querist_sdk::draws::Draws;
 use querist_sdk::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Furthest-first on embeddings that are weighted by uncertainty.
 //!
-//! With u a sample's uncertainty, scaled to [0, 1] over the pool, and h its embedding, samples are spread over the points
-//! `u h`: sure samples shrink towards the origin and are selected late, unsure ones in many directions. The
+//! With u a sample's uncertainty, scaled to [0, 1] over the pool, and h its embedding, samples are spread over the
+//! points `u h`: sure samples shrink towards the origin and are selected late, unsure ones in many directions. The
 //! points are never formed.
 //!
 //! "Hybrid Active Learning with Uncertainty-Weighted Embeddings", TMLR 2024.
@@ -115,8 +115,8 @@ impl Uwe {
     }
 }
 
-/// Rows times their uncertainties, scaled to [0, 1] over the pool, as points that are never formed. All weigh 1 where the
-/// pool is equally uncertain everywhere.
+/// Rows times their uncertainties, scaled to [0, 1] over the pool, as points that are never formed. All weigh 1 where
+/// the pool is equally uncertain everywhere.
 fn weighted(query: &Query, scale: Range, unsure: &Vector, rows: &Matrix) -> Result<Points> {
     let weight = |value: f64| scale.place(value, 1.0).clamp(0.0, 1.0) as f32;
     let weights: Vec<f32> = unsure.to_vec()?.into_iter().map(weight).collect();
