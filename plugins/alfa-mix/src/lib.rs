@@ -1,10 +1,9 @@
 //! Samples whose prediction flips when their embedding moves a little towards a labelled one.
 //!
 //! Each class has an anchor a, the mean embedding of its labelled samples. A sample of embedding z is mixed with it,
-//! coordinate by coordinate, to `alpha a + (1 - alpha) z`. A sample is a candidate if mixing some anchor
-//! into its embedding, by at most `alpha_cap` a coordinate, changes the class that the model's head predicts. The cap
-//! grows in steps until there are more candidates than samples are wanted; these are clustered, and the one nearest to
-//! each centre is selected.
+//! coordinate by coordinate, to `alpha a + (1 - alpha) z`, and is a candidate if some alpha of at most `alpha_cap` a
+//! coordinate changes the class that the model's head predicts. The cap grows in steps until there are more candidates
+//! than samples are wanted; these are clustered, and the one nearest to each centre is selected.
 //!
 //! Under a linear head logits move by its weights times what is mixed in, so nothing is tried that can be solved. Any
 //! other head gives its logits, and its gradients, at every mixture.

@@ -176,8 +176,12 @@ impl<'a> Candidates<'a> {
     }
 
     /// The picks, filled by mutual information; those scores are 0, since nothing is gained.
-    fn fill(&self, query: &Query, picks: Picks) -> Result<Selection> {
+    fn fill(&self, query: &Query, mut picks: Picks) -> Result<Selection> {
         let (bald, second) = (query.vector(&self.bald)?, query.vector(&self.second)?);
+        if query.wanted() == query.rows() {
+            // Nothing was weighed, so nothing is missing.
+            picks.take_all(bald.top(Some(&second), query.wanted(), None)?)?;
+        }
         let mut selection = picks.fill_by(&bald, Some(&second))?;
         selection.scores.resize(selection.rows.len(), 0.0);
         Ok(selection)
