@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 
+import machine  # before numpy
+
 import matplotlib
 
 matplotlib.use("svg")
@@ -176,6 +178,7 @@ def table(found):
 
 def main():
     program, plugins, source, picture, text = sys.argv[1:]
+    machine.say()
     found = measured(program, plugins, pathlib.Path(source))
     draw(found, picture)
     pathlib.Path(text).write_text(table(found))

@@ -9,12 +9,15 @@ A case whose peer cannot take all rows runs it on the first ones and says by wha
 Needs numpy; faiss-cpu, scikit-activeml with scikit-learn, and torch with batchbald_redux for the cases that name them.
 Set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 2 to give both sides two threads.
 """
+import importlib
 import json
 import pathlib
 import resource
 import subprocess
 import sys
 import time
+
+import machine  # before numpy
 
 import numpy
 
@@ -173,8 +176,19 @@ CASES = {
 }
 
 
+def load_peers():
+    """Those that are installed, so that what they bring with them is said before the first figure."""
+    for name in ("sklearn", "torch", "faiss"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            print(f"{name} is not installed")
+
+
 def main():
     program, plugins, folder, *names = sys.argv[1:]
+    load_peers()
+    machine.say()
     arrays = Arrays(folder)
     for name in names or CASES:
         strategy, batch, inputs, params, peer, rows, power = CASES[name]

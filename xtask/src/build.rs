@@ -1,12 +1,13 @@
 //! Building the program and packing the plugins beside it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 /// What plugins are built for.
@@ -44,7 +45,7 @@ pub fn program() -> PathBuf {
     target().join("debug/querist")
 }
 
-/// Builds the program and packs every plugin of the repository into `plugins/` beside it.
+/// Builds the workspace and packs every plugin of the repository into `plugins/` beside the program.
 pub fn everything() -> Result<()> {
     with_targets(&[])
 }
@@ -55,73 +56,102 @@ pub fn with_tests() -> Result<()> {
     with_targets(&["--all-targets"])
 }
 
+/// Builds the program and packs the named packages, and no other, into `plugins/` beside it.
+pub fn only(names: &BTreeSet<String>) -> Result<()> {
+    step("building the program");
+    // Features are those of the whole workspace, so that a build of everything finds all of this done.
+    run(&mut cargo(["build", "--workspace", "--bin", "querist", "--bin", "querist-train"]))?;
+    let packages = Packages::find()?.only(names)?;
+    for name in &packages.libraries {
+        run(&mut cargo(["build", "--package", name]))?;
+    }
+    packages.build_and_pack()
+}
+
 fn with_targets(targets: &[&str]) -> Result<()> {
     step("building the program");
     // The whole workspace, so that tests and lints find their dependencies built with the same features.
     run(cargo(["build", "--workspace"]).args(targets))?;
-    plugins()
+    Packages::find()?.build_and_pack()?;
+    let misbehaving = vec!["misbehaving".to_owned()];
+    build_components(&misbehaving)?;
+    pack(&misbehaving, &target().join("debug/misbehaving"))
 }
 
-/// Names of the plugin crates, from the folders under `plugins/`.
-pub fn plugin_crates() -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir("plugins").context("plugins/")? {
-        let path = entry?.path();
-        if path.join("Cargo.toml").is_file() {
-            names.push(format!("strategy-{}", path.file_name().unwrap_or_default().to_string_lossy()));
+/// Plugins of the repository, as the folders and texts under `plugins/` are.
+struct Packages {
+    /// Crates that become components.
+    components: Vec<String>,
+    /// Crates that become native libraries: they share libtorch with the program, or say so.
+    libraries: Vec<String>,
+    /// Texts that make strategies of others.
+    composites: Vec<PathBuf>,
+}
+
+impl Packages {
+    fn find() -> Result<Self> {
+        let mut found = Self { components: Vec::new(), libraries: Vec::new(), composites: Vec::new() };
+        for entry in fs::read_dir("plugins").context("plugins/")? {
+            let path = entry?.path();
+            if path.join("Cargo.toml").is_file() {
+                let list = if is_native(&path)? { &mut found.libraries } else { &mut found.components };
+                list.push(format!("strategy-{}", path.file_name().unwrap_or_default().to_string_lossy()));
+            } else if path.extension().is_some_and(|end| end == "toml") && !path.ends_with("clippy.toml") {
+                found.composites.push(path);
+            }
         }
+        found.components.sort();
+        found.libraries.sort();
+        found.composites.sort();
+        Ok(found)
     }
-    names.sort();
-    Ok(names)
+
+    /// Keeps the named packages, every one of which must be there.
+    fn only(mut self, names: &BTreeSet<String>) -> Result<Self> {
+        self.components.retain(|name| names.contains(package(name)));
+        self.libraries.retain(|name| names.contains(package(name)));
+        self.composites.retain(|text| names.contains(&stem(text)));
+        let found = self.components.len() + self.libraries.len() + self.composites.len();
+        ensure!(found == names.len(), "not all of {names:?} lie under plugins/");
+        Ok(self)
+    }
+
+    /// Builds the components, and packs all that changed. Libraries are built with the rest of the workspace.
+    fn build_and_pack(&self) -> Result<()> {
+        step("building the plugins");
+        let packed = target().join("debug/plugins");
+        fs::create_dir_all(&packed).with_context(|| packed.display().to_string())?;
+        if !self.components.is_empty() {
+            build_components(&self.components)?;
+        }
+        pack(&self.components, &packed)?;
+        for name in &self.libraries {
+            let library = target().join(format!("debug/lib{}.so", name.replace('-', "_")));
+            pack_one(name, &library, &packed, &["--allow-native"])?;
+        }
+        // Last, because packing asks the members what they need.
+        for text in &self.composites {
+            pack_one(&stem(text), text, &packed, &[])?;
+        }
+        write_digests(&packed)
+    }
 }
 
-/// The packages that are made of others: texts under `plugins/` instead of crates. Clippy looks for its own file there.
-fn composites() -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir("plugins").context("plugins/")?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    let mut texts: Vec<PathBuf> = paths
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml") && !path.ends_with("clippy.toml"))
-        .collect();
-    texts.sort();
-    Ok(texts)
+/// Name of the package that a plugin crate becomes.
+fn package(name: &str) -> &str {
+    name.trim_start_matches("strategy-")
 }
 
-/// Whether a plugin crate is a native library rather than a component: it shares libtorch with the program, or says so.
-fn is_native(name: &str) -> Result<bool> {
-    let folder = Path::new("plugins").join(name.trim_start_matches("strategy-"));
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_native(folder: &Path) -> Result<bool> {
     let read = |file: &str| {
         let path = folder.join(file);
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     };
     Ok(read("Cargo.toml")?.contains("querist-sdk-torch") || read("src/lib.rs")?.contains("export_native!"))
-}
-
-/// Builds the repository's plugin crates and packs those that changed.
-fn plugins() -> Result<()> {
-    step("building the plugins");
-    let mut components = Vec::new();
-    let mut libraries = Vec::new();
-    for name in plugin_crates()? {
-        if is_native(&name)? { libraries.push(name) } else { components.push(name) }
-    }
-    let packed = target().join("debug/plugins");
-    build_components(&components)?;
-    pack(&components, &packed)?;
-    // The workspace's build has made the libraries already.
-    for name in &libraries {
-        let library = target().join(format!("debug/lib{}.so", name.replace('-', "_")));
-        pack_one(name, &library, &packed, &["--allow-native"])?;
-    }
-    // Last, because packing asks the members what they need.
-    for text in composites()? {
-        let name = text.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        pack_one(&name, &text, &packed, &[])?;
-    }
-    write_digests(&packed)?;
-    let misbehaving = vec!["misbehaving".to_owned()];
-    build_components(&misbehaving)?;
-    pack(&misbehaving, &target().join("debug/misbehaving"))
 }
 
 fn build_components(crates: &[String]) -> Result<()> {
@@ -143,7 +173,7 @@ fn pack(crates: &[String], packed: &Path) -> Result<()> {
 
 fn pack_one(name: &str, built: &Path, packed: &Path, flags: &[&str]) -> Result<()> {
     let program = program();
-    let package = packed.join(name.trim_start_matches("strategy-"));
+    let package = packed.join(package(name));
     if newer(&package.join("plugin.toml"), &[built, &program]) {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{lint, schemas, setup, template};
+use crate::{lint, moved, schemas, setup, template};
 
 /// Sets up and runs every check.
 pub fn test(full: bool) -> Result<()> {
@@ -18,6 +18,7 @@ pub fn test(full: bool) -> Result<()> {
     schemas::write(true)?;
     lint::code()?;
     template::template()?;
+    moved::works()?;
     step("tests");
     if full {
         run(&mut with_runner(&["--run-ignored", "all"], &["--", "--include-ignored"]))?;

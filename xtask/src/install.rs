@@ -1,40 +1,151 @@
-//! Laying the program down so that it runs from anywhere.
+//! Laying the program down so that it runs from anywhere, with nothing of this clone.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use object::Endianness;
+use object::elf::{DT_RPATH, DT_RUNPATH, FileHeader64};
+use object::read::elf::{Dyn, FileHeader};
 
 use crate::build::{self, program, step, target};
 use crate::setup;
 
-/// Installs `bin/querist`, `lib/querist/querist-train` and `lib/querist/plugins` under `prefix`.
-///
-/// The program finds libtorch where the set-up put or found it, so that folder must stay.
+/// Where the trainer looks for libtorch first: `host/cli/build.rs` says so to the linker.
+const LIBTORCH: &str = "$ORIGIN/libtorch/lib";
+
+/// What the set-up made.
+const SOURCE: &str = ".libtorch/lib";
+
+/// Installs `bin/querist` under `prefix`, and what belongs to it under `lib/querist`: the executable that trains,
+/// libtorch and the plugins.
 pub fn install(prefix: &Path) -> Result<()> {
     setup::setup()?;
     build::everything()?;
     step(&format!("installing into {}", prefix.display()));
-    let (bin, plugins) = (prefix.join("bin"), prefix.join("lib/querist/plugins"));
-    fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
-    let lib = prefix.join("lib/querist");
-    fs::create_dir_all(&lib).with_context(|| lib.display().to_string())?;
-    replace(&target().join("debug/querist-train"), &lib.join("querist-train"))?;
-    replace(&program(), &bin.join("querist"))?;
-    if plugins.exists() {
-        fs::remove_dir_all(&plugins).with_context(|| plugins.display().to_string())?;
-    }
-    copy_folder(&target().join("debug/plugins"), &plugins)?;
-    println!("{}", bin.join("querist").display());
+    println!("{}", lay_down(prefix)?.display());
     Ok(())
 }
 
-/// Puts a copy of a file in place of another. A running program cannot be written over, but its name can be given to
-/// another file.
-fn replace(from: &Path, to: &Path) -> Result<()> {
+/// Lays down what is built, and returns the program.
+pub fn lay_down(prefix: &Path) -> Result<PathBuf> {
+    let (bin, lib) = (prefix.join("bin"), prefix.join("lib/querist"));
+    fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
+    fs::create_dir_all(&lib).with_context(|| lib.display().to_string())?;
+    libraries(&lib)?;
+    executable(&target().join("debug/querist-train"), &lib.join("querist-train"))?;
+    executable(&program(), &bin.join("querist"))?;
+    let plugins = lib.join("plugins");
+    remove(&plugins)?;
+    copy_folder(&target().join("debug/plugins"), &plugins)?;
+    Ok(bin.join("querist"))
+}
+
+/// Puts an executable in place of another, without the clone among the folders where it looks for libtorch. A running
+/// program cannot be written over, but its name can be given to another file.
+fn executable(from: &Path, to: &Path) -> Result<()> {
+    let mut bytes = fs::read(from).with_context(|| from.display().to_string())?;
+    forget_clone(&mut bytes).with_context(|| from.display().to_string())?;
     let new = to.with_extension("new");
-    fs::copy(from, &new).with_context(|| new.display().to_string())?;
+    fs::write(&new, bytes).with_context(|| new.display().to_string())?;
+    fs::set_permissions(&new, fs::metadata(from)?.permissions())?;
     fs::rename(&new, to).with_context(|| to.display().to_string())
+}
+
+/// Ends the list of folders behind the first, which is the one that moves with the program.
+fn forget_clone(bytes: &mut [u8]) -> Result<()> {
+    let list = format!("\0{LIBTORCH}:");
+    let found: Vec<usize> =
+        bytes.windows(list.len()).enumerate().filter(|(_, w)| *w == list.as_bytes()).map(|(i, _)| i).collect();
+    let [at] = found[..] else {
+        anyhow::bail!("{} lists of folders that begin with {LIBTORCH}, expected one: is it built anew?", found.len());
+    };
+    let rest = &mut bytes[at + list.len() - 1..];
+    let end = rest.iter().position(|&byte| byte == 0).context("a list of folders without end")?;
+    rest[..end].fill(0);
+    Ok(())
+}
+
+/// Lays libtorch beside the program: its libraries, and those of other packages in which they look for more.
+fn libraries(lib: &Path) -> Result<()> {
+    let source = fs::canonicalize(SOURCE).with_context(|| format!("{SOURCE}: `cargo xtask setup` makes it"))?;
+    let folder = lib.join("libtorch/lib");
+    remove(&lib.join("libtorch"))?;
+    link_folder(&source, &folder)?;
+    for beside in folders_beside(&source)? {
+        let to = lib.join(&beside);
+        remove(&to)?;
+        link_folder(&source.join("../..").join(&beside), &to)?;
+    }
+    Ok(())
+}
+
+/// Folders that the libraries name by their place in an installed Python package: `$ORIGIN/../../nvidia/cudnn/lib`.
+fn folders_beside(source: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for library in shared_libraries(source)? {
+        let bytes = fs::read(&library).with_context(|| library.display().to_string())?;
+        for folder in search_path(&bytes).with_context(|| library.display().to_string())? {
+            let Some(beside) = folder.strip_prefix("$ORIGIN/../../").map(PathBuf::from) else { continue };
+            let is_plain = beside.components().all(|part| matches!(part, Component::Normal(_)));
+            if is_plain && source.join("../..").join(&beside).is_dir() {
+                found.insert(beside);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Folders in which a library looks for others.
+fn search_path(bytes: &[u8]) -> Result<Vec<String>> {
+    let header = FileHeader64::<Endianness>::parse(bytes)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, bytes)?;
+    let Some((entries, strings)) = sections.dynamic(endian, bytes)? else { return Ok(Vec::new()) };
+    let strings = sections.strings(endian, bytes, strings)?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        if matches!(entry.tag32(endian).map(i64::from), Some(tag) if [DT_RPATH, DT_RUNPATH].contains(&tag)) {
+            let list = String::from_utf8(entry.string(endian, strings)?.to_vec())?;
+            folders.extend(list.split(':').map(str::to_owned));
+        }
+    }
+    Ok(folders)
+}
+
+fn shared_libraries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_file() && (name.ends_with(".so") || name.contains(".so.")) {
+            found.push(path);
+        }
+    }
+    ensure!(!found.is_empty(), "{} holds no libraries", folder.display());
+    Ok(found)
+}
+
+/// Links the libraries of a folder, hard, so that they stay if the folder goes; copies them onto another disk.
+fn link_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for library in shared_libraries(from)? {
+        let other = to.join(library.file_name().unwrap_or_default());
+        // The file itself, where a link leads to it.
+        let library = fs::canonicalize(&library)?;
+        if fs::hard_link(&library, &other).is_err() {
+            fs::copy(&library, &other).with_context(|| other.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
@@ -49,4 +160,19 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folder_that_moves_along_is_kept() {
+        let mut bytes = b"\0a\0$ORIGIN/libtorch/lib:/home/me/clone/.libtorch/lib\0b\0".to_vec();
+        let length = bytes.len();
+        forget_clone(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), length);
+        assert!(bytes.starts_with(b"\0a\0$ORIGIN/libtorch/lib\0\0") && bytes.ends_with(b"\0\0b\0"));
+        assert!(forget_clone(&mut bytes).is_err(), "there is nothing left to forget");
+    }
 }

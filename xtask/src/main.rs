@@ -8,6 +8,7 @@ mod install;
 mod keys;
 mod libtorch;
 mod lint;
+mod moved;
 mod page;
 mod schemas;
 mod setup;
@@ -29,7 +30,7 @@ enum Verb {
     Setup,
     /// Build the program, and pack the plugins beside it in `target/debug/plugins`.
     Build,
-    /// Build, run the example study, and say where its report is.
+    /// Build what the example study needs, run it, and say where its report is.
     Demo {
         /// Folder of the study.
         #[arg(long, default_value = "runs/quick")]
@@ -60,15 +61,16 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Write the calls between host and plugins anew from `plugin-sdk/wit`: trait, types, C table, both ends of both routes.
+    /// Write the calls between host and plugins anew from `plugin-sdk/wit`: trait, types, C table, both ends of both
+    /// routes.
     Boundary {
         /// Only say what differs.
         #[arg(long)]
         check: bool,
     },
-    /// Build, then lay the program and its plugins down in a folder.
+    /// Build, then lay the program, libtorch and the plugins down in a folder that needs nothing of this clone.
     Install {
-        /// Folder that gets `bin/querist` and `lib/querist/plugins`.
+        /// Folder that gets `bin/querist` and `lib/querist`.
         #[arg(long)]
         prefix: PathBuf,
     },

@@ -1,5 +1,6 @@
 //! The template that authors copy, taken the way that `docs/plugin-authors.md` tells them to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub fn template() -> Result<()> {
     let folder = fs::canonicalize(folder)?;
     let copy = copy_beside_link(&folder)?;
     let profile = folder.join("profile.toml");
-    write(&profile, profile_of_workspace()?.as_bytes())?;
+    write(&profile, profile_of_workspace(&crates_of(&copy)?)?.as_bytes())?;
     let tests = |args: &[&str]| {
         let mut command = cargo(["--config"]);
         command.arg(&profile).args(args).current_dir(&copy).env("CARGO_TARGET_DIR", shared());
@@ -81,14 +82,23 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).with_context(|| path.display().to_string())
 }
 
+/// Names of all crates that the copy is built of.
+fn crates_of(copy: &Path) -> Result<BTreeSet<String>> {
+    let tree = ["tree", "--prefix", "none", "--format", "{p}", "--edges", "all", "--target", "all"];
+    let output = cargo(tree).current_dir(copy).output().context("cargo tree")?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout)?;
+    Ok(lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
 /// The workspace's profile `dev` as a configuration of cargo: under the template's own, cargo would build every crate
 /// of others a second time.
-fn profile_of_workspace() -> Result<String> {
+fn profile_of_workspace(crates: &BTreeSet<String>) -> Result<String> {
     let manifest: toml::Table = fs::read_to_string("Cargo.toml").context("Cargo.toml")?.parse()?;
     let mut dev = manifest["profile"]["dev"].clone();
-    // What names single crates would be a warning where a crate is not among the template's.
+    // Levels of crates that the template lacks would each be a warning.
     if let Some(packages) = dev.get_mut("package").and_then(toml::Value::as_table_mut) {
-        packages.retain(|name, _| name == "*");
+        packages.retain(|name, _| name == "*" || crates.contains(name));
     }
     let profile = toml::Table::from_iter([("dev".to_owned(), dev)]);
     Ok(toml::to_string(&toml::Table::from_iter([("profile".to_owned(), profile.into())]))?)

@@ -3,11 +3,10 @@
 use querist_protocol::{Capability, Need, Selection, names};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::QueryError;
 use crate::identity::StrategyIdentity;
 use crate::question::{Arrays, Granted, Query, Question};
 use crate::training::TrainingHooks;
-
-pub use crate::failure::{Hint, Limit, QueryError, QueryErrorKind};
 
 /// A strategy's answer with what it cost.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,8 +59,8 @@ pub trait Strategy {
         Granted::new(arrays, self.needs(), self.capabilities()).map_err(|error| error.of(self.identity()))
     }
 
-    /// Answers a question, of which it sees what it has a right to. Where no row is wanted, there is nothing to query and
-    /// it keeps the state that it has. Whether the answer keeps the contract is for [`Question::check`] to say.
+    /// Answers a question, of which it sees what it has a right to. Where no row is wanted, there is nothing to query
+    /// and it keeps the state that it has. Whether the answer keeps the contract is for [`Question::check`] to say.
     ///
     /// # Errors
     /// If it wants something secret without a right to it, or gives no answer.

@@ -10,7 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from PIL import Image
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benches" / "peers"))
+
+import machine  # noqa: E402
+
+from PIL import Image, features  # noqa: E402
+from PIL import __version__ as PIL_VERSION  # noqa: E402
 
 
 def read(path, size):
@@ -59,6 +64,8 @@ def main():
     folder, size = sys.argv[1], int(sys.argv[2])
     runs = int(sys.argv[3]) if len(sys.argv) > 3 else 5
     paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    machine.say()
+    print(f"Pillow {PIL_VERSION}, libjpeg-turbo {features.version_feature('libjpeg_turbo')}")
     fewest = float("inf")
     for _ in range(runs):
         start = time.process_time()

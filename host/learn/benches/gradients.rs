@@ -3,17 +3,12 @@
 //! Run with `cargo bench -p querist-learn --profile dev --bench gradients`. The two sides run in turns, and the fewest
 //! processor seconds of each are the figure.
 
-use rustix::time::{ClockId, clock_gettime};
-
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
-use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
-use querist_core::{
-    Dataset, FitTask, HostServices, Images, Label, Learner, Round, SampleId, Seeds, ServiceError, ServiceScope,
-};
+use querist_core::progress::Silent;
+use querist_core::{FitTask, HostServices, Label, Learner, Round, SampleId, Seeds, ServiceError, ServiceScope};
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::abi;
-use querist_protocol::philox::Stream;
+use querist_torch_testkit::{noise, processor_seconds};
 use tch::{Device, Kind, Tensor};
 
 const THREADS: usize = 1;
@@ -23,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, side, channels, count) in
         [(ModelName::Lenet, 32, 3, 256), (ModelName::Cnn, 32, 3, 256), (ModelName::Resnet18, 32, 3, 32)]
     {
-        let dataset = noise(64, side, channels)?;
+        let dataset = noise(64, side, channels);
         let samples: Vec<SampleId> = (0..64).map(SampleId).collect();
         let model = ModelConfig::of(name);
         let recipe = Recipe { epochs: 1, ..Recipe::default() };
@@ -98,25 +93,4 @@ fn lent(tensor: &Tensor) -> abi::Tensor {
 unsafe fn taken(tensor: abi::Tensor) -> Tensor {
     // SAFETY: promised by the caller.
     unsafe { Tensor::from_ptr(tensor.cast()) }
-}
-
-fn noise(count: usize, side: usize, channels: usize) -> Result<Dataset, Box<dyn std::error::Error>> {
-    let mut stream = Stream::new(0, 0);
-    let bytes: Vec<u8> = (0..count * side * side * channels).map(|_| stream.next_bits() as u8).collect();
-    Ok(Dataset::new(DatasetParts {
-        name: "noise".to_owned(),
-        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
-        labels: (0..count as u32).map(|i| i % 10).collect(),
-        official_validation: 0,
-        official_test: 0,
-        class_names: (0..10).map(|class| class.to_string()).collect(),
-        normalisation: None,
-        files: vec![],
-    })?)
-}
-
-/// What all threads of this process took so far.
-fn processor_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
 }

@@ -5,11 +5,10 @@
 use std::time::Instant;
 
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
-use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
-use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds, ServiceScope};
+use querist_core::progress::Silent;
+use querist_core::{FitTask, Label, Learner, Round, SampleId, Seeds, ServiceScope};
 use querist_learn::{Settings, TorchLearner};
-use querist_protocol::philox::Stream;
+use querist_torch_testkit::noise;
 
 const THREADS: usize = 2;
 const MINIBATCH: usize = 64;
@@ -19,7 +18,7 @@ const REPEATS: usize = 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, side, channels, minibatches) in [(ModelName::Cnn, 28, 1, 60), (ModelName::Resnet18, 32, 3, 4)] {
-        let dataset = noise(minibatches * MINIBATCH, side, channels)?;
+        let dataset = noise(minibatches * MINIBATCH, side, channels);
         let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
         let model = ModelConfig::of(name);
         let recipe = Recipe { lr: 0.01, epochs: 6, minibatch: MINIBATCH, ..Recipe::default() };
@@ -66,19 +65,4 @@ fn guarded(learner: &TorchLearner) -> Result<f64, Box<dyn std::error::Error>> {
         best = best.min(clock.elapsed().as_secs_f64() / CALLS as f64);
     }
     Ok(best)
-}
-
-fn noise(count: usize, side: usize, channels: usize) -> Result<Dataset, Box<dyn std::error::Error>> {
-    let mut stream = Stream::new(0, 0);
-    let bytes: Vec<u8> = (0..count * side * side * channels).map(|_| stream.next_bits() as u8).collect();
-    Ok(Dataset::new(DatasetParts {
-        name: "noise".to_owned(),
-        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
-        labels: (0..count as u32).map(|i| i % 10).collect(),
-        official_validation: 0,
-        official_test: 0,
-        class_names: (0..10).map(|class| class.to_string()).collect(),
-        normalisation: None,
-        files: vec![],
-    })?)
 }

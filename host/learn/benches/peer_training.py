@@ -6,10 +6,15 @@ takes torch's default optimiser instead of the fused one.
 
 import sys
 import time
+from pathlib import Path
 
-import torch
-from torch import nn
-from torch.nn import functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benches" / "peers"))
+
+import machine  # noqa: E402, before torch
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 THREADS = 2
 MINIBATCH = 64
@@ -109,6 +114,7 @@ def measure(build, side, channels, minibatches, repeats, fused):
 
 def main():
     torch.set_num_threads(THREADS)
+    machine.say()
     fused = "--unfused" not in sys.argv
     only = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     for name, case in {"cnn": (Cnn, 28, 1, 60, 12), "resnet18": (Resnet18, 32, 3, 4, 6)}.items():

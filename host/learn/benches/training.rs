@@ -6,11 +6,10 @@
 use std::time::Instant;
 
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
-use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
-use querist_core::{Dataset, FitTask, Images, Label, Learner, Round, SampleId, Seeds};
+use querist_core::progress::Silent;
+use querist_core::{FitTask, Label, Learner, Round, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
-use querist_protocol::philox::Stream;
+use querist_torch_testkit::noise;
 
 const THREADS: usize = 2;
 const MINIBATCH: usize = 64;
@@ -43,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The fastest epoch; the first, in which libtorch picks its kernels, is left out.
 fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
     let count = case.minibatches * MINIBATCH;
-    let dataset = noise(count, case.side, case.channels)?;
+    let dataset = noise(count, case.side, case.channels);
     let samples: Vec<SampleId> = (0..count as u64).map(SampleId).collect();
     let model = ModelConfig::of(case.name);
     let recipe = Recipe { lr: 0.01, epochs: case.repeats + 1, minibatch: MINIBATCH, ..Recipe::default() };
@@ -62,19 +61,4 @@ fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
     eprintln!("{:?}: {:.1} s in all", case.name, clock.elapsed().as_secs_f64());
     let best = epochs.iter().skip(1).map(|epoch| epoch.seconds).fold(f64::INFINITY, f64::min);
     Ok(case.minibatches as f64 / best)
-}
-
-fn noise(count: usize, side: usize, channels: usize) -> Result<Dataset, Box<dyn std::error::Error>> {
-    let mut stream = Stream::new(0, 0);
-    let bytes: Vec<u8> = (0..count * side * side * channels).map(|_| stream.next_bits() as u8).collect();
-    Ok(Dataset::new(DatasetParts {
-        name: "noise".to_owned(),
-        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
-        labels: (0..count as u32).map(|i| i % 10).collect(),
-        official_validation: 0,
-        official_test: 0,
-        class_names: (0..10).map(|class| class.to_string()).collect(),
-        normalisation: None,
-        files: vec![],
-    })?)
 }

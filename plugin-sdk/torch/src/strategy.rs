@@ -10,9 +10,9 @@ use crate::round::Round;
 
 /// A strategy that lives through one round: its networks, its optimisers and whatever else it carries.
 ///
-/// The calls of one round come in this order: `new`, `plan_round`, `train_begin`, then for each epoch `epoch_begin`, for
-/// each minibatch `batch_loss` and `batch_step`, `epoch_end`, then `train_end`, `query` and `save_state`. A strategy
-/// without hooks is made at the query. A hook is called only if [`TorchStrategy::HOOKS`] names it.
+/// The calls of one round come in this order: `new`, `plan_round`, `train_begin`, then for each epoch `epoch_begin`,
+/// for each minibatch `batch_loss` and `batch_step`, `epoch_end`, then `train_end`, `query` and `save_state`. A
+/// strategy without hooks is made at the query. A hook is called only if [`TorchStrategy::HOOKS`] names it.
 #[expect(clippy::missing_errors_doc, reason = "all alike: if the strategy has no answer")]
 pub trait TorchStrategy: Sized + 'static {
     /// Its parameters, with id, needs and description.
@@ -62,8 +62,8 @@ pub trait TorchStrategy: Sized + 'static {
         Err(unwritten("train_end"))
     }
 
-    /// Exactly [`Query::wanted`] distinct rows of the pool, in pick order. At least one is wanted, and fewer than there are
-    /// unless the strategy [ranks all](querist_sdk::Strategy::RANKS_ALL).
+    /// Exactly [`Query::wanted`] distinct rows of the pool, in pick order. At least one is wanted, and fewer than there
+    /// are unless the strategy [ranks all](querist_sdk::Strategy::RANKS_ALL).
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection>;
 
     /// What to hand back in the next round; `None` keeps nothing.

@@ -1,10 +1,12 @@
-//! DeepFool over many images at once and one image at a time, on one CPU thread: processor seconds of a query, in turns.
+//! DeepFool over many images at once and one image at a time, on one CPU thread: processor seconds of a query, in
+//! turns.
 //!
-//! Run with `cargo bench -p strategy-adversarial --profile dev --bench deepfool`. The fewest of the repeats is the figure.
+//! Run with `cargo bench -p strategy-adversarial --profile dev --bench deepfool`. The fewest of the repeats is the
+//! figure.
 
 use querist_core::config::{ModelName, Optimiser, Recipe};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Dataset, Images};
 use querist_torch_testkit::{Bench, InProcess, processor_seconds};
 use serde_json::json;

@@ -46,6 +46,11 @@ pub enum AnchorsMissing {
 
 params! {
     /// Parameters of ALFA-Mix.
+    #[schemars(extend("examples" = [
+        {"n_init": 1},
+        {"n_init": 1, "preset": "euphoria0-0", "max_cap": 0.1, "anchors_missing": "skip"},
+        {"n_init": 1, "variant": "optimised", "max_cap": 0.1},
+    ]))]
     pub struct AlfaMix {
         /// How much of an anchor is mixed in.
         pub variant: Variant = Variant::ClosedForm,

@@ -23,6 +23,7 @@ pub enum First {
 /// Parameters of BADGE.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"first": "uniform"}, {"include_bias": true}]))]
 pub struct Badge {
     /// The first pick.
     pub first: First,

@@ -63,6 +63,11 @@ pub enum Weighting {
 
 params! {
     /// Parameters of BAIT.
+    #[schemars(extend("examples" = [
+        {"pca_dim": 8},
+        {"fisher": "topk", "pca_dim": 5, "include_bias": true, "weighting": "average"},
+        {"fisher": "binary", "preset": "euphoria0-0"},
+    ]))]
     pub struct Bait {
         /// Multiple of the identity that the information starts from.
         #[schemars(extend("exclusiveMinimum" = 0.0))]

@@ -57,7 +57,7 @@ pub enum Estimator {
 
 params! {
     /// Parameters of BatchBALD.
-    #[schemars(example = BatchBald { num_samples: 500, ..BatchBald::default() })]
+    #[schemars(extend("examples" = [{"num_samples": 200}, {"estimator": "joint", "lazy": false, "num_samples": 50}]))]
     pub struct BatchBald {
         /// Passes with dropout on.
         #[serde(rename = "T")]
@@ -93,7 +93,8 @@ impl Strategy for BatchBald {
         }
         if u64::from(samples) * u64::from(draws) > MOST_WEIGHTS {
             return Err(format!(
-                "`num_samples` times `T` is {samples} x {draws}, but at most {MOST_WEIGHTS} weights fit; lower one of them"
+                "`num_samples` times `T` is {samples} x {draws}, but at most {MOST_WEIGHTS} weights fit; lower \
+                 one of them"
             ));
         }
         Ok(())

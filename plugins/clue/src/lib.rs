@@ -11,6 +11,7 @@ use querist_sdk::prelude::*;
 
 params! {
     /// Parameters of CLUE.
+    #[schemars(extend("examples" = [{"n_init": 2}, {"n_init": 1, "temperature": 0.1}]))]
     pub struct Clue {
         /// Logits are divided by this before the softmax; the authors use 0.1 for large shifts of domain.
         #[schemars(range(min = 1e-6, max = 1e6))]

@@ -86,6 +86,11 @@ pub enum Recluster {
 
 params! {
     /// Parameters of Cluster-Margin.
+    #[schemars(extend("examples" = [
+        {},
+        {"preset": "cure-lab", "recluster": "every-round"},
+        {"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}},
+    ]))]
     pub struct ClusterMargin {
         /// Candidates per wanted sample.
         #[schemars(range(min = 1.0, max = 1e9))]

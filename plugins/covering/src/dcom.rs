@@ -18,6 +18,7 @@ const ALPHA: f64 = 0.95;
 
 params! {
     /// Parameters of DCoM.
+    #[schemars(extend("examples" = [{}, {"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0}]))]
     pub struct Dcom {
         /// Radius of labels that have none yet, or `estimate`.
         pub initial_delta: Radius = Radius::Given(0.6),

@@ -7,6 +7,7 @@ use crate::radius::{Radius, estimate};
 
 params! {
     /// Parameters of ProbCover.
+    #[schemars(extend("examples" = [{}, {"alpha": 0.5}, {"delta": 0.7}]))]
     pub struct Probcover {
         /// Radius of the balls, or `estimate`.
         pub delta: Radius = Radius::ESTIMATE,

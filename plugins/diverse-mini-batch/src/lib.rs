@@ -10,6 +10,7 @@ use querist_sdk::prelude::*;
 
 params! {
     /// Parameters of diverse mini-batch sampling.
+    #[schemars(extend("examples" = [{}, {"beta": 2.5}]))]
     pub struct DiverseMiniBatch {
         /// Candidates per wanted sample.
         #[schemars(range(min = 1.0, max = 1e9))]

@@ -22,6 +22,7 @@ use querist_sdk::protocol::philox::philox4x32;
 
 params! {
     /// Parameters of DropQuery.
+    #[schemars(extend("examples" = [{}, {"T": 7, "p_drop": 0.4, "oversample": 2}]))]
     pub struct DropQuery {
         /// Thinned copies of each embedding; odd.
         #[serde(rename = "T")]

@@ -37,6 +37,7 @@ pub enum Stochastic {
 
 params! {
     /// Parameters of EPIG.
+    #[schemars(extend("examples" = [{}, {"target": "provided", "stochastic": "power"}]))]
     pub struct Epig {
         /// Passes with dropout on.
         #[serde(rename = "T")]

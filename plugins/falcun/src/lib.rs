@@ -24,6 +24,15 @@ pub enum Relevance {
 
 params! {
     /// Parameters of FALCUN.
+    #[schemars(extend("examples" = [
+        {},
+        {"distance": "unc-norm", "deterministic": true},
+        {"distance": "unc-norm", "deterministic": false},
+        {"distance": "distance", "deterministic": true},
+        {"distance": "distance", "deterministic": false},
+        {"distance": "unc", "deterministic": true},
+        {"distance": "unc", "deterministic": false},
+    ]))]
     pub struct Falcun {
         /// Exponent of relevance: 0 draws evenly, large values draw the most relevant.
         #[schemars(range(min = 0.0, max = 1e6))]

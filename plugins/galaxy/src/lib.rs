@@ -32,6 +32,7 @@ pub enum Feedback {
 /// Parameters of GALAXY.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"feedback": "pseudo"}]))]
 pub struct Galaxy {
     /// What tells the class of a sample that was just selected.
     pub feedback: Feedback,

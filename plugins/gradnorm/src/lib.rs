@@ -127,6 +127,7 @@ macro_rules! strategy {
         #[doc = concat!("Parameters of `", $id, "`.")]
         #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
+        #[schemars(extend("examples" = [{}, {"norm": "global"}, {"preset": "euphoria0-0"}]))]
         pub struct $name {
             /// Parameters that the gradient is taken at.
             pub scope: Scope,
@@ -214,8 +215,8 @@ fn say_that_it_is_the_entropy(tile: &Query) -> Result<()> {
     if tile.first_row() > 0 {
         return Ok(());
     }
-    let message = "`gradnorm-expected` is `gradnorm-entropy`: the expected loss under the model's own distribution is its \
-                   entropy. `gradnorm-egl` is the expected gradient length.";
+    let message = "`gradnorm-expected` is `gradnorm-entropy`: the expected loss under the model's own distribution is \
+                   its entropy. `gradnorm-egl` is the expected gradient length.";
     tile.log(LogLevel::Warning, message)
 }
 

@@ -6,6 +6,19 @@ use crate::herd::{self, Features, Kernel, REFERENCES};
 
 params! {
     /// Parameters of MaxHerding.
+    #[schemars(extend("examples" = [
+        {},
+        {"kernel": "rbf", "max_rows": 300},
+        {"kernel": "rbf", "max_rows": 35000},
+        {"kernel": "laplace", "max_rows": 300},
+        {"kernel": "laplace", "max_rows": 35000},
+        {"kernel": "student", "max_rows": 300},
+        {"kernel": "student", "max_rows": 35000},
+        {"kernel": "cauchy", "max_rows": 300},
+        {"kernel": "cauchy", "max_rows": 35000},
+        {"kernel": "tophat", "max_rows": 300},
+        {"kernel": "tophat", "max_rows": 35000},
+    ]))]
     pub struct MaxHerding {
         /// Form of the similarity.
         pub kernel: Kernel = Kernel::Rbf,

@@ -34,6 +34,15 @@ pub enum Calibration {
 
 params! {
     /// Parameters of Uncertainty Herding.
+    #[schemars(extend("examples" = [
+        {},
+        {"uncertainty": "margin", "adaptive": true, "tau": 2.0},
+        {"uncertainty": "margin", "adaptive": false, "tau": 2.0},
+        {"uncertainty": "entropy", "adaptive": true, "tau": 2.0},
+        {"uncertainty": "entropy", "adaptive": false, "tau": 2.0},
+        {"uncertainty": "conf", "adaptive": true, "tau": 2.0},
+        {"uncertainty": "conf", "adaptive": false, "tau": 2.0},
+    ]))]
     pub struct Uherding {
         /// What weighs a sample.
         pub uncertainty: Unsure = Unsure::Margin,

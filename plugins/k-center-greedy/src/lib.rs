@@ -36,6 +36,17 @@ pub enum First {
 /// Parameters of k-center greedy.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [
+    {},
+    {"first": "nearest-mean", "metric": "euclidean"},
+    {"first": "nearest-mean", "metric": "cosine"},
+    {"first": "max-norm", "metric": "euclidean"},
+    {"first": "max-norm", "metric": "cosine"},
+    {"first": "index0", "metric": "euclidean"},
+    {"first": "index0", "metric": "cosine"},
+    {"first": "random", "metric": "euclidean"},
+    {"first": "random", "metric": "cosine"},
+]))]
 pub struct KCenterGreedy {
     /// Distance between embeddings.
     pub metric: Distance,

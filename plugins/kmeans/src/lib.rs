@@ -38,6 +38,12 @@ pub enum Placement {
 
 params! {
     /// Parameters of k-means sampling.
+    #[schemars(extend("examples" = [
+        {"n_init": 2},
+        {"preset": "cure-lab", "n_init": 2},
+        {"preset": "low-budget-al"},
+        {"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0},
+    ]))]
     pub struct Kmeans {
         /// Restarts, of which the best is kept.
         #[schemars(range(min = 1, max = 100))]
@@ -140,6 +146,7 @@ impl Kmeans {
 /// Parameters of k-means sampling over pool and labelled set: those of [`Kmeans`].
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("examples" = [{"n_init": 2}, {"preset": "low-budget-al", "n_init": 2}]))]
 pub struct AccuKmeans(pub Kmeans);
 
 impl Strategy for AccuKmeans {

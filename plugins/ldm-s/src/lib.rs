@@ -23,7 +23,7 @@ const NO_DISTANCE: f64 = 1e-5;
 
 params! {
     /// Parameters of LDM-S.
-    #[schemars(example = LdmS { max_draws: 300, ..LdmS::default() })]
+    #[schemars(extend("examples" = [{"max_draws": 200}, {"max_draws": 300, "patience": 3, "n_ref": 50}]))]
     pub struct LdmS {
         /// Draws in a row without an improvement after which the next standard deviation is tried.
         #[schemars(range(min = 1, max = 10_000))]

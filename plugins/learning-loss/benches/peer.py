@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "host" / "learn" / "benches"))
 
-from peer_training import Cnn, Resnet18  # noqa: E402
+from peer_training import Cnn, Resnet18, machine  # noqa: E402, before torch
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 THREADS = 2
 MINIBATCH = 64
@@ -103,6 +103,7 @@ def measure(build, side, channels, minibatches, repeats):
 
 def main():
     torch.set_num_threads(THREADS)
+    machine.say()
     only = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     for name, case in {"cnn": (TappedCnn, 28, 1, 60, 12), "resnet18": (TappedResnet18, 32, 3, 4, 6)}.items():
         if not only or name in only:

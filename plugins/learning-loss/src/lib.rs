@@ -74,8 +74,8 @@ impl Strategy for LearningLossParams {
     const ALIASES: &'static [&'static str] = &["learningloss", "lloss", "ll4al"];
 
     fn layers() -> Vec<Layer<Self>> {
-        let text = "The authors' code: its comparison with `epoch_loss` is strict, and of a pair of equal losses the first \
-                    counts as smaller.";
+        let text = "The authors' code: its comparison with `epoch_loss` is strict, and of a pair of equal losses the \
+                    first counts as smaller.";
         let set = |params: &mut Self| (params.epochs_beyond, params.ties) = (1, Ties::Smaller);
         vec![
             Layer::preset("paper", "The paper's, with what it leaves open repaired: the defaults.", |_: &mut Self| ())

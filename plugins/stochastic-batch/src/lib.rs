@@ -86,7 +86,7 @@ fn softrank(query: &Query, base: &impl Base) -> Result<Selection> {
 }
 
 /// Parameters over mutual information, of which dropout draws are a part.
-macro_rules! params {
+macro_rules! parameters {
     ($name:ident, $id:literal, Bald) => {
         params! {
             #[doc = concat!("Parameters of `", $id, "`.")]
@@ -143,7 +143,7 @@ macro_rules! params {
 
 macro_rules! strategy {
     ($name:ident, $id:literal, $base:ident, $summary:expr, $aliases:expr) => {
-        params!($name, $id, $base);
+        parameters!($name, $id, $base);
 
         impl Strategy for $name {
             const ID: &'static str = $id;

@@ -35,6 +35,8 @@ pub enum Neighbours {
 
 params! {
     /// Parameters of TypiClust.
+    #[schemars(extend("examples" =
+        [{}, {"preset": "authors-code"}, {"max_clusters": 20, "k_nn": 3, "min_cluster_size": 30}]))]
     pub struct Typiclust {
         /// Clusters at most; there is one a label otherwise, old and new.
         #[schemars(range(min = 1))]

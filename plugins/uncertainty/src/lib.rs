@@ -81,6 +81,7 @@ pub enum Order {
 /// Parameters of entropy sampling.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"order": "asc"}]))]
 pub struct Entropy {
     /// Which end of the order is selected first.
     pub order: Order,

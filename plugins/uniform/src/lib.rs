@@ -23,6 +23,7 @@ pub enum Remainder {
 /// Parameters of class-balanced sampling.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{}, {"preset": "low-budget-al"}, {"per_class": 9}]))]
 pub struct Uniform {
     /// What happens to the part of a batch that the number of classes does not divide.
     pub remainder: Remainder,

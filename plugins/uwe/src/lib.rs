@@ -40,6 +40,18 @@ pub enum Picking {
 /// Parameters of uncertainty-weighted embeddings.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [
+    {},
+    {"selection": "k-center-unlabelled", "uncertainty": "entropy"},
+    {"selection": "k-center-unlabelled", "uncertainty": "bvsb"},
+    {"selection": "k-center-unlabelled", "uncertainty": "least-confident"},
+    {"selection": "k-means++", "uncertainty": "entropy"},
+    {"selection": "k-means++", "uncertainty": "bvsb"},
+    {"selection": "k-means++", "uncertainty": "least-confident"},
+    {"selection": "k-center", "uncertainty": "entropy"},
+    {"selection": "k-center", "uncertainty": "bvsb"},
+    {"selection": "k-center", "uncertainty": "least-confident"},
+]))]
 pub struct Uwe {
     /// What weighs the embeddings.
     pub uncertainty: Weighting,

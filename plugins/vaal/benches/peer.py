@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
 PLUGINS = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("learning_loss", PLUGINS / "learning-loss" / "benches" / "peer.py")
 learning_loss = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(learning_loss)
+
+import torch  # noqa: E402, after `machine`, which learning loss brings
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 MINIBATCH = 64
 BATCH = 32
@@ -150,6 +150,7 @@ def measure_iteration():
 
 def main():
     torch.set_num_threads(1)
+    learning_loss.machine.say()
     only = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     tapped = learning_loss.TappedCnn, learning_loss.TappedResnet18
     cases = {"cnn": (tapped[0], 28, 1, 20, 2, 5), "resnet18": (tapped[1], 32, 3, 2, 1, 3)}

@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-from torch import nn
-from torch.nn import functional as F
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "host" / "learn" / "benches"))
 
-from peer_training import Cnn, Resnet18  # noqa: E402
+from peer_training import Cnn, Resnet18, machine  # noqa: E402, before torch
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 MINIBATCH = 64
 MU_TRAIN = 2e-3
@@ -92,6 +92,7 @@ def fit(build, width, images, labels, minibatches, epochs):
 
 def main():
     torch.set_num_threads(1)
+    machine.say()
     only = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     cases = {"cnn": (Cnn, 128, 28, 1, 20, 2, 5), "resnet18": (Resnet18, 512, 32, 3, 2, 1, 3)}
     for name, (build, width, side, channels, minibatches, epochs, repeats) in cases.items():

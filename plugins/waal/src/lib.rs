@@ -67,8 +67,8 @@ impl TorchStrategy for Waal {
         let times = task.pool / task.labelled.max(1);
         if epoch_length == EpochLength::Longest && times >= 10 {
             let message = format!(
-                "an epoch goes through the pool, which is {times} times the labelled set; `epoch_length = \"labelled\"` \
-                 shortens it to that"
+                "an epoch goes through the pool, which is {times} times the labelled set; `epoch_length = \
+                 \"labelled\"` shortens it to that"
             );
             round.log(LogLevel::Info, &message)?;
         }

@@ -120,8 +120,8 @@ impl Strategy for WaalParams {
     const ALIASES: &'static [&'static str] = &["WAAL"];
 
     fn layers() -> Vec<Layer<Self>> {
-        let text = "The authors' code: the penalty of a wrong sign, where a sigmoid bounds the critic; its learning rate \
-                    0.01 times `mu_train`, since the code multiplies the critic's loss with that.";
+        let text = "The authors' code: the penalty of a wrong sign, where a sigmoid bounds the critic; its learning \
+                    rate 0.01 times `mu_train`, since the code multiplies the critic's loss with that.";
         let set = |waal: &mut Self| {
             (waal.bias, waal.gp_weight, waal.uncertainty) = (Bias::AuthorsCode, -2.0, Uncertainty::MixL2);
             (waal.critic_output, waal.critic_dropout) = (CriticOutput::Sigmoid, 0.5);

@@ -1,9 +1,9 @@
 //! Small data and learners.
 
+use querist_core::QueryError;
 use querist_core::config::{ModelConfig, ModelName, Optimiser, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::{Progress, Silent};
-use querist_core::strategy::QueryError;
+use querist_core::progress::{Progress, Silent};
 use querist_core::{
     Array, Arrays, Buffer, Dataset, FitTask, Fitted, Images, Label, LearnError, Learner, Question, Round, SampleId,
     Seeds, ServiceScope, Strategy, TrainingHooks,
@@ -39,6 +39,26 @@ pub fn bars(count: usize, side: usize, channels: usize) -> Dataset {
         official_validation: 0,
         official_test: 0,
         class_names: vec!["upright".to_owned(), "level".to_owned()],
+        normalisation: None,
+        files: vec![],
+    })
+    .expect("the sizes fit each other")
+}
+
+/// Noise in ten classes, for what does not depend on what is learnt.
+///
+/// # Panics
+/// If the sizes make no dataset.
+pub fn noise(count: usize, side: usize, channels: usize) -> Dataset {
+    let mut stream = Stream::new(0, 0);
+    let bytes: Vec<u8> = (0..count * side * side * channels).map(|_| stream.next_bits() as u8).collect();
+    Dataset::new(DatasetParts {
+        name: "noise".to_owned(),
+        images: Images { bytes: bytes.into(), count, height: side, width: side, channels },
+        labels: (0..count as u32).map(|i| i % 10).collect(),
+        official_validation: 0,
+        official_test: 0,
+        class_names: (0..10).map(|class| class.to_string()).collect(),
         normalisation: None,
         files: vec![],
     })

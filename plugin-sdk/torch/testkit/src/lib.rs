@@ -2,13 +2,15 @@
 #![deny(missing_docs)]
 
 mod data;
+mod fits;
 mod strategy;
 mod trajectory;
 
 use querist_sdk::{Strategy, describe};
 use serde_json::Value;
 
-pub use data::{Bench, bars, crossed, inverted, odd_picks, planted};
+pub use data::{Bench, bars, crossed, inverted, noise, odd_picks, planted};
+pub use fits::{MINIBATCH, print_fits};
 pub use strategy::InProcess;
 pub use trajectory::{at_least, at_most, device, seeded, shift, threads};
 
