@@ -1,5 +1,5 @@
 // The boundary of native plugins for Querist. Made from plugin-sdk/wit and plugin-sdk/protocol/src/abi.rs;
-             // do not edit.
+// do not edit.
 //
 // A plugin exports `querist_plugin_v2` and one QUERIST_IDENTITY, and is packed by `querist plugin pack`.
 

@@ -3,7 +3,7 @@
 //! An array `[rows, draws, classes]` of log-probabilities crosses as a matrix `[rows, draws * classes]`. Everything here
 //! is `f64`; each draw's probabilities are divided by their sum, which must be 1 to within a thousandth.
 
-use querist_protocol::{StrategyError, math};
+use querist_protocol::{ArrayKind, StrategyError, math, names};
 
 use crate::objects::Matrix;
 use crate::query::Query;
@@ -46,13 +46,13 @@ impl Draws {
             let mut message =
                 format!("`{name}` has {columns} values a row, expected {draws} draws of {classes} classes");
             if columns > 0 && columns.is_multiple_of(classes) {
-                let parameter = if name == querist_protocol::names::MEMBER_LOG_PROBS { "members" } else { "T" };
+                let parameter = ArrayKind::of(name).and_then(|(kind, _)| kind.draws_parameter()).unwrap_or("T");
                 message += &format!("; it seems to hold {} draws: set `{parameter}` to that", columns / classes);
             }
             return Err(StrategyError::Failed(message));
         }
         // Arrays that are not over the pool are seen whole.
-        let first_row = if querist_protocol::names::per_sample(name).is_some() { query.first_row() } else { 0 };
+        let first_row = if names::per_sample(name).is_some() { query.first_row() } else { 0 };
         Ok(Self { matrix, name: name.to_owned(), first_row, draws: draws as usize, classes: classes as usize })
     }
 

@@ -129,7 +129,8 @@ fn schema<S: Strategy>() -> Value {
 
 /// A schema whose root is no reference, as it is for parameters that are another type's.
 fn unfolded(mut schema: Value) -> Value {
-    let target = schema.get("$ref").and_then(Value::as_str).and_then(|path| schema.pointer(path.trim_start_matches('#')));
+    let target =
+        schema.get("$ref").and_then(Value::as_str).and_then(|path| schema.pointer(path.trim_start_matches('#')));
     if let (Some(Value::Object(target)), Some(root)) = (target.cloned(), schema.as_object_mut()) {
         root.remove("$ref");
         for (key, value) in target {

@@ -123,7 +123,9 @@ impl Place {
 
 /// Whether a line would steer a terminal or turn the direction of reading, by a look of the tests' own.
 pub fn steers(line: &str) -> bool {
-    line.contains(|c: char| c.is_control() || "\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2028}\u{2029}\u{2066}\u{2067}\u{2068}\u{2069}".contains(c))
+    const MARKS: &str = "\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2028}\u{2029}\u{2066}\u{2067}\
+                         \u{2068}\u{2069}";
+    line.contains(|c: char| c.is_control() || MARKS.contains(c))
 }
 
 /// What the program said.

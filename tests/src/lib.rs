@@ -10,8 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use querist_core::Strategy;
 use querist_kernels::Compute;
-use querist_loader::cache::Cache;
-use querist_loader::{Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
+use querist_loader::{Cache, Compiler, Limits, Listing, Sandbox, Source, WasmStrategy};
 use querist_protocol::StrategyDescription;
 use querist_sdk::Package;
 use querist_testkit::{Make, NativeMaker};

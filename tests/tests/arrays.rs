@@ -2,7 +2,7 @@
 
 use querist_data::arrays::{Kind, read_array, write_npy};
 use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, assert_same, kill_and_resume, lasting, records};
+use querist_tests::cli::{Place, assert_same, kill_and_resume, lasting, misbehaving, records};
 use serde_json::{Value, json};
 
 /// A small run on the built-in digits.
@@ -45,8 +45,8 @@ fn an_ensemble_that_learned_from_unlabelled_images_says_so() {
     let rest = format!("{MLP}\nensemble = {{ adversarial = \"vat\", evaluate = \"task\" }}");
     let place = Place::with_run(&run_of(r#"{ id = "ensemble-bald", params = { members = 2 } }"#, &rest));
     let table = place.good(&["run", "run.toml", "--out", "r"]);
-    let line = "trained 2 models a round with virtual adversarial images; its accuracy is that of the task model alone; \
-                they learned from unlabelled images of the pool, too";
+    let line = "trained 2 models a round with virtual adversarial images; its accuracy is that of the task model \
+                alone; they learned from unlabelled images of the pool, too";
     assert!(table.contains(line), "{table}");
     let records = records(&place.at("r"));
     assert_eq!(records[0]["ensemble"]["unlabelled"], records[0]["pool"]);
@@ -119,7 +119,53 @@ fn fixed_embeddings_come_from_a_file() {
     // Rows that change under a run are noticed.
     std::fs::remove_dir_all(place.at("file/rounds/0002")).unwrap();
     write_npy(&place.at("rows.npy"), &[1797, 3], &vec![1.0f32; 1797 * 3]).unwrap();
-    place.call(&[&file[..], &["file", "--resume"]].concat()).fails(1, &["file of fixed embeddings is not the one"]);
+    place.call(&[&file[..], &["file", "--resume"]].concat()).fails(1, &["file of `fixed_embeddings` is not the one"]);
+}
+
+/// The strategy selects the samples whose row is nearest to one that is pointed at.
+#[test]
+fn a_run_has_arrays_of_the_users_own() {
+    let strategy = r#"{ id = "misbehaving", params = { way = "own-arrays" } }"#;
+    let place = Place::new();
+    let numbers: Vec<f32> = (0..1797u16).flat_map(|id| [f32::from(id), 0.0]).collect();
+    write_npy(&place.at("blur.npy"), &[1797, 2], &numbers).unwrap();
+    write_npy(&place.at("like.npy"), &[1, 2], &[1000.2f32, 0.0]).unwrap();
+    let plugins = misbehaving().display().to_string();
+    let run = |arrays: &str, out: &str| {
+        let like = r#""query.like" = { file = "like.npy" }"#;
+        place.write("run.toml", run_of(strategy, &format!("{MLP}\n[arrays]\n{like}\n{arrays}")));
+        place.call(&["run", "run.toml", "--out", out, "--plugin-dir", &plugins])
+    };
+    let of_blur = r#""extra.blur" = { file = "blur.npy" }"#;
+    assert_eq!(run(of_blur, "r").code, Some(0));
+    for round in [0, 1] {
+        let acquired = records(&place.at("r"))[round]["acquired"].clone();
+        let apart: Vec<f64> =
+            acquired.as_array().unwrap().iter().map(|id| (id.as_f64().unwrap() - 1000.2).abs()).collect();
+        assert!(apart.len() == 10 && apart.is_sorted() && apart[9] < 60.0, "round {round}: {acquired}");
+    }
+    // The order of the file's rows does not enter.
+    let backwards: Vec<u64> = (0..1797).rev().collect();
+    write_npy(&place.at("ids.npy"), &[1797], &backwards).unwrap();
+    let turned: Vec<f32> = numbers.chunks(2).rev().flatten().copied().collect();
+    write_npy(&place.at("turned.npy"), &[1797, 2], &turned).unwrap();
+    assert_eq!(run(r#""extra.blur" = { file = "turned.npy", ids = "ids.npy" }"#, "turned").code, Some(0));
+    assert_eq!(picks(&place, "turned"), picks(&place, "r"));
+
+    write_npy(&place.at("few.npy"), &[3, 2], &numbers[..6]).unwrap();
+    let few = run(r#""extra.blur" = { file = "few.npy" }"#, "few");
+    few.fails(2, &["few.npy", "`extra.blur` is [3, 2], expected [1797, width of 1 or more]"]);
+    run(r#""embeddings" = { file = "blur.npy" }"#, "few").fails(2, &["\"embeddings\" does not match"]);
+    assert!(!place.at("few").exists());
+    // Rows that change under a run are noticed.
+    std::fs::remove_dir_all(place.at("r/rounds/0002")).unwrap();
+    write_npy(&place.at("like.npy"), &[1, 2], &[3.0f32, 0.0]).unwrap();
+    place.write(
+        "run.toml",
+        run_of(strategy, &format!("{MLP}\n[arrays]\n{of_blur}\n\"query.like\".file = \"like.npy\"")),
+    );
+    let said = place.call(&["run", "run.toml", "--out", "r", "--resume", "--plugin-dir", &plugins]);
+    said.fails(1, &["file of `query.like` is not the one"]);
 }
 
 #[test]

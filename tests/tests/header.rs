@@ -22,7 +22,10 @@ fn generate() -> String {
         no_includes: true,
         sys_includes: ["stdbool.h", "stddef.h", "stdint.h"].map(str::to_owned).to_vec(),
         header: Some(
-            "// The boundary of native plugins for Querist. Made from plugin-sdk/wit and plugin-sdk/protocol/src/abi.rs;\n             // do not edit.\n//\n\
+            "// The boundary of native plugins for Querist. Made from plugin-sdk/wit and \
+             plugin-sdk/protocol/src/abi.rs;\n\
+             // do not edit.\n\
+             //\n\
              // A plugin exports `querist_plugin_v2` and one QUERIST_IDENTITY, and is packed by `querist plugin pack`."
                 .to_owned(),
         ),

@@ -7,8 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use querist_loader::cache::Cache;
-use querist_loader::{Compiler, Sandbox};
+use querist_loader::{Cache, Compiler, Sandbox};
 use querist_protocol::philox::Stream;
 use querist_tests::cli::{Place, program, steers};
 use querist_tests::{target, workspace};

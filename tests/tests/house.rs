@@ -173,9 +173,13 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Names that stand in the host: differences are reported against the field's common baseline, and a norm of gradients is
-/// that of a loss which is called as a strategy is.
-const NAMED: [(&str, &str); 2] = [("host/report/src/report.rs", "random"), ("host/learn/src/need.rs", "entropy")];
+/// Names that stand in the host: differences are reported against the field's common baseline, a norm of gradients is
+/// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset.
+const NAMED: [(&str, &str); 3] = [
+    ("host/report/src/report.rs", "random"),
+    ("host/learn/src/need.rs", "entropy"),
+    ("host/core/src/config/recipe.rs", "uwe"),
+];
 
 #[test]
 fn no_strategy_is_named_in_the_host() {
@@ -247,6 +251,98 @@ fn only_way_to_open_a_file() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Lines of a source file at most.
+const MOST_LINES: usize = 500;
+/// Columns of a line at most.
+const WIDTH: usize = 120;
+
+/// Every file of the repository with this ending; folders that are hidden or built are none of it.
+fn ours(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if kind.is_dir() && !name.starts_with('.') && name != "target" {
+            found.extend(ours(&path, ending));
+        } else if kind.is_file() && path.extension().is_some_and(|e| e == ending) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Whether a file says on top that it is made from others.
+fn is_generated(text: &str) -> bool {
+    text.lines().take(5).any(|line| line.contains("do not edit"))
+}
+
+/// The lines of a Rust file that can be broken: not those of a text that stands there as it is printed or read.
+fn breakable_code(text: &str) -> Vec<(usize, &str)> {
+    let mut verbatim = false;
+    let mut lines = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let begins = line.split_once("r#\"").is_some_and(|(_, rest)| !rest.contains("\"#"));
+        if !verbatim {
+            lines.push((at + 1, line));
+        }
+        verbatim = if verbatim { !line.contains("\"#") } else { begins };
+    }
+    lines
+}
+
+/// The lines of a page that can be broken: not rows of tables, and nothing that is typed or printed.
+fn breakable_prose(text: &str) -> Vec<(usize, &str)> {
+    let mut verbatim = false;
+    let mut lines = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        verbatim ^= line.trim_start().starts_with("```");
+        if !verbatim && !line.starts_with('|') {
+            lines.push((at + 1, line));
+        }
+    }
+    lines
+}
+
+/// Whether a line is too wide, and has a blank to break it at: a long link has none.
+fn is_too_wide(line: &str) -> bool {
+    let text = line.trim_start_matches(|c: char| c.is_whitespace() || "/!#>*-".contains(c));
+    let indent = line.chars().count() - text.chars().count();
+    indent + text.chars().count() > WIDTH && text.chars().take(WIDTH - indent.min(WIDTH)).any(char::is_whitespace)
+}
+
+#[test]
+fn no_source_file_is_longer_than_one_reads_at_a_time() {
+    let files = ours(&workspace(), "rs");
+    assert!(files.len() > 300, "{} files", files.len());
+    let mut long = Vec::new();
+    for path in files.iter().filter(|path| path.components().any(|part| part.as_os_str() == "src")) {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text.lines().count();
+        if lines > MOST_LINES && !is_generated(&text) {
+            long.push(format!("{}: {lines} lines", path.strip_prefix(workspace()).unwrap().display()));
+        }
+    }
+    assert!(long.is_empty(), "longer than {MOST_LINES} lines, so of more than one noun: {long:#?}");
+}
+
+#[test]
+fn no_line_is_wider_than_the_width() {
+    let mut wide = Vec::new();
+    let kinds: [(&str, fn(&str) -> Vec<(usize, &str)>); 2] = [("rs", breakable_code), ("md", breakable_prose)];
+    for (ending, breakable) in kinds {
+        for path in ours(&workspace(), ending) {
+            let text = fs::read_to_string(&path).unwrap();
+            if is_generated(&text) {
+                continue;
+            }
+            let lines = breakable(&text).into_iter().filter(|(_, line)| is_too_wide(line));
+            wide.extend(lines.map(|(at, _)| format!("{}:{at}", path.strip_prefix(workspace()).unwrap().display())));
+        }
+    }
+    assert!(wide.is_empty(), "wider than {WIDTH} columns: {wide:#?}");
 }
 
 /// A peer's seconds without the kernels that they hang on are worth nothing.

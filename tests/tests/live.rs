@@ -23,8 +23,14 @@ compute = {{ threads = 1 }}
 const LEARNING_LOSS: &str = r#"{ id = "learning-loss", params = { lr = 0.01 } }"#;
 const VAAL: &str = r#"{ id = "vaal", params = { latent_dim = 4, iterations = 2, batch_size = 8, subset_size = 64 } }"#;
 
-const ASAL: &str = r#"{ id = "asal", params = { gan_iterations = 5, gan_size = 8, gan_channels = 8, batch_size = 8, z_steps = 5, match_features = "rgb" } }"#;
-const TWINS: &str = r#"{ id = "adversarial-deepfool", params = { add_twins = true, subset_size = 40, max_iter = 10, batch_size = 40 } }"#;
+const ASAL: &str = concat!(
+    r#"{ id = "asal", params = { gan_iterations = 5, gan_size = 8, gan_channels = 8, batch_size = 8, z_steps = 5, "#,
+    r#"match_features = "rgb" } }"#
+);
+const TWINS: &str = concat!(
+    r#"{ id = "adversarial-deepfool", "#,
+    r#"params = { add_twins = true, subset_size = 40, max_iter = 10, batch_size = 40 } }"#
+);
 const DISTILLED: &str = r#"{ id = "weight-decay-scheduling", params = { kd_alpha = 0.5 } }"#;
 
 fn library(name: &str) -> PathBuf {

@@ -155,7 +155,7 @@ fn unknown_strategies_and_wrong_parameters() {
                 :    `-- unknown key `max_itr`
              11 | tol = "small"
                 :       ^^^|^^^
-                :          `-- "small" is not of types "null", "number"
+                :          `-- "small" is not of type "number"
              12 | [compute]
                 `----
               help: strategy.params.max_itr: did you mean `max_iter`?

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{Acquisition, Answer, Arrays, Question, Strategy};
+use querist_core::{QueryError, QueryErrorKind};
 use querist_kernels::Compute;
 use querist_loader::{Limits, Listing, Source, WasmStrategy};
 use querist_testkit::cases::Pool;

@@ -325,7 +325,7 @@ fn arrays_that_only_users_have() {
         .call(&with(&base, &["--budget", "3", "--input", "extra.blur=flat.npy", "--input", "query.like=like.npy"]));
     said.fails(2, &["array `extra.blur` is f32 [8], expected a matrix, f32 [8 pool rows, width]"]);
     let said = place.call(&["run", "run.toml", "--out", "r", "--plugin-dir", &plugins]);
-    said.fails(1, &["the strategy needs `extra.blur`", "`querist select --input extra.blur=FILE`"]);
+    said.fails(1, &["the strategy needs `extra.blur`", r#"`arrays."extra.blur" = { file = "FILE" }`"#]);
     assert!(!place.at("r").exists());
 }
 

@@ -1,7 +1,7 @@
 //! The tables of keys in `docs/run-files.md`, made of the schemas of run and study files.
 //!
-//! A table stands between `<!-- keys: NAME -->` and `<!-- /keys -->`. NAME is a definition of a schema, or the title of a
-//! schema with the keys that are wanted.
+//! A table stands between `<!-- keys: NAME -->` and `<!-- /keys -->`. NAME is a definition of a schema, or the title of
+//! a schema with the keys that are wanted.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -274,7 +274,10 @@ mod tests {
             },
             "required": ["speed"],
             "$defs": {
-                "Speed": { "oneOf": [{ "const": "slow", "description": "A round a day." }, { "const": "fast", "description": "Sixty." }] },
+                "Speed": { "oneOf": [
+                    { "const": "slow", "description": "A round a day." },
+                    { "const": "fast", "description": "Sixty." }
+                ] },
                 "Table": { "description": "Of things.", "properties": {
                     "size": { "minimum": 4, "maximum": 1024, "default": 8, "description": "Side\nor | not." },
                     "share": { "anyOf": [{ "$ref": "#/$defs/Speed" }, { "type": "null" }] },

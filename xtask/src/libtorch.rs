@@ -137,7 +137,8 @@ fn fetch(target: &Path) -> Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!(
             "libtorch is fetched for x86_64 Linux only. Here, install torch {VERSION} for Python \
-             (`pip install torch=={VERSION}`) or export LIBTORCH with the folder of libtorch {VERSION}, then run this again"
+             (`pip install torch=={VERSION}`) or export LIBTORCH with the folder of libtorch {VERSION}, then run this \
+             again"
         );
     }
     step(&format!("downloading libtorch {VERSION}, 545 MB, once"));

@@ -61,7 +61,8 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Write the calls between host and plugins anew from `plugin-sdk/wit`: trait, types, C table, both ends of both routes.
+    /// Write the calls between host and plugins anew from `plugin-sdk/wit`: trait, types, C table, both ends of both
+    /// routes.
     Boundary {
         /// Only say what differs.
         #[arg(long)]

@@ -12,13 +12,13 @@ use crate::build::program;
 
 const HEAD: &str = "# Strategies
 
-This page is generated from the plugins by `cargo xtask schemas`; do not edit it. `querist plugin show ID` prints the same
-of one strategy, `querist plugin list` what is installed.
+This page is generated from the plugins by `cargo xtask schemas`; do not edit it. `querist plugin show ID` prints the
+same of one strategy, `querist plugin list` what is installed.
 
 In costs, N is the number of rows in the pool, L of labelled rows, A = N + L, b the batch, C the classes, D the width of
-embeddings and T the draws or members. Logarithms are natural, p are class probabilities, ties go to the lower row unless
-something else is said. `penultimate` is what the last linear layer sees: the embeddings, unless the head has a hidden
-layer. Of a need like `head.w(or=head)` one of the two is enough.
+embeddings and T the draws or members. Logarithms are natural, p are class probabilities, ties go to the lower row
+unless something else is said. `penultimate` is what the last linear layer sees: the embeddings, unless the head has a
+hidden layer. Of a need like `head.w(or=head)` one of the two is enough.
 ";
 
 /// The whole page.

@@ -1,14 +1,16 @@
-//! Fixed embeddings, from a file of arrays or a frozen model.
+//! Arrays that do not come from the task model: fixed embeddings, and whatever else a user has of the samples.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use querist_core::config::{FixedConfig, FixedFile, FrozenModel, RunConfig};
-use querist_core::observer::Progress;
-use querist_core::{Dataset, FixedEmbeddings, SampleId, Values};
+use querist_core::progress::Progress;
+use querist_core::{Dataset, FixedArray, FixedArrays, SampleId, Values};
 use querist_data::arrays::{Kind, read_array};
 use querist_files::Links;
+use querist_protocol::names;
 use sha2::{Digest, Sha256};
 
 use crate::trainer::Trainer;
@@ -16,51 +18,78 @@ use crate::trainer::Trainer;
 /// Bytes of a frozen model at most.
 const MAX_MODEL: u64 = 8 << 30;
 
-/// Fixed embeddings with what identifies them.
+/// The arrays of a run with what identifies them.
+#[derive(Default)]
 pub struct Fixed {
-    /// The embeddings.
-    pub embeddings: FixedEmbeddings,
-    /// SHA-256 of the files they come from, in hex.
-    pub digest: String,
+    /// The arrays.
+    pub arrays: FixedArrays,
+    /// SHA-256 of the files that each comes from, in hex.
+    pub digests: BTreeMap<String, String>,
 }
 
-/// Reads the embeddings that a run file names; every sample of `pool` must have a row.
+/// Reads the arrays that a run file names; where they are of samples, every sample of `pool` must have a row.
 pub fn read(
-    source: &FixedConfig,
     dataset: &Dataset,
     pool: &[SampleId],
     config: &RunConfig,
     progress: &dyn Progress,
     trainer: &dyn Trainer,
 ) -> Result<Fixed> {
-    let mut hash = Sha256::new();
-    let samples = dataset.len();
-    let embeddings = match source {
-        FixedConfig::File(FixedFile { file, ids }) => {
-            let array = read_array(Path::new(file), Some("fixed_embeddings"), Kind::F32)
-                .with_context(|| format!("fixed_embeddings.file = {file}"))?;
-            digest(file, &mut hash)?;
-            let ids = ids.as_deref().map(|file| digest(file, &mut hash).and_then(|()| read_ids(file))).transpose()?;
-            FixedEmbeddings::new(&array, ids.as_deref(), samples, pool).with_context(|| file.clone())?
+    let experiment = &config.experiment;
+    let mut all = Fixed::default();
+    for (name, file) in &experiment.arrays {
+        all.add_file(name, &format!("arrays.\"{name}\""), file, dataset, pool)?;
+    }
+    match &experiment.fixed_embeddings {
+        Some(FixedConfig::File(file)) => {
+            all.add_file(names::FIXED_EMBEDDINGS, "fixed_embeddings", file, dataset, pool)?;
         }
-        FixedConfig::Frozen(FrozenModel { model, name }) => {
-            let bytes = querist_files::read(Path::new(model), Links::Follow, MAX_MODEL);
-            let bytes = bytes.with_context(|| format!("fixed_embeddings.model = {model}"))?;
-            hash.update(&bytes);
-            let frozen = trainer.frozen(dataset, pool, config, *name, &bytes, progress);
-            let array = frozen.with_context(|| format!("fixed_embeddings.model = {model}"))?;
-            FixedEmbeddings::new(&array, None, samples, pool).with_context(|| model.clone())?
+        Some(FixedConfig::Frozen(FrozenModel { model, name })) => {
+            let said = || format!("fixed_embeddings.model = {model}");
+            let bytes = querist_files::read(Path::new(model), Links::Follow, MAX_MODEL).with_context(said)?;
+            let array = trainer.frozen(dataset, pool, config, *name, &bytes, progress).with_context(said)?;
+            let array = FixedArray::new(names::FIXED_EMBEDDINGS, &array, None, dataset.len(), pool);
+            all.add(names::FIXED_EMBEDDINGS, array.with_context(|| model.clone())?, Sha256::new_with_prefix(&bytes));
         }
-    };
-    Ok(Fixed { embeddings, digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect() })
+        None => {}
+    }
+    Ok(all)
 }
 
-fn read_ids(file: &str) -> Result<Vec<u64>> {
-    let array = read_array(Path::new(file), Some("ids"), Kind::U64)
-        .with_context(|| format!("fixed_embeddings.ids = {file}"))?;
+impl Fixed {
+    fn add(&mut self, name: &str, array: FixedArray, hash: Sha256) {
+        self.arrays.insert(name.to_owned(), array);
+        let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.digests.insert(name.to_owned(), digest);
+    }
+
+    /// Adds the array `name` of a file, which stands at `key` of the run file.
+    fn add_file(
+        &mut self,
+        name: &str,
+        key: &str,
+        FixedFile { file, ids }: &FixedFile,
+        dataset: &Dataset,
+        pool: &[SampleId],
+    ) -> Result<()> {
+        let mut hash = Sha256::new();
+        let member = name.rsplit('.').next();
+        let array = read_array(Path::new(file), member, Kind::F32).with_context(|| format!("{key}.file = {file}"))?;
+        digest(file, &mut hash)?;
+        let numbers = |file: &str| digest(file, &mut hash).and_then(|()| read_ids(key, file));
+        let ids = ids.as_deref().map(numbers).transpose()?;
+        let array = FixedArray::new(name, &array, ids.as_deref(), dataset.len(), pool);
+        self.add(name, array.with_context(|| file.clone())?, hash);
+        Ok(())
+    }
+}
+
+fn read_ids(key: &str, file: &str) -> Result<Vec<u64>> {
+    let said = || format!("{key}.ids = {file}");
+    let array = read_array(Path::new(file), Some("ids"), Kind::U64).with_context(said)?;
     match (array.values(), array.shape()) {
         (Values::U64(ids), [_]) => Ok(ids.to_vec()),
-        (_, shape) => bail!("fixed_embeddings.ids = {file} has shape {shape:?}; ids are a list"),
+        (_, shape) => bail!("{} has shape {shape:?}; ids are a list", said()),
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use querist_core::config::{FixedConfig, StudyConfig};
+use querist_core::config::{FixedConfig, FixedFile, StudyConfig};
 use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Seeds, Split};
 use querist_data::{DataError, Search, load};
 use querist_loader::Listing;
-use querist_loader::trust::Policy;
+use querist_loader::package::trust::Policy;
 use serde_json::Value;
 
 use crate::plugins::{self, PluginArgs};
@@ -63,18 +63,22 @@ fn of_seeds(config: &StudyConfig) -> impl Iterator<Item = Problem> + '_ {
 
 /// Files that every run would look for.
 fn of_files(config: &StudyConfig) -> Vec<Problem> {
-    let named: Vec<(&str, &String)> = match &config.experiment.fixed_embeddings {
-        None => Vec::new(),
-        Some(FixedConfig::File(file)) => [("file", Some(&file.file)), ("ids", file.ids.as_ref())]
-            .into_iter()
-            .filter_map(|(key, path)| Some((key, path?)))
-            .collect(),
-        Some(FixedConfig::Frozen(model)) => vec![("model", &model.model)],
-    };
+    fn parts<'a>(key: &str, FixedFile { file, ids }: &'a FixedFile) -> Vec<(String, &'a String)> {
+        let ids = ids.iter().map(|ids| (format!("{key}/ids"), ids));
+        std::iter::once((format!("{key}/file"), file)).chain(ids).collect()
+    }
+    let experiment = &config.experiment;
+    let mut named: Vec<(String, &String)> =
+        experiment.arrays.iter().flat_map(|(name, file)| parts(&format!("/arrays/{name}"), file)).collect();
+    match &experiment.fixed_embeddings {
+        None => {}
+        Some(FixedConfig::File(file)) => named.extend(parts("/fixed_embeddings", file)),
+        Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
+    }
     let missing = named.into_iter().filter_map(|(key, path)| {
         let file = path.rsplit_once('#').map_or(path.as_str(), |(file, _)| file);
         let is_there = std::path::Path::new(path).exists() || std::path::Path::new(file).exists();
-        (!is_there).then(|| problem(format!("/fixed_embeddings/{key}"), "there is no such file"))
+        (!is_there).then(|| problem(key, "there is no such file"))
     });
     missing.collect()
 }

@@ -10,12 +10,12 @@ use querist_core::config::{LimitsConfig, StrategyConfig};
 use querist_core::schema::Schema;
 use querist_core::{Strategy, StrategyKind};
 use querist_kernels::{Accelerator, Compute};
-use querist_loader::cache::Cache;
-use querist_loader::composite::{Made, Member, MemberError};
-use querist_loader::isolate::IsolatedStrategy;
-use querist_loader::trust::{LOCK_FILE, Lock, Mode, Policy};
+use querist_loader::composite::members::{Made, MemberError};
+use querist_loader::package::composite_text::Member;
+use querist_loader::package::trust::{LOCK_FILE, Lock, Mode, Policy};
 use querist_loader::{
-    Compiler, CompositeStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, TorchBuild, WasmStrategy,
+    Cache, Compiler, CompositeStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source,
+    TorchBuild, WasmStrategy,
 };
 use serde_json::Value;
 

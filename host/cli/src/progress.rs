@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use querist_core::observer::{Cancelled, Phase, Progress};
+use querist_core::progress::{Cancelled, Phase, Progress};
 use querist_files::Links;
 use querist_protocol::{LogLevel, Shown};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

@@ -168,7 +168,8 @@ fn digest_of(mut file: fs::File, path: &Path, most: u64, length: &mut Length) ->
     }
 }
 
-/// How long the files of a run are, and how much of them is on the disk: a hole takes no room, but as much time to read.
+/// How long the files of a run are, and how much of them is on the disk: a hole takes no room, but as much time to
+/// read.
 #[derive(Debug, Default)]
 pub struct Length {
     claimed: u64,

@@ -58,9 +58,9 @@ pub struct Header {
     pub needs: Vec<String>,
     /// Powers beyond arrays that it used for that.
     pub capabilities: Vec<querist_protocol::Capability>,
-    /// SHA-256 of the files that fixed embeddings come from, where there are any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fixed_embeddings: Option<String>,
+    /// SHA-256 of the files that arrays come from which are not the task model's, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrays: BTreeMap<String, String>,
     /// Device and libraries.
     pub backend: String,
     /// Threads of training and kernels.
@@ -108,7 +108,7 @@ impl Header {
             params: ready.params.clone(),
             needs: need_names(settled.needs()),
             capabilities: settled.capabilities().to_vec(),
-            fixed_embeddings: None,
+            arrays: BTreeMap::new(),
             backend,
             threads,
         }
@@ -383,9 +383,9 @@ fn remove_unborn(parent: &Path, prefix: &str) -> Result<()> {
 fn refuse_old(folder: &Path, header: &Header) -> Result<()> {
     ensure!(
         header.layout == LAYOUT,
-        "{}: begun by querist {} with layout {}, which cannot go on in layout {LAYOUT}: samples are numbered and random \
-         numbers are drawn otherwise since\nhint: `querist report` still reads it; start the run anew with another `--out`, \
-         or go on with the version that began it",
+        "{}: begun by querist {} with layout {}, which cannot go on in layout {LAYOUT}: samples are numbered and \
+         random numbers are drawn otherwise since\nhint: `querist report` still reads it; start the run anew with \
+         another `--out`, or go on with the version that began it",
         shown(folder),
         Shown::name(&header.querist),
         header.layout

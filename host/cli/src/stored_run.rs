@@ -30,6 +30,8 @@ const MOST_HEADER: u64 = 16 << 20;
 const MOST_NAME: usize = 512;
 /// Seconds at most that a part of a round can have taken.
 const MOST_SECONDS: f64 = 1e12;
+/// Arrays of a run that are not the task model's, at most.
+const MOST_ARRAYS: usize = 101;
 /// Entries of the folder of rounds at most: every round of the longest plan, and some beside.
 const MOST_ENTRIES: usize = 110_000;
 
@@ -227,8 +229,13 @@ fn check_header(header: &Header) -> Result<()> {
         ("backend", &header.backend),
     ];
     let needs = header.needs.iter().map(|need| ("needs", need));
-    let fixed = header.fixed_embeddings.iter().map(|digest| ("fixed_embeddings", digest));
-    for (what, name) in names.into_iter().chain(needs).chain(fixed) {
+    ensure!(
+        header.arrays.len() <= MOST_ARRAYS,
+        "`arrays` has {} entries, expected {MOST_ARRAYS} at most",
+        header.arrays.len()
+    );
+    let arrays = header.arrays.iter().flat_map(|(name, digest)| [name, digest]).map(|text| ("arrays", text));
+    for (what, name) in names.into_iter().chain(needs).chain(arrays) {
         check_shown(what, name)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use querist_core::config::{ModelName, RunConfig, cores};
-use querist_core::observer::Progress;
+use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_files::Links;
 use querist_kernels::Accelerator;
@@ -80,12 +80,12 @@ pub fn become_trainer() -> Result<()> {
     Err(error).with_context(|| format!("cannot start {}", program.display()))
 }
 
-/// Tells the threads of libtorch in another process how to wait for each other, unless the user does. `threads` are those
-/// of all processes that are started beside each other.
+/// Tells the threads of libtorch in another process how to wait for each other, unless the user does. `threads` are
+/// those of all processes that are started beside each other.
 ///
-/// Its OpenMP reads this when the library is loaded, and waits in a loop for ever so long otherwise: two small runs beside
-/// each other on two cores took up to three times as long. Where every thread has a core of its own, a short loop spares
-/// the way through the system; where it has not, a thread that waits should sleep at once.
+/// Its OpenMP reads this when the library is loaded, and waits in a loop for ever so long otherwise: two small runs
+/// beside each other on two cores took up to three times as long. Where every thread has a core of its own, a short
+/// loop spares the way through the system; where it has not, a thread that waits should sleep at once.
 pub fn set_waiting(command: &mut Command, threads: usize) {
     const BY_USER: [&str; 3] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
     if BY_USER.iter().all(|name| std::env::var_os(name).is_none()) {

@@ -3,7 +3,7 @@
 use querist_conformance::{Broken, Make, Verdict};
 use querist_core::config::RunConfig;
 use querist_core::observer::FinishedRound;
-use querist_core::observer::{Progress, Silent};
+use querist_core::progress::{Progress, Silent};
 use querist_core::{
     DatasetOracle, Observer, Partition, Position, QueryOptions, Round, Run, SampleId, Split, Strategy, run,
 };

@@ -95,8 +95,8 @@ pub(crate) fn required(schema: &Value) -> Vec<&str> {
     names.map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
 }
 
-/// The parameters to check under: those of [`Make::params`], else the schema's first example, for strategies with required
-/// parameters or with defaults that take long, else none.
+/// The parameters to check under: those of [`Make::params`], else the schema's first example, for strategies with
+/// required parameters or with defaults that take long, else none.
 ///
 /// # Errors
 /// If there are required parameters and none of these.

@@ -1,7 +1,8 @@
 //! What every strategy must do, whoever wrote it and however it is built.
 //!
-//! [`rules`] are checks of any strategy behind [`Make`]: a sandboxed one, a native one, or its source linked into a test.
-//! [`measurements`] look at time and at the process, so they belong into a program of their own and not into tests.
+//! [`rules`] are checks of any strategy behind [`Make`]: a sandboxed one, a native one, or its source linked into a
+//! test. [`measurements`] look at time and at the process, so they belong into a program of their own and not into
+//! tests.
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_core::strategy::QueryErrorKind;
+use querist_core::QueryErrorKind;
+use querist_core::progress::{Cancelled, Phase, Progress};
 
 use crate::cases::Pool;
 use crate::exam::{Broken, Exam, Verdict, arrays, broken, least_params, made, question};

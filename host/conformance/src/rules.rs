@@ -1,6 +1,6 @@
 //! The rules, each with the smallest case that breaks it.
 
-use querist_core::strategy::QueryErrorKind;
+use querist_core::QueryErrorKind;
 use querist_core::{Round, Schema, Strategy};
 use querist_protocol::layers::{CHOOSES, MEANS};
 use querist_protocol::{Need, Selection, TILE_BYTES};

@@ -1,6 +1,6 @@
 //! What goes wrong between a strategy and those who ask it.
 
-use querist_protocol::Shown;
+use querist_protocol::{Fault, FaultCode, Shown};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::StrategyIdentity;
@@ -51,7 +51,8 @@ pub enum Limit {
 
 /// What to do about a query without an answer.
 ///
-/// A limit is kept apart from the words, because its name depends on where the user gives it: a key of a file, or a flag.
+/// A limit is kept apart from the words, because its name depends on where the user gives it: a key of a file, or a
+/// flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
     /// The limit to raise.
@@ -100,23 +101,70 @@ pub struct QueryError {
 }
 
 impl QueryError {
-    /// Bytes of a message at most: some lines of a panic.
-    const MESSAGE_BYTES: usize = 4000;
-
     /// An error of a strategy.
     pub fn new(identity: &StrategyIdentity, kind: QueryErrorKind, message: impl AsRef<str>) -> Self {
-        let message = Self::shown(message.as_ref());
-        Self { identity: Box::new(identity.clone()), kind, message, hint: None }
-    }
-
-    /// What is said of an error, as it can be shown.
-    pub fn shown(message: &str) -> Shown {
-        Shown::lines(message, Self::MESSAGE_BYTES)
+        Failure::new(kind, message).of(identity)
     }
 
     /// The same with advice.
     #[must_use]
     pub fn with_hint(self, hint: Option<Hint>) -> Self {
         Self { hint, ..self }
+    }
+}
+
+/// A query that ended badly, before it is known whose it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// The kind of failure.
+    pub kind: QueryErrorKind,
+    /// What happened, against what limit. May hold text of the plugin.
+    pub message: Shown,
+    /// What to do about it, in the host's words.
+    pub hint: Option<Hint>,
+}
+
+impl Failure {
+    /// Bytes of a message at most: some lines of a panic.
+    const MESSAGE_BYTES: usize = 4000;
+
+    /// A failure without advice.
+    pub fn new(kind: QueryErrorKind, message: impl AsRef<str>) -> Self {
+        Self { kind, message: Shown::lines(message.as_ref(), Self::MESSAGE_BYTES), hint: None }
+    }
+
+    /// The host's own code panicked, not the plugin's.
+    pub fn of_host() -> Self {
+        Self::new(QueryErrorKind::Failed, "the host failed while it served the plugin; please report this")
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<Hint>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The failure of this strategy.
+    pub fn of(self, identity: &StrategyIdentity) -> QueryError {
+        let Self { kind, message, hint } = self;
+        QueryError { identity: Box::new(identity.clone()), kind, message, hint }
+    }
+}
+
+/// A call of the host that was refused, where nobody made anything else of it.
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault.code {
+            FaultCode::Deadline => Self::new(QueryErrorKind::Timeout, &fault.message).hint(Limit::Seconds),
+            FaultCode::Cancelled => Self::new(QueryErrorKind::Cancelled, "cancelled"),
+            FaultCode::Quota => Self::new(QueryErrorKind::Memory, &fault.message).hint(Limit::Memory),
+            _ => Self::new(QueryErrorKind::Failed, &fault.message),
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(QueryError { kind, message, hint, .. }: QueryError) -> Self {
+        Self { kind, message, hint }
     }
 }

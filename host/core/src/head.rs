@@ -21,8 +21,8 @@ pub trait Head: fmt::Debug + Send + Sync {
     /// If the device fails.
     fn logits(&self, embeddings: &[f32], logits: &mut [f32]) -> Result<(), ServiceError>;
 
-    /// Writes, for each of the embeddings `[n, width]`, the gradient there of the cross-entropy of its class, `[n, width]`.
-    /// Classes are below [`Head::classes`].
+    /// Writes, for each of the embeddings `[n, width]`, the gradient there of the cross-entropy of its class, `[n,
+    /// width]`. Classes are below [`Head::classes`].
     ///
     /// # Errors
     /// If the device fails.

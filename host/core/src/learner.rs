@@ -68,15 +68,16 @@ pub trait Learner {
     /// [`LearnError::Need`] with the model option that would help.
     fn check_needs(&self, needs: &[Need]) -> Result<(), LearnError>;
 
-    /// Trains on the labelled samples, from the start unless the strategy's plan says otherwise, and replaces the earlier
-    /// model.
+    /// Trains on the labelled samples, from the start unless the strategy's plan says otherwise, and replaces the
+    /// earlier model.
     ///
     /// # Errors
     /// If training fails, diverges or is cancelled, or the strategy breaks a rule.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError>;
 
-    /// Takes over the model of the last finished round from its file, as [`Learner::model`] wrote it, with what the strategy
-    /// changed in its training: a run that goes on in another process trains and predicts as if it had gone on in one.
+    /// Takes over the model of the last finished round from its file, as [`Learner::model`] wrote it, with what the
+    /// strategy changed in its training: a run that goes on in another process trains and predicts as if it had gone on
+    /// in one.
     ///
     /// # Errors
     /// If the file holds no model of this architecture.
@@ -88,8 +89,8 @@ pub trait Learner {
         None
     }
 
-    /// The fitted model's head as it is now, which strategies may ask while they pick; `None` where nothing is fitted or the
-    /// learner has none.
+    /// The fitted model's head as it is now, which strategies may ask while they pick; `None` where nothing is fitted
+    /// or the learner has none.
     fn head(&self) -> Option<Arc<dyn Head>> {
         None
     }

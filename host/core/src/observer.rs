@@ -8,19 +8,18 @@ use crate::array::Array;
 use crate::fitted::EpochRecord;
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::Learner;
+use crate::progress::Progress;
 use crate::question::Reveals;
 use crate::record::RoundRecord;
 use crate::synthetic::Synthetic;
-
-pub use crate::progress::{Cancelled, Phase, Progress, Silent};
 
 /// Takes finished rounds; a round counts as done only once this returns.
 pub trait Observer {
     /// Where progress goes.
     fn progress(&self) -> &dyn Progress;
 
-    /// Who is told of each hidden label that the strategy asks for in this round, for strategies that ask for labels one
-    /// by one inside their batch.
+    /// Who is told of each hidden label that the strategy asks for in this round, for strategies that ask for labels
+    /// one by one inside their batch.
     ///
     /// # Errors
     /// If what was told before cannot be read.

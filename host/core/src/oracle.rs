@@ -23,8 +23,8 @@ pub trait Oracle {
     fn reveal(&self, pool: &[SampleId]) -> Result<Vec<Label>, OracleError> {
         let samples = pool.len();
         Err(OracleError(format!(
-            "the strategy wants the hidden labels of all {samples} pool samples, which this oracle learns one batch at a \
-             time; use a dataset with labels, or another strategy"
+            "the strategy wants the hidden labels of all {samples} pool samples, which this oracle learns one batch \
+             at a time; use a dataset with labels, or another strategy"
         )))
     }
 }

@@ -51,8 +51,8 @@ impl Seeds {
         Stream::new(stream_key(self.model.unwrap_or(self.root), "model", "", tag), round.0)
     }
 
-    /// The seeds of a member of an ensemble: those of the run, with weights, order, augmentation and dropout of its own.
-    /// Member 0 has those of the task model.
+    /// The seeds of a member of an ensemble: those of the run, with weights, order, augmentation and dropout of its
+    /// own. Member 0 has those of the task model.
     #[must_use]
     pub fn member(&self, member: usize) -> Self {
         let model = match member {
@@ -67,8 +67,8 @@ impl Seeds {
         Streams { key: stream_key(self.root, "strategy", strategy, "") }
     }
 
-    /// A stream from which the host draws what a query of this strategy is about: `subset`, `target`. The strategy's own
-    /// streams do not lead to it.
+    /// A stream from which the host draws what a query of this strategy is about: `subset`, `target`. The strategy's
+    /// own streams do not lead to it.
     pub fn query_stream(&self, strategy: &str, tag: &str, round: Round) -> Stream {
         Stream::new(stream_key(self.root, "query", strategy, tag), round.0)
     }
@@ -76,8 +76,8 @@ impl Seeds {
 
 /// The random streams of one strategy in one run.
 ///
-/// This, not [`Seeds`], is what goes where a strategy's own code runs: it opens that strategy's streams by name and leads
-/// to no other's, nor to those of split, initial set and model.
+/// This, not [`Seeds`], is what goes where a strategy's own code runs: it opens that strategy's streams by name and
+/// leads to no other's, nor to those of split, initial set and model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Streams {

@@ -3,11 +3,10 @@
 use querist_protocol::{Capability, Need, Selection, names};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::QueryError;
 use crate::identity::StrategyIdentity;
 use crate::question::{Arrays, Granted, Query, Question};
 use crate::training::TrainingHooks;
-
-pub use crate::failure::{Hint, Limit, QueryError, QueryErrorKind};
 
 /// A strategy's answer with what it cost.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,8 +7,8 @@ use querist_protocol::{Need, names};
 use crate::acquisition::Acquisition;
 use crate::ids::{Label, SampleId};
 
-/// An image that a strategy made of a sample it picked, with that sample's label. Models train on it from the next round
-/// on; nothing else sees it: it is no sample, and no figure counts it.
+/// An image that a strategy made of a sample it picked, with that sample's label. Models train on it from the next
+/// round on; nothing else sees it: it is no sample, and no figure counts it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synthetic {
     /// What it was made of.

@@ -47,7 +47,8 @@ pub trait HostServices {
     /// Facts about the task.
     fn task(&self) -> abi::Task;
 
-    /// Opens a stream of images. `rows` are those of the pool where `spec.of` is 2; pointers in `spec` are not looked at.
+    /// Opens a stream of images. `rows` are those of the pool where `spec.of` is 2; pointers in `spec` are not looked
+    /// at.
     ///
     /// # Errors
     /// If a setting has no meaning or too many streams are open.

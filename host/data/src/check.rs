@@ -80,7 +80,8 @@ impl CheckReport {
     }
 }
 
-/// Verifies checksums, says what folders of pictures hold, reads everything, and compares counts with the published ones.
+/// Verifies checksums, says what folders of pictures hold, reads everything, and compares counts with the published
+/// ones.
 ///
 /// # Errors
 /// If the name is unknown or a file cannot be read at all; what is wrong with the dataset is in the report.

@@ -16,7 +16,11 @@ use crate::catalogue;
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum DataError {
     /// No dataset has this name.
-    #[error("no dataset is called `{name}`; {}the names are {}", did_you_mean(*suggestion), catalogue::names().join(", "))]
+    #[error(
+        "no dataset is called `{name}`; {}the names are {}",
+        did_you_mean(*suggestion),
+        catalogue::names().join(", ")
+    )]
     UnknownDataset { name: Shown, suggestion: Option<&'static str> },
     /// The dataset's files are not where they should be.
     #[error("dataset `{dataset}`: found no {wanted} in {}; {advice}", list(places))]

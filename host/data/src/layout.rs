@@ -1,10 +1,10 @@
 //! How names of folders become splits and classes.
 //!
-//! One rule. Folders that hold all pictures and say nothing (`flowers/` around everything) are passed. Where every folder
-//! on the first level that tells pictures apart is named like a split, the folders are splits and the folders in them are
-//! classes; where none is, they are classes. Names count in any case, with their usual synonyms; a folder of validation
-//! pictures is the validation set and nothing else. Whatever can be read in two ways is refused with both, and
-//! `dataset.layout` chooses.
+//! One rule. Folders that hold all pictures and say nothing (`flowers/` around everything) are passed. Where every
+//! folder on the first level that tells pictures apart is named like a split, the folders are splits and the folders in
+//! them are classes; where none is, they are classes. Names count in any case, with their usual synonyms; a folder of
+//! validation pictures is the validation set and nothing else. Whatever can be read in two ways is refused with both,
+//! and `dataset.layout` chooses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

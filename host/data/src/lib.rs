@@ -2,8 +2,8 @@
 //!
 //! [`load`] turns a dataset's configuration into a [`querist_core::Dataset`]; [`fetch`] downloads the public sets it
 //! knows (see [`catalogue`]); [`check`] verifies what lies on disk; [`arrays`] reads and writes `.npy`, `.npz` and
-//! `.safetensors`. Nothing here trusts a file: every one is opened through `querist-files`, every size is checked against
-//! the bytes that are there before memory is asked for, and archives are only ever read, never unpacked.
+//! `.safetensors`. Nothing here trusts a file: every one is opened through `querist-files`, every size is checked
+//! against the bytes that are there before memory is asked for, and archives are only ever read, never unpacked.
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 

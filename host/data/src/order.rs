@@ -2,8 +2,8 @@
 //!
 //! Strategies see rows by ascending number, ties go to the lower row, and a batch may be any run of rows. Were pictures
 //! numbered by their paths, class folders would follow one another: whoever takes the last rows would get one class
-//! without having seen a label. The built-in digits are published as 0 to 9 again and again, so every tenth row would be
-//! one class.
+//! without having seen a label. The built-in digits are published as 0 to 9 again and again, so every tenth row would
+//! be one class.
 //!
 //! So samples are ordered by a hash of their *content*: the encoded file of a picture, else the pixels. A picture keeps
 //! its place when it is moved to another class folder, when a class is renamed, and with every `dataset.size` and
@@ -54,8 +54,8 @@ pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
 /// Standard deviations from chance from which an order is no chance: once in 500 million sets.
 const FAR: f64 = 6.0;
 
-/// Whether the order of the samples tells classes: equal neighbours are more (sorted), or fewer (0 to 9 again and again),
-/// than in a random order.
+/// Whether the order of the samples tells classes: equal neighbours are more (sorted), or fewer (0 to 9 again and
+/// again), than in a random order.
 pub(crate) fn tells_classes(loaded: &Loaded) -> bool {
     let (train, test) = loaded.labels.split_at(loaded.labels.len() - loaded.official_test);
     neighbours_tell(train) || neighbours_tell(test)

@@ -10,7 +10,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,6 @@ use querist_files::Links;
 use sha2::{Digest, Sha256};
 
 use crate::picture::VERSION;
-use crate::search::user_folder;
 
 const MAGIC: &[u8; 16] = b"querist pixels 1";
 const HEADER: usize = MAGIC.len() + 32 + 32;
@@ -66,21 +65,12 @@ impl PictureCache {
 
     /// The user's: `pictures` in `$QUERIST_CACHE`, else in `querist` in the user's cache folder, where one is known.
     pub fn from_env() -> Option<Self> {
-        let named = std::env::var_os("QUERIST_CACHE").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let folder = named.or_else(|| user_folder(dirs::cache_dir()).map(|cache| cache.join("querist")))?;
-        Some(Self::at(folder.join("pictures")))
+        Some(Self::at(querist_files::cache_folder()?.join("pictures")))
     }
 
     /// The file of these contents.
     pub fn entry(&self, contents: &Contents) -> Entry<'_> {
         Entry { cache: self, key: contents.0.clone().finalize().into() }
-    }
-
-    /// Whether the folder is the user's and closed to others.
-    fn is_ours(&self) -> bool {
-        fs::metadata(&self.folder).is_ok_and(|found| {
-            found.is_dir() && found.mode() & 0o022 == 0 && found.uid() == rustix::process::geteuid().as_raw()
-        })
     }
 
     /// Removes files in the making that nobody makes any more, and the oldest until `more` bytes have room.
@@ -137,7 +127,8 @@ impl Entry<'_> {
 
     /// Fills `pixels` where the cache has them; says whether it had.
     pub fn read(&self, pixels: &mut [u8]) -> bool {
-        self.cache.is_ours() && self.read_file(pixels).is_ok_and(|is_whole| is_whole)
+        querist_files::check_cache_folder(&self.cache.folder).is_ok()
+            && self.read_file(pixels).is_ok_and(|is_whole| is_whole)
     }
 
     fn read_file(&self, pixels: &mut [u8]) -> io::Result<bool> {
@@ -163,10 +154,10 @@ impl Entry<'_> {
     fn write_file(&self, pixels: &[u8]) -> io::Result<()> {
         let cache = self.cache;
         let bytes = (HEADER + pixels.len()) as u64;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache.folder)?;
-        if bytes > cache.most_bytes || !cache.is_ours() {
+        if bytes > cache.most_bytes {
             return Ok(());
         }
+        querist_files::make_cache_folder(&cache.folder).map_err(io::Error::other)?;
         cache.make_room(bytes)?;
         if !has_room(&cache.folder, bytes) {
             return Ok(());

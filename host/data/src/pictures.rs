@@ -1,11 +1,11 @@
 //! PNG and JPEG pictures in one folder a class, on disk or in tar and zip archives.
 //!
-//! [`crate::layout`] says which folders are splits and which are classes. Samples are numbered by what the pictures hold
-//! (see [`crate::order`]), so the order depends on no class, disk or archive.
+//! [`crate::layout`] says which folders are splits and which are classes. Samples are numbered by what the pictures
+//! hold (see [`crate::order`]), so the order depends on no class, disk or archive.
 //!
 //! Names of classes and pictures go to tables that people read in terminals and spreadsheets, and to reports. One that
-//! cannot be shown as it is, is refused here, once, instead of being cleaned in each of them: two cleaned names could be
-//! one.
+//! cannot be shown as it is, is refused here, once, instead of being cleaned in each of them: two cleaned names could
+//! be one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ use crate::walk::{MAX_OTHERS, Walked, is_picture, shown_names, too_many_others, 
 /// Memory of a file or a folder.
 const ITEM_BYTES: u64 = 512;
 
-/// Reads all pictures at `place`: a folder, a tar, tar.gz or zip archive, or a folder of archives whose names tell splits.
+/// Reads all pictures at `place`: a folder, a tar, tar.gz or zip archive, or a folder of archives whose names tell
+/// splits.
 pub(crate) fn read(place: &Path, config: &DatasetConfig, cache: Option<&PictureCache>) -> Result<Loaded, DataError> {
     let &DatasetConfig { layout, size, .. } = config;
     let mut placed = Placed::default();

@@ -65,6 +65,6 @@ impl Search {
 }
 
 /// A folder of the user, unless it would lie in the working folder because a variable is empty or relative.
-pub(crate) fn user_folder(folder: Option<PathBuf>) -> Option<PathBuf> {
+fn user_folder(folder: Option<PathBuf>) -> Option<PathBuf> {
     folder.filter(|folder| folder.is_absolute())
 }

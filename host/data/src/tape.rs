@@ -1,7 +1,8 @@
 //! Members of tar archives, one after the other.
 //!
 //! The general reader keeps long names and extended headers of whatever length they claim, and a gigabyte of one letter
-//! is a megabyte of gzip. Here they have a bound, and what a reader of pictures has no use for is refused or passed over.
+//! is a megabyte of gzip. Here they have a bound, and what a reader of pictures has no use for is refused or passed
+//! over.
 
 use std::ffi::OsStr;
 use std::io::Read;

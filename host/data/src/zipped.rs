@@ -82,8 +82,8 @@ impl Zip {
         &self.members
     }
 
-    /// The whole content of the member with this name, which `shown` names in errors. Its checksum is checked; its claim
-    /// of a size is believed only as far as its stored bytes can carry it.
+    /// The whole content of the member with this name, which `shown` names in errors. Its checksum is checked; its
+    /// claim of a size is believed only as far as its stored bytes can carry it.
     pub fn read(&mut self, member: &str, shown: &str) -> Result<Option<Vec<u8>>, DataError> {
         let mut same = self.members.iter().enumerate().filter(|(_, found)| found.name == member);
         let Some((at, _)) = same.next() else { return Ok(None) };

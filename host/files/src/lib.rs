@@ -7,12 +7,16 @@
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod cache;
+
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use querist_protocol::Shown;
+
+pub use cache::{CacheFolderError, cache_folder, cache_folder_or_temporary, check_cache_folder, make_cache_folder};
 
 /// What to do where the last name of a path is a symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

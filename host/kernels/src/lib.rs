@@ -46,6 +46,6 @@ pub use accelerator::{
     Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Cover, Resident, RowTerms, Search, Wanted,
 };
 pub use control::{Control, Limits, LogLine};
-pub use session::{Session, Setup, SetupError, Shared};
+pub use session::{Session, Setup, SetupError, Shared, Tile, Tiled, score_tiles};
 #[doc(hidden)]
 pub use simd::limit_instructions;

@@ -3,7 +3,9 @@
 mod common;
 
 use common::*;
-use querist_protocol::{HostCalls, StreamScope, Uncertainty};
+use querist_core::{Failure, QueryErrorKind};
+use querist_kernels::{Compute, Tile, score_tiles};
+use querist_protocol::{HostCalls, Selection, StreamScope, Uncertainty};
 
 const MEASURES: [Uncertainty; 4] =
     [Uncertainty::LeastConfidence, Uncertainty::Margin, Uncertainty::Ratio, Uncertainty::Entropy];
@@ -178,8 +180,51 @@ fn a_stream_is_named_by_tag_and_scope() {
     assert_ne!(first("a", StreamScope::Round), first("a", StreamScope::Run));
     let stream = session.stream("a", StreamScope::Run).unwrap();
     let whole = read(&session, session.stream_by_row(stream, 0).unwrap());
-    let tile =
-        querist_kernels::Session::tile(shared(10, querist_kernels::Compute::threads(1), control()), 4..7).unwrap();
+    let tile = querist_kernels::Session::tile(shared(10, Compute::threads(1), control()), 4..7).unwrap();
     let part = read(&tile, tile.stream_by_row(tile.stream("a", StreamScope::Run).unwrap(), 0).unwrap());
     assert_eq!(part, whole[4..7], "values belong to samples, not to places in a tile");
+}
+
+/// A scorer whose scores repeat, so that ties matter: with tie-breakers, or without.
+fn scored(rows: u64, tile: usize, workers: usize, has_second: bool) -> Selection {
+    let shared = shared(rows, Compute::threads(1), control());
+    let score = |tile: &mut Tile<'_>| {
+        let primary: Vec<f64> = tile.rows().map(|row| (row * 7 % 5) as f64).collect();
+        let second: Vec<f64> = tile.rows().map(|row| (row * 3 % 4) as f64).collect();
+        tile.fill(&primary, has_second.then_some(&second[..]))
+    };
+    score_tiles(&shared, tile, workers, score).unwrap().selection
+}
+
+#[test]
+fn neither_tiles_nor_threads_change_what_a_scorer_picks() {
+    for has_second in [false, true] {
+        let whole = scored(97, 97, 1, has_second);
+        assert_eq!(whole.rows.len(), 5);
+        for (tile, workers) in [(1, 1), (10, 3), (96, 2), (1000, 8)] {
+            assert_eq!(scored(97, tile, workers, has_second), whole, "{tile} rows, {workers} threads");
+        }
+    }
+    assert_ne!(scored(97, 10, 2, true).rows, scored(97, 10, 2, false).rows, "tie-breakers decide");
+    assert_eq!(scored(0, 10, 2, true), Selection::default());
+}
+
+#[test]
+fn scores_that_are_not_one_finite_number_a_row_are_refused() {
+    let shared = shared(20, Compute::threads(1), control());
+    let refused = |score: &(dyn Fn(&mut Tile<'_>) -> Result<(), Failure> + Sync)| {
+        let failure = score_tiles(&shared, 5, 2, score).unwrap_err();
+        assert_eq!(failure.kind, QueryErrorKind::Contract);
+        failure.message.into_string()
+    };
+    assert_eq!(refused(&|tile| tile.fill(&[1.0], None)), "gave 1 scores for a tile of 5 rows");
+    assert_eq!(refused(&|tile| tile.fill(&[1.0; 5], Some(&[]))), "gave 0 scores for a tile of 5 rows");
+    let infinite = [0.0, 1.0, f64::INFINITY, 2.0, 3.0];
+    assert_eq!(refused(&|tile| tile.fill(&infinite, None)), "row 2 of a tile scored inf; scores must be finite");
+    assert_eq!(refused(&|_| Ok(())), "a tile was given no scores");
+    let some = |tile: &mut Tile<'_>| {
+        let second = (tile.rows().start > 0).then_some(&[0.0; 5][..]);
+        tile.fill(&[1.0; 5], second)
+    };
+    assert_eq!(refused(&some), "some tiles have tie-breakers and some have none");
 }

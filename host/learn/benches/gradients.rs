@@ -4,7 +4,7 @@
 //! processor seconds of each are the figure.
 
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{FitTask, HostServices, Label, Learner, Round, SampleId, Seeds, ServiceError, ServiceScope};
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::abi;

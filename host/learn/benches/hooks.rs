@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{FitTask, Label, Learner, Round, SampleId, Seeds, ServiceScope};
 use querist_learn::{Settings, TorchLearner};
 use querist_torch_testkit::noise;

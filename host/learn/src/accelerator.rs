@@ -75,7 +75,8 @@ impl TorchAccelerator {
         // libtorch's reports end in a trace of its own.
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
         AcceleratorError(format!(
-            "device `{}` failed while {doing} ({} MiB asked for): {reason}; free memory on it, or start anew with `--device cpu`",
+            "device `{}` failed while {doing} ({} MiB asked for): {reason}; free memory on it, or start anew with \
+             `--device cpu`",
             self.name,
             bytes.div_ceil(1 << 20),
         ))

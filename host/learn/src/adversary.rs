@@ -1,13 +1,13 @@
 //! Losses on images that were changed to be hard, for the members of an ensemble.
 //!
-//! `fgsm` moves every pixel by a fixed step in the direction that raises the cross-entropy and learns the label there too:
-//! Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
-//! NIPS 2017 (arXiv 1612.01474). `vat` looks for the small change of an unlabelled image that moves the prediction most,
-//! by power iteration, and learns to predict there what it predicts here: Miyato, Maeda, Koyama and Ishii, "Virtual
-//! Adversarial Training", TPAMI 2018 (arXiv 1704.03976).
+//! `fgsm` moves every pixel by a fixed step in the direction that raises the cross-entropy and learns the label there
+//! too: Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep
+//! Ensembles", NIPS 2017 (arXiv 1612.01474). `vat` looks for the small change of an unlabelled image that moves the
+//! prediction most, by power iteration, and learns to predict there what it predicts here: Miyato, Maeda, Koyama and
+//! Ishii, "Virtual Adversarial Training", TPAMI 2018 (arXiv 1704.03976).
 //!
-//! All these passes are training passes that leave the running statistics of batch-norm alone: those belong to the images
-//! as they are.
+//! All these passes are training passes that leave the running statistics of batch-norm alone: those belong to the
+//! images as they are.
 
 use querist_core::config::{Adversarial, EnsembleConfig, Recipe};
 use querist_core::{LearnError, Round, SampleId, Seeds};
@@ -41,7 +41,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Adversary<'a> {
-    /// The one that the config asks for. Virtual adversarial training has no part where the pool has no images left for it.
+    /// The one that the config asks for. Virtual adversarial training has no part where the pool has no images left for
+    /// it.
     pub(crate) fn new(config: &EnsembleConfig, source: Source<'a>) -> Result<Option<Self>, LearnError> {
         match config.adversarial {
             Adversarial::None => Ok(None),

@@ -58,7 +58,8 @@ impl Augmenter {
 
     /// Cuts each image out of its zero-padded self at its offsets, and mirrors the flagged ones left to right.
     ///
-    /// `bytes` is `[n, channels, height, width]` of any type, `moves` is `i64 [3, n]`; the result has the shape of `bytes`.
+    /// `bytes` is `[n, channels, height, width]` of any type, `moves` is `i64 [3, n]`; the result has the shape of
+    /// `bytes`.
     pub(crate) fn apply(&self, bytes: &Tensor, moves: &Tensor) -> Result<Tensor, TchError> {
         let ImageShape { channels, height, width } = self.shape;
         let n = moves.size2()?.1;
@@ -125,7 +126,8 @@ mod tests {
                 let (dy, dx, flip) = (draws[i], draws[n + i], draws[2 * n + i] == 1);
                 assert_eq!(moved[i * len..(i + 1) * len], reference(image, shape, dy, dx, flip, pads), "image {i}");
             }
-            // Every offset and both sides come up: 40 draws miss one of 7 with a chance below 2 %, and the stream is fixed.
+            // Every offset and both sides come up: 40 draws miss one of 7 with a chance below 2 %, and the stream is
+            // fixed.
             let seen = |row: usize| {
                 let mut values = draws[row * n..(row + 1) * n].to_vec();
                 values.sort_unstable();

@@ -2,7 +2,8 @@
 //!
 //! Only dropout is on; batch-norm keeps its running statistics, and they do not move. Masks come from named numbers of
 //! each sample and draw, so a row's draws do not depend on which other rows are asked for. Coherent draws drop the same
-//! units for every sample: each draw is then one network. Where dropout lies before the last layer alone, the rest runs once.
+//! units for every sample: each draw is then one network. Where dropout lies before the last layer alone, the rest runs
+//! once.
 //!
 //! Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML 2017.
 

@@ -4,15 +4,15 @@
 //! alone is the model of a run with the seeds of member i. Member 0 is the task model itself where that was trained as
 //! members are.
 //!
-//! Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
-//! NIPS 2017 (arXiv 1612.01474); for active learning: Beluch, Genewein, Nürnberger and Köhler, "The Power of Ensembles for
-//! Active Learning in Image Classification", CVPR 2018.
+//! Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep
+//! Ensembles", NIPS 2017 (arXiv 1612.01474); for active learning: Beluch, Genewein, Nürnberger and Köhler, "The Power
+//! of Ensembles for Active Learning in Image Classification", CVPR 2018.
 
 use std::time::Instant;
 
 use querist_core::config::{Adversarial, EnsembleConfig};
 use querist_core::fitted::EnsembleRecord;
-use querist_core::observer::{Cancelled, Phase, Progress};
+use querist_core::progress::{Cancelled, Phase, Progress};
 use querist_core::{LearnError, SampleId, Seeds, ServiceScope, Synthetic};
 use querist_protocol::LogLevel;
 use tch::{Device, Kind, TchError, Tensor};

@@ -102,7 +102,8 @@ fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchErro
     model.head().gradients(&embeddings, &predicted)
 }
 
-/// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval mode.
+/// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval
+/// mode.
 ///
 /// `images` is `[n, channels, height, width]`, `targets` is `f32 [n, classes]`; the result is `f32 [n]`.
 pub(crate) fn norms(model: &Model, images: &Tensor, targets: &Tensor) -> Result<Tensor, TchError> {

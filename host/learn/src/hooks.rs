@@ -1,6 +1,6 @@
 //! A strategy's part in training.
 
-use querist_core::strategy::QueryError;
+use querist_core::QueryError;
 use querist_core::{HooksPresent, LearnError, ServiceScope, TrainingHooks};
 use querist_protocol::{EpochLength, UnlabelledStream, abi};
 use tch::{Kind, Reduction, TchError, Tensor};

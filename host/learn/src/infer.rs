@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use querist_core::observer::{Phase, Progress};
+use querist_core::progress::{Phase, Progress};
 use querist_core::{LearnError, SampleId};
 use tch::{TchError, Tensor};
 

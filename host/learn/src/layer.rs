@@ -33,8 +33,8 @@ pub(crate) struct Pass {
     channel_mask: Option<Tensor>,
 }
 
-/// What went through a layer with weights. Later operations may add to the output in place, which leaves its gradient what
-/// it is, and do nothing else to it.
+/// What went through a layer with weights. Later operations may add to the output in place, which leaves its gradient
+/// what it is, and do nothing else to it.
 pub(crate) struct Seen {
     pub(crate) layer: Layer,
     pub(crate) input: Tensor,
@@ -100,8 +100,8 @@ impl Pass {
         self.mode.is_training()
     }
 
-    /// Keeps a stage map: the output of a stage after its ReLU, `[n, channels, height, width]`. No later operation of the
-    /// body may write into it.
+    /// Keeps a stage map: the output of a stage after its ReLU, `[n, channels, height, width]`. No later operation of
+    /// the body may write into it.
     pub(crate) fn tap(&mut self, map: Tensor) -> Tensor {
         if let Some(maps) = &mut self.maps {
             maps.push(map.shallow_clone());

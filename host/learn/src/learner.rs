@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Precision, Recipe};
 use querist_core::fitted::EnsembleRecord;
-use querist_core::observer::{Phase, Progress};
+use querist_core::progress::{Phase, Progress};
 use querist_core::{
     Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, LearnError, Learner, Round, SampleId,
     Seeds, ServiceScope, Synthetic,
@@ -207,8 +207,8 @@ impl TorchLearner {
         training.train(count, progress).map(Some)
     }
 
-    /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the architecture
-    /// `name`, takes the images as this learner does, and may have a head for other classes.
+    /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
+    /// architecture `name`, takes the images as this learner does, and may have a head for other classes.
     ///
     /// # Errors
     /// If the file holds no such model.
@@ -300,8 +300,8 @@ impl Learner for TorchLearner {
         needs.iter().try_for_each(|need| resolve(need, &self.architecture).map(|_| ()))
     }
 
-    /// Weights and batch-norm statistics start afresh each time unless the strategy's plan says otherwise. A labelled set
-    /// of one sample is an error for a model with batch-norm.
+    /// Weights and batch-norm statistics start afresh each time unless the strategy's plan says otherwise. A labelled
+    /// set of one sample is an error for a model with batch-norm.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError> {
         self.round = task.scope.round;
         // The old model goes first: a failed fit must not leave one that looks fresh.

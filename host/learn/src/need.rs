@@ -3,7 +3,7 @@
 use std::fmt;
 
 use querist_core::LearnError;
-use querist_protocol::{Need, names};
+use querist_protocol::{Giver, Need, names};
 
 use crate::draws::{Draws, MOST_DRAWS};
 use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
@@ -42,26 +42,22 @@ pub(crate) enum Feature {
 /// # Errors
 /// [`LearnError::Need`] where this learner cannot.
 pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
-    let (bare, _) = need.split_labelled();
-    let feature = match (need.name(), bare) {
-        (names::LABELLED_LABELS | names::ORACLE_LABELS | names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS, _) => {
-            Feature::OfTheLoop
-        }
-        (names::HEAD_W, _) => linear(need, model, Feature::HeadWeights)?,
-        (names::HEAD_B, _) => linear(need, model, Feature::HeadBiases)?,
-        (names::HEAD, _) => Feature::Condition,
-        (names::STAGE_MAPS, _) => stage_maps(need, model)?,
-        (names::IMAGES, _) => return images(need, model),
-        (names::SYNTHETIC_IMAGES, _) => Feature::Condition,
-        (names::TARGET_MC_LOG_PROBS, _) | (_, names::MC_LOG_PROBS) => return draws(need, model),
+    let kind = need.array();
+    let feature = match (kind.map(|kind| kind.giver), kind.map_or(need.name(), |kind| kind.name)) {
+        (Some(Giver::Loop), _) => Feature::OfTheLoop,
+        (_, names::HEAD | names::SYNTHETIC_IMAGES) => Feature::Condition,
+        (_, names::STAGE_MAPS) => stage_maps(need, model)?,
+        (_, names::IMAGES) => return images(need, model),
+        (_, names::HEAD_W) => linear(need, model, Feature::HeadWeights)?,
+        (_, names::HEAD_B) => linear(need, model, Feature::HeadBiases)?,
+        (_, names::MC_LOG_PROBS | names::TARGET_MC_LOG_PROBS) => return draws(need, model),
         (_, names::MEMBER_LOG_PROBS) => return members(need),
         (_, names::GRAD_NORM) => return grad_norm(need),
         (_, names::GRAD_EMBEDDINGS) => Feature::GradEmbeddings,
         (_, names::LOGITS) => Feature::Logits,
         (_, names::PENULTIMATE) if model.head_hidden().is_some() => Feature::Penultimate,
-        (_, names::PENULTIMATE) => Feature::Embeddings,
-        // Asked for here only where none are configured: then the trained model's embeddings stand in.
-        (_, names::EMBEDDINGS | names::FIXED_EMBEDDINGS) => Feature::Embeddings,
+        // Fixed embeddings are asked for here only where none are configured: then those of the model stand in.
+        (_, names::EMBEDDINGS | names::PENULTIMATE | names::FIXED_EMBEDDINGS) => Feature::Embeddings,
         _ => return refuse(need, "no array of this learner has this name"),
     };
     if *need != Need::new(need.name()) {

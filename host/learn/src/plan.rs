@@ -105,8 +105,8 @@ impl Plan {
         let wanted = self.init == InitPolicy::Warm && round.0 > 0;
         if wanted && !has_before {
             return Err(LearnError::Config(format!(
-                "the strategy starts round {} from the model of round {}, which is not at hand: run from round 0 in one \
-                 go, or choose a strategy setting that starts afresh",
+                "the strategy starts round {} from the model of round {}, which is not at hand: run from round 0 in \
+                 one go, or choose a strategy setting that starts afresh",
                 round.0,
                 round.0 - 1
             )));

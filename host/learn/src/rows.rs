@@ -1,7 +1,7 @@
 //! Room for the values of arrays: in memory while they are within their limit, then in a file.
 //!
-//! The file has no name from the start, so that it goes when the array does, also where the process is killed. Its blocks
-//! are reserved before it is mapped: a full disk is an error here instead of a crash at the first write.
+//! The file has no name from the start, so that it goes when the array does, also where the process is killed. Its
+//! blocks are reserved before it is mapped: a full disk is an error here instead of a crash at the first write.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -53,8 +53,8 @@ fn mapped(folder: &Path, bytes: u64) -> Result<MmapMut, LearnError> {
     let fail = |error: &dyn std::fmt::Display| {
         let folder = folder.display();
         config(format!(
-            "no room for an array of {bytes} bytes in {folder}: {error}; free some there, raise `compute.memory`, or set \
-             `strategy.subset_size`"
+            "no room for an array of {bytes} bytes in {folder}: {error}; free some there, raise `compute.memory`, or \
+             set `strategy.subset_size`"
         ))
     };
     let file = match tempfile::tempfile_in(folder) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use querist_core::config::EnsembleConfig;
 use querist_core::fitted::EpochRecord;
-use querist_core::observer::{Phase, Progress};
+use querist_core::progress::{Phase, Progress};
 use querist_core::{Label, LearnError, Round, SampleId, Seeds, Synthetic};
 use querist_protocol::abi;
 use querist_protocol::philox::Stream;

@@ -5,7 +5,7 @@ mod common;
 use common::{bars, ids, labelled, quick, settings};
 use querist_core::config::{ModelConfig, ModelName};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Array, Dataset, FeatureTask, FitTask, Images, Learner, Round, SampleId};
 use querist_learn::TorchLearner;
 use querist_protocol::Need;
@@ -89,8 +89,8 @@ fn coherent_draws_are_the_same_networks_for_every_sample() {
     assert!(!close(rows(&apart)[first], rows(&apart)[second]), "independent masks differ by sample");
 }
 
-/// With one linear layer after the mask, the mean of the dropped logits is the logits. Of two classes, the difference of
-/// log-probabilities is that of the logits.
+/// With one linear layer after the mask, the mean of the dropped logits is the logits. Of two classes, the difference
+/// of log-probabilities is that of the logits.
 #[test]
 fn many_draws_average_to_the_prediction_without_dropout() {
     const MANY: usize = 400;

@@ -4,7 +4,7 @@ mod common;
 
 use common::{bars, ids, labelled, learner, model, quick, seeds, settings};
 use querist_core::config::{Adversarial, EnsembleConfig, Evaluate, ModelName};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Dataset, FeatureTask, FitTask, Fitted, Learner, Round, ServiceScope};
 use querist_learn::{Settings, TorchLearner};
 use querist_protocol::Need;

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use querist_core::config::{ModelConfig, ModelName};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Array, FeatureTask, FitTask, Learner, Round};
 use querist_learn::TorchLearner;
 use querist_protocol::Need;
@@ -104,7 +104,8 @@ fn a_hidden_layer_lies_between_embedding_and_logits() {
     }
 }
 
-/// Asked about embeddings, the head says what the arrays say of their samples; it keeps saying it while the learner goes on.
+/// Asked about embeddings, the head says what the arrays say of their samples; it keeps saying it while the learner
+/// goes on.
 #[test]
 fn a_head_that_is_asked_agrees_with_the_arrays() {
     for model in [model(ModelName::Mlp), with_hidden(ModelName::Lenet, HIDDEN)] {

@@ -7,12 +7,12 @@ use std::rc::Rc;
 
 use common::{bars, ids, labelled, learner, quick};
 use querist_core::config::{Augmentation, ModelName, Recipe};
-use querist_core::observer::{Progress, Silent};
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::progress::{Progress, Silent};
 use querist_core::{
     FitTask, Fitted, HooksPresent, HostServices, Label, LearnError, Learner, Round, SampleId, Seeds, ServiceError,
     ServiceScope, StrategyIdentity, StrategyKind, Synthetic, TrainingHooks,
 };
+use querist_core::{QueryError, QueryErrorKind};
 use querist_learn::TorchLearner;
 use querist_protocol::{EpochLength, InitPolicy, TrainOverrides, Transform, UnlabelledStream, abi};
 use querist_torchx::runtime;
@@ -172,8 +172,8 @@ fn refused(part: &mut Part, parts: &[&str]) {
     }
 }
 
-/// Draws from libtorch's generator, computes an extra loss of exactly 0 from everything it is given, leaves the thread's
-/// settings changed, and does the same again in `batch_step`.
+/// Draws from libtorch's generator, computes an extra loss of exactly 0 from everything it is given, leaves the
+/// thread's settings changed, and does the same again in `batch_step`.
 fn nothing_in_effect() -> Part {
     let disturb = |_: &dyn HostServices| {
         let _ = Tensor::rand([7], (Kind::Float, Device::Cpu));

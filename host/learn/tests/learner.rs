@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{bars, ids, labelled, learner, model, quick, seeds, settings};
 use querist_core::config::{Augmentation, ModelConfig, ModelName, Optimiser, Recipe};
-use querist_core::observer::{Cancelled, Phase, Progress, Silent};
+use querist_core::progress::{Cancelled, Phase, Progress, Silent};
 use querist_core::{FeatureTask, FitTask, Label, LearnError, Learner, Round, SampleId, Seeds};
 use querist_learn::{BLOCK, Settings, TorchLearner};
 use querist_protocol::Need;

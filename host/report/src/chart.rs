@@ -142,7 +142,8 @@ fn names(lines: &[Line<'_>], scale: &Scale) -> Markup {
     let places = spread_out(&ends.iter().map(|end| end.2).collect::<Vec<_>>(), scale.bottom);
     html! {
         @for ((at, x, y, label), place) in ends.into_iter().zip(places) {
-            @let text: String = if label.chars().count() > 24 { label.chars().take(23).chain(['…']).collect() } else { label };
+            @let is_long = label.chars().count() > 24;
+            @let text: String = if is_long { label.chars().take(23).chain(['…']).collect() } else { label };
             line.leader.(style(at).0) x1=(px(x + 4.0)) y1=(px(y)) x2=(px(scale.right + 8.0)) y2=(px(place)) {}
             text.name.(style(at).0) x=(px(scale.right + 12.0)) y=(px(place + 4.0)) { (text) }
         }

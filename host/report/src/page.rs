@@ -111,7 +111,8 @@ fn curves(report: &Report) -> Markup {
                     }
                 }
                 p.note {
-                    "Mean over the finished seeds on the test set; the band is one sample standard deviation to each side. "
+                    "Mean over the finished seeds on the test set; the band is one sample standard deviation to each \
+                     side. "
                     "Where a strategy has one seed there is no band. Point at a dot for its figures."
                 }
             }
@@ -127,7 +128,8 @@ fn results(report: &Report) -> Markup {
         div.scroll {
             table {
                 thead { tr {
-                    th { "strategy" } th { "final accuracy, %" } th { "area over labels, %" } th { "area over rounds, %" }
+                    th { "strategy" } th { "final accuracy, %" }
+                    th { "area over labels, %" } th { "area over rounds, %" }
                     th { "seeds" } th { "labels" }
                 } }
                 tbody {
@@ -145,15 +147,18 @@ fn results(report: &Report) -> Markup {
             }
         }
         p.note {
-            "Mean ± sample standard deviation over seeds. Area over labels: trapezia over the number of labels, divided by "
-            "its range, so the mean accuracy over the budget; area over rounds: the same with rounds in place of labels. "
+            "Mean ± sample standard deviation over seeds. Area over labels: trapezia over the number of labels, \
+             divided by "
+            "its range, so the mean accuracy over the budget; area over rounds: the same with rounds in place of \
+             labels. "
             @match report.best() {
                 Some(best) => {
-                    "Bold: the area of " (best.label) " is above that of every other strategy with 95 % confidence (paired t "
+                    "Bold: the area of " (best.label) " is above that of every other strategy with 95 % confidence \
+                     (paired t "
                     "over common seeds, Bonferroni)."
                 }
-                None => "No area is bold: no strategy is above every other with 95 % confidence (paired t over common seeds, \
-                    Bonferroni).",
+                None => "No area is bold: no strategy is above every other with 95 % confidence (paired t over common \
+                    seeds, Bonferroni).",
             }
         }
     }
@@ -203,7 +208,8 @@ fn comparisons(report: &Report) -> Markup {
                 }
             }
             p.note {
-                "Mean difference of paired seeds ± half of its 95 % t interval, in percentage points; above 0 is better than "
+                "Mean difference of paired seeds ± half of its 95 % t interval, in percentage points; above 0 is \
+                 better than "
                 (BASELINE) ". An interval that holds 0 shows no difference. One seed gives no interval."
             }
         }
@@ -218,7 +224,8 @@ fn costs(report: &Report) -> Markup {
         div.scroll {
             table {
                 thead { tr {
-                    th { "strategy" } th { "query, s" } th { "features, s" } th { "training, s" } th { "query memory, MiB" }
+                    th { "strategy" } th { "query, s" } th { "features, s" }
+                    th { "training, s" } th { "query memory, MiB" }
                 } }
                 tbody {
                     @for group in report.groups() {
@@ -278,7 +285,8 @@ fn figure(thumbnail: &Thumbnail) -> Result<Markup, ReportError> {
     let address = address(&thumbnail.picture)?;
     Ok(html! {
         figure {
-            img src=(address) alt=(thumbnail.class) title=(format!("rank {}", thumbnail.rank)) loading="lazy" decoding="async";
+            img src=(address) alt=(thumbnail.class) title=(format!("rank {}", thumbnail.rank)) loading="lazy"
+                decoding="async";
             figcaption { (thumbnail.class) }
         }
     })
@@ -291,7 +299,8 @@ fn facts(report: &Report) -> Markup {
             details {
                 summary { (run.label) ", seed " (run.seed) ", " (run.state) }
                 dl {
-                    dt { "strategy" } dd { (Shown::name(&run.strategy.id)) ", package " (Shown::name(&run.strategy.package)) " "
+                    dt { "strategy" }
+                    dd { (Shown::name(&run.strategy.id)) ", package " (Shown::name(&run.strategy.package)) " "
                         (Shown::name(&run.strategy.version)) ", " (run.strategy.kind) }
                     dt { "plugin sha256" } dd { code { (Shown::name(&run.strategy.digest)) } }
                     dt { "dataset" } dd { (run.dataset) ", sha256 " code { (run.dataset_digest) } }

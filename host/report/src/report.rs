@@ -119,7 +119,8 @@ impl Report {
     /// Checks the runs, groups them by label (the baseline first, then by name) and compares the groups.
     ///
     /// # Errors
-    /// If there are no runs, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot be.
+    /// If there are no runs, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot
+    /// be.
     pub fn new(mut runs: Vec<RunSummary>) -> Result<Self, ReportError> {
         if runs.is_empty() {
             return Err(ReportError::Empty);
@@ -228,7 +229,8 @@ fn warn_of_mixtures(runs: &[RunSummary], warnings: &mut Vec<String>) -> bool {
     let settings = distinct(&|run| settings(run).to_string());
     if settings.len() > 1 {
         warnings.push(format!(
-            "the runs differ in more than strategy and seed ({} different configurations); differences may come from there",
+            "the runs differ in more than strategy and seed ({} different configurations); differences may come from \
+             there",
             settings.len()
         ));
     }
@@ -321,8 +323,8 @@ fn warn_of_grids(groups: &[Group], warnings: &mut Vec<String>) {
         let of = |labels: &Vec<&str>| labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let list = grids.values().map(of).collect::<Vec<_>>().join(" | ");
         warnings.push(format!(
-            "not all groups were measured at the same labelled counts ({list}); each area is over its own counts, and two \
-             groups are compared only at those they share"
+            "not all groups were measured at the same labelled counts ({list}); each area is over its own counts, and \
+             two groups are compared only at those they share"
         ));
     }
 }

@@ -317,8 +317,8 @@ fn ensembles_are_told_apart_from_single_models() {
         record.ensemble = Some(EnsembleRecord { adversarial, evaluate, unlabelled: 9, seconds: vec![1.0; 5] });
     }
     let text = report(runs);
-    let line = "warning: `margin` trained 5 models a round with virtual adversarial images; its accuracy is that of their \
-                mean prediction; they learned from unlabelled images of the pool, too";
+    let line = "warning: `margin` trained 5 models a round with virtual adversarial images; its accuracy is that of \
+                their mean prediction; they learned from unlabelled images of the pool, too";
     assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{text}");
 }
 
@@ -333,7 +333,7 @@ fn images_that_a_strategy_made_are_told() {
         record.synthetic = at % 3;
     }
     let text = report(runs);
-    let line = "warning: `margin` trained on images that it made of its picks beside the labelled samples, up to 2 in a \
-                round; they count for no figure";
+    let line = "warning: `margin` trained on images that it made of its picks beside the labelled samples, up to 2 in \
+                a round; they count for no figure";
     assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{text}");
 }

@@ -88,9 +88,20 @@ pub(crate) fn client(boundary: &Boundary) -> String {
     for kind in &boundary.resources {
         let (path, name) = (resource(boundary, &kind.name), camel(&kind.name));
         out += &format!(
-            "\nimpl Object for {path} {{\n    const KIND: Kind = Kind::{name};\n\n    fn into_raw(self) -> u32 {{\n        \
-             self.take_handle()\n    }}\n\n    unsafe fn of_raw(raw: u32) -> Self {{\n        \
-             // SAFETY: the caller's promise is the same.\n        unsafe {{ Self::from_handle(raw) }}\n    }}\n}}\n"
+            "
+impl Object for {path} {{
+    const KIND: Kind = Kind::{name};
+
+    fn into_raw(self) -> u32 {{
+        self.take_handle()
+    }}
+
+    unsafe fn of_raw(raw: u32) -> Self {{
+        // SAFETY: the caller's promise is the same.
+        unsafe {{ Self::from_handle(raw) }}
+    }}
+}}
+"
         );
     }
     out += &conversions(boundary, false).replace("\nfn convert_fault_code", "\npub(crate) fn convert_fault_code");
@@ -159,9 +170,14 @@ pub(crate) fn server(boundary: &Boundary) -> String {
         .map(|kind| format!("use bindings::querist::strategy::{}::Host{};\n", kind.interface, camel(&kind.name)))
         .collect();
     out += &format!("use bindings::querist::strategy::{{{}, types}};\n{traits}", interfaces(boundary).join(", "));
-    out += "use super::CallState;\n\n";
+    out += "use super::state::CallState;\n\n";
     out += "/// What `bindgen` makes of the WIT.\n#[allow(missing_docs, reason = \"generated\")]\n";
-    out += "pub(super) mod bindings {\n    wasmtime::component::bindgen!({\n        path: \"../../plugin-sdk/wit\",\n        world: \"plugin\",\n        with: {\n";
+    out += "pub(super) mod bindings {
+    wasmtime::component::bindgen!({
+        path: \"../../plugin-sdk/wit\",
+        world: \"plugin\",
+        with: {
+";
     for kind in &boundary.resources {
         let wit = kind.name.replace('_', "-");
         out += &format!(
@@ -170,16 +186,41 @@ pub(crate) fn server(boundary: &Boundary) -> String {
             camel(&kind.name)
         );
     }
-    out += "        },\n    });\n}\n\n/// Kinds of handles. Their numbers are the session's handles.\npub(super) mod objects {\n";
+    out += "        },
+    });
+}
+
+/// Kinds of handles. Their numbers are the session's handles.
+pub(super) mod objects {
+";
     for kind in &boundary.resources {
         out += &format!("    pub struct {};\n", camel(&kind.name));
     }
     let objects: Vec<String> = boundary.resources.iter().map(|kind| camel(&kind.name)).collect();
     out += &format!("}}\n\nuse objects::{{{}}};\n", objects.join(", "));
-    out += "\ntype Call<T> = Result<T, types::Fault>;\n\nfn plain<T>(result: Result<T, Fault>) -> Call<T> {\n    result.map_err(fault_to_wit)\n}\n";
-    out += "\nfn fault_to_wit(fault: Fault) -> types::Fault {\n    types::Fault { code: convert_fault_code(fault.code), message: fault.message }\n}\n";
-    out += "\n/// Hands a new object of the session to the guest.\nfn object<T: 'static>(result: Result<u32, Fault>) -> Call<Resource<T>> {\n    result.map(Resource::new_own).map_err(fault_to_wit)\n}\n";
-    out += "\nfn rep<T: 'static>(resource: Option<Resource<T>>) -> Option<u32> {\n    resource.map(|resource| resource.rep())\n}\n";
+    out += "
+type Call<T> = Result<T, types::Fault>;
+
+fn plain<T>(result: Result<T, Fault>) -> Call<T> {
+    result.map_err(fault_to_wit)
+}
+";
+    out += "
+fn fault_to_wit(fault: Fault) -> types::Fault {
+    types::Fault { code: convert_fault_code(fault.code), message: fault.message }
+}
+";
+    out += "
+/// Hands a new object of the session to the guest.
+fn object<T: 'static>(result: Result<u32, Fault>) -> Call<Resource<T>> {
+    result.map(Resource::new_own).map_err(fault_to_wit)
+}
+";
+    out += "
+fn rep<T: 'static>(resource: Option<Resource<T>>) -> Option<u32> {
+    resource.map(|resource| resource.rep())
+}
+";
     out += &conversions(boundary, true);
     out += &conversion("FaultCode", &boundary.named("FaultCode").shape, false)
         .replace("fn convert_fault_code", "pub(super) fn fault_code_from_wit");
@@ -241,7 +282,8 @@ fn served(call: &Call) -> String {
         Ty::Own(_) => format!("object({called})"),
         Ty::Pair(first, _) if matches!(**first, Ty::Own(_)) => {
             format!(
-                "let (first, second) = plain({called})?;\n        Ok((Resource::new_own(first), Resource::new_own(second)))"
+                "let (first, second) = plain({called})?;
+        Ok((Resource::new_own(first), Resource::new_own(second)))"
             )
         }
         Ty::List(inner) => match &**inner {

@@ -9,7 +9,10 @@ pub(crate) fn client(boundary: &Boundary) -> String {
     let mut out = header("The host's table as the calls that strategies make.");
     let used = imports(boundary);
     out += &format!(
-        "use querist_protocol::abi::{{Bytes, table}};\nuse querist_protocol::{{{used}, Fault, Handle, HostCalls, Numbered}};\n\n"
+        "use querist_protocol::abi::{{Bytes, table}};
+use querist_protocol::{{{used}, Fault, Handle, HostCalls, Numbered}};
+
+"
     );
     out += "use crate::native::{List, Table, no_handle, row_or_none};\n\nimpl HostCalls for Table {\n";
     out += "    fn release(&self, handle: Handle) {\n        // SAFETY: the host checks handles.\n";
@@ -91,9 +94,17 @@ fn client_body(call: &Call) -> String {
 /// The host's end.
 pub(crate) fn server(boundary: &Boundary) -> String {
     let mut out = header("The calls of native plugins, from the C table to the session.");
-    out += "use querist_protocol::HostCalls;\nuse querist_protocol::abi::table::*;\nuse querist_protocol::abi::{Bytes, Call, List, Status, numbered};\n\n";
-    out += "use super::table::{bad, handle, lend, put, record, row, serve, slice, text};\n\n";
-    out += "pub(super) static CALLS: CallTable = CallTable {\n    size: size_of::<CallTable>() as u32,\n    minor: ABI_MINOR as u32,\n    release,\n";
+    out += "use querist_protocol::HostCalls;
+use querist_protocol::abi::table::*;
+use querist_protocol::abi::{Bytes, Call, List, Status, numbered};
+
+";
+    out += "use super::context::{bad, handle, lend, put, record, row, serve, slice, text};\n\n";
+    out += "pub(super) static CALLS: CallTable = CallTable {
+    size: size_of::<CallTable>() as u32,
+    minor: ABI_MINOR as u32,
+    release,
+";
     for call in &boundary.calls {
         out += &format!("    {},\n", call.flat);
     }

@@ -7,7 +7,12 @@ use crate::write::{docs, header};
 pub(crate) fn objects(boundary: &Boundary) -> String {
     let mut out = header("Objects of the host. Each is a handle that is released when it goes out of scope.");
     out += &format!(
-        "use querist_protocol::{{{}}};\n\nuse crate::host::Host;\nuse crate::objects::object;\nuse crate::strategy::Result;\n",
+        "use querist_protocol::{{{}}};
+
+use crate::host::Host;
+use crate::objects::object;
+use crate::strategy::Result;
+",
         imports(boundary)
     );
     for kind in &boundary.resources {

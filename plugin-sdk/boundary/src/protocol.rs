@@ -65,10 +65,18 @@ pub(crate) fn calls(boundary: &Boundary) -> String {
     out += &format!("use super::types::{{{used}}};\nuse crate::Fault;\n\n");
     out += "/// Version of the boundary, as `major.minor`; a plugin states the one it was built for.\n";
     out += &format!("pub const API_VERSION: &str = \"{}\";\n\n", boundary.api);
-    out += "/// A name for an object of the host, valid until released or until the query ends. Its top four bits are the\n";
-    out += "/// number of its [`Kind`], the rest is its place.\npub type Handle = u32;\n\n";
+    out += "\
+/// A name for an object of the host, valid until released or until the query ends. Its top four bits are the
+/// number of its [`Kind`], the rest is its place.
+pub type Handle = u32;
+
+";
     out += "/// Bits of a handle that are its place.\npub const PLACE_BITS: u32 = 28;\n\n";
-    out += "/// Kinds of objects of the host.\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\n#[repr(u8)]\npub enum Kind {\n";
+    out += "/// Kinds of objects of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+";
     for resource in &boundary.resources {
         out += &format!("{}    {},\n", docs(&resource.docs, 4), crate::model::camel(&resource.name));
     }
@@ -81,7 +89,10 @@ pub(crate) fn calls(boundary: &Boundary) -> String {
     out += "    /// The handle of the object at `place`, which has at most [`PLACE_BITS`] bits.\n";
     out += "    pub fn handle(self, place: u32) -> Handle {\n        place | (self as u32) << PLACE_BITS\n    }\n}\n\n";
     out += &docs(&boundary.docs, 0);
-    out += "pub trait HostCalls {\n    /// Releases an object; unknown handles are ignored.\n    fn release(&self, handle: Handle);\n";
+    out += "pub trait HostCalls {
+    /// Releases an object; unknown handles are ignored.
+    fn release(&self, handle: Handle);
+";
     for call in &boundary.calls {
         out += &format!("\n{}    fn {}{};\n", docs(&call.docs, 4), call.flat, signature(call));
     }
@@ -116,8 +127,18 @@ fn choice(named: &Named, cases: &[(String, String)]) -> String {
     let all: String = cases.iter().map(|(case, _)| format!("Self::{case}, ")).collect();
     let words = words(name);
     out + &format!(
-        "}}\n\nimpl Numbered for {name} {{\n    const NAME: &'static str = \"{words}\";\n    const ALL: &'static [Self] = &[{all}];\n\n    \
-         fn number(self) -> u32 {{\n        self as u32\n    }}\n}}\n\n"
+        "}}
+
+impl Numbered for {name} {{
+    const NAME: &'static str = \"{words}\";
+    const ALL: &'static [Self] = &[{all}];
+
+    fn number(self) -> u32 {{
+        self as u32
+    }}
+}}
+
+"
     )
 }
 
@@ -220,16 +241,25 @@ pub(crate) fn c_results(call: &Call) -> Vec<(String, String)> {
 pub(crate) fn table(boundary: &Boundary) -> String {
     let mut out = header("The calls as a C table.");
     out += "use super::types;\nuse crate::Fault;\nuse crate::abi::{Bytes, Call, List, Status, numbered};\n\n";
-    out += "/// Functions of the newest version, counted from 0: higher ones have more functions at the end of the table.\n";
+    out += "\
+/// Functions of the newest version, counted from 0: higher ones have more functions at the end of the table.
+";
     out += &format!("pub const ABI_MINOR: u16 = {};\n\n", boundary.minor);
     for named in &boundary.types {
         if let Shape::Record(fields) = &named.shape {
             out += &c_record(boundary, named, fields);
         }
     }
-    out += "/// What the host does while one query is answered. `release` takes a handle; the others are explained one by one.\n";
+    out += "\
+/// What the host does while one query is answered. `release` takes a handle; the others are explained one by one.
+";
     out += "/// They return 0, or the number of a fault, whose sentence `fault_text` tells.\n";
-    out += "#[repr(C)]\n#[derive(Clone, Copy)]\npub struct CallTable {\n    /// Bytes of this table.\n    pub size: u32,\n";
+    out += "#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CallTable {
+    /// Bytes of this table.
+    pub size: u32,
+";
     out += "    /// [`ABI_MINOR`] of the host.\n    pub minor: u32,\n";
     out += "    /// Releases an object; unknown handles are ignored.\n";
     out += "    pub release: unsafe extern \"C\" fn(call: *mut Call, handle: u32) -> Status,\n";
@@ -299,7 +329,12 @@ fn c_record(boundary: &Boundary, named: &Named, fields: &[(String, Ty, String)])
     }
     out += "        }\n    }\n}\n\n";
     out += &format!(
-        "impl TryFrom<{name}> for types::{name} {{\n    type Error = Fault;\n\n    fn try_from(from: {name}) -> Result<Self, Fault> {{\n        Ok(Self {{\n"
+        "impl TryFrom<{name}> for types::{name} {{
+    type Error = Fault;
+
+    fn try_from(from: {name}) -> Result<Self, Fault> {{
+        Ok(Self {{
+"
     );
     for (field, ty, _) in fields {
         let value = match ty {

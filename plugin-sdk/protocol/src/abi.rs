@@ -2,19 +2,20 @@
 //!
 //! A plugin is a shared library that exports one function, [`ENTRY`]. It is given the host's table and returns its own.
 //! Tables start with their size and only ever grow at the end, so that each side knows which functions the other has.
-//! No memory changes its owner: a plugin answers by calling the host's `answer_...` functions, which copy; what the host
-//! fills in lies in the plugin's own variables, and lists are lent until the next call. The one exception is tensors of
-//! libtorch: a tensor handed *into* a function is lent for the time of the call, one handed *out* belongs to whoever
-//! receives it.
+//! No memory changes its owner: a plugin answers by calling the host's `answer_...` functions, which copy; what the
+//! host fills in lies in the plugin's own variables, and lists are lent until the next call. The one exception is
+//! tensors of libtorch: a tensor handed *into* a function is lent for the time of the call, one handed *out* belongs to
+//! whoever receives it.
 //!
 //! `plugin-sdk/include/querist.h` is made from this file and from the generated [`table`].
+
+mod value;
 
 use std::ffi::c_void;
 
 pub use crate::generated::table;
 pub use table::{ABI_MINOR, CallTable};
-
-use crate::{Fault, FaultCode, Numbered};
+pub use value::{numbered, padded, unpadded};
 
 /// Name of the function that a plugin exports, of type [`Entry`].
 pub const ENTRY: &str = "querist_plugin_v2";
@@ -123,25 +124,6 @@ pub struct List<T> {
     pub data: *const T,
     /// How many.
     pub count: usize,
-}
-
-impl<T: Copy> List<T> {
-    /// No values.
-    pub const fn none() -> Self {
-        Self { data: std::ptr::null(), count: 0 }
-    }
-
-    /// Copies the values.
-    ///
-    /// # Safety
-    /// The host filled the list in, and was not called since.
-    pub unsafe fn to_vec(&self) -> Vec<T> {
-        if self.count == 0 {
-            return Vec::new();
-        }
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts(self.data, self.count) }.to_vec()
-    }
 }
 
 /// One call of the host into a plugin; whatever the plugin asks meanwhile goes by it. Valid until that call returns, on
@@ -340,9 +322,9 @@ pub struct TorchApi {
         unsafe extern "C" fn(call: *mut Call, images: Tensor, targets: Tensor, norms: *mut Tensor) -> Status,
     /// Records a named figure of this round.
     pub log_metric: unsafe extern "C" fn(call: *mut Call, name: Bytes, value: f64) -> Status,
-    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row: `images`
-    /// is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query then
-    /// picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
+    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row:
+    /// `images` is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query
+    /// then picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
     pub add_synthetic:
         unsafe extern "C" fn(call: *mut Call, rows: *const u32, row_count: usize, images: Tensor) -> Status,
 }
@@ -376,8 +358,8 @@ pub struct HostApi {
 
     /// What a query may ask of the host.
     pub calls: *const CallTable,
-    /// An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
-    /// it lies. Its `deleter` must be called before the call that lent it returns.
+    /// An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory
+    /// where it lies. Its `deleter` must be called before the call that lent it returns.
     pub array_dlpack: unsafe extern "C" fn(call: *mut Call, name: Bytes, tensor: *mut *mut c_void) -> Status,
 }
 
@@ -459,49 +441,3 @@ unsafe impl Sync for PluginApi {}
 /// The function that a plugin exports as [`ENTRY`]. Returns null if it cannot work with this host. Both tables live as
 /// long as the process.
 pub type Entry = unsafe extern "C" fn(host: *const HostApi) -> *const PluginApi;
-
-/// A text padded with zeros to its room; what does not fit is cut off.
-pub const fn padded<const N: usize>(text: &str) -> [u8; N] {
-    let (bytes, mut out, mut i) = (text.as_bytes(), [0; N], 0);
-    // The last byte stays 0, so that every text ends.
-    while i < bytes.len() && i + 1 < N {
-        out[i] = bytes[i];
-        i += 1;
-    }
-    out
-}
-
-/// The text in a padded room, or `None` if it is not UTF-8.
-pub fn unpadded(room: &[u8]) -> Option<&str> {
-    let end = room.iter().position(|&byte| byte == 0).unwrap_or(room.len());
-    std::str::from_utf8(&room[..end]).ok()
-}
-
-impl Bytes {
-    /// Bytes that are there for as long as `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self { data: bytes.as_ptr(), len: bytes.len() }
-    }
-
-    /// # Safety
-    /// `data` must be readable for `len` bytes for as long as the result is used, or `len` be 0.
-    pub unsafe fn get<'a>(self) -> &'a [u8] {
-        if self.len == 0 || self.data.is_null() {
-            return &[];
-        }
-        // SAFETY: promised by the caller.
-        unsafe { std::slice::from_raw_parts(self.data, self.len) }
-    }
-}
-
-/// A choice by its number.
-///
-/// # Errors
-/// If there is none.
-pub fn numbered<T: Numbered>(number: u32) -> Result<T, Fault> {
-    let found = usize::try_from(number).ok().and_then(|at| T::ALL.get(at)).copied();
-    found.ok_or_else(|| {
-        let message = format!("{} {number}, expected 0 to {}", T::NAME, T::ALL.len() - 1);
-        Fault::new(FaultCode::BadArgument, message)
-    })
-}

@@ -1,8 +1,8 @@
 //! Defaults in layers: published settings, and defaults that depend on another parameter.
 //!
-//! Whoever reads parameters fills them in this order: what is given; then each layer whose conditions hold, in the order
-//! of the list; then the default of each property. Layers stand in the JSON Schema of the parameters, under keywords
-//! that other readers of schemas ignore, so that a strategy receives nothing but settled values.
+//! Whoever reads parameters fills them in this order: what is given; then each layer whose conditions hold, in the
+//! order of the list; then the default of each property. Layers stand in the JSON Schema of the parameters, under
+//! keywords that other readers of schemas ignore, so that a strategy receives nothing but settled values.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::Shown;
+use crate::array::ArrayKind;
 
 /// Bytes of a need's text at most.
 const MAX_NEED_BYTES: usize = 200;
@@ -180,6 +181,11 @@ impl Need {
     /// Whether a bare flag was given.
     pub fn has_flag(&self, flag: &str) -> bool {
         matches!(self.args.get(flag), Some(None))
+    }
+
+    /// The array that it asks for; `None` where it asks for none: for the head, or for something of model or images.
+    pub fn array(&self) -> Option<&'static ArrayKind> {
+        ArrayKind::of(&self.name).map(|(kind, _)| kind)
     }
 
     /// The name without the labelled prefix, and whether it had one.

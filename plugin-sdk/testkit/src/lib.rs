@@ -8,5 +8,5 @@ pub mod question;
 
 pub use querist_conformance::{Make, cases, conforms};
 
-pub use native::{Native, NativeMaker, ask};
+pub use native::{Native, NativeMaker, ask, settled};
 pub use question::Question;

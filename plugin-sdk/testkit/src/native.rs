@@ -1,17 +1,15 @@
 //! A strategy's source built natively, asked through the same kernels as its sandboxed twin.
 
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use querist_core::strategy::{QueryError, QueryErrorKind};
 use querist_core::{
-    Answer, Arrays, Query, Question, Seeds, Strategy, StrategyIdentity, StrategyKind, Usage, tile_rows,
+    Answer, Arrays, Failure, Query, QueryError, QueryErrorKind, Question, Seeds, Strategy, StrategyIdentity,
+    StrategyKind, Usage, tile_rows,
 };
-use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
-use querist_protocol::{Capability, HostCalls, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
+use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared, score_tiles};
+use querist_protocol::{Capability, Need, Selection, StrategyDescription, StrategyError, TILE_BYTES};
 use querist_sdk::{Host, Package};
 use serde_json::Value;
 
@@ -76,46 +74,39 @@ impl Native {
     }
 
     /// Scores tile by tile on as many threads as asked for, as the sandbox does, then ranks.
-    fn score(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, StrategyError> {
-        let rows = query.arrays.ids().len();
+    fn score(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, Failure> {
         let tile = tile_rows(&self.needs, query.arrays, self.tile_bytes);
-        let tiles = rows.div_ceil(tile);
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<Tile>, StrategyError> {
-            let mut mine = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= tiles {
-                    return Ok(mine);
-                }
-                mine.push(self.score_tile(shared, number, number * tile..((number + 1) * tile).min(rows))?);
-            }
-        };
-        let mut scored = std::thread::scope(|scope| {
-            let spawned: Vec<_> = (1..self.threads.min(tiles)).map(|_| scope.spawn(work)).collect();
-            let mut scored = work()?;
-            for worker in spawned {
-                scored.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok::<_, StrategyError>(scored)
+        let scored = score_tiles(shared, tile, self.threads, |tile| {
+            let session = Session::tile(shared.clone(), tile.rows())?;
+            let (first, second) = self.tile_scores(session).map_err(failed)?;
+            tile.fill(&first, second.as_deref())
         })?;
-        scored.sort_unstable_by_key(|tile| tile.number);
-        let primary: Vec<f64> = scored.iter().flat_map(|tile| tile.primary.iter().copied()).collect();
-        let second: Vec<f64> = scored.iter().flat_map(|tile| tile.second.iter().copied()).collect();
-        let session = Session::new(shared.clone());
-        let vector = session.vector(&primary)?;
-        let second = if second.is_empty() { None } else { Some(session.vector(&second)?) };
-        let picked = session.vector_top(vector, second, query.batch.min(rows) as u32, None)?;
-        let scores = picked.iter().map(|&row| primary[row as usize]).collect();
-        Ok(Selection { rows: picked, scores, ..Selection::default() })
+        Ok(scored.selection)
     }
 
-    fn score_tile(&self, shared: &Arc<Shared>, number: usize, rows: Range<usize>) -> Result<Tile, StrategyError> {
-        let session = Session::tile(shared.clone(), rows)?;
+    fn tile_scores(&self, session: Session) -> Result<(Vec<f64>, Option<Vec<f64>>), StrategyError> {
         let scores = self.package.score(&self.identity.id, &self.params, Host::new(Rc::new(session)))?;
-        let second = scores.second.map(|second| second.to_vec()).transpose()?.unwrap_or_default();
-        Ok(Tile { number, primary: scores.primary.to_vec()?, second })
+        Ok((scores.primary.to_vec()?, scores.second.map(|second| second.to_vec()).transpose()?))
     }
+
+    fn select(&self, query: &Query<'_>, shared: &Arc<Shared>) -> Result<Selection, Failure> {
+        let state = query.state.map(<[u8]>::to_vec);
+        let host = Host::new(Rc::new(Session::new(shared.clone())));
+        self.package.select(&self.identity.id, &self.params, state, host).map_err(failed)
+    }
+}
+
+fn failed(error: StrategyError) -> Failure {
+    Failure::new(QueryErrorKind::Failed, error.to_string())
+}
+
+/// The parameters of a strategy as the host settles them.
+///
+/// # Panics
+/// If the package has no such strategy, or its schema refuses them.
+pub fn settled(package: &Package, id: &str, params: &Value) -> Value {
+    let description = describe(package, id).expect("the package has the strategy");
+    querist_core::schema::settled(&description, params).expect("parameters that the schema takes")
 }
 
 /// Asks the native build of a strategy once, in round 0 and on one thread.
@@ -129,13 +120,6 @@ pub fn ask(
     (arrays, batch, seed): (&Arrays, usize, u64),
 ) -> Result<Selection, String> {
     Native::new(package, id, params, 1).map_err(|error| error.to_string())?.ask(arrays, batch, seed)
-}
-
-/// Scores of one tile.
-struct Tile {
-    number: usize,
-    primary: Vec<f64>,
-    second: Vec<f64>,
 }
 
 fn describe(package: &Package, id: &str) -> Result<StrategyDescription, StrategyError> {
@@ -167,16 +151,11 @@ impl Strategy for Native {
             // Tiles of a scorer run in parallel already.
             compute: Compute::threads(if self.scorer { 1 } else { self.threads }),
         };
-        let failed = |message: String| QueryError::new(&self.identity, QueryErrorKind::Failed, message);
-        let shared = Arc::new(Shared::new(setup, control.clone()).map_err(|error| failed(error.to_string()))?);
-        let selection = if self.scorer {
-            self.score(query, &shared)
-        } else {
-            let state = query.state.map(<[u8]>::to_vec);
-            let host = Host::new(Rc::new(Session::new(shared)));
-            self.package.select(&self.identity.id, &self.params, state, host)
-        };
-        let selection = selection.map_err(|error| failed(error.to_string()))?;
+        let answer = Shared::new(setup, control.clone()).map_err(Failure::from).and_then(|shared| {
+            let shared = Arc::new(shared);
+            if self.scorer { self.score(query, &shared) } else { self.select(query, &shared) }
+        });
+        let selection = answer.map_err(|failure| failure.of(&self.identity))?;
         let usage = Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory: control.peak_memory() };
         Ok(Answer { selection, usage })
     }

@@ -68,8 +68,8 @@ fn is_full(message: &str) -> bool {
     message.contains("out of memory") || message.contains("not enough memory")
 }
 
-/// Runs plugin code in which methods of tch that panic where libtorch fails count as errors of libtorch; other panics go
-/// on. `memory` is the parameter to lower where a device is full.
+/// Runs plugin code in which methods of tch that panic where libtorch fails count as errors of libtorch; other panics
+/// go on. `memory` is the parameter to lower where a device is full.
 pub(crate) fn torch_panics_are_errors<T>(memory: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     // A strategy whose hook failed is not called again, so what a panic left half done is seen by nobody.
     match catch_unwind(AssertUnwindSafe(work)) {

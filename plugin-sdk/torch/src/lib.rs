@@ -1,8 +1,8 @@
 //! Write strategies for Querist that train networks of their own or take part in the training of the task's model.
 //!
 //! Such a strategy is a native library that shares libtorch with the host: tensors, and the graphs they are on, cross
-//! as they are. It implements [`TorchStrategy`]; [`torch_package!`] exports any number of them. Its crate has the
-//! crate type `cdylib` and depends on this one, `schemars`, `serde`, and on the `torch-sys` of this one's version, which
+//! as they are. It implements [`TorchStrategy`]; [`torch_package!`] exports any number of them. Its crate has the crate
+//! type `cdylib` and depends on this one, `schemars`, `serde`, and on the `torch-sys` of this one's version, which
 //! tells its build where libtorch lies.
 //!
 //! ```no_run
@@ -62,8 +62,8 @@
 //!
 //! - Tensors that a hook is handed are the task's own. Never write into them; what you return must be on the graph.
 //! - `batch_loss` adds a loss. Only the host steps the task's model, and it checks that nobody else did.
-//! - Draw from libtorch's generator as you like: the host gives a strategy generators of its own, seeded by the run, the
-//!   strategy and the round. For what must not depend on the order of calls there is [`Round::rng`].
+//! - Draw from libtorch's generator as you like: the host gives a strategy generators of its own, seeded by the run,
+//!   the strategy and the round. For what must not depend on the order of calls there is [`Round::rng`].
 //! - Never hold gradients back with `tch::no_grad(closure)`, which leaves them off after a panic; use
 //!   `tch::no_grad_guard`.
 #![deny(missing_docs)]

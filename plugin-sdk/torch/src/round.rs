@@ -198,13 +198,13 @@ impl<'a> Round<'a> {
         Ok(self.calls.log_metric(name, value)?)
     }
 
-    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row: normalised
-    /// `f32 [n, channels, height, width]` for n distinct rows that this query picks. The strategy needs
+    /// Hands in images to train on from the next round on, each with the label that the oracle gives for its row:
+    /// normalised `f32 [n, channels, height, width]` for n distinct rows that this query picks. The strategy needs
     /// [`names::SYNTHETIC_IMAGES`](crate::prelude::names::SYNTHETIC_IMAGES).
     ///
     /// # Errors
-    /// Outside `query`; if the images have another shape, type or device, or values that are not finite; if there are more
-    /// than the query is to pick.
+    /// Outside `query`; if the images have another shape, type or device, or values that are not finite; if there are
+    /// more than the query is to pick.
     pub fn add_synthetic(&self, rows: &[u32], images: &Tensor) -> Result<()> {
         Ok(self.calls.add_synthetic(rows, images)?)
     }

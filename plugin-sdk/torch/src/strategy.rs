@@ -10,9 +10,9 @@ use crate::round::Round;
 
 /// A strategy that lives through one round: its networks, its optimisers and whatever else it carries.
 ///
-/// The calls of one round come in this order: `new`, `plan_round`, `train_begin`, then for each epoch `epoch_begin`, for
-/// each minibatch `batch_loss` and `batch_step`, `epoch_end`, then `train_end`, `query` and `save_state`. A strategy
-/// without hooks is made at the query. A hook is called only if [`TorchStrategy::HOOKS`] names it.
+/// The calls of one round come in this order: `new`, `plan_round`, `train_begin`, then for each epoch `epoch_begin`,
+/// for each minibatch `batch_loss` and `batch_step`, `epoch_end`, then `train_end`, `query` and `save_state`. A
+/// strategy without hooks is made at the query. A hook is called only if [`TorchStrategy::HOOKS`] names it.
 #[expect(clippy::missing_errors_doc, reason = "all alike: if the strategy has no answer")]
 pub trait TorchStrategy: Sized + 'static {
     /// Its parameters, with id, needs and description.

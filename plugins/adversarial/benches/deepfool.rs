@@ -4,7 +4,7 @@
 
 use querist_core::config::{ModelName, Optimiser, Recipe};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_core::{Dataset, Images};
 use querist_torch_testkit::{Bench, InProcess, processor_seconds};
 use serde_json::json;

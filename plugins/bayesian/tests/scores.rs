@@ -6,7 +6,7 @@ use querist_core::{Array, Arrays};
 use querist_protocol::names;
 use querist_protocol::philox::Stream;
 use querist_testkit::cases::arrays;
-use querist_testkit::{NativeMaker, ask, conforms};
+use querist_testkit::{NativeMaker, ask, conforms, settled};
 use serde_json::{Value, json};
 use strategy_bayesian::PACKAGE;
 
@@ -153,7 +153,8 @@ fn few_values_of_the_variation_ratio_are_ordered_by_entropy() {
 
 #[test]
 fn what_the_host_is_asked_for() {
-    let needs = |id, params: Value| PACKAGE.needs(id, &params.to_string()).unwrap()[0].to_string();
+    let needs =
+        |id, params: Value| PACKAGE.needs(id, &settled(&PACKAGE, id, &params).to_string()).unwrap()[0].to_string();
     assert_eq!(needs("bald", json!({})), "mc_log_probs(T=10)");
     assert_eq!(needs("bald", json!({"preset": "uwe"})), "mc_log_probs(T=5)");
     assert_eq!(needs("mc-entropy", json!({"preset": "uwe", "T": 25})), "mc_log_probs(T=25)");

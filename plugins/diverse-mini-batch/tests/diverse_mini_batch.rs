@@ -52,5 +52,5 @@ fn one_sample_of_each_group_of_candidates() {
 fn a_factor_below_one_is_refused() {
     let arrays = arrays(0, 0, 2, [("logits", matrix(2, &[])), ("embeddings", matrix(1, &[]))]);
     let question = Question::new(&PACKAGE, "diverse-mini-batch", 1).with(json!({"beta": 0.5}));
-    assert!(question.try_ask(&arrays).unwrap_err().contains("beta is 0.5"));
+    assert!(question.try_ask(&arrays).unwrap_err().contains("/beta: 0.5 is less than the minimum of 1"));
 }

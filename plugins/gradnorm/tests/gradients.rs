@@ -5,7 +5,7 @@
 use querist_core::{Array, Arrays};
 use querist_protocol::philox::Stream;
 use querist_testkit::cases::arrays;
-use querist_testkit::{NativeMaker, ask, conforms};
+use querist_testkit::{NativeMaker, ask, conforms, settled};
 use serde_json::{Value, json};
 use strategy_gradnorm::PACKAGE;
 
@@ -149,7 +149,12 @@ fn saturated_rows_keep_their_order() {
 #[test]
 fn full_gradients_are_the_hosts_and_are_only_ranked() {
     let needs = |id, params: Value| -> Vec<String> {
-        PACKAGE.needs(id, &params.to_string()).unwrap().iter().map(ToString::to_string).collect()
+        PACKAGE
+            .needs(id, &settled(&PACKAGE, id, &params).to_string())
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     assert_eq!(needs("gradnorm-entropy", json!({})), ["logits", "penultimate"]);
     assert_eq!(needs("gradnorm-egl", json!({"scope": "full"})), ["grad_norm(norm=tensor-sum, scheme=egl)"]);

@@ -251,5 +251,5 @@ fn parameters_that_make_no_sense_are_refused() {
         assert!(question.try_ask(&data.arrays()).is_err(), "{params}");
     }
     let question = Question::new(&PACKAGE, "max-herding", 1).with(json!({"max_rows": 0}));
-    assert!(question.try_ask(&data.arrays()).unwrap_err().contains("max_rows is 0"));
+    assert!(question.try_ask(&data.arrays()).unwrap_err().contains("/max_rows: 0 is less than the minimum of 1"));
 }

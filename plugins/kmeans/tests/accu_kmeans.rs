@@ -6,8 +6,8 @@ use querist_core::{Arrays, Granted, Round, Seeds};
 use querist_kernels::{Control, Limits, Session, Setup, Shared};
 use querist_sdk::Host;
 use querist_testkit::question::{arrays, figure, matrix, noise};
-use querist_testkit::{NativeMaker, Question, conforms};
-use serde_json::json;
+use querist_testkit::{NativeMaker, Question, conforms, settled};
+use serde_json::{Value, json};
 use strategy_kmeans::PACKAGE;
 
 #[test]
@@ -21,7 +21,8 @@ fn kmeans_conforms() {
 }
 
 /// The rows of a strategy that is given the random numbers of `kmeans`.
-fn rows_with_numbers_of_kmeans(id: &str, params: &str, arrays: &Arrays) -> Vec<u32> {
+fn rows_with_numbers_of_kmeans(id: &str, params: &Value, arrays: &Arrays) -> Vec<u32> {
+    let params = &settled(&PACKAGE, id, params).to_string();
     let needs = PACKAGE.needs(id, params).unwrap();
     let (round, streams) = (Round(0), Seeds::new(3).strategy("kmeans"));
     let compute = querist_kernels::Compute::threads(1);
@@ -35,9 +36,9 @@ fn rows_with_numbers_of_kmeans(id: &str, params: &str, arrays: &Arrays) -> Vec<u
 fn without_labels_it_is_kmeans() {
     let pool = noise(200, 7, 1.0, 5);
     let arrays = arrays(200, 0, 2, [("embeddings", matrix(7, &pool)), ("labelled.embeddings", matrix(7, &[]))]);
-    for params in ["{}", r#"{"preset": "low-budget-al"}"#] {
-        let rows = rows_with_numbers_of_kmeans("accu-kmeans", params, &arrays);
-        assert_eq!(rows, rows_with_numbers_of_kmeans("kmeans", params, &arrays), "{params}");
+    for params in [json!({}), json!({"preset": "low-budget-al"})] {
+        let rows = rows_with_numbers_of_kmeans("accu-kmeans", &params, &arrays);
+        assert_eq!(rows, rows_with_numbers_of_kmeans("kmeans", &params, &arrays), "{params}");
     }
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
 use querist_core::config::{ModelName, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, at_least, bars, seeded, settled};

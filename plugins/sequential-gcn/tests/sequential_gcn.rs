@@ -2,9 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
+use querist_core::QueryErrorKind;
 use querist_core::config::{ModelName, Recipe};
-use querist_core::observer::{Cancelled, Phase, Progress, Silent};
-use querist_core::strategy::QueryErrorKind;
+use querist_core::progress::{Cancelled, Phase, Progress, Silent};
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, odd_picks, planted, seeded, settled};

@@ -5,7 +5,7 @@
 //! whole; an iteration is what a query takes longer for each one more. The best of the repeats is the figure.
 
 use querist_core::config::{ModelName, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_torch_testkit::{Bench, InProcess, MINIBATCH, bars, print_fits, processor_seconds};
 use serde_json::json;
 use strategy_vaal::PACKAGE;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use querist_core::Label;
 use querist_core::config::{ModelName, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, at_most, bars, seeded, settled};

@@ -3,7 +3,10 @@
 use std::fs;
 
 use querist_core::Schema;
-use querist_loader::manifest::{FILE, SECTION, check_description, embedded, read_package};
+use querist_loader::package::component::{SECTION, embedded};
+use querist_loader::package::description::check_description;
+use querist_loader::package::manifest::FILE;
+use querist_loader::package::read::read_package;
 use querist_protocol::Description;
 
 use crate::runs::in_memory;

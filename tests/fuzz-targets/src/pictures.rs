@@ -60,7 +60,8 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     writer.finish().expect("memory can be written")
 }
 
-/// Members, each: type, how its length is told, lengths of name and content, name, content. An archive may end anywhere.
+/// Members, each: type, how its length is told, lengths of name and content, name, content. An archive may end
+/// anywhere.
 fn made(mut rest: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     while let Some(&[kind, told, name, low, high]) = take(&mut rest, 5) {

@@ -240,7 +240,8 @@ pub fn peek() {
 extern "C" fn at_load() {
     let mut start = vec![0; 64 << 10];
     let read = job(0, &mut start);
-    // Inside the parameters, which are a text in a text, quotes have a backslash before them; in the schema they have none.
+    // Inside the parameters, which are a text in a text, quotes have a backslash before them; in the schema they have
+    // none.
     let is_told = |how: &str| {
         let how = format!("{how}\\");
         start[..read].windows(how.len()).any(|window| window == how.as_bytes())

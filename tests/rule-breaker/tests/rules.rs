@@ -1,7 +1,7 @@
 //! Every rule that is broken is noticed, or does no harm.
 
 use querist_core::config::{ModelName, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_torch_testkit::{Bench, InProcess, bars};
 use rule_breaker::PACKAGE;
 use serde_json::json;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use querist::Trainer;
 use querist_core::config::{ModelName, RunConfig};
-use querist_core::observer::Progress;
+use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
 use querist_learn::{CPU, Settings, TorchAccelerator, TorchLearner};

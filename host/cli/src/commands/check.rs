@@ -10,9 +10,10 @@ use querist_conformance::{Broken, Make, Rule, Verdict, digest, measurements, rul
 use querist_core::config::{Bytes, LimitsConfig};
 use querist_core::{Schema, Strategy, StrategyKind};
 use querist_kernels::Compute;
-use querist_loader::isolate::IsolatedStrategy;
-use querist_loader::trust::Mode;
-use querist_loader::{Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack};
+use querist_loader::package::trust::Mode;
+use querist_loader::{
+    IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack,
+};
 use querist_protocol::{Shown, StrategyDescription};
 use serde_json::{Value, json};
 
@@ -110,7 +111,7 @@ pub fn main(args: &CheckArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
 
 /// The packages of a path: it may be a package itself or hold some.
 fn listing(path: &Path) -> Result<Listing> {
-    let packages = if path.join(querist_loader::manifest::FILE).exists() { path.parent() } else { Some(path) };
+    let packages = if path.join(querist_loader::package::manifest::FILE).exists() { path.parent() } else { Some(path) };
     let packages = packages.unwrap_or(path);
     // What is installed with this program is trusted by it, as everywhere.
     let installed = plugins::built_in().and_then(|dir| dir.canonicalize().ok()) == packages.canonicalize().ok();

@@ -1,7 +1,7 @@
 //! `querist doctor`: what the program found on this machine.
 
 use anyhow::Result;
-use querist_loader::cache::Cache;
+use querist_loader::Cache;
 use querist_protocol::Shown;
 
 use crate::{output, plugins, trainer};

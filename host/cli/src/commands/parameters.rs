@@ -125,7 +125,11 @@ mod tests {
                     {"const": "random", "description": "At random."},
                     {"const": "s0", "deprecated": true, "x-means": "random"},
                 ]},
-                "variant": {"description": "Which.", "default": "exact", "oneOf": [{"const": "exact"}, {"const": "any"}]},
+                "variant": {
+                    "description": "Which.",
+                    "default": "exact",
+                    "oneOf": [{"const": "exact"}, {"const": "any"}]
+                },
                 "step": {"description": "How far.", "type": "number", "minimum": 0, "default": 0.2},
                 "most": {"description": "How many.", "type": ["integer", "null"], "default": null},
             },

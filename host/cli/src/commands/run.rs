@@ -137,7 +137,8 @@ fn die_with(parent: i32) -> Result<()> {
     Ok(())
 }
 
-/// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all cores.
+/// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all
+/// cores.
 fn threads_of(args: &RunArgs, config: &RunConfig, folder: &Path) -> usize {
     let begun_with = || args.resume.then(|| read_header(folder).ok()).flatten().map(|header| header.threads);
     let threads = config.experiment.compute.threads.or_else(begun_with).or(args.threads.map(usize::from));
@@ -203,19 +204,16 @@ fn go(
     let split = drawn.map_err(|error| Usage(error.to_string()))?;
     let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
-    let fixed = match &config.experiment.fixed_embeddings {
-        Some(source) => Some(fixed::read(source, dataset, &split.pool, config, display, trainer)?),
-        None => None,
-    };
+    let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
         target: config.strategy.target,
-        fixed: fixed.as_ref().map(|fixed| &fixed.embeddings),
+        fixed: Some(&fixed.arrays),
     };
     let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
-    header.fixed_embeddings = fixed.as_ref().map(|fixed| fixed.digest.clone());
+    header.arrays = fixed.digests;
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(
         &split,
@@ -288,8 +286,8 @@ fn replayed(
 fn changed(what: &str, before: &str, now: &str) -> Result<()> {
     ensure!(
         before == now,
-        "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old one back, or \
-         start another run"
+        "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old one back, \
+         or start another run"
     );
     Ok(())
 }
@@ -304,8 +302,10 @@ fn check_same_dataset(before: &DatasetFacts, now: &Dataset) -> Result<()> {
 /// What else must not have changed since the run was started.
 fn check_same(before: &Header, now: &Header) -> Result<()> {
     changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
-    let fixed = |header: &Header| header.fixed_embeddings.clone().unwrap_or_else(|| "none".to_owned());
-    changed("file of fixed embeddings", &fixed(before), &fixed(now))?;
+    for name in before.arrays.keys().chain(now.arrays.keys()) {
+        let digest = |header: &Header| header.arrays.get(name).cloned().unwrap_or_else(|| "none".to_owned());
+        changed(&format!("file of `{name}`"), &digest(before), &digest(now))?;
+    }
     changed("device", &before.backend, &now.backend)
 }
 
@@ -320,7 +320,7 @@ struct Keeper<'a> {
 }
 
 impl Observer for Keeper<'_> {
-    fn progress(&self) -> &dyn querist_core::observer::Progress {
+    fn progress(&self) -> &dyn querist_core::progress::Progress {
         self.display
     }
 

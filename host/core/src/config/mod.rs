@@ -3,11 +3,11 @@
 //! The types are the schema: every field is documented, bounded and either required or defaulted, and unknown keys are
 //! refused. Files are read elsewhere; here they only have a shape.
 
+mod arrays;
 mod budget;
 mod bytes;
 mod compute;
 mod dataset;
-mod embeddings;
 mod model;
 mod recipe;
 mod strategy;
@@ -20,11 +20,11 @@ use serde_json::Value;
 
 use crate::seed::Seeds;
 
+pub use arrays::{FixedConfig, FixedFile, FrozenModel};
 pub use budget::{Batch, BudgetConfig, BudgetError, Plan, Totals};
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{DatasetConfig, DatasetLayout};
-pub use embeddings::{FixedConfig, FixedFile, FrozenModel};
 pub use model::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName};
 pub use recipe::{Augmentation, Optimiser, Recipe, Schedule};
 pub use strategy::{StrategyConfig, TargetSet};
@@ -49,6 +49,11 @@ pub struct Experiment {
     /// Where fixed embeddings come from; the task model's own where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_embeddings: Option<FixedConfig>,
+    /// Arrays of your own that a strategy needs, by name: `extra.NAME`, columns of each sample, or `query.NAME`, rows
+    /// that you point at and that are of no sample. As for fixed embeddings, their digests are in the header.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100, "propertyNames" = { "pattern": r"^(extra|query)\.[A-Za-z0-9_-]{1,64}$" }))]
+    pub arrays: BTreeMap<String, FixedFile>,
     /// How many labels are bought, and when.
     pub budget: BudgetConfig,
     /// Where it is computed.

@@ -106,8 +106,8 @@ fn layers() -> Vec<Layer<Recipe>> {
     vec![
         Layer::preset(
             "euphoria0-0",
-            "euphoria0-0/Active-Learning-for-Image-Classification: SGD 0.1, momentum 0.9, weight decay 5e-4, 200 epochs \
-             of minibatches of 128, a tenth of the rate from epoch 160, crops and flips.",
+            "euphoria0-0/Active-Learning-for-Image-Classification: SGD 0.1, momentum 0.9, weight decay 5e-4, 200 \
+             epochs of minibatches of 128, a tenth of the rate from epoch 160, crops and flips.",
             |recipe: &mut Recipe| in_steps(recipe, 200, 128, &[160]),
         )
         .once_called(PRESET, "s0"),
@@ -129,8 +129,8 @@ fn layers() -> Vec<Layer<Recipe>> {
         .once_called(PRESET, "s3"),
         Layer::preset(
             "uwe",
-            "He-Yinan/UWE: SGD 0.02 with Nesterov momentum 0.9, weight decay 5e-4, 100 epochs of minibatches of 256, half \
-             the rate from epochs 60 and 80, crops and flips.",
+            "He-Yinan/UWE: SGD 0.02 with Nesterov momentum 0.9, weight decay 5e-4, 100 epochs of minibatches of 256, \
+             half the rate from epochs 60 and 80, crops and flips.",
             |recipe: &mut Recipe| {
                 in_steps(recipe, 100, 256, &[60, 80]);
                 (recipe.nesterov, recipe.gamma) = (true, 0.5);

@@ -83,8 +83,8 @@ impl Arrays {
         if name == names::HEAD { self.head.is_some() } else { self.named.contains_key(name) }
     }
 
-    /// What is called `names`, for some rows of the pool, which are ascending, or for all; nothing else stays. Whoever is
-    /// told of revealed labels stays told.
+    /// What is called `names`, for some rows of the pool, which are ascending, or for all; nothing else stays. Whoever
+    /// is told of revealed labels stays told.
     #[must_use]
     pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
         let names: BTreeSet<&str> = names.into_iter().collect();

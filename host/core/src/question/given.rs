@@ -152,7 +152,7 @@ impl Given {
 
     /// What stands in for a need.
     fn stand_in(&self, need: &Need) -> Option<(String, Array)> {
-        let (kind, _) = ArrayKind::of(need.name())?;
+        let kind = need.array()?;
         let other = need.name().replace(need.split_labelled().0, kind.stand_in?.name);
         Some((other.clone(), self.named.get(&other)?.clone()))
     }

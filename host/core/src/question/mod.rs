@@ -22,8 +22,8 @@ use crate::progress::{Progress, Silent};
 use crate::seed::Seeds;
 use crate::training::HostServices;
 
-/// A question: the arrays of the pool and how many of its rows are wanted. Everything else is at its default until it is
-/// said: the first round of seed 0, no state, no services, nobody who is told of progress.
+/// A question: the arrays of the pool and how many of its rows are wanted. Everything else is at its default until it
+/// is said: the first round of seed 0, no state, no services, nobody who is told of progress.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
     arrays: &'a Arrays,

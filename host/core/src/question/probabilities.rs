@@ -1,4 +1,5 @@
-//! Probabilities in the forms in which users have them, as the arrays of log-probabilities and logits that strategies take.
+//! Probabilities in the forms in which users have them, as the arrays of log-probabilities and logits that strategies
+//! take.
 
 use querist_protocol::{ARRAYS, ArrayKind, names};
 
@@ -73,8 +74,8 @@ pub(super) fn refuse_one_column(name: &str, array: &Array) -> Result<(), String>
         return Ok(());
     }
     Err(format!(
-        "one column, but classes are two or more; a sigmoid's logit z becomes the columns 0 and z, its probability p the \
-         columns 1 - p and p (shape {:?})",
+        "one column, but classes are two or more; a sigmoid's logit z becomes the columns 0 and z, its probability p \
+         the columns 1 - p and p (shape {:?})",
         array.shape()
     ))
 }
@@ -133,7 +134,8 @@ impl Layout {
 
 /// Log-probabilities as `[rows, draws, classes]`, wherever the draws are in `array`.
 ///
-/// The dimension of the classes is the one along which probabilities sum to 1; rows are told from draws by what is known.
+/// The dimension of the classes is the one along which probabilities sum to 1; rows are told from draws by what is
+/// known.
 ///
 /// # Errors
 /// A sentence, if rows and draws cannot be told apart.

@@ -1,7 +1,8 @@
-//! What a strategy is handed, and by which right. Every route passes here: loop, `select`, checks, members of composites.
+//! What a strategy is handed, and by which right. Every route passes here: loop, `select`, checks, members of
+//! composites.
 //!
-//! Rights are looked at when choices are made and arrays handed over, not when they are declared: a need may name a second
-//! choice, and only what is handed over can be read.
+//! Rights are looked at when choices are made and arrays handed over, not when they are declared: a need may name a
+//! second choice, and only what is handed over can be read.
 
 use std::ops::Deref;
 
@@ -58,8 +59,8 @@ impl Settled {
     }
 }
 
-/// Whether every choice of these needs could be handed over: asked when a strategy is loaded, long before its choices are
-/// made.
+/// Whether every choice of these needs could be handed over: asked when a strategy is loaded, long before its choices
+/// are made.
 ///
 /// # Errors
 /// As for [`Settled::new`].

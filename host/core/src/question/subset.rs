@@ -13,8 +13,8 @@ pub fn candidates(pool: &[SampleId], size: Option<usize>, seeds: Seeds, strategy
     }
 }
 
-/// `size` of the samples, each set of that size equally likely, in the order in which they stand; all of them where there
-/// are no more. Which samples are drawn does not depend on their order.
+/// `size` of the samples, each set of that size equally likely, in the order in which they stand; all of them where
+/// there are no more. Which samples are drawn does not depend on their order.
 pub fn subset(samples: &[SampleId], size: usize, stream: Stream) -> Vec<SampleId> {
     if size >= samples.len() {
         return samples.to_vec();

@@ -17,7 +17,7 @@ pub enum RunError {
     /// Training, evaluation or features failed.
     #[error(transparent)]
     Learn(#[from] LearnError),
-    /// Fixed embeddings do not fit the dataset.
+    /// An array that does not come from the model does not fit the dataset.
     #[error(transparent)]
     Fixed(#[from] FixedError),
     /// The learner's arrays do not fit the contract.
@@ -25,8 +25,8 @@ pub enum RunError {
     Arrays(#[from] ArrayError),
     /// The subset that a query chooses from is smaller than a batch.
     #[error(
-        "strategy.subset_size is {subset}, but round {round} asks for {batch} samples; set it to {batch} or more, or leave \
-         it out"
+        "strategy.subset_size is {subset}, but round {round} asks for {batch} samples; set it to {batch} or more, or \
+         leave it out"
     )]
     Subset {
         /// Its size.

@@ -7,9 +7,11 @@ mod steps;
 pub use error::RunError;
 pub use settle::check;
 
+use querist_protocol::{Giver, Need};
+
 use crate::config::{Plan, TargetSet};
 use crate::dataset::Dataset;
-use crate::fixed::FixedEmbeddings;
+use crate::fixed::{FixedArray, FixedArrays};
 use crate::ids::Round;
 use crate::learner::Learner;
 use crate::observer::Observer;
@@ -49,8 +51,21 @@ pub struct QueryOptions<'a> {
     pub subset: Option<usize>,
     /// Held-out samples that the strategy may aim at.
     pub target: Option<TargetSet>,
-    /// Embeddings that do not change; the task model's own where it is left out.
-    pub fixed: Option<&'a FixedEmbeddings>,
+    /// Arrays that do not come from the task model; embeddings among them take the place of the model's own.
+    pub fixed: Option<&'a FixedArrays>,
+}
+
+impl<'a> QueryOptions<'a> {
+    /// The array of a need that does not come from the task model, if there is one.
+    fn fixed(&self, need: &Need) -> Option<&'a FixedArray> {
+        self.fixed?.get(need.split_labelled().0)
+    }
+
+    /// Whether an array is not the learner's to give.
+    fn gives(&self, need: &Need) -> bool {
+        let is_of_the_loop = need.array().is_some_and(|kind| kind.giver == Giver::Loop);
+        is_of_the_loop || self.fixed(need).is_some()
+    }
 }
 
 /// Where a run stands: at its start, or after some finished rounds.

@@ -1,6 +1,6 @@
 //! Whether a run can be done, asked before anything is trained.
 
-use querist_protocol::{ArrayKind, Giver, Need, names};
+use querist_protocol::{Giver, Need, Rows};
 
 use super::{QueryOptions, RunError};
 use crate::config::{Plan, TargetSet};
@@ -22,28 +22,29 @@ pub fn check(
     plan: &Plan,
     options: QueryOptions<'_>,
 ) -> Result<Settled, RunError> {
-    let can = |need: &Need| learner.check_needs(std::slice::from_ref(need)).is_ok();
+    let is_given = |need: &Need| options.fixed(need).is_some();
+    let can = |need: &Need| is_given(need) || learner.check_needs(std::slice::from_ref(need)).is_ok();
     let settled =
         Settled::new(strategy.needs(), strategy.capabilities(), can).map_err(|error| error.of(strategy.identity()))?;
-    check_givers(settled.needs())?;
-    learner.check_needs(settled.needs())?;
+    let others: Vec<Need> = settled.needs().iter().filter(|need| !is_given(need)).cloned().collect();
+    check_givers(&others)?;
+    learner.check_needs(&others)?;
     check_calibration(settled.needs(), split)?;
     check_target(settled.needs(), split, options.target)?;
     check_subset(options.subset, plan)?;
     Ok(settled)
 }
 
-/// What users alone have, a run does not.
+/// What users alone have, they must give.
 fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
-    let of_user = |need: &&Need| matches!(ArrayKind::of(need.name()), Some((ArrayKind { giver: Giver::User, .. }, _)));
+    let of_user = |need: &&Need| need.array().is_some_and(|kind| kind.giver == Giver::User);
     match needs.iter().find(of_user) {
         None => Ok(()),
         Some(need) => Err(LearnError::Need {
             need: need.to_string(),
             reason: format!(
-                "no model gives it; ask the strategy about arrays of your own with `querist select --input \
-                 {}=FILE`",
-                need.name()
+                "no model gives it; name a file of it in the run file: `arrays.\"{}\" = {{ file = \"FILE\" }}`",
+                need.split_labelled().0
             ),
         }),
     }
@@ -51,7 +52,7 @@ fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
 
 /// A target set must be named and not empty.
 fn check_target(needs: &[Need], split: &Split, target: Option<TargetSet>) -> Result<(), LearnError> {
-    let Some(need) = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS) else { return Ok(()) };
+    let Some(need) = needs.iter().find(|need| is_over(need, Rows::Targets)) else { return Ok(()) };
     let reason = match target {
         Some(target) if !target_of(split, target).is_empty() => return Ok(()),
         Some(_) => "the target set is empty; set `dataset.validation` or `dataset.test`, or aim at the other one",
@@ -62,14 +63,18 @@ fn check_target(needs: &[Need], split: &Split, target: Option<TargetSet>) -> Res
 
 /// Calibration takes held-out samples: the validation set.
 fn check_calibration(needs: &[Need], split: &Split) -> Result<(), LearnError> {
-    let asks = |need: &&Need| matches!(need.name(), names::CALIBRATION_LABELS | names::CALIBRATION_LOGITS);
-    match needs.iter().find(asks) {
+    match needs.iter().find(|need| is_over(need, Rows::Calibration)) {
         Some(need) if split.validation.is_empty() => Err(LearnError::Need {
             need: need.to_string(),
             reason: "no samples are held out to calibrate on; set `dataset.validation`".to_owned(),
         }),
         _ => Ok(()),
     }
+}
+
+/// Whether a need asks for an array over these samples.
+pub(super) fn is_over(need: &Need, rows: Rows) -> bool {
+    need.array().is_some_and(|kind| kind.rows == rows)
 }
 
 /// A subset must hold every batch.

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use querist_protocol::{ArrayKind, Giver, Need, Selection, names};
+use querist_protocol::{Need, Rows, Selection, names};
 
-use super::settle::target_of;
+use super::settle::{is_over, target_of};
 use super::{Position, Run, RunError};
 use crate::acquisition::Acquisition;
 use crate::array::{Array, Buffer};
 use crate::config::Plan;
 use crate::fitted::Fitted;
-use crate::fixed::FixedError;
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::{FeatureTask, FitTask, LearnError};
 use crate::metric::Metrics;
@@ -116,9 +115,10 @@ impl Run<'_> {
         needs: &[Need],
     ) -> Result<Measured<Fitted>, RunError> {
         let scope = samples.scope(at.round, &samples.pool, self.streams());
+        let needs: Vec<Need> = needs.iter().filter(|need| !self.options.gives(need)).cloned().collect();
         let clock = Instant::now();
         let hooks = self.strategy.hooks().map(|hooks| (hooks, at.state.as_deref()));
-        let task = FitTask { scope, hooks, needs, synthetic: &at.synthetic };
+        let task = FitTask { scope, hooks, needs: &needs, synthetic: &at.synthetic };
         let value = self.learner.fit(task, self.observer.progress())?;
         let seconds = clock.elapsed().as_secs_f64();
         Ok(Measured { value, seconds, peak_memory: self.learner.take_peak_memory() })
@@ -165,11 +165,9 @@ impl Run<'_> {
         needs: &[Need],
     ) -> Result<Arrays, RunError> {
         let labelled_ids: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
-        let fixed = self.options.fixed;
-        let is_own = |need: &Need| is_of_the_loop(need) || (fixed.is_some() && is_fixed(need));
         let target = self.target_samples(needs, round);
         let has_head = needs.iter().any(|need| need.name() == names::HEAD);
-        let (own, needs): (Vec<_>, Vec<_>) = needs.iter().cloned().partition(is_own);
+        let (own, needs): (Vec<_>, Vec<_>) = needs.iter().cloned().partition(|need| self.options.gives(need));
         let task = FeatureTask { needs: &needs, pool, labelled: &labelled_ids, target: &target };
         let mut named = self.learner.features(task, self.observer.progress())?;
         for need in own {
@@ -198,12 +196,11 @@ impl Run<'_> {
         labelled: &[(SampleId, Label)],
         labelled_ids: &[SampleId],
     ) -> Result<Array, RunError> {
+        if let Some(fixed) = self.options.fixed(need) {
+            return Ok(fixed.of(if need.split_labelled().1 { labelled_ids } else { pool })?);
+        }
         let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
         Ok(match need.name() {
-            _ if is_fixed(need) => {
-                let fixed = self.options.fixed.ok_or(FixedError::Shape { found: "none".to_owned() })?;
-                fixed.of(if need.split_labelled().1 { labelled_ids } else { pool })?
-            }
             names::ORACLE_LABELS => numbers_of(&self.oracle.reveal(pool)?),
             names::CALIBRATION_LABELS => numbers_of(&self.split.validation_labels(self.dataset)),
             names::CALIBRATION_LOGITS => {
@@ -217,7 +214,7 @@ impl Run<'_> {
 
     /// The samples that the strategy aims at, ascending: as many as its need says, drawn anew in each round.
     fn target_samples(&self, needs: &[Need], round: Round) -> Vec<SampleId> {
-        let need = needs.iter().find(|need| need.name() == names::TARGET_MC_LOG_PROBS);
+        let need = needs.iter().find(|need| is_over(need, Rows::Targets));
         let (Some(need), Some(target)) = (need, self.options.target) else { return Vec::new() };
         let samples = target_of(self.split, target);
         match need.arg("n").and_then(|text| text.parse().ok()) {
@@ -338,13 +335,4 @@ impl Queried {
             record.query_class_histogram[label.index()] += 1;
         }
     }
-}
-
-fn is_fixed(need: &Need) -> bool {
-    need.split_labelled().0 == names::FIXED_EMBEDDINGS
-}
-
-/// Whether an array is the loop's to give.
-fn is_of_the_loop(need: &Need) -> bool {
-    ArrayKind::of(need.name()).is_some_and(|(kind, _)| kind.giver == Giver::Loop)
 }

@@ -1,8 +1,8 @@
 //! What a schema may cost, found before anything is compiled or filled in.
 //!
-//! A reference costs what it leads to, each time: a few hundred bytes whose definitions refer to each other twice come to
-//! gigabytes when they are followed, and a definition that leads to itself never ends. Both are refused, so that compiling a
-//! schema, checking a value and filling defaults in take time and memory in proportion to the bounds here.
+//! A reference costs what it leads to, each time: a few hundred bytes whose definitions refer to each other twice come
+//! to gigabytes when they are followed, and a definition that leads to itself never ends. Both are refused, so that
+//! compiling a schema, checking a value and filling defaults in take time and memory in proportion to the bounds here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -210,7 +210,8 @@ mod tests {
     fn references_that_lead_to_themselves_are_refused() {
         refused(&json!({"properties": {"a": {"$ref": "#"}}}), "leads to itself");
         refused(&json!({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}), "leads to itself");
-        let two = json!({"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"default": {}, "properties": {"x": {"$ref": "#/$defs/a"}}}});
+        let a = json!({"items": {"$ref": "#/$defs/b"}});
+        let two = json!({"a": a, "b": {"default": {}, "properties": {"x": {"$ref": "#/$defs/a"}}}});
         refused(&json!({"$defs": two}), "leads to itself");
         refused(&json!({"properties": {"a": {"properties": {"b": {"$ref": "#/properties/a"}}}}}), "leads to itself");
     }

@@ -5,9 +5,9 @@
 //! libjpeg-turbo's code as MozJPEG ships it, whose decoder is the same; it is C, so it is told as little as possible:
 //! bytes in memory, a bound for its own memory, a bound for the passes over a picture.
 //!
-//! libjpeg goes on after damage and fills with grey; it *warns*. Here a warning ends the work, but for the harmless ones.
-//! The library's way of ending is a call that does not return. Here it unwinds through the C code, which is built for
-//! that (feature `unwinding`), and is caught at the one place where the library is entered.
+//! libjpeg goes on after damage and fills with grey; it *warns*. Here a warning ends the work, but for the harmless
+//! ones. The library's way of ending is a call that does not return. Here it unwinds through the C code, which is built
+//! for that (feature `unwinding`), and is caught at the one place where the library is entered.
 
 use std::any::Any;
 use std::ffi::CStr;
@@ -67,8 +67,8 @@ impl<'a> Jpeg<'a> {
     fn begin(&mut self, most_bytes: u64) {
         // SAFETY: nobody else has a reference to it.
         let State { info, error, progress } = unsafe { self.state.as_mut() };
-        // SAFETY: the structures lie in a box that lives as long as the library uses them, and the bytes outlive it. The
-        // version and size are those of the bindings, which the library compares with its own.
+        // SAFETY: the structures lie in a box that lives as long as the library uses them, and the bytes outlive it.
+        // The version and size are those of the bindings, which the library compares with its own.
         unsafe {
             ffi::jpeg_std_error(error);
             error.error_exit = Some(end);
@@ -150,8 +150,8 @@ impl<'a> Jpeg<'a> {
 
 impl Drop for Jpeg<'_> {
     fn drop(&mut self) {
-        // SAFETY: the library frees what it took; before its constructor ran, that is nothing, which a null pointer tells.
-        // It calls none of the functions that end it. The state came from a box and nobody uses it any more.
+        // SAFETY: the library frees what it took; before its constructor ran, that is nothing, which a null pointer
+        // tells. It calls none of the functions that end it. The state came from a box and nobody uses it any more.
         unsafe {
             ffi::jpeg_destroy_decompress(self.info());
             drop(Box::from_raw(self.state.as_ptr()));

@@ -1,11 +1,11 @@
 //! Pictures at another size.
 //!
-//! The shorter side becomes as long as wanted, with a triangle filter that is widened by the factor of reduction, and the
-//! middle is cut out. It is computed in whole numbers and is the same on every processor; a value may differ by one from
-//! the exact one. A picture that has the size already keeps its pixels.
+//! The shorter side becomes as long as wanted, with a triangle filter that is widened by the factor of reduction, and
+//! the middle is cut out. It is computed in whole numbers and is the same on every processor; a value may differ by one
+//! from the exact one. A picture that has the size already keeps its pixels.
 //!
-//! A large JPEG comes here reduced: its decoder leaves out what no smaller picture could show, to a half, a quarter or an
-//! eighth, as far as the result is still as large as wanted.
+//! A large JPEG comes here reduced: its decoder leaves out what no smaller picture could show, to a half, a quarter or
+//! an eighth, as far as the result is still as large as wanted.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};

@@ -215,8 +215,9 @@ fn sizes_are_compared_before_anything_is_decoded() {
     let text = message(load(&at("folder", folder.path()), &nowhere()), folder.path());
     assert_eq!(
         text,
-        ".: , `train/b/1.jpg`: a picture of 60x40; expected 40x60 like `train/a/1.jpg`; set `dataset.size` to resize all"
-            .replace(".: ,", ".,")
+        ".: , `train/b/1.jpg`: a picture of 60x40; expected 40x60 like `train/a/1.jpg`; set `dataset.size` to resize \
+         all"
+        .replace(".: ,", ".,")
     );
 }
 

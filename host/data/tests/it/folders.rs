@@ -127,8 +127,8 @@ fn what_can_be_read_in_two_ways_is_refused_with_both() {
     refuse(
         &vehicles,
         None,
-        ".: `train` named like splits beside `bus`, `car`; expected one meaning: with `dataset.layout = \"classes\"` all \
-         of them are classes; for splits, move `bus`, `car` away",
+        ".: `train` named like splits beside `bus`, `car`; expected one meaning: with `dataset.layout = \"classes\"` \
+         all of them are classes; for splits, move `bus`, `car` away",
     );
     refuse(&vehicles, Some(DatasetLayout::Splits), "`bus`, `car` not named like splits");
     classes(&vehicles, "bus car train");

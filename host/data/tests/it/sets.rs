@@ -182,7 +182,9 @@ fn cifar_from_a_folder_and_from_the_archive() {
     let batch = path.join("cifar-10-batches-bin/data_batch_3.bin");
     put(&batch, &cifar_record(&[3])[..3000]);
     let text = message(load(&at("cifar10", path), &search), path);
-    assert!(text.contains("data_batch_3.bin, record 0 (byte 0): 3000 bytes are no whole number of records; expected records of 3073 bytes"), "{text}");
+    let line = "data_batch_3.bin, record 0 (byte 0): 3000 bytes are no whole number of records; expected records of \
+                3073 bytes";
+    assert!(text.contains(line), "{text}");
     put(&batch, cifar_record(&[10]));
     let text = message(load(&at("cifar10", path), &search), path);
     assert!(text.ends_with("data_batch_3.bin, record 0: label 10; expected 0 to 9"), "{text}");
@@ -203,8 +205,8 @@ fn other_forms_of_cifar_are_named() {
         of(folder.path());
         of(folder.path().join(file).parent().unwrap());
     };
-    let python = "cifar10's Python form, which is not read; expected its binary form; fetch it with `querist data fetch \
-                  cifar10`";
+    let python = "cifar10's Python form, which is not read; expected its binary form; fetch it with `querist data \
+                  fetch cifar10`";
     refuse("cifar10", "cifar-10-batches-py/data_batch_1", python);
     refuse("cifar10", "data_batch_1", python);
     refuse("cifar10", "cifar-10-python.tar.gz", python);

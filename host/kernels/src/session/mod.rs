@@ -3,6 +3,7 @@
 mod calls;
 mod objects;
 mod setup;
+mod tiles;
 
 use std::cell::RefCell;
 use std::ops::{Deref, Range};
@@ -23,6 +24,7 @@ use crate::uncertainty;
 use crate::workers::Workers;
 use objects::{Mask, Object, Objects};
 pub use setup::{Setup, SetupError, Shared};
+pub use tiles::{Tile, Tiled, score_tiles};
 
 /// A vector's values, which live on when its handle is released.
 struct VectorValues(Arc<Charged<f64>>);
@@ -83,8 +85,8 @@ impl Session {
         self.objects.borrow().len()
     }
 
-    /// Rows of the `count` largest of scores that the host itself holds, as [`HostCalls::vector_top`] ranks them, without
-    /// a copy. Scores are not NaN.
+    /// Rows of the `count` largest of scores that the host itself holds, as [`HostCalls::vector_top`] ranks them,
+    /// without a copy. Scores are not NaN.
     ///
     /// # Errors
     /// If there is not one tie-breaker a score, or a limit is passed.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use querist_core::{Array, Granted, Head, Round, Streams};
+use querist_core::{Array, Failure, Granted, Head, QueryErrorKind, Round, Streams};
 use querist_protocol::{Fault, FaultCode, Need, QueryInfo, Shown, names};
 
 use crate::accelerator::Compute;
@@ -54,6 +54,12 @@ pub enum SetupError {
         /// Why not.
         source: rayon::ThreadPoolBuildError,
     },
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        Self::new(QueryErrorKind::Failed, error.to_string())
+    }
 }
 
 impl Shared {

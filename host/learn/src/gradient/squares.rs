@@ -4,8 +4,8 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::layer::{Layer, NORM_EPS, Seen};
 
-/// For each sample the squared norm of the gradient of each of a layer's weight tensors, `f64 [n]`; `gradient` is that of
-/// the layer's output.
+/// For each sample the squared norm of the gradient of each of a layer's weight tensors, `f64 [n]`; `gradient` is that
+/// of the layer's output.
 pub(super) fn of_layer(seen: &Seen, gradient: &Tensor) -> Result<Vec<Tensor>, TchError> {
     match &seen.layer {
         // The weights' gradient is an outer product.
@@ -37,8 +37,8 @@ struct Window {
     padding: i64,
 }
 
-/// How the squared norm of a convolution's weight gradient is computed. That gradient is the product of the gradient at the
-/// output, `[outputs, places]`, and the patches that the kernel saw, `[places, kernel * kernel * inputs]`.
+/// How the squared norm of a convolution's weight gradient is computed. That gradient is the product of the gradient at
+/// the output, `[outputs, places]`, and the patches that the kernel saw, `[places, kernel * kernel * inputs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// From the product itself.
@@ -73,8 +73,8 @@ impl Window {
         }
     }
 
-    /// The cheaper form, in multiplications. Copying a patch costs about half of its product; a value of the patches' inner
-    /// products goes through memory several times, which takes about as long as `PASSES` multiplications.
+    /// The cheaper form, in multiplications. Copying a patch costs about half of its product; a value of the patches'
+    /// inner products goes through memory several times, which takes about as long as `PASSES` multiplications.
     fn form(self, input: &Tensor, gradient: &Tensor) -> Result<Form, TchError> {
         const PASSES: f64 = 140.0;
         let ((_, inputs, height, width), (_, outputs, ..)) = (input.size4()?, gradient.size4()?);
@@ -114,7 +114,8 @@ impl Window {
         squared(&gradient.f_flatten(2, 3)?.f_bmm(&self.patches(input, gradient)?)?)
     }
 
-    /// What the kernel saw, `[n, places, kernel * kernel * inputs]`, in whichever order of the last axis is copied faster.
+    /// What the kernel saw, `[n, places, kernel * kernel * inputs]`, in whichever order of the last axis is copied
+    /// faster.
     fn patches(self, input: &Tensor, gradient: &Tensor) -> Result<Tensor, TchError> {
         const FEW_CHANNELS: i64 = 4;
         let Self { kernel, stride, padding } = self;

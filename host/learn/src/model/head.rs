@@ -89,8 +89,8 @@ impl Head {
         self.last.weight.numel() / self.classes().max(1)
     }
 
-    /// For each row the gradient at the embedding, in eval mode, of the cross-entropy of a class; `classes` is `i64 [n, 1]`
-    /// and the result `[n, width]`.
+    /// For each row the gradient at the embedding, in eval mode, of the cross-entropy of a class; `classes` is `i64 [n,
+    /// 1]` and the result `[n, width]`.
     pub(crate) fn gradients(&self, embeddings: &Tensor, classes: &Tensor) -> Result<Tensor, TchError> {
         let _grad = GradMode::set(true);
         let embeddings = embeddings.f_detach()?.f_set_requires_grad(true)?;

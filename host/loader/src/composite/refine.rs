@@ -1,84 +1,50 @@
-//! Progressive filtering: an ensemble of strategies narrows the pool level by level, and one strategy picks from the rest.
+//! Progressive filtering: an ensemble of strategies narrows the pool level by level, and one strategy picks from the
+//! rest.
 //!
 //! "Refine", arXiv 2511.22344.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_core::strategy::QueryError;
-use querist_core::{Answer, Query, SampleId, Seeds, subset};
+use querist_core::progress::{Cancelled, Phase, Progress};
+use querist_core::{Answer, Query, QueryError, SampleId, Seeds, Usage, subset};
 use querist_protocol::LogLevel;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::{CompositeStrategy, Member, add};
+use super::members::{Members, add};
+use crate::package::composite_text::Refine;
 
-/// Lets every member pick batches from random parts of the pool, keeps what was picked as the next pool, and so on;
-/// `finish` picks from the last one.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Refine {
-    /// The strategies that narrow the pool.
-    #[schemars(length(min = 1, max = 32))]
-    members: Vec<Member>,
-    /// The strategy that picks from what is left.
-    finish: Member,
-    /// Levels of narrowing.
-    #[schemars(range(max = 100))]
-    depth: u32,
-    /// Batches of a level, divided among the members; each member picks at least one.
-    #[schemars(range(min = 1, max = 100_000))]
-    num_batches: u32,
-    /// Part of the pool from which a batch is picked, from the second level on.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    alpha: f64,
-    /// Samples from which a batch of the first level is picked.
-    #[schemars(range(min = 1))]
-    init_subset: u32,
-    /// Samples that a level leaves at most.
-    #[schemars(range(min = 1))]
-    max_pool: u32,
-}
-
-impl Refine {
-    /// The members, and then the one that finishes.
-    pub(super) fn members(&self) -> Vec<Member> {
-        self.members.iter().chain([&self.finish]).cloned().collect()
-    }
-
-    pub(super) fn query(&self, composite: &mut CompositeStrategy, query: &Query<'_>) -> Result<Answer, QueryError> {
-        let mut work = Work { refine: self, composite, query, clock: Instant::now(), usage: None, done: 0 };
-        let rows = query.arrays.ids().len() as u32;
-        let mut pool: Vec<u32> = (0..rows).collect();
-        let mut left = Vec::new();
-        for level in 0..self.depth {
-            if pool.len() <= query.batch {
-                break;
-            }
-            pool = work.level(level, &pool)?;
-            left.push((format!("level{}.pool", level + 1), pool.len() as f64));
+/// Narrows the pool, and asks the last member about what is left.
+pub(super) fn query(refine: &Refine, members: &mut Members, query: &Query<'_>) -> Result<Answer, QueryError> {
+    let mut work = Work { refine, composite: members, query, clock: Instant::now(), usage: None, done: 0 };
+    let rows = query.arrays.ids().len() as u32;
+    let mut pool: Vec<u32> = (0..rows).collect();
+    let mut left = Vec::new();
+    for level in 0..refine.depth {
+        if pool.len() <= query.batch {
+            break;
         }
-        let member = self.members.len();
-        let mut answer = work.ask(member, &pool, query.seeds)?;
-        for row in &mut answer.selection.rows {
-            *row = pool[*row as usize];
-        }
-        // What a member keeps has no meaning for the pools of the next round.
-        answer.selection.state = None;
-        answer.selection.diagnostics.extend(left);
-        answer.usage = work.usage.unwrap_or_default();
-        Ok(answer)
+        pool = work.level(level, &pool)?;
+        left.push((format!("level{}.pool", level + 1), pool.len() as f64));
     }
+    let last = refine.members.len();
+    let mut answer = work.ask(last, &pool, query.seeds)?;
+    for row in &mut answer.selection.rows {
+        *row = pool[*row as usize];
+    }
+    // What a member keeps has no meaning for the pools of the next round.
+    answer.selection.state = None;
+    answer.selection.diagnostics.extend(left);
+    answer.usage = work.usage.unwrap_or_default();
+    Ok(answer)
 }
 
 /// One query under way.
 struct Work<'a, 'q> {
     refine: &'a Refine,
-    composite: &'a mut CompositeStrategy,
+    composite: &'a mut Members,
     query: &'a Query<'q>,
     clock: Instant,
-    usage: Option<querist_core::Usage>,
+    usage: Option<Usage>,
     /// Batches picked.
     done: u64,
 }

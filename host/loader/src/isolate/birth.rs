@@ -39,7 +39,8 @@ fn close_inherited() -> Result<(), String> {
 /// Whoever started the host may have had signals ignored or blocked, and a process hands that down.
 fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: zeroed structures are valid; handlers cannot be inherited, so those that are there are this program's.
+        // SAFETY: zeroed structures are valid; handlers cannot be inherited, so those that are there are this
+        // program's.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN {

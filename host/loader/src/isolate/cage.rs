@@ -10,7 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-use crate::manifest::MAX_ARTIFACT_BYTES;
+use crate::package::file::MAX_ARTIFACT_BYTES;
 
 /// Address space of a worker beyond its limit and its job, for program and libraries.
 const BASE_MEMORY: u64 = 512 << 20;
@@ -66,8 +66,8 @@ pub(super) fn close(memory: u64, seconds: f64, threads: usize) -> Result<(), Str
     forbid_files(&LIBRARIES)
 }
 
-/// Gives up the rest: files altogether, and system calls but those of memory, threads and clocks. Holds for every thread.
-/// Whatever is not of this program or the system is loaded after this.
+/// Gives up the rest: files altogether, and system calls but those of memory, threads and clocks. Holds for every
+/// thread. Whatever is not of this program or the system is loaded after this.
 pub(super) fn close_all() -> Result<(), String> {
     forbid_files(&[])?;
     super::trap::install()?;

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_job_holds_streams_and_no_seed() {
-        use querist_core::observer::Silent;
+        use querist_core::progress::Silent;
         use querist_core::{Granted, Round, Seeds};
         const ROOT: u64 = 0x5eed_0fa1_1541_1175;
         let none = Arrays::new(vec![1, 2], Vec::new(), 2, BTreeMap::new()).unwrap();

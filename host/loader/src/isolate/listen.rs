@@ -7,16 +7,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use querist_core::observer::{Phase, Progress};
-use querist_core::strategy::QueryErrorKind;
+use querist_core::QueryErrorKind;
+use querist_core::progress::{Phase, Progress};
 use querist_protocol::{LogLevel, Selection, Shown};
 
-use super::Printed;
 use super::said::{self, Bounds, Hears, Last};
 use super::watch::{Room, TooMuch, Watch};
+use crate::run::clock::TICK;
 
-/// How often a running worker is looked after.
-const TICK: Duration = Duration::from_millis(10);
 /// Time that a worker has to end by itself once it closed its pipe, so that its last signal shows.
 const END_TIME: Duration = Duration::from_millis(500);
 /// Bytes of what it prints that are kept.
@@ -64,6 +62,21 @@ impl From<Last> for Why {
     }
 }
 
+/// The beginning of what a worker printed.
+pub(super) struct Printed(Shown);
+
+impl Printed {
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl std::fmt::Display for Printed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.as_str().trim().is_empty() { Ok(()) } else { write!(f, "; it printed: {}", self.0.as_str().trim()) }
+    }
+}
+
 /// What came of it.
 pub(super) struct Heard {
     pub(super) why: Why,
@@ -74,8 +87,8 @@ pub(super) struct Heard {
     pub(super) has_ended: bool,
 }
 
-/// Listens to a worker. Whatever it says, this holds one line, one answer and a bounded log of it, and comes to an end by
-/// the deadline. The worker may still run afterwards only if it closed its pipe, and never for long.
+/// Listens to a worker. Whatever it says, this holds one line, one answer and a bounded log of it, and comes to an end
+/// by the deadline. The worker may still run afterwards only if it closed its pipe, and never for long.
 pub(super) fn listen(child: &mut Child, asking: &Asking<'_>) -> io::Result<Heard> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("it has no pipes"));

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use querist_core::strategy::QueryErrorKind;
+use querist_core::QueryErrorKind;
 use querist_protocol::{Selection, Shown};
 use serde::{Deserialize, Serialize};
 

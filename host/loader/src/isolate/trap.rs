@@ -1,5 +1,5 @@
-//! What happens where a plugin makes a system call that it may not: the call is not made, the host is told which it was,
-//! and the process ends. A few questions of the C library are answered instead.
+//! What happens where a plugin makes a system call that it may not: the call is not made, the host is told which it
+//! was, and the process ends. A few questions of the C library are answered instead.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -10,8 +10,8 @@ static LIBRARIES: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 /// That room until the plugin asks for it; -1 afterwards.
 static ROOM: AtomicI32 = AtomicI32::new(-1);
 
-/// Files that the C library reads on its own account: for the number of processors, and when it gives memory back. It is
-/// told that there are none and does without.
+/// Files that the C library reads on its own account: for the number of processors, and when it gives memory back. It
+/// is told that there are none and does without.
 const OF_THE_C_LIBRARY: [&[u8]; 3] =
     [b"/sys/devices/system/cpu/online\0", b"/proc/stat\0", b"/proc/sys/vm/overcommit_memory\0"];
 /// How the file of a descriptor is named.
@@ -95,8 +95,8 @@ fn ask(call: i64, arguments: [i64; 3]) -> i64 {
     if result == -1 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)) } else { result }
 }
 
-/// What is answered instead of a call: to the C library about the machine, to the dynamic loader the files that were lent,
-/// and to a plugin that brings a library with it the one file that was made for it.
+/// What is answered instead of a call: to the C library about the machine, to the dynamic loader the files that were
+/// lent, and to a plugin that brings a library with it the one file that was made for it.
 fn answer(number: i32, call: &Call<'_>) -> Option<i64> {
     let path = call.argument(1) as *const u8;
     match i64::from(number) {
@@ -131,7 +131,8 @@ extern "C" fn forbidden(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
     // SAFETY: the system hands in a valid structure; for SIGSYS the number of the call stands behind an address, in
     // the order of `siginfo_t`: signal, errno, code, padding, address, call.
     let number = unsafe { info.cast::<u8>().add(24).cast::<i32>().read_unaligned() };
-    // SAFETY: the system hands the registers of the interrupted call to handlers of this kind, and nobody else has them.
+    // SAFETY: the system hands the registers of the interrupted call to handlers of this kind, and nobody else has
+    // them.
     let mut call = Call(unsafe { &mut *context.cast::<libc::ucontext_t>() });
     // SAFETY: every thread has its own.
     let errno = unsafe { *libc::__errno_location() };
@@ -149,8 +150,8 @@ extern "C" fn forbidden(_: libc::c_int, info: *mut libc::siginfo_t, context: *mu
         line[22 + at] = if rest == 0 && at < 4 { b' ' } else { b'0' + digit };
         rest /= 10;
     }
-    // SAFETY: writes bytes that are there. The second call is forbidden, too, and made while its signal is blocked, which
-    // ends the process by that very signal: so the host knows even where its pipe was closed.
+    // SAFETY: writes bytes that are there. The second call is forbidden, too, and made while its signal is blocked,
+    // which ends the process by that very signal: so the host knows even where its pipe was closed.
     unsafe {
         libc::write(PIPE.load(Ordering::Relaxed), line.as_ptr().cast(), line.len());
         libc::syscall(libc::SYS_getppid);

@@ -1,9 +1,9 @@
 //! What the host sees of a worker from outside.
 //!
-//! Limits on address space and system calls bound what a worker can take. What they leave, many threads and shared pages,
-//! is looked at here; the figures of a record come from here, too, not from the worker. No control group is needed, which
-//! a user could not have everywhere: a worker cannot start processes, and every page that it can make belongs to its own
-//! address space, so one number of one process is all that there is to look at.
+//! Limits on address space and system calls bound what a worker can take. What they leave, many threads and shared
+//! pages, is looked at here; the figures of a record come from here, too, not from the worker. No control group is
+//! needed, which a user could not have everywhere: a worker cannot start processes, and every page that it can make
+//! belongs to its own address space, so one number of one process is all that there is to look at.
 
 use std::fs::File;
 use std::io;

@@ -7,9 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use querist_core::observer::{Cancelled, Phase, Progress};
-use querist_core::strategy::QueryErrorKind;
-use querist_core::{Query, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Streams};
+use querist_core::progress::{Cancelled, Phase, Progress};
+use querist_core::{Failure, Query, QueryErrorKind, Round, Seeds, Strategy, StrategyIdentity, StrategyKind, Streams};
 use querist_kernels::Compute;
 use querist_protocol::{LogLevel, Shown};
 use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
@@ -17,14 +16,14 @@ use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
 use super::job::{Ask, Received};
 use super::said::{self, Said};
 use super::{birth, cage, trap};
-use crate::asking::Failure;
-use crate::native::NativeError;
+use crate::native::error::NativeError;
 use crate::native::library::{self, Loaded};
 use crate::native::strategy::NativeStrategy;
-use crate::sandbox::Limits;
+use crate::run::limits::Limits;
+use crate::run::route::Spec;
 
-/// The work of a worker: the job is its standard input, and its standard output becomes the host's pipe. Does not return:
-/// the host ends a worker that has said its last.
+/// The work of a worker: the job is its standard input, and its standard output becomes the host's pipe. Does not
+/// return: the host ends a worker that has said its last.
 pub fn main() {
     match birth::begin() {
         Ok(pipe) => {
@@ -69,16 +68,17 @@ fn work() -> Result<Vec<u8>, Failure> {
         handles: job.handles,
         log: job.log,
     };
-    let stated = job.strategy.clone().ok_or_else(|| failed("the job names no strategy"))?;
+    let description = job.strategy.clone().ok_or_else(|| failed("the job names no strategy"))?;
     let identity = StrategyIdentity {
-        id: stated.id.clone(),
+        id: description.id.clone(),
         package: job.package.clone(),
         version: job.version.clone(),
         kind: StrategyKind::Native,
         digest: String::new(),
     };
     let compute = Compute::threads(job.threads);
-    let made = NativeStrategy::from_plugin(plugin, identity, stated, job.params.clone(), limits, compute)?;
+    let spec = Spec { identity, description, params: job.params.clone(), limits, compute };
+    let made = NativeStrategy::from_plugin(plugin, spec)?;
     if job.ask == Ask::Needs {
         let needs = made.needs().iter().map(ToString::to_string).collect();
         return said::line(&Said::Needs { needs }).map_err(|error| failed(error.to_string()));
@@ -86,8 +86,8 @@ fn work() -> Result<Vec<u8>, Failure> {
     answer(made, &received)
 }
 
-/// Closes everything and loads the plugin. The order matters: all files are made, and the system's libraries loaded, before
-/// the last doors are closed, and nothing of the plugin runs before they are.
+/// Closes everything and loads the plugin. The order matters: all files are made, and the system's libraries loaded,
+/// before the last doors are closed, and nothing of the plugin runs before they are.
 fn load(received: &Received) -> Result<Loaded, String> {
     let job = &received.job;
     let text = |error: NativeError| error.reason;
@@ -125,11 +125,7 @@ fn answer(strategy: NativeStrategy, received: &Received) -> Result<Vec<u8>, Fail
         services: None,
         progress: &Pipe,
     };
-    let answer = strategy.query(&query).map_err(|error| Failure {
-        kind: error.kind,
-        message: error.message,
-        hint: error.hint,
-    })?;
+    let answer = strategy.query(&query)?;
     said::answer(&answer.selection).map_err(|error| failed(error.to_string()))
 }
 

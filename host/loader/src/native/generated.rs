@@ -6,7 +6,7 @@ use querist_protocol::HostCalls;
 use querist_protocol::abi::table::*;
 use querist_protocol::abi::{Bytes, Call, List, Status, numbered};
 
-use super::table::{bad, handle, lend, put, record, row, serve, slice, text};
+use super::context::{bad, handle, lend, put, record, row, serve, slice, text};
 
 pub(super) static CALLS: CallTable = CallTable {
     size: size_of::<CallTable>() as u32,

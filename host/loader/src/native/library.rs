@@ -12,35 +12,16 @@ use querist_protocol::Shown;
 use querist_protocol::abi::{self, PluginApi};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
-use super::identity::{self, ReadIdentity};
+use super::error::{NativeError, fail};
 use super::table;
-use crate::manifest::{self, MAX_ARTIFACT_BYTES};
-
-/// The libtorch of this process, which plugins that share it must have been built for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TorchBuild {
-    /// Version, such as `2.11.0`.
-    pub version: String,
-    /// Whether its strings are those of C++11.
-    pub cxx11: bool,
-}
+use super::torch::{TorchBuild, check};
+use crate::package::file::{MAX_ARTIFACT_BYTES, read_checked};
+use crate::package::library as identity;
 
 /// A loaded plugin's functions.
 #[derive(Clone, Copy)]
 pub(crate) struct Loaded {
     pub(crate) api: &'static PluginApi,
-}
-
-/// Why a native plugin is not loaded.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct NativeError {
-    /// What is wrong, and what to do.
-    pub reason: String,
-}
-
-fn fail<T>(reason: impl Into<String>) -> Result<T, NativeError> {
-    Err(NativeError { reason: reason.into() })
 }
 
 /// Loads the library whose SHA-256 is `digest`, once a process; it is never unloaded.
@@ -51,18 +32,10 @@ pub(crate) fn load(artifact: &Path, digest: &str, torch: Option<&TorchBuild>) ->
     if let Some(&plugin) = loaded.get(digest) {
         return Ok(plugin);
     }
-    let bytes = read(artifact)?;
-    if manifest::hex_sha256(&bytes) != digest {
-        return fail(format!("{}: the file changed since it was checked", artifact.display()));
-    }
+    let bytes = read_checked(artifact, MAX_ARTIFACT_BYTES, digest)?;
     let plugin = open(&bytes, torch)?;
     loaded.insert(digest.to_owned(), plugin);
     Ok(plugin)
-}
-
-pub(crate) fn read(artifact: &Path) -> Result<Vec<u8>, NativeError> {
-    manifest::read_capped(artifact, MAX_ARTIFACT_BYTES)
-        .map_err(|refused| NativeError { reason: refused.reason.into_string() })
 }
 
 /// Loads checked bytes.
@@ -82,10 +55,10 @@ pub(crate) struct Sealed {
 
 /// Checks bytes and copies them to a memory file.
 pub(crate) fn seal(bytes: &[u8], torch: Option<&TorchBuild>) -> Result<Sealed, NativeError> {
-    let refused = |reason: String| NativeError { reason };
-    let identity = identity::read(bytes).map_err(|error| refused(error.reason.into_string()))?;
+    let identity = identity::read(bytes)?;
     check(&identity, torch)?;
-    let needed = identity::needed(bytes).map_err(|error| refused(format!("not a shared library: {error}")))?;
+    let needed =
+        identity::needed(bytes).map_err(|error| NativeError { reason: format!("not a shared library: {error}") })?;
     let file = memory_file(&format!("querist-{}", identity.package), bytes)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     fcntl_add_seals(&file, seals).map_err(|error| in_memory(error.into()))?;
@@ -153,30 +126,4 @@ impl Sealed {
         }
         Ok(Loaded { api })
     }
-}
-
-fn check(identity: &ReadIdentity, torch: Option<&TorchBuild>) -> Result<(), NativeError> {
-    if identity.aborts {
-        return fail(
-            "built with `panic = \"abort\"`, so a panic would end the host: build it with `panic = \"unwind\"`",
-        );
-    }
-    if !identity.torch {
-        return Ok(());
-    }
-    let Some(torch) = torch else {
-        return fail("it shares libtorch with the host, and this program has none: start it by `querist run`");
-    };
-    let (version, cxx11) = &identity.libtorch;
-    if *version != torch.version || *cxx11 != torch.cxx11 {
-        let flavour = |cxx11| if cxx11 { "C++11" } else { "old" };
-        return fail(format!(
-            "built for libtorch {version} ({} strings), this host runs {} ({} strings): rebuild it against the libtorch \
-             that `querist doctor` names",
-            flavour(*cxx11),
-            torch.version,
-            flavour(torch.cxx11)
-        ));
-    }
-    Ok(())
 }

@@ -1,14 +1,15 @@
 //! Native packages: shared libraries behind C tables, in this process.
 //!
 //! Their code can do whatever the user can. So it runs only where the user said so for this very artifact; see
-//! [`crate::trust`].
+//! [`crate::package::trust`].
 
+mod context;
 mod dlpack;
+pub mod error;
 mod generated;
-pub mod identity;
+mod hooks;
 pub(crate) mod library;
-pub(crate) mod strategy;
+pub(crate) mod plugin;
+pub mod strategy;
 mod table;
-
-pub use library::{NativeError, TorchBuild};
-pub use strategy::NativeStrategy;
+pub mod torch;

@@ -7,7 +7,7 @@
 use querist_protocol::{Fault, HostCalls};
 use wasmtime::component::Resource;
 
-use super::CallState;
+use super::state::CallState;
 use bindings::querist::strategy::arrays::HostMask;
 use bindings::querist::strategy::arrays::HostMatrix;
 use bindings::querist::strategy::arrays::HostStream;

@@ -29,8 +29,8 @@ pub struct Settings {
 
 /// Predicts a number of each sample, such as its loss, from the stage maps of the task's model.
 ///
-/// Each map is averaged over its pixels and passes a linear layer and a ReLU; one linear layer over all of them gives the
-/// number.
+/// Each map is averaged over its pixels and passes a linear layer and a ReLU; one linear layer over all of them gives
+/// the number.
 pub struct LossModule {
     store: nn::VarStore,
     taps: Vec<nn::Linear>,
@@ -86,8 +86,8 @@ impl LossModule {
     }
 }
 
-/// For every pair (i, n - 1 - i) of values `[n]` the difference of the first and the second, `[n / 2]`. The last of an odd
-/// number of values is left out.
+/// For every pair (i, n - 1 - i) of values `[n]` the difference of the first and the second, `[n / 2]`. The last of an
+/// odd number of values is left out.
 ///
 /// # Errors
 /// If libtorch fails.

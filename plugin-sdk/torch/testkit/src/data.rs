@@ -1,9 +1,9 @@
 //! Small data and learners.
 
+use querist_core::QueryError;
 use querist_core::config::{ModelConfig, ModelName, Optimiser, Precision, Recipe};
 use querist_core::dataset::DatasetParts;
-use querist_core::observer::{Progress, Silent};
-use querist_core::strategy::QueryError;
+use querist_core::progress::{Progress, Silent};
 use querist_core::{
     Array, Arrays, Buffer, Dataset, FitTask, Fitted, Images, Label, LearnError, Learner, Question, Round, SampleId,
     Seeds, ServiceScope, Strategy, TrainingHooks,

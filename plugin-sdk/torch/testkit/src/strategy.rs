@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use querist_core::observer::{Phase, Progress};
-use querist_core::strategy::{QueryError, QueryErrorKind};
+use querist_core::progress::{Phase, Progress};
 use querist_core::{
     Answer, Arrays, Granted, HooksPresent, HostServices, Query, ServiceError, Strategy, StrategyIdentity, StrategyKind,
     TrainingHooks, Usage,
 };
+use querist_core::{QueryError, QueryErrorKind};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
 use querist_protocol::{Capability, Fault, FaultCode, Need, Selection, StrategyError, TrainOverrides, abi};
 use querist_sdk::Host;

@@ -1,8 +1,8 @@
 //! Trainings that start otherwise, and the figures that they end in.
 //!
-//! Where a training ends hangs on its seed, and on the threads and instructions that libtorch computes with. A test whose
-//! outcome hangs on that says its figure through [`at_least`] or [`at_most`]; `docs/benchmarks/spread.py` runs such tests
-//! from other seeds and in other settings, and prints how far their figures spread.
+//! Where a training ends hangs on its seed, and on the threads and instructions that libtorch computes with. A test
+//! whose outcome hangs on that says its figure through [`at_least`] or [`at_most`]; `docs/benchmarks/spread.py` runs
+//! such tests from other seeds and in other settings, and prints how far their figures spread.
 
 use querist_torchx::{random, runtime};
 

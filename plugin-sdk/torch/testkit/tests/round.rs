@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use querist_core::config::{ModelName, Recipe};
-use querist_core::observer::Silent;
+use querist_core::progress::Silent;
 use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, bars};
 use serde_json::json;

@@ -150,7 +150,8 @@ impl From<GivenError> for Stop {
 fn unknown(name: &str) -> anyhow::Error {
     let known: Vec<&str> = Given::names().collect();
     let message = format!(
-        "`--input {name}`: no array has this name; the names are {}, and `labelled.` before those with one row a sample",
+        "`--input {name}`: no array has this name; the names are {}, and `labelled.` before those with one row a \
+         sample",
         known.join(", ")
     );
     Usage(message).into()

@@ -2,27 +2,26 @@
 
 use querist_protocol::{API_VERSION, Description, Shown, StrategyDescription};
 use schemars::{JsonSchema, schema_for};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::refine::Refine;
-use super::switch::Switch;
-use crate::manifest::{RefusedPackage, parsed_toml, refuse};
+use super::file::parsed_toml;
+use super::refused::{RefusedPackage, refuse};
 
 /// A package of strategies made of others.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Source {
+pub(crate) struct CompositeText {
     package: String,
     version: String,
     #[serde(rename = "strategy")]
-    pub(crate) strategies: Vec<SourceStrategy>,
+    pub(crate) strategies: Vec<CompositeStrategyText>,
 }
 
 /// One strategy made of others.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SourceStrategy {
+pub(crate) struct CompositeStrategyText {
     pub(crate) id: String,
     summary: String,
     paper: String,
@@ -43,16 +42,67 @@ pub(crate) enum Combine {
     Refine,
 }
 
+/// A strategy that a composite asks, with its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Id of the strategy.
+    pub id: String,
+    /// Its parameters.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+}
+
+/// Asks `first` in the first rounds and `then` in all others.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Switch {
+    /// The strategy of the first rounds.
+    pub(crate) first: Member,
+    /// The strategy of all other rounds.
+    pub(crate) then: Member,
+    /// Rounds in which the first one is asked.
+    #[schemars(range(min = 0))]
+    pub(crate) switch_round: u32,
+}
+
+/// Lets every member pick batches from random parts of the pool, keeps what was picked as the next pool, and so on;
+/// `finish` picks from the last one.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refine {
+    /// The strategies that narrow the pool.
+    #[schemars(length(min = 1, max = 32))]
+    pub(crate) members: Vec<Member>,
+    /// The strategy that picks from what is left.
+    pub(crate) finish: Member,
+    /// Levels of narrowing.
+    #[schemars(range(max = 100))]
+    pub(crate) depth: u32,
+    /// Batches of a level, divided among the members; each member picks at least one.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) num_batches: u32,
+    /// Part of the pool from which a batch is picked, from the second level on.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(crate) alpha: f64,
+    /// Samples from which a batch of the first level is picked.
+    #[schemars(range(min = 1))]
+    pub(crate) init_subset: u32,
+    /// Samples that a level leaves at most.
+    #[schemars(range(min = 1))]
+    pub(crate) max_pool: u32,
+}
+
 /// Reads the text of a package.
-pub(crate) fn parse(text: &[u8]) -> Result<Source, RefusedPackage> {
+pub(crate) fn parse(text: &[u8]) -> Result<CompositeText, RefusedPackage> {
     let text = std::str::from_utf8(text).map_err(|_| RefusedPackage::new("the composite's text is not UTF-8"))?;
     parsed_toml(text).map_err(RefusedPackage::new)
 }
 
-impl Source {
+impl CompositeText {
     /// What the package says of itself, but for needs and powers, which are those of the members.
     pub(crate) fn description(&self) -> Result<Description, RefusedPackage> {
-        let strategies = self.strategies.iter().map(SourceStrategy::description);
+        let strategies = self.strategies.iter().map(CompositeStrategyText::description);
         Ok(Description {
             package: self.package.clone(),
             version: self.version.clone(),
@@ -62,7 +112,7 @@ impl Source {
     }
 }
 
-impl SourceStrategy {
+impl CompositeStrategyText {
     fn description(&self) -> Result<StrategyDescription, RefusedPackage> {
         Ok(StrategyDescription {
             id: self.id.clone(),

@@ -1,4 +1,4 @@
-//! Embeddings that do not change from round to round.
+//! Arrays that do not change from round to round.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,11 @@ pub enum FixedConfig {
     Frozen(FrozenModel),
 }
 
-/// A file of embeddings, one row a sample.
+/// A file of rows, one a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedFile {
-    /// `.npy`, `.npz` (`FILE#MEMBER`) or `.safetensors` (`FILE#TENSOR`), `[rows, width]`, finite.
+    /// `.npy`, `.npz` (`FILE#MEMBER`) or `.safetensors` (`FILE#TENSOR`), f32 `[rows, width]`, finite.
     pub file: String,
     /// File of the sample id of each row; every sample of the pool has one. Without it row i is of sample i, as
     /// `querist data files` lists them.

@@ -1,15 +1,15 @@
-//! Who a native plugin is, read from its file before any of its code is loaded.
+//! Native libraries: who one is, read from its file before any of its code is loaded.
 
 use object::elf::{DT_NEEDED, FileHeader64};
 use object::read::elf::{Dyn, FileHeader};
 use object::{Architecture, Endianness, Object, ObjectSection};
 use querist_protocol::abi::{self, Identity};
 
-use crate::manifest::{RefusedPackage, refuse};
+use super::refused::{RefusedPackage, refuse};
 
 /// The identity section of a file, checked for what this host can load.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadIdentity {
+pub(crate) struct ReadIdentity {
     /// Name of the package.
     pub package: String,
     /// Version of the package.
@@ -31,7 +31,7 @@ pub struct ReadIdentity {
 /// # Errors
 /// If the file is no shared library for this machine, has no identity, was built for another version of the boundary,
 /// or links libtorch without saying so.
-pub fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
+pub(crate) fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
     let broken = |error: object::Error| RefusedPackage::new(format!("not a shared library: {error}"));
     let file = object::File::parse(bytes).map_err(broken)?;
     let ours = match std::env::consts::ARCH {
@@ -48,7 +48,8 @@ pub fn read(bytes: &[u8]) -> Result<ReadIdentity, RefusedPackage> {
     }
     let Some(section) = file.section_by_name(abi::IDENTITY_SECTION) else {
         return refuse(format!(
-            "a library without identity (no section `{}`): export it with the SDK's macro, or with QUERIST_IDENTITY in C",
+            "a library without identity (no section `{}`): export it with the SDK's macro, or with QUERIST_IDENTITY \
+             in C",
             abi::IDENTITY_SECTION
         ));
     };

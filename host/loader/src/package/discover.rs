@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use querist_core::schema::suggest;
 use querist_protocol::{Shown, StrategyDescription};
 
-use crate::manifest::{self, CheckedPackage, FILE, RefusedPackage};
+use super::manifest::FILE;
+use super::read::{CheckedPackage, read_package};
+use super::refused::RefusedPackage;
 
 /// Where a package was found, in the order of search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +76,7 @@ impl Listing {
                     listing.found.extend(paths.iter().filter(|path| is_package(path)).map(|path| Found {
                         path: path.clone(),
                         source: *source,
-                        package: read(path),
+                        package: read_whatever_happens(path),
                     }));
                 }
                 Err(error) if *source == Source::PluginDir => {
@@ -159,8 +161,8 @@ impl Listing {
 }
 
 /// Reads a package. Whatever goes wrong with it, the others are listed.
-fn read(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
-    std::panic::catch_unwind(|| manifest::read_package(path))
+fn read_whatever_happens(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
+    std::panic::catch_unwind(|| read_package(path))
         .unwrap_or_else(|_| Err(RefusedPackage::new("the host failed while it read this package; please report it")))
 }
 

@@ -6,10 +6,12 @@ use querist_core::StrategyKind;
 use querist_files::Links;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::write_whole;
-use crate::discover::{Resolved, Source};
-use crate::manifest::{self, CheckedPackage, RefusedPackage};
-use crate::native::identity;
+use super::description::description_digest;
+use super::discover::{Resolved, Source};
+use super::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, hex, parsed_toml, read_capped, write_whole};
+use super::library;
+use super::read::CheckedPackage;
+use super::refused::RefusedPackage;
 
 /// Name of the lock file, in the project's folder.
 pub const LOCK_FILE: &str = "querist.lock";
@@ -54,18 +56,18 @@ impl Locked {
     pub fn of(package: &CheckedPackage) -> Result<Self, RefusedPackage> {
         let libtorch = match package.kind {
             StrategyKind::NativeTorch => {
-                let bytes = manifest::read_capped(&package.artifact, manifest::MAX_ARTIFACT_BYTES)?;
-                Some(identity::read(&bytes)?.libtorch.0)
+                let bytes = read_capped(&package.artifact, MAX_ARTIFACT_BYTES)?;
+                Some(library::read(&bytes)?.libtorch.0)
             }
             _ => None,
         };
-        let digest = manifest::description_digest(&package.description)?;
+        let digest = description_digest(&package.description)?;
         Ok(Self {
             name: package.description.package.clone(),
             version: package.description.version.clone(),
             kind: package.kind,
             artifact: package.digest.clone(),
-            description: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            description: hex(&digest),
             libtorch,
         })
     }
@@ -78,12 +80,12 @@ impl Lock {
     /// If it cannot be read or is malformed.
     pub fn read(path: &Path) -> Result<Option<Self>, TrustError> {
         let fail = |reason: String| TrustError::LockFile { path: path.to_owned(), reason };
-        let text = match querist_files::read_text(path, Links::Follow, manifest::MAX_TEXT_BYTES) {
+        let text = match querist_files::read_text(path, Links::Follow, MAX_TEXT_BYTES) {
             Ok(text) => text,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(fail(error.reason.to_string())),
         };
-        let lock: Self = manifest::parsed_toml(&text).map_err(fail)?;
+        let lock: Self = parsed_toml(&text).map_err(fail)?;
         if lock.version != 1 {
             return Err(fail(format!("version {}, this host reads version 1", lock.version)));
         }
@@ -186,7 +188,7 @@ impl Policy {
     /// Whether the digest list that was installed with the built-in packages names this artifact.
     fn is_built_in(&self, package: &CheckedPackage) -> bool {
         let Some(folder) = &self.built_in else { return false };
-        let list = querist_files::read_text(&folder.join(DIGESTS_FILE), Links::Follow, manifest::MAX_TEXT_BYTES);
+        let list = querist_files::read_text(&folder.join(DIGESTS_FILE), Links::Follow, MAX_TEXT_BYTES);
         let list = list.unwrap_or_default();
         list.lines().filter_map(|line| line.split_whitespace().next()).any(|digest| digest == package.digest)
     }
