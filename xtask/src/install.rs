@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use object::Endianness;
-use object::elf::{DT_RPATH, DT_RUNPATH, FileHeader64};
+use object::elf::{DT_RPATH, DT_RUNPATH, Dyn64, FileHeader64};
 use object::read::elf::{Dyn, FileHeader};
 
 use crate::build::{self, program, step, target};
@@ -55,16 +55,25 @@ fn executable(from: &Path, to: &Path) -> Result<()> {
 
 /// Ends the list of folders behind the first, which is the one that moves with the program.
 fn forget_clone(bytes: &mut [u8]) -> Result<()> {
-    let list = format!("\0{LIBTORCH}:");
-    let found: Vec<usize> =
-        bytes.windows(list.len()).enumerate().filter(|(_, w)| *w == list.as_bytes()).map(|(i, _)| i).collect();
-    let [at] = found[..] else {
-        anyhow::bail!("{} lists of folders that begin with {LIBTORCH}, expected one: is it built anew?", found.len());
-    };
-    let rest = &mut bytes[at + list.len() - 1..];
-    let end = rest.iter().position(|&byte| byte == 0).context("a list of folders without end")?;
-    rest[..end].fill(0);
+    let lists = search_lists(bytes)?;
+    let [list] = lists[..] else { bail!("{} lists of folders for libraries, expected one", lists.len()) };
+    let kept = kept(list)?;
+    // The list is a part of `bytes`.
+    let at = list.as_ptr() as usize - bytes.as_ptr() as usize;
+    let end = at + list.len();
+    bytes[at + kept..end].fill(0);
     Ok(())
+}
+
+/// How much of a list of folders is the first one.
+fn kept(list: &[u8]) -> Result<usize> {
+    let first = list.split(|&byte| byte == b':').next().unwrap_or_default();
+    ensure!(
+        first == LIBTORCH.as_bytes(),
+        "libraries are sought in `{}`, expected {LIBTORCH} first: was it built anew?",
+        String::from_utf8_lossy(list)
+    );
+    Ok(first.len())
 }
 
 /// Lays libtorch beside the program: its libraries, and those of other packages in which they look for more.
@@ -86,7 +95,8 @@ fn folders_beside(source: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for library in shared_libraries(source)? {
         let bytes = fs::read(&library).with_context(|| library.display().to_string())?;
-        for folder in search_path(&bytes).with_context(|| library.display().to_string())? {
+        let lists = search_lists(&bytes).with_context(|| library.display().to_string())?.join(&b':');
+        for folder in String::from_utf8_lossy(&lists).split(':') {
             let Some(beside) = folder.strip_prefix("$ORIGIN/../../").map(PathBuf::from) else { continue };
             let is_plain = beside.components().all(|part| matches!(part, Component::Normal(_)));
             if is_plain && source.join("../..").join(&beside).is_dir() {
@@ -97,21 +107,17 @@ fn folders_beside(source: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// Folders in which a library looks for others.
-fn search_path(bytes: &[u8]) -> Result<Vec<String>> {
+/// Lists of folders in which an executable or a library looks for others.
+fn search_lists(bytes: &[u8]) -> Result<Vec<&[u8]>> {
     let header = FileHeader64::<Endianness>::parse(bytes)?;
     let endian = header.endian()?;
     let sections = header.sections(endian, bytes)?;
     let Some((entries, strings)) = sections.dynamic(endian, bytes)? else { return Ok(Vec::new()) };
     let strings = sections.strings(endian, bytes, strings)?;
-    let mut folders = Vec::new();
-    for entry in entries {
-        if matches!(entry.tag32(endian).map(i64::from), Some(tag) if [DT_RPATH, DT_RUNPATH].contains(&tag)) {
-            let list = String::from_utf8(entry.string(endian, strings)?.to_vec())?;
-            folders.extend(list.split(':').map(str::to_owned));
-        }
-    }
-    Ok(folders)
+    let is_list = |entry: &&Dyn64<Endianness>| {
+        entry.tag32(endian).map(i64::from).is_some_and(|tag| [DT_RPATH, DT_RUNPATH].contains(&tag))
+    };
+    entries.iter().filter(is_list).map(|entry| Ok(entry.string(endian, strings)?)).collect()
 }
 
 fn shared_libraries(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -168,11 +174,18 @@ mod tests {
 
     #[test]
     fn only_the_folder_that_moves_along_is_kept() {
-        let mut bytes = b"\0a\0$ORIGIN/libtorch/lib:/home/me/clone/.libtorch/lib\0b\0".to_vec();
-        let length = bytes.len();
-        forget_clone(&mut bytes).unwrap();
-        assert_eq!(bytes.len(), length);
-        assert!(bytes.starts_with(b"\0a\0$ORIGIN/libtorch/lib\0\0") && bytes.ends_with(b"\0\0b\0"));
-        assert!(forget_clone(&mut bytes).is_err(), "there is nothing left to forget");
+        let list = b"$ORIGIN/libtorch/lib:/home/me/clone/.libtorch/lib";
+        assert_eq!(&list[..kept(list).unwrap()], LIBTORCH.as_bytes());
+        for other in [&b"/home/me/clone/.libtorch/lib"[..], b"/lib:$ORIGIN/libtorch/lib", b""] {
+            assert!(kept(other).is_err(), "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn lists_of_folders_are_found() {
+        // This program's own, where the linker was given one.
+        let bytes = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(search_lists(&bytes).unwrap().len() <= 1);
+        assert!(search_lists(b"no program").is_err());
     }
 }

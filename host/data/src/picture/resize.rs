@@ -7,8 +7,9 @@
 //! A large JPEG comes here reduced: its decoder leaves out what no smaller picture could show, to a half, a quarter or
 //! an eighth, as far as the result is still as large as wanted.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use rayon::prelude::*;
 
 use super::Pixels;
@@ -64,16 +65,30 @@ fn scaled_by(resizer: &mut Resizer, pixels: Pixels, side: u32) -> Result<Pixels,
     if (width, height) == (side, side) {
         return Ok(Pixels { width, height, channels, bytes });
     }
-    let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-    let from = ImageRef::new(width, height, &bytes, kind).map_err(|error| error.to_string())?;
-    let mut to = Image::new(side, side, kind);
     let [left, top, short] = middle(width.into(), height.into(), side);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false)
         .crop(left, top, short, short);
-    resizer.resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
-    Ok(Pixels { width: side, height: side, channels, bytes: to.into_vec() })
+    let mut to = vec![0; side as usize * side as usize * channels];
+    // By type: a resizer that looks at run time is compiled for each kind of pixel there is, two minutes of it.
+    let from = (width, height, &bytes[..]);
+    match channels {
+        1 => typed::<U8>(resizer, from, (side, &mut to), &options)?,
+        _ => typed::<U8x3>(resizer, from, (side, &mut to), &options)?,
+    }
+    Ok(Pixels { width: side, height: side, channels, bytes: to })
+}
+
+fn typed<P: PixelTrait>(
+    resizer: &mut Resizer,
+    (width, height, from): (u32, u32, &[u8]),
+    (side, to): (u32, &mut [u8]),
+    options: &ResizeOptions,
+) -> Result<(), String> {
+    let from = TypedImageRef::<P>::from_buffer(width, height, from).map_err(|error| error.to_string())?;
+    let mut to = TypedImage::<P>::from_buffer(side, side, to).map_err(|error| error.to_string())?;
+    resizer.resize_typed(&from, &mut to, options).map_err(|error| error.to_string())
 }
 
 /// Left, top and side of the square that becomes one of `side` pixels: whole pixels of the scaled picture are cut off.
