@@ -1,7 +1,7 @@
 //! What several draws of a model, or several models, say of each row.
 //!
-//! An array `[rows, draws, classes]` of log-probabilities crosses as a matrix `[rows, draws * classes]`. Everything here
-//! is `f64`; each draw's probabilities are divided by their sum, which must be 1 to within a thousandth.
+//! An array `[rows, draws, classes]` of log-probabilities crosses as a matrix `[rows, draws * classes]`. Everything
+//! here is `f64`; each draw's probabilities are divided by their sum, which must be 1 to within a thousandth.
 
 use querist_protocol::{ArrayKind, StrategyError, math, names};
 
@@ -118,8 +118,8 @@ impl Draws {
             let sum: f64 = draw.iter().sum();
             if (sum - 1.0).abs() > SUM_SLACK {
                 return Err(StrategyError::Failed(format!(
-                    "`{}`: the probabilities of draw {number} in row {} sum to {sum}, expected 1 to within {SUM_SLACK}; \
-                     these are no log-probabilities",
+                    "`{}`: the probabilities of draw {number} in row {} sum to {sum}, expected 1 to within \
+                     {SUM_SLACK}; these are no log-probabilities",
                     self.name,
                     self.first_row + row
                 )));
@@ -160,7 +160,7 @@ impl RowDraws {
         let mut votes = vec![0u32; self.classes];
         let mut draws = 0u32;
         for draw in self.probs.chunks_exact(self.classes) {
-            votes[argmax(draw)] += 1;
+            votes[math::argmax(draw)] += 1;
             draws += 1;
         }
         let most = votes.iter().copied().max().unwrap_or(0);
@@ -224,7 +224,7 @@ struct Lead {
 
 impl Lead {
     fn of(probs: &[f64]) -> Self {
-        let class = argmax(probs);
+        let class = math::argmax(probs);
         let top = probs[class];
         let (mut others, mut second) = (0.0, 0.0f64);
         for (c, &p) in probs.iter().enumerate() {
@@ -252,15 +252,4 @@ pub fn entropy(probs: &[f64]) -> f64 {
 /// x ln x, with 0 at 0.
 fn times_ln(x: f64) -> f64 {
     if x > 0.0 { x * math::ln(x) } else { 0.0 }
-}
-
-/// The largest; the lowest among equals. There is one.
-fn argmax(values: &[f64]) -> usize {
-    let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] {
-            best = i;
-        }
-    }
-    best
 }

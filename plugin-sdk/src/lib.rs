@@ -7,7 +7,7 @@
 //! ```
 //! use querist_sdk::prelude::*;
 //!
-//! /// Asks for the samples that the model is least sure of.
+//! /// Selects the samples that the model is least sure of.
 //! #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 //! #[serde(deny_unknown_fields, default)]
 //! pub struct Unsure {}
@@ -18,7 +18,7 @@
 //!     const PAPER: &'static str = "Shannon, A Mathematical Theory of Communication, 1948";
 //!
 //!     fn needs(&self) -> Vec<Need> {
-//!         vec![Need::new(names::LOGITS)]
+//!         Need::all([names::LOGITS])
 //!     }
 //! }
 //!
@@ -28,7 +28,7 @@
 //!     }
 //! }
 //!
-//! package!(scorers: [Unsure], selectors: []);
+//! package!(scorers: [Unsure]);
 //! ```
 #![deny(missing_docs)]
 
@@ -42,11 +42,19 @@ mod generated {
     pub(crate) mod wasm;
 }
 mod host;
+mod lazy;
+mod linkage;
 #[cfg(not(target_family = "wasm"))]
 pub mod native;
+mod normals;
 mod objects;
 mod package;
+mod params;
+mod picks;
+pub mod principal;
 mod query;
+mod range;
+mod softmax;
 mod spelling;
 mod strategy;
 #[cfg(target_family = "wasm")]
@@ -54,11 +62,17 @@ mod strategy;
 pub mod wasm;
 
 pub use host::Host;
+pub use lazy::LazyGreedy;
+pub use linkage::Dendrogram;
+pub use normals::Normals;
 pub use objects::{Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector};
 pub use package::{Entry, Package};
 #[doc(hidden)]
-pub use package::{describe, package_name, parse};
+pub use package::{describe, nothing_to_choose, package_name, parse};
+pub use picks::Picks;
 pub use query::{Query, Scores};
+pub use range::Range;
+pub use softmax::Softmax;
 pub use spelling::{add_old_name, with_underscores};
 pub use strategy::{Result, Scorer, Selector, Strategy};
 
@@ -76,8 +90,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
 
     pub use crate::{
-        Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Query, Result, Scorer, Scores, Selector,
-        Strategy, Stream, Vector, add_old_name, package, with_underscores,
+        Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Picks, Points, Query, Result, Scorer, Scores,
+        Selector, Strategy, Stream, Vector, add_old_name, package, params, with_underscores,
     };
 }
 

@@ -281,8 +281,8 @@ unsafe extern "C" fn select<P: Exports>(call: *mut Call, id: Bytes, params: Byte
 /// export_native!(strategy_badge::PACKAGE);
 /// ```
 ///
-/// `on_load = FUNCTION` names a `fn()` that is called once, when the plugin is loaded: for a library that it brings with
-/// it in a memory file. A plugin in a worker process can have one such file, and can open nothing else.
+/// `on_load = FUNCTION` names a `fn()` that is called once, when the plugin is loaded: for a library that it brings
+/// with it in a memory file. A plugin in a worker process can have one such file, and can open nothing else.
 #[macro_export]
 macro_rules! export_native {
     ($package:path) => {

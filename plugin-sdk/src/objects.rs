@@ -1,6 +1,6 @@
 //! Objects of the host, and what is easier said with them than with the calls alone.
 
-use querist_protocol::BLOCK_BYTES;
+use querist_protocol::{BLOCK_BYTES, Metric, Reduction, math};
 
 pub use crate::generated::objects::{
     Clustering, Design, Facility, Graph, Mask, Matrix, Nearest, Points, Stream, Vector,
@@ -25,6 +25,12 @@ macro_rules! object {
             #[allow(dead_code, reason = "not every kind is an argument of another's calls")]
             pub(crate) fn handle(&self) -> querist_protocol::Handle {
                 self.handle
+            }
+
+            /// The host that it lives in.
+            #[allow(dead_code, reason = "not every kind makes others in hand-written code")]
+            pub(crate) fn host(&self) -> &Host {
+                &self.host
             }
 
             /// Gives the handle away; whoever takes it releases it.
@@ -99,7 +105,80 @@ impl Vector {
     }
 }
 
+impl Nearest {
+    /// Furthest-first traversal: `count` times the row that is farthest from all points so far and not in `taken` joins
+    /// the points and `taken`. The rows with their distances; fewer than `count` once none lies at a distance.
+    ///
+    /// # Errors
+    /// If the host refuses; once the user has cancelled or time is up.
+    pub fn furthest_first(&self, count: u32, taken: &Mask) -> Result<Vec<(u32, f64)>> {
+        let mut picks = Vec::new();
+        while (picks.len() as u32) < count
+            && let Some((row, distance)) = self.farthest(Some(taken))?
+            && distance > 0.0
+        {
+            taken.exclude(&[row])?;
+            self.add(&[row])?;
+            picks.push((row, distance));
+            self.host().progress(picks.len() as u64, u64::from(count))?;
+        }
+        Ok(picks)
+    }
+}
+
 impl Matrix {
+    /// The rows with a constant 1 as last column, so that what is linear in a row has a bias.
+    ///
+    /// # Errors
+    /// If a limit is passed.
+    pub fn with_ones(&self) -> Result<Self> {
+        let (rows, columns) = self.shape()?;
+        let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
+        self.for_each_row(|_, row| {
+            values.extend_from_slice(row);
+            values.push(1.0);
+            Ok(())
+        })?;
+        self.host().matrix(rows, columns + 1, &values)
+    }
+
+    /// Position of the largest value of each row, the lowest among equals: the predicted classes, where rows are
+    /// logits.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn argmax(&self) -> Result<Vec<u32>> {
+        let mut positions = Vec::with_capacity(self.shape()?.0 as usize);
+        self.for_each_row(|_, row| {
+            positions.push(math::argmax(row) as u32);
+            Ok(())
+        })?;
+        Ok(positions)
+    }
+
+    /// The row that is nearest to the mean of all, the lowest among equals, and its distance.
+    ///
+    /// # Errors
+    /// If there are no rows.
+    pub fn nearest_to_mean(&self, metric: Metric) -> Result<(u32, f64)> {
+        let mean: Vec<f32> = self.mean()?.iter().map(|&x| x as f32).collect();
+        let centre = self.host().matrix(1, mean.len() as u32, &mean)?;
+        let distances = self.distance_reduce(&centre, metric, Reduction::Min)?.to_vec()?;
+        let nearest = math::argmin(&distances);
+        Ok((nearest as u32, distances[nearest]))
+    }
+
+    /// Calls `visit(row, values)` for every row in order.
+    ///
+    /// # Errors
+    /// The first error of `visit` or of the host.
+    pub fn for_each_row(&self, mut visit: impl FnMut(u32, &[f32]) -> Result<()>) -> Result<()> {
+        let columns = self.shape()?.1.max(1) as usize;
+        self.for_each_block(|start, block| {
+            (start..).zip(block.chunks_exact(columns)).try_for_each(|(row, values)| visit(row, values))
+        })
+    }
+
     /// Calls `visit(first_row, values)` for blocks of whole rows that fit the cache, in order.
     ///
     /// # Errors

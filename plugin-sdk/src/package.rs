@@ -52,7 +52,10 @@ impl Entry {
             id: S::ID,
             describe: || describe::<S>(false),
             needs: |params| Ok(parse::<S>(params)?.needs()),
-            answer: AnswerFn::Select(|params, query| parse::<S>(params)?.select(query)),
+            answer: AnswerFn::Select(|params, query| {
+                let strategy = parse::<S>(params)?;
+                nothing_to_choose::<S>(query).map_or_else(|| strategy.select(query), Ok)
+            }),
         }
     }
 }
@@ -101,6 +104,13 @@ impl Package {
     fn entry(&self, id: &str) -> Result<&Entry> {
         self.entries.iter().find(|entry| entry.id == id).ok_or_else(|| StrategyError::Unknown(id.to_owned()))
     }
+}
+
+/// The whole pool in order, where all of it is wanted and the strategy has no order of its own.
+#[doc(hidden)]
+pub fn nothing_to_choose<S: Strategy>(query: &Query) -> Option<Selection> {
+    let all = || Selection { rows: (0..query.rows()).collect(), ..Selection::default() };
+    (!S::RANKS_ALL && query.wanted() == query.rows()).then(all)
 }
 
 /// What a strategy says of itself.
@@ -153,9 +163,16 @@ pub fn parse<S: Strategy>(params: &str) -> Result<S> {
 ///
 /// ```ignore
 /// package!(scorers: [Margin, Entropy], selectors: [Badge]);
+/// package!(selectors: [Badge]);
 /// ```
 #[macro_export]
 macro_rules! package {
+    (scorers: [$($scorer:ty),* $(,)?]) => {
+        $crate::package!(scorers: [$($scorer),*], selectors: []);
+    };
+    (selectors: [$($selector:ty),* $(,)?]) => {
+        $crate::package!(scorers: [], selectors: [$($selector),*]);
+    };
     (scorers: [$($scorer:ty),* $(,)?], selectors: [$($selector:ty),* $(,)?]) => {
         /// The strategies of this package.
         pub static PACKAGE: $crate::Package = $crate::Package {

@@ -1,6 +1,6 @@
 //! The question, as a strategy sees it.
 
-use querist_protocol::{LogLevel, QueryInfo, Selection, StreamScope, names};
+use querist_protocol::{LogLevel, QueryInfo, Selection, StreamScope, math, names};
 
 use crate::host::Host;
 use crate::objects::{Matrix, Stream, Vector};
@@ -67,7 +67,7 @@ impl Query {
         self.info.classes
     }
 
-    /// Samples that the user asked for.
+    /// Samples that the user wants.
     pub fn batch(&self) -> u32 {
         self.info.batch
     }
@@ -127,7 +127,8 @@ impl Query {
         self.host.labels(names::LABELLED_LABELS, 0, self.info.labelled_rows)
     }
 
-    /// Hidden labels of the visible pool, `[rows]`; declare `oracle.labels` and the capability `oracle-labels` for them.
+    /// Hidden labels of the visible pool, `[rows]`; declare `oracle.labels` and the capability `oracle-labels` for
+    /// them.
     ///
     /// # Errors
     /// If they were not declared.
@@ -201,24 +202,44 @@ impl Query {
         self.host.progress(done, total)
     }
 
-    /// Fills `selection` up to [`Query::wanted`] rows with random ones that it does not hold, and counts them in the
-    /// diagnostic `fallback_count`. Filled rows score 0 where the others have scores.
+    /// A standard Gumbel number of each visible row, from the random numbers of this round that are named `tag`: the
+    /// rows with the largest sums of a logarithmic weight and their numbers are a draw in proportion to the weights,
+    /// without replacement.
     ///
     /// # Errors
     /// If the host refuses.
-    pub fn refill_at_random(&self, selection: &mut Selection) -> Result<()> {
-        let missing = self.wanted() - selection.rows.len() as u32;
-        if missing > 0 {
-            let taken = self.mask(self.rows())?;
-            taken.exclude(&selection.rows)?;
-            let keys = self.stream("refill", StreamScope::Round)?.by_row(0)?;
-            let had_scores = !selection.scores.is_empty();
-            selection.rows.extend(keys.top(None, missing, Some(&taken))?);
-            if had_scores {
-                selection.scores.resize(selection.rows.len(), 0.0);
-            }
+    pub fn gumbels(&self, tag: &str) -> Result<Vec<f64>> {
+        let numbers = self.stream(tag, StreamScope::Round)?.by_row(0)?.to_vec()?;
+        Ok(numbers.into_iter().map(|u| -math::ln(-math::ln(u))).collect())
+    }
+
+    /// The wanted rows with the largest `keys` (one a visible row), the lower row first among equals, with their
+    /// `scores`.
+    ///
+    /// # Errors
+    /// If a key is NaN, or lengths disagree.
+    pub fn largest(&self, keys: &[f64], scores: &[f64]) -> Result<Selection> {
+        let rows = self.vector(keys)?.top(None, self.wanted(), None)?;
+        let scores = rows.iter().map(|&row| scores[row as usize]).collect();
+        Ok(Selection { rows, scores, ..Selection::default() })
+    }
+
+    /// A random part of pool and labelled set, `most` samples or all, from the random numbers of the run that are named
+    /// `tag`: as long as samples stay in the pool, later rounds draw the same ones. Rows of the pool, then, counted on
+    /// from [`Query::rows`], those of the labelled set; ascending.
+    ///
+    /// # Errors
+    /// If the host refuses.
+    pub fn part_of_dataset(&self, tag: &str, most: u32) -> Result<Vec<u32>> {
+        let all = self.rows().saturating_add(self.labelled_rows());
+        if all <= most {
+            return Ok((0..all).collect());
         }
-        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
-        Ok(())
+        let numbers = self.stream(tag, StreamScope::Run)?;
+        let mut keys = numbers.by_row(0)?.to_vec()?;
+        keys.extend(numbers.uniforms(self.labelled_rows())?);
+        let mut chosen = self.vector(&keys)?.top(None, most, None)?;
+        chosen.sort_unstable();
+        Ok(chosen)
     }
 }

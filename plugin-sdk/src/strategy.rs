@@ -18,15 +18,18 @@ pub type Result<T, E = StrategyError> = std::result::Result<T, E>;
 pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     /// Id in kebab-case, as users write it.
     const ID: &'static str;
-    /// One line that says what it asks for.
+    /// One line that says what it selects.
     const SUMMARY: &'static str;
     /// The paper it follows, as a citation.
     const PAPER: &'static str;
-    /// Time and memory beyond the inputs, with N rows in the pool, L labelled, A = N + L, batch b, C classes, width D and T
-    /// draws or members; for readers of its documentation.
+    /// Time and memory beyond the inputs, with N rows in the pool, L labelled, A = N + L, batch b, C classes, width D
+    /// and T draws or members; for readers of its documentation.
     const COST: &'static str = "";
     /// Other names under which the field knows it.
     const ALIASES: &'static [&'static str] = &[];
+    /// Whether it says in which order the whole pool would be picked. Where it does not, it is never asked to take all:
+    /// then the answer is every row in order, without scores, and it always has something to choose.
+    const RANKS_ALL: bool = true;
     /// Declared powers beyond arrays.
     const CAPABILITIES: &'static [Capability] = &[];
 
@@ -41,13 +44,14 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
     /// The arrays it wants under these parameters.
     fn needs(&self) -> Vec<Need>;
 
-    /// The arrays that it may want under other parameters than the default ones, beside those that it wants under these.
-    /// Only the names count. An isolated strategy gets nothing that stands in neither list.
+    /// The arrays that it may want under other parameters than the default ones, beside those that it wants under
+    /// these. Only the names count. An isolated strategy gets nothing that stands in neither list.
     fn may_need() -> Vec<Need> {
         Vec::new()
     }
 
-    /// Checks what the schema cannot say, such as one parameter against another.
+    /// Checks what the schema cannot say, such as one parameter against another. Ranges that the schema states are
+    /// checked before, by host and testkit.
     ///
     /// # Errors
     /// A sentence that names the parameter, its value and what is wanted.
@@ -58,7 +62,7 @@ pub trait Strategy: Default + Serialize + DeserializeOwned + JsonSchema {
 
 /// A strategy that scores each row on its own. The host cuts the tiles, runs them in parallel and ranks.
 pub trait Scorer: Strategy {
-    /// Scores of the rows of `tile`, in order; higher is asked sooner.
+    /// Scores of the rows of `tile`, in order; higher ranks first.
     ///
     /// The score of a row must not depend on which other rows are in the tile.
     ///
@@ -69,7 +73,8 @@ pub trait Scorer: Strategy {
 
 /// A strategy that sees the whole pool.
 pub trait Selector: Strategy {
-    /// Exactly [`Query::wanted`] distinct rows, in pick order.
+    /// Exactly [`Query::wanted`] distinct rows, in pick order: see [`Query::picks`]. At least one is wanted, and fewer
+    /// than there are unless it [ranks all](Strategy::RANKS_ALL).
     ///
     /// # Errors
     /// If no selection can be made.

@@ -84,8 +84,8 @@ fn error_to_wit(error: StrategyError) -> types::Error {
 
 /// The host's calls as imports of the component.
 ///
-/// A handle carries the kind of its object, because releasing an object needs to know its kind; the component model leaves
-/// the bits free that it lies in.
+/// A handle carries the kind of its object, because releasing an object needs to know its kind; the component model
+/// leaves the bits free that it lies in.
 pub struct Imports;
 
 pub(crate) trait Object: Sized {

@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.display()
     );
     println!("cargo:rustc-env=HIGHS_LIBRARY={}", file.display());
-    // A worker loads what a plugin links before it closes the system's libraries, so what the solver links, the plugin does.
+    // A worker loads what a plugin links before it closes the system's libraries, so what the solver links, the plugin
+    // does.
     println!("cargo:rustc-link-arg-cdylib=-Wl,--no-as-needed");
     for name in needed(&std::fs::read(&file)?)? {
         println!("cargo:rustc-link-arg-cdylib=-l:{name}");

@@ -253,6 +253,30 @@ fn only_way_to_open_a_file() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Lines of a strategy's crate that nobody has to account for.
+const SHORT: usize = 150;
+/// How the header of a longer one begins to say why.
+const WHY: &str = "\n// More than 150 lines: ";
+
+/// What several strategies need is in the SDK, so that a crate is its formula and little else.
+#[test]
+fn long_strategies_say_why() {
+    let mut wrong = Vec::new();
+    let folders = fs::read_dir(workspace().join("plugins")).unwrap().map(|entry| entry.unwrap().path());
+    for folder in folders.filter(|folder| folder.is_dir()) {
+        let mut files = Vec::new();
+        sources(&folder.join("src"), &mut files);
+        let lines: usize = files.iter().map(|file| fs::read_to_string(file).unwrap().lines().count()).sum();
+        let says_why = fs::read_to_string(folder.join("src/lib.rs")).unwrap().contains(WHY);
+        match (lines > SHORT, says_why) {
+            (true, false) => wrong.push(format!("{}: {lines} lines, and no `{}`", folder.display(), WHY.trim())),
+            (false, true) => wrong.push(format!("{}: {lines} lines are few enough", folder.display())),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// Lines of a source file at most.
 const MOST_LINES: usize = 500;
 /// Columns of a line at most.

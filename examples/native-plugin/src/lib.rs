@@ -3,21 +3,15 @@
 
 use querist_sdk_torch::prelude::*;
 
-/// Parameters of discriminative active learning.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct DiscriminativeParams {
-    /// Steps of gradient descent over the whole set.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub steps: u32,
-    /// Learning rate.
-    #[schemars(range(min = 0.0))]
-    pub lr: f64,
-}
-
-impl Default for DiscriminativeParams {
-    fn default() -> Self {
-        Self { steps: 200, lr: 0.5 }
+params! {
+    /// Parameters of discriminative active learning.
+    pub struct DiscriminativeParams {
+        /// Steps of gradient descent over the whole set.
+        #[schemars(range(min = 1, max = 100_000))]
+        pub steps: u32 = 200,
+        /// Learning rate.
+        #[schemars(range(min = 0.0))]
+        pub lr: f64 = 0.5,
     }
 }
 

@@ -44,7 +44,8 @@ pub trait Strategy {
         None
     }
 
-    /// Whether the whole contract of [`crate::Acquisition::check`] holds is for the caller to check.
+    /// Called where at least one row is wanted, see [`Strategy::answer`]. Whether the whole contract of
+    /// [`crate::Acquisition::check`] holds is for the caller to check.
     ///
     /// # Errors
     /// If the strategy gives no answer.
@@ -58,14 +59,19 @@ pub trait Strategy {
         Granted::new(arrays, self.needs(), self.capabilities()).map_err(|error| error.of(self.identity()))
     }
 
-    /// Answers a question, of which it sees what it has a right to. Whether the answer keeps the contract is for
-    /// [`Question::check`] to say.
+    /// Answers a question, of which it sees what it has a right to. Where no row is wanted, there is nothing to query
+    /// and it keeps the state that it has. Whether the answer keeps the contract is for [`Question::check`] to say.
     ///
     /// # Errors
     /// If it wants something secret without a right to it, or gives no answer.
     fn answer(&mut self, question: &Question<'_>) -> Result<Answer, QueryError> {
         let granted = self.granted(question.arrays())?;
-        self.query(&question.seen(&granted))
+        let query = question.seen(&granted);
+        if query.wanted() == 0 {
+            let selection = Selection { state: query.state.map(<[u8]>::to_vec), ..Selection::default() };
+            return Ok(Answer { selection, usage: Usage::default() });
+        }
+        self.query(&query)
     }
 }
 

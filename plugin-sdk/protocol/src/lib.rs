@@ -21,6 +21,7 @@ pub mod philox;
 mod selection;
 mod shown;
 mod training;
+mod usual;
 
 pub use array::{ARRAYS, ArrayKind, Dimension, Element, Giver, NAME, Rows, StandIn};
 pub use describe::{Capability, Description, StrategyDescription};

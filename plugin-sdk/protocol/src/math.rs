@@ -123,15 +123,18 @@ pub fn ln_1p(x: f64) -> f64 {
 ///
 /// # Panics
 /// If `values` is empty.
-pub fn argmax(values: &[f32]) -> usize {
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
     assert!(!values.is_empty(), "no largest value of none");
-    let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] {
-            best = i;
-        }
-    }
-    best
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}
+
+/// Index of the smallest value; the lowest index among equals.
+///
+/// # Panics
+/// If `values` is empty.
+pub fn argmin<T: PartialOrd>(values: &[T]) -> usize {
+    assert!(!values.is_empty(), "no smallest value of none");
+    (1..values.len()).fold(0, |best, i| if values[i] < values[best] { i } else { best })
 }
 
 #[cfg(test)]

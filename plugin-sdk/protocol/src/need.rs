@@ -125,6 +125,11 @@ pub struct Need {
 }
 
 impl Need {
+    /// Needs of these names, without arguments.
+    pub fn all<const K: usize>(names: [&str; K]) -> Vec<Self> {
+        names.map(Self::new).to_vec()
+    }
+
     /// A need without arguments.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), args: BTreeMap::new() }

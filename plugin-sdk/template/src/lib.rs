@@ -7,18 +7,12 @@
 
 use querist_sdk::prelude::*;
 
-/// Parameters. Every field has a doc comment, a default and a range: the host's checks and messages come from them.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MarginApart {
-    /// Samples kept for the second step, as a multiple of the batch.
-    #[schemars(range(min = 1, max = 1000))]
-    pub factor: u32,
-}
-
-impl Default for MarginApart {
-    fn default() -> Self {
-        Self { factor: 10 }
+params! {
+    /// Parameters. Every field has a doc comment, a range and a default: the host's checks and messages come from them.
+    pub struct MarginApart {
+        /// Samples kept for the second step, as a multiple of the batch.
+        #[schemars(range(min = 1, max = 1000))]
+        pub factor: u32 = 10,
     }
 }
 
@@ -28,38 +22,29 @@ impl Strategy for MarginApart {
     const PAPER: &'static str = "Example of the plugin kit; no paper";
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]
+        Need::all([names::LOGITS, names::EMBEDDINGS])
     }
 }
 
 impl Selector for MarginApart {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let (unsure, second) = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
-        let kept = wanted.saturating_mul(self.factor).min(query.rows());
+        let kept = query.wanted().saturating_mul(self.factor).min(query.rows());
         let candidates = unsure.top(Some(&second), kept, None)?;
 
         let points = query.matrix(names::EMBEDDINGS)?.gather(&candidates)?.points()?;
         let nearest = points.nearest(Metric::Euclidean)?;
-        let picked = query.mask(kept)?;
+        let taken = query.mask(kept)?;
+        let mut picks = query.picks()?;
         // Candidate 0 is the least certain of all.
-        let mut next = Some((0, 0.0));
-        while let Some((candidate, _)) = next {
-            selection.rows.push(candidates[candidate as usize]);
-            if selection.rows.len() as u32 == wanted {
-                break;
-            }
-            picked.exclude(&[candidate])?;
-            nearest.add(&[candidate])?;
-            next = nearest.farthest(Some(&picked))?;
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
-        }
-        Ok(selection)
+        picks.take(candidates[0], None)?;
+        taken.exclude(&[0])?;
+        nearest.add(&[0])?;
+        let apart = nearest.furthest_first(picks.missing(), &taken)?;
+        picks.take_all(apart.into_iter().map(|(candidate, _)| candidates[candidate as usize]))?;
+        // What is left coincides with picks: the least certain first.
+        picks.fill_by(&unsure, Some(&second))
     }
 }
 
-package!(scorers: [], selectors: [MarginApart]);
+package!(selectors: [MarginApart]);

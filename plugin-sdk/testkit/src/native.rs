@@ -31,7 +31,7 @@ impl Native {
     /// A strategy of a package linked into this program.
     ///
     /// # Errors
-    /// If it has no such strategy or refuses the parameters.
+    /// If it has no such strategy, or its schema or it itself refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value, threads: usize) -> Result<Self, StrategyError> {
         let description = describe(package, id)?;
         let params = querist_core::schema::settled(&description, params)?;

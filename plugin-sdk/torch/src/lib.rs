@@ -8,7 +8,7 @@
 //! ```no_run
 //! use querist_sdk_torch::prelude::*;
 //!
-//! /// Adds the mean square of the logits to the loss, and asks for the samples whose logits are smallest.
+//! /// Adds the mean square of the logits to the loss, and selects the samples whose logits are smallest.
 //! #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 //! #[serde(deny_unknown_fields, default)]
 //! pub struct CalmParams {
@@ -95,7 +95,7 @@ pub use tch;
 pub mod prelude {
     pub use querist_sdk::prelude::{
         Deserialize, JsonSchema, Layer, LogLevel, Need, Query, Selection, Serialize, Strategy, StrategyError,
-        StreamScope, add_old_name, names, with_underscores,
+        StreamScope, add_old_name, names, params, with_underscores,
     };
     pub use querist_sdk::protocol::abi::EpochFigures;
     pub use querist_sdk::protocol::philox::Stream as Numbers;

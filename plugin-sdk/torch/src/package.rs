@@ -134,6 +134,9 @@ macro_rules! living {
             })*
 
             fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
+                if let Some(all) = querist_sdk::nothing_to_choose::<S::Params>(query) {
+                    return Ok(all);
+                }
                 torch_panics_are_errors(S::MEMORY, || TorchStrategy::query(self, round, query))
             }
 

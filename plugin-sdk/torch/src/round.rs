@@ -20,7 +20,7 @@ pub struct Task {
     pub initial: u32,
     /// Unlabelled samples.
     pub pool: u32,
-    /// Samples to ask for; 0 where nothing is asked.
+    /// Samples to select; 0 where nothing is queried.
     pub batch: u32,
     /// Classes.
     pub classes: u32,

@@ -62,7 +62,8 @@ pub trait TorchStrategy: Sized + 'static {
         Err(unwritten("train_end"))
     }
 
-    /// Exactly [`Query::wanted`] distinct rows of the pool, in pick order.
+    /// Exactly [`Query::wanted`] distinct rows of the pool, in pick order. At least one is wanted, and fewer than there
+    /// are unless the strategy [ranks all](querist_sdk::Strategy::RANKS_ALL).
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection>;
 
     /// What to hand back in the next round; `None` keeps nothing.

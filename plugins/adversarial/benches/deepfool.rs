@@ -1,6 +1,8 @@
-//! DeepFool over many images at once and one image at a time, on one CPU thread: processor seconds of a query, in turns.
+//! DeepFool over many images at once and one image at a time, on one CPU thread: processor seconds of a query, in
+//! turns.
 //!
-//! Run with `cargo bench -p strategy-adversarial --profile dev --bench deepfool`. The fewest of the repeats is the figure.
+//! Run with `cargo bench -p strategy-adversarial --profile dev --bench deepfool`. The fewest of the repeats is the
+//! figure.
 
 use querist_core::config::{ModelName, Optimiser, Recipe};
 use querist_core::dataset::DatasetParts;

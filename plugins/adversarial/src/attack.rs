@@ -224,7 +224,8 @@ fn norms(images: &Tensor) -> Result<Tensor> {
     Ok(images.f_flatten(1, -1)?.f_to_kind(Kind::Double)?.f_norm_scalaropt_dim(2, [1], false)?)
 }
 
-/// The same images with a pixel's channels side by side where convolutions and pooling are faster so, which is on the CPU.
+/// The same images with a pixel's channels side by side where convolutions and pooling are faster so, which is on the
+/// CPU.
 fn channels_last(images: &Tensor) -> Result<Tensor> {
     if images.device().is_cuda() {
         return Ok(images.shallow_clone());

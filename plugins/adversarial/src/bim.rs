@@ -5,27 +5,21 @@ use querist_sdk_torch::prelude::*;
 use crate::attack::Iterative;
 use crate::{candidates, classify, nearest};
 
-/// Parameters of adversarial sampling by the basic iterative method.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdversarialBimParams {
-    /// Change of each value in a step, above 0, in values of the normalised images.
-    #[schemars(range(min = 0.0, max = 1000.0))]
-    pub eps: f64,
-    /// Most steps of an image.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub max_iter: u32,
-    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
-    #[schemars(range(min = 1))]
-    pub subset_size: Option<u32>,
-    /// Images that walk at once.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub batch_size: u32,
-}
-
-impl Default for AdversarialBimParams {
-    fn default() -> Self {
-        Self { eps: 0.05, max_iter: 1000, subset_size: Some(10_000), batch_size: 128 }
+params! {
+    /// Parameters of adversarial sampling by the basic iterative method.
+    pub struct AdversarialBimParams {
+        /// Change of each value in a step, above 0, in values of the normalised images.
+        #[schemars(range(min = 0.0, max = 1000.0))]
+        pub eps: f64 = 0.05,
+        /// Most steps of an image.
+        #[schemars(range(min = 1, max = 100_000))]
+        pub max_iter: u32 = 1000,
+        /// How many rows of the pool are looked at, drawn at random; all where it has no more.
+        #[schemars(range(min = 1))]
+        pub subset_size: Option<u32> = Some(10_000),
+        /// Images that walk at once.
+        #[schemars(range(min = 1, max = 65_536))]
+        pub batch_size: u32 = 128,
     }
 }
 

@@ -16,47 +16,32 @@ pub enum Units {
     Pixels,
 }
 
-/// Parameters of adversarial sampling by DeepFool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdversarialDeepfoolParams {
-    /// Which boundary an image walks towards.
-    pub boundary: Boundary,
-    /// Most steps of an image.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub max_iter: u32,
-    /// By which share the sum of steps overshoots.
-    #[schemars(range(min = 0.0, max = 10.0))]
-    pub overshoot: f64,
-    /// Classes that are looked at, those of largest logits. 10, or all where there are fewer, if it is left
-    /// out.
-    #[schemars(range(min = 2, max = 65_536))]
-    pub top_k_classes: Option<u32>,
-    /// What a distance is measured in.
-    pub units: Units,
-    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
-    #[schemars(range(min = 1))]
-    pub subset_size: Option<u32>,
-    /// Images that walk at once.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub batch_size: u32,
-    /// Whether later rounds train on each pick's adversarial twin too: the perturbed image with the pick's label. A pick
-    /// whose class never changed has none.
-    pub add_twins: bool,
-}
-
-impl Default for AdversarialDeepfoolParams {
-    fn default() -> Self {
-        Self {
-            boundary: Boundary::Nearest,
-            max_iter: 50,
-            overshoot: 0.02,
-            top_k_classes: None,
-            units: Units::Normalised,
-            subset_size: Some(10_000),
-            batch_size: 128,
-            add_twins: false,
-        }
+params! {
+    /// Parameters of adversarial sampling by DeepFool.
+    pub struct AdversarialDeepfoolParams {
+        /// Which boundary an image walks towards.
+        pub boundary: Boundary = Boundary::Nearest,
+        /// Most steps of an image.
+        #[schemars(range(min = 1, max = 100_000))]
+        pub max_iter: u32 = 50,
+        /// By which share the sum of steps overshoots.
+        #[schemars(range(min = 0.0, max = 10.0))]
+        pub overshoot: f64 = 0.02,
+        /// Classes that are looked at, those of largest logits. 10, or all where there are fewer, if it is left
+        /// out.
+        #[schemars(range(min = 2, max = 65_536))]
+        pub top_k_classes: Option<u32> = None,
+        /// What a distance is measured in.
+        pub units: Units = Units::Normalised,
+        /// How many rows of the pool are looked at, drawn at random; all where it has no more.
+        #[schemars(range(min = 1))]
+        pub subset_size: Option<u32> = Some(10_000),
+        /// Images that walk at once.
+        #[schemars(range(min = 1, max = 65_536))]
+        pub batch_size: u32 = 128,
+        /// Whether later rounds train on each pick's adversarial twin too: the perturbed image with the pick's label. A
+        /// pick whose class never changed has none.
+        pub add_twins: bool = false,
     }
 }
 
@@ -143,7 +128,8 @@ impl TorchStrategy for AdversarialDeepfool {
 }
 
 impl AdversarialDeepfool {
-    /// Attacks the picks once more, which is cheaper than keeping the images of all candidates, and hands their twins in.
+    /// Attacks the picks once more, which is cheaper than keeping the images of all candidates, and hands their twins
+    /// in.
     fn add_twins(&self, round: &Round, deepfool: &DeepFool, picks: &[u32]) -> Result<()> {
         let (classify, mut done, mut added) = (classify(round), 0, 0);
         let stream = round.images(Of::Rows(picks)).batch(self.0.batch_size).open()?;

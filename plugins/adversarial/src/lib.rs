@@ -1,12 +1,14 @@
 //! Samples that a small perturbation moves to another class: those nearest to the boundaries of the task's model.
 //!
-//! - `adversarial-deepfool` walks each image to the nearest boundary of the model's linear form around it, step by step.
-//!   Ducoffe and Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018
-//!   (arXiv 1802.09841); Moosavi-Dezfooli et al., "DeepFool", CVPR 2016.
+//! - `adversarial-deepfool` walks each image to the nearest boundary of the model's linear form around it, step by
+//!   step. Ducoffe and Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based Approach", 2018 (arXiv
+//!   1802.09841); Moosavi-Dezfooli et al., "DeepFool", CVPR 2016.
 //! - `adversarial-bim` moves all values by a fixed step along the sign of the loss's gradient. Kurakin et al.,
 //!   "Adversarial Examples in the Physical World", 2016 (arXiv 1607.02533).
 //!
 //! All images of a batch walk at once; an image whose class has changed leaves the batch.
+
+// More than 150 lines: it holds two strategies, whose attacks run on batches of images that leave one by one.
 #![deny(missing_docs)]
 
 mod attack;

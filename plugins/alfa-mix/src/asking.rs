@@ -50,8 +50,8 @@ impl<'a> Block<'a> {
         Self { query, flips, open }
     }
 
-    /// Mixes each anchor in along the gradient of the predicted class's loss, by `cap / sqrt(width)` times the distance to
-    /// the anchor, but not in coordinates where anchor and embedding agree.
+    /// Mixes each anchor in along the gradient of the predicted class's loss, by `cap / sqrt(width)` times the distance
+    /// to the anchor, but not in coordinates where anchor and embedding agree.
     pub(crate) fn along_gradients(&mut self, anchors: &Anchors, cap: Cap) -> Result<()> {
         if anchors.len() == 0 || self.open.is_empty() {
             return Ok(());
@@ -79,8 +79,8 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Mixes each anchor in by random shares up to the cap, and by those learnt from them. `keys` has a number for each row
-    /// of the pool.
+    /// Mixes each anchor in by random shares up to the cap, and by those learnt from them. `keys` has a number for each
+    /// row of the pool.
     pub(crate) fn by_shares(&mut self, anchors: &Anchors, cap: Cap, keys: &[f64], learning: &Learning) -> Result<()> {
         for number in 0..anchors.len() {
             let anchor = anchors.get(number);

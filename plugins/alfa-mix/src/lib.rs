@@ -1,15 +1,17 @@
 //! Samples whose prediction flips when their embedding moves a little towards a labelled one.
 //!
-//! Each class has an anchor, the mean embedding of its labelled samples. A sample is a candidate if mixing some anchor
-//! into its embedding, by at most `alpha_cap` a coordinate, changes the class that the model's head predicts. The cap grows
-//! in steps until there are more candidates than samples are wanted; these are clustered, and the one nearest to each
-//! centre is selected.
+//! Each class has an anchor a, the mean embedding of its labelled samples. A sample of embedding z is mixed with it,
+//! coordinate by coordinate, to `alpha a + (1 - alpha) z`, and is a candidate if some alpha of at most `alpha_cap` a
+//! coordinate changes the class that the model's head predicts. The cap grows in steps until there are more candidates
+//! than samples are wanted; these are clustered, and the one nearest to each centre is selected.
 //!
 //! Under a linear head logits move by its weights times what is mixed in, so nothing is tried that can be solved. Any
 //! other head gives its logits, and its gradients, at every mixture.
 //!
 //! Parvaneh, Abbasnejad, Teney, Haffari, van den Hengel and Shi, "Active Learning by Feature Mixing", CVPR 2022 (arXiv
 //! 2203.07034).
+
+// More than 150 lines: a linear head is solved in closed form, and any other is tried through the host.
 
 mod asking;
 mod mixing;
@@ -42,59 +44,42 @@ pub enum AnchorsMissing {
     Skip,
 }
 
-/// Parameters of ALFA-Mix.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {"n_init": 1},
-    {"n_init": 1, "preset": "euphoria0-0", "max_cap": 0.1, "anchors_missing": "skip"},
-    {"n_init": 1, "variant": "optimised", "max_cap": 0.1},
-]))]
-pub struct AlfaMix {
-    /// How much of an anchor is mixed in.
-    pub variant: Variant,
-    /// First cap and step of caps, above 0.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub alpha_cap: f64,
-    /// Caps grow while they are below this.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub max_cap: f64,
-    /// The anchor of a class without labelled samples.
-    pub anchors_missing: AnchorsMissing,
-    /// Steps of the optimised variant.
-    #[schemars(range(min = 1, max = 1000))]
-    pub iters: u32,
-    /// Their length, a tenth of it in the last third.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub lr: f64,
-    /// Weight of the loss in the optimised variant.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub clf_coef: f64,
-    /// Weight of the norm of what is mixed in.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub l2_coef: f64,
-    /// Restarts of k-means, of which the best is kept.
-    #[schemars(range(min = 1, max = 100))]
-    pub n_init: u32,
-    /// Iterations of one restart at most.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: u32,
-}
-
-impl Default for AlfaMix {
-    fn default() -> Self {
-        Self {
-            variant: Variant::ClosedForm,
-            alpha_cap: 0.2,
-            max_cap: 1.0,
-            anchors_missing: AnchorsMissing::GlobalMean,
-            iters: 5,
-            lr: 0.1,
-            clf_coef: 1.0,
-            l2_coef: 0.01,
-            n_init: 10,
-            max_iter: 300,
-        }
+params! {
+    /// Parameters of ALFA-Mix.
+    #[schemars(extend("examples" = [
+        {"n_init": 1},
+        {"n_init": 1, "preset": "euphoria0-0", "max_cap": 0.1, "anchors_missing": "skip"},
+        {"n_init": 1, "variant": "optimised", "max_cap": 0.1},
+    ]))]
+    pub struct AlfaMix {
+        /// How much of an anchor is mixed in.
+        pub variant: Variant = Variant::ClosedForm,
+        /// First cap and step of caps, above 0.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub alpha_cap: f64 = 0.2,
+        /// Caps grow while they are below this.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub max_cap: f64 = 1.0,
+        /// The anchor of a class without labelled samples.
+        pub anchors_missing: AnchorsMissing = AnchorsMissing::GlobalMean,
+        /// Steps of the optimised variant.
+        #[schemars(range(min = 1, max = 1000))]
+        pub iters: u32 = 5,
+        /// Their length, a tenth of it in the last third.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub lr: f64 = 0.1,
+        /// Weight of the loss in the optimised variant.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub clf_coef: f64 = 1.0,
+        /// Weight of the norm of what is mixed in.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub l2_coef: f64 = 0.01,
+        /// Restarts of k-means, of which the best is kept.
+        #[schemars(range(min = 1, max = 100))]
+        pub n_init: u32 = 10,
+        /// Iterations of one restart at most.
+        #[schemars(range(min = 1, max = 1000))]
+        pub max_iter: u32 = 300,
     }
 }
 
@@ -102,7 +87,9 @@ impl Strategy for AlfaMix {
     const ID: &'static str = "alfa-mix";
     const SUMMARY: &'static str = "Diverse samples whose prediction flips when mixed with a labelled one";
     const PAPER: &'static str = "Parvaneh et al., Active Learning by Feature Mixing, CVPR 2022";
-    const COST: &'static str = "closed-form: O(N D C) time; random and optimised: O(N D C) a class and step of the cap; another head than a linear one is asked for N rows a class and step of the cap; then k-means of the candidates. O(N) memory.";
+    const COST: &'static str = "closed-form: O(N D C) time; random and optimised: O(N D C) a class and step of the \
+                                cap; another head than a linear one is asked for N rows a class and step of the cap; \
+                                then k-means of the candidates. O(N) memory.";
     const ALIASES: &'static [&'static str] = &["alfamix", "AlphaMixSampling"];
 
     fn layers() -> Vec<Layer<Self>> {
@@ -122,19 +109,14 @@ impl Strategy for AlfaMix {
 
     fn check(&self) -> Result<(), String> {
         let step = self.alpha_cap;
-        if !(step > 0.0 && step <= 1.0) {
-            return Err(format!("alpha_cap is {step}, but it must be above 0 and at most 1"));
+        if step <= 0.0 {
+            return Err(format!("alpha_cap is {step}, but it must be above 0"));
         }
-        if !(self.max_cap.is_finite() && self.max_cap >= step) {
-            return Err(format!("max_cap is {}, but it must be a number of at least alpha_cap, {step}", self.max_cap));
+        if self.max_cap < step {
+            return Err(format!("max_cap is {}, but it must be at least alpha_cap, {step}", self.max_cap));
         }
-        if !(self.lr.is_finite() && self.lr > 0.0) || self.iters == 0 {
-            return Err(format!("lr is {} and iters {}, but both must be above 0", self.lr, self.iters));
-        }
-        for (name, value) in [("clf_coef", self.clf_coef), ("l2_coef", self.l2_coef)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(format!("{name} is {value}, but it must be a number of at least 0"));
-            }
+        if self.lr <= 0.0 {
+            return Err(format!("lr is {}, but it must be above 0", self.lr));
         }
         Ok(())
     }
@@ -142,11 +124,7 @@ impl Strategy for AlfaMix {
 
 impl Selector for AlfaMix {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
+        let mut picks = query.picks()?;
         let anchors = Anchors::of(query, self.anchors_missing == AnchorsMissing::Skip)?;
         let (candidates, cap) = if query.has(names::HEAD_W)? {
             let head = Head::new(&query.matrix(names::HEAD_W)?)?;
@@ -160,20 +138,17 @@ impl Selector for AlfaMix {
         if !candidates.is_empty() {
             let rows = query.matrix(names::EMBEDDINGS)?.gather(&candidates)?.normalise()?;
             let options = KmeansOptions {
-                clusters: wanted.min(candidates.len() as u32),
                 restarts: self.n_init,
                 max_iterations: self.max_iter,
-                tolerance: 1e-4,
-                init: Init::KmeansPlusPlus,
+                ..KmeansOptions::new(picks.missing().min(candidates.len() as u32))
             };
             let clusters = rows.kmeans(None, options, &query.stream("kmeans", StreamScope::Round)?)?;
             let nearest = clusters.representatives(None)?.into_iter().flatten();
-            selection.rows = nearest.map(|at| candidates[at as usize]).collect();
+            picks.take_all(nearest.map(|at| candidates[at as usize]))?;
         }
-        let figures = [("candidates", candidates.len() as f64), ("cap", cap)];
-        selection.diagnostics.extend(figures.map(|(name, value)| (name.to_owned(), value)));
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        picks.note("candidates", candidates.len() as f64);
+        picks.note("cap", cap);
+        picks.fill_at_random()
     }
 }
 
@@ -188,8 +163,8 @@ impl AlfaMix {
         })
     }
 
-    /// Rows that flip at some cap up to the first with more than enough of them, and that cap. `try_cap` marks those that
-    /// flip at a cap.
+    /// Rows that flip at some cap up to the first with more than enough of them, and that cap. `try_cap` marks those
+    /// that flip at a cap.
     fn grow(&self, query: &Query, mut try_cap: impl FnMut(Cap, &mut [bool]) -> Result<()>) -> Result<(Vec<u32>, f64)> {
         let mut flips = vec![false; query.rows() as usize];
         let mut last = 0.0;
@@ -283,4 +258,4 @@ fn for_each_sample(query: &Query, mut visit: impl FnMut(u32, Sample<'_>) -> Resu
     })
 }
 
-package!(scorers: [], selectors: [AlfaMix]);
+package!(selectors: [AlfaMix]);

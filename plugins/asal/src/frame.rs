@@ -10,7 +10,8 @@ pub struct Frame {
     side: i64,
     height: i64,
     width: i64,
-    /// Normalised values of the middle between black and white, and half of their difference, `f32 [1, channels, 1, 1]`.
+    /// Normalised values of the middle between black and white, and half of their difference, `f32 [1, channels, 1,
+    /// 1]`.
     middle: Tensor,
     half: Tensor,
 }

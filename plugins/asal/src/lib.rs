@@ -1,13 +1,18 @@
 //! A generator makes images that the task's model is most uncertain of; the samples most like them are selected.
 //!
+//! With G the generator, p the task model's class probabilities and H their entropy, codes z climb to large
+//! `H(p(G(z)))`; the pick for z is `argmin_i |f(x_i) - f(G(z))|` over samples that are free, in features f.
+//!
 //! In the first round generator and critic are trained on the pool. In each round latent codes are drawn, moved by
 //! gradient ascent on the entropy of the task model's prediction of the generated image, and each image, most uncertain
-//! first, is matched to the nearest sample of the pool that is still free, in the first principal components of a feature
-//! space. The networks, and the pool's features where they do not move, are kept from round to round, so that later
-//! rounds do not look at the whole pool.
+//! first, is matched to the nearest sample of the pool that is still free, in the first principal components of a
+//! feature space. The networks, and the pool's features where they do not move, are kept from round to round, so that
+//! later rounds do not look at the whole pool.
 //!
 //! Mayer and Timofte, "Adversarial Sampling for Active Learning", WACV 2020 (arXiv 1808.06671). No code of theirs is
 //! followed; sizes and training of the networks are common practice for their kind.
+
+// More than 150 lines: it trains a generative pair of networks of two kinds, and keeps them from round to round.
 #![deny(missing_docs)]
 
 mod ascent;
@@ -50,10 +55,6 @@ impl TorchStrategy for Asal {
     }
 
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
-        if query.wanted() == query.rows() {
-            // Nothing to choose.
-            return Ok(Selection { rows: (0..query.rows()).collect(), ..Selection::default() });
-        }
         let frame = Frame::new(round.task(), self.params.gan_size)?;
         if !self.trained {
             self.train(round, &frame)?;

@@ -59,8 +59,8 @@ impl Pca {
     }
 }
 
-/// For each generated image, `f32 [m, k]`, in this order, the position of the nearest of the pool, `f32 [n, k]`, that no
-/// image before it took. Among equals the lower position. Ends when the pool is used up.
+/// For each generated image, `f32 [m, k]`, in this order, the position of the nearest of the pool, `f32 [n, k]`, that
+/// no image before it took. Among equals the lower position. Ends when the pool is used up.
 ///
 /// # Errors
 /// If libtorch fails or `go_on` says so.

@@ -30,74 +30,52 @@ pub enum MatchFeatures {
     Classifier,
 }
 
-/// Parameters of ASAL.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AsalParams {
-    /// Dimensions of the generator's input.
-    #[schemars(range(min = 2, max = 4096))]
-    pub latent_dim: u32,
-    /// Which pair of networks is trained against each other, once, in the first round.
-    pub gan: Gan,
-    /// Steps of the generator.
-    #[schemars(range(min = 1, max = 100_000_000))]
-    pub gan_iterations: u32,
-    /// Side of generated images, 4 times a power of two from 8 on; images are scaled to it and back.
-    #[schemars(range(min = 8, max = 256))]
-    pub gan_size: u32,
-    /// Channels of the networks.
-    #[schemars(range(min = 4, max = 2048))]
-    pub gan_channels: u32,
-    /// Images of a batch.
-    #[schemars(range(min = 2, max = 65_536))]
-    pub batch_size: u32,
-    /// Learning rate of both Adams.
-    #[schemars(range(min = 0.0))]
-    pub lr_gan: f64,
-    /// Steps of the critic before each of the generator, under `gan = "wgan-gp"`.
-    #[schemars(range(min = 1, max = 1000))]
-    pub critic_steps: u32,
-    /// Weight of the gradient penalty, under `gan = "wgan-gp"`.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub gp_weight: f64,
-    /// Steps that a generated image is made more uncertain by.
-    #[schemars(range(max = 1_000_000))]
-    pub z_steps: u32,
-    /// Learning rate of the Adam of these steps.
-    #[schemars(range(min = 0.0))]
-    pub z_lr: f64,
-    /// In which features a generated image and one of the pool are compared.
-    pub match_features: MatchFeatures,
-    /// Principal components that are kept of them; all where there are no more.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub pca_dim: u32,
-    /// Steps of the autoencoder, under `match_features = "autoencoder"`.
-    #[schemars(range(min = 1, max = 100_000_000))]
-    pub autoencoder_iterations: u32,
-    /// Images generated for each sample to ask, of which the most uncertain are matched.
-    #[schemars(range(min = 1, max = 1000))]
-    pub samples_per_pick: u32,
-}
-
-impl Default for AsalParams {
-    fn default() -> Self {
-        Self {
-            latent_dim: 128,
-            gan: Gan::WganGp,
-            gan_iterations: 100_000,
-            gan_size: 32,
-            gan_channels: 128,
-            batch_size: 64,
-            lr_gan: 2e-4,
-            critic_steps: 5,
-            gp_weight: 10.0,
-            z_steps: 100,
-            z_lr: 0.01,
-            match_features: MatchFeatures::Classifier,
-            pca_dim: 50,
-            autoencoder_iterations: 10_000,
-            samples_per_pick: 1,
-        }
+params! {
+    /// Parameters of ASAL.
+    pub struct AsalParams {
+        /// Dimensions of the generator's input.
+        #[schemars(range(min = 2, max = 4096))]
+        pub latent_dim: u32 = 128,
+        /// Which pair of networks is trained against each other, once, in the first round.
+        pub gan: Gan = Gan::WganGp,
+        /// Steps of the generator.
+        #[schemars(range(min = 1, max = 100_000_000))]
+        pub gan_iterations: u32 = 100_000,
+        /// Side of generated images, 4 times a power of two from 8 on; images are scaled to it and back.
+        #[schemars(range(min = 8, max = 256))]
+        pub gan_size: u32 = 32,
+        /// Channels of the networks.
+        #[schemars(range(min = 4, max = 2048))]
+        pub gan_channels: u32 = 128,
+        /// Images of a batch.
+        #[schemars(range(min = 2, max = 65_536))]
+        pub batch_size: u32 = 64,
+        /// Learning rate of both Adams.
+        #[schemars(range(min = 0.0))]
+        pub lr_gan: f64 = 2e-4,
+        /// Steps of the critic before each of the generator, under `gan = "wgan-gp"`.
+        #[schemars(range(min = 1, max = 1000))]
+        pub critic_steps: u32 = 5,
+        /// Weight of the gradient penalty, under `gan = "wgan-gp"`.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub gp_weight: f64 = 10.0,
+        /// Steps that a generated image is made more uncertain by.
+        #[schemars(range(max = 1_000_000))]
+        pub z_steps: u32 = 100,
+        /// Learning rate of the Adam of these steps.
+        #[schemars(range(min = 0.0))]
+        pub z_lr: f64 = 0.01,
+        /// In which features a generated image and one of the pool are compared.
+        pub match_features: MatchFeatures = MatchFeatures::Classifier,
+        /// Principal components that are kept of them; all where there are no more.
+        #[schemars(range(min = 1, max = 65_536))]
+        pub pca_dim: u32 = 50,
+        /// Steps of the autoencoder, under `match_features = "autoencoder"`.
+        #[schemars(range(min = 1, max = 100_000_000))]
+        pub autoencoder_iterations: u32 = 10_000,
+        /// Images generated for each wanted sample, of which the most uncertain are matched.
+        #[schemars(range(min = 1, max = 1000))]
+        pub samples_per_pick: u32 = 1,
     }
 }
 
@@ -133,8 +111,10 @@ impl Strategy for AsalParams {
     const ID: &'static str = "asal";
     const SUMMARY: &'static str = "Samples most like images that were generated for the model to be uncertain of";
     const PAPER: &'static str = "Mayer and Timofte, Adversarial Sampling for Active Learning, WACV 2020";
-    const COST: &'static str = "gan_iterations of a generative network once, z_steps of its input for each wanted sample, then nearest samples by exact search; memory for the network and N features.";
+    const COST: &'static str = "gan_iterations of a generative network once, z_steps of its input for each wanted \
+                                sample, then nearest samples by exact search; memory for the network and N features.";
     const ALIASES: &'static [&'static str] = &["ASAL"];
+    const RANKS_ALL: bool = false;
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::IMAGES).with("min_side", 4)]

@@ -1,8 +1,8 @@
 //! k-means++ seeding on the gradients that the last layer would receive for the predicted labels.
 //!
 //! With p the class probabilities, e the one-hot of the predicted class and h the input of the last layer, the gradient
-//! embedding of a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large gradients (unsure
-//! samples) in different directions (diverse samples). The outer products are never formed.
+//! embedding of a sample is the outer product `(p - e) (x) h`. The batch is a k-means++ seeding of these: large
+//! gradients (unsure samples) in different directions (diverse samples). The outer products are never formed.
 //!
 //! Ash, Zhang, Krishnamurthy, Langford and Agarwal, "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower
 //! Bounds", ICLR 2020 (arXiv 1906.03671).
@@ -36,7 +36,8 @@ impl Strategy for Badge {
     const SUMMARY: &'static str = "Samples with large and diverse gradient embeddings, drawn by k-means++ seeding";
     const PAPER: &'static str =
         "Ash et al., Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds, ICLR 2020";
-    const COST: &'static str = "O(N (C + D) b) time at most, far less where bounds prune; N (C + D) bytes of sketches at most, and O(N): the C x D gradients are never formed.";
+    const COST: &'static str = "O(N (C + D) b) time at most, far less where bounds prune; N (C + D) bytes of sketches \
+                                at most, and O(N): the C x D gradients are never formed.";
     const ALIASES: &'static [&'static str] = &["BadgeSampling"];
 
     fn needs(&self) -> Vec<Need> {
@@ -46,55 +47,31 @@ impl Strategy for Badge {
 
 impl Selector for Badge {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let residual = query.matrix(names::LOGITS)?.residual()?;
         let inputs = query.matrix(names::PENULTIMATE)?;
         let gradients = match self.include_bias {
             false => residual.outer_products(&inputs)?,
-            true => residual.outer_products(&with_bias(query, &inputs)?)?,
+            true => residual.outer_products(&inputs.with_ones()?)?,
         };
         let norms = gradients.sq_norms()?;
         let numbers = query.stream("seeding", StreamScope::Round)?;
-        let picked = query.mask(query.rows())?;
         let nearest = gradients.nearest(Metric::SqEuclidean)?;
+        let mut picks = query.picks()?;
         let mut next = Some(match self.first {
             First::MaxNorm => norms.top(None, 1, None)?[0],
             First::Uniform => numbers.below(query.rows())?,
         });
         while let Some(row) = next {
-            selection.rows.push(row);
-            picked.exclude(&[row])?;
-            if selection.rows.len() as u32 == wanted {
+            picks.take(row, None)?;
+            if picks.missing() == 0 {
                 break;
             }
             nearest.add(&[row])?;
-            next = nearest.draw(&numbers, Some(&picked))?;
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
+            next = nearest.draw(&numbers, Some(picks.taken()))?;
         }
         // Only duplicates of picked gradients are left: the largest first.
-        let missing = wanted - selection.rows.len() as u32;
-        selection.rows.extend(norms.top(None, missing, Some(&picked))?);
-        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
-        Ok(selection)
+        picks.fill_by(&norms, None)
     }
 }
 
-/// The inputs with a constant 1 as last column, so that outer products hold the bias's gradient too.
-fn with_bias(query: &Query, inputs: &Matrix) -> Result<Matrix> {
-    let (rows, columns) = inputs.shape()?;
-    let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
-    inputs.for_each_block(|_, block| {
-        for row in block.chunks_exact(columns as usize) {
-            values.extend_from_slice(row);
-            values.push(1.0);
-        }
-        Ok(())
-    })?;
-    query.new_matrix(rows, columns + 1, &values)
-}
-
-package!(scorers: [], selectors: [Badge]);
+package!(selectors: [Badge]);

@@ -1,5 +1,6 @@
 //! Factors R of the middle matrices: `R Rᵀ = diag p - p pᵀ`, or an approximation.
 
+use querist_sdk::Softmax;
 use querist_sdk::prelude::*;
 
 /// Bytes of factors at most; they pass through the plugin's own memory.
@@ -38,7 +39,7 @@ impl Shape {
 /// Factors of all rows of logits, `[rows, blocks * rank]`.
 pub fn factors(query: &Query, logits: &str, shape: Shape) -> Result<Matrix> {
     let logits = query.matrix(logits)?;
-    let (rows, classes) = logits.shape()?;
+    let (rows, _) = logits.shape()?;
     let columns = shape.blocks * shape.rank;
     let bytes = u64::from(rows) * u64::from(columns) * 4;
     if bytes > MOST_BYTES {
@@ -48,77 +49,49 @@ pub fn factors(query: &Query, logits: &str, shape: Shape) -> Result<Matrix> {
         )));
     }
     let mut values = vec![0.0f32; (bytes / 4) as usize];
-    let mut places = values.chunks_exact_mut(columns as usize);
-    logits.for_each_block(|_, block| {
-        for (row, out) in block.chunks_exact(classes as usize).zip(&mut places) {
-            let p = Probabilities::of(row);
-            match shape.form {
-                Form::Exact => p.exact(out),
-                Form::Topk => p.topk(shape.rank as usize, out),
-                Form::Binary => out[0] = (p.probs[p.top] * p.rest).sqrt() as f32,
-            }
+    logits.for_each_row(|number, row| {
+        let out = &mut values[number as usize * columns as usize..][..columns as usize];
+        let p = Softmax::of(row);
+        match shape.form {
+            Form::Exact => exact(&p, out),
+            Form::Topk => topk(&p, shape.rank as usize, out),
+            Form::Binary => out[0] = (p.probs[p.top] * p.rest).sqrt() as f32,
         }
         Ok(())
     })?;
     query.new_matrix(rows, columns, &values)
 }
 
-/// A softmax that keeps 1 minus its largest value apart, so that it does not cancel.
-struct Probabilities {
-    probs: Vec<f64>,
-    top: usize,
-    rest: f64,
-}
-
-impl Probabilities {
-    fn of(logits: &[f32]) -> Self {
-        let top = math::argmax(logits);
-        let gap = |&logit: &f32| f64::from(logit) - f64::from(logits[top]);
-        let mut probs: Vec<f64> = logits.iter().map(|logit| math::exp(gap(logit))).collect();
-        probs[top] = 0.0;
-        let others: f64 = probs.iter().sum();
-        probs[top] = 1.0;
-        probs.iter_mut().for_each(|p| *p /= 1.0 + others);
-        Self { probs, top, rest: others / (1.0 + others) }
-    }
-
-    /// `diag(s) B` with s the square roots of the probabilities and B an orthonormal basis of what is at right angles to
-    /// s: the columns, but the one of the largest class k, of the Householder reflection that takes e_k to -s.
-    fn exact(&self, out: &mut [f32]) {
-        let s: Vec<f64> = self.probs.iter().map(|p| p.sqrt()).collect();
-        let k = self.top;
-        let rank = s.len().saturating_sub(1).max(1);
-        for (i, out) in out.chunks_exact_mut(rank).enumerate() {
-            let others = (0..s.len()).filter(|&j| j != k);
-            for (out, j) in out.iter_mut().zip(others) {
-                let value = match i {
-                    i if i == k => -s[k] * s[j],
-                    i if i == j => s[i] * (1.0 - s[i] * s[j] / (1.0 + s[k])),
-                    i => -s[i] * s[i] * s[j] / (1.0 + s[k]),
-                };
-                *out = value as f32;
-            }
+/// `diag(s) B` with s the square roots of the probabilities and B an orthonormal basis of what is at right angles to
+/// s: the columns, but the one of the largest class k, of the Householder reflection that takes e_k to -s.
+fn exact(softmax: &Softmax, out: &mut [f32]) {
+    let s: Vec<f64> = softmax.probs.iter().map(|p| p.sqrt()).collect();
+    let k = softmax.top;
+    let rank = s.len().saturating_sub(1).max(1);
+    for (i, out) in out.chunks_exact_mut(rank).enumerate() {
+        let others = (0..s.len()).filter(|&j| j != k);
+        for (out, j) in out.iter_mut().zip(others) {
+            let value = match i {
+                i if i == k => -s[k] * s[j],
+                i if i == j => s[i] * (1.0 - s[i] * s[j] / (1.0 + s[k])),
+                i => -s[i] * s[i] * s[j] / (1.0 + s[k]),
+            };
+            *out = value as f32;
         }
     }
+}
 
-    /// `sqrt(q_a) (e_a - p)` for the most probable classes a, the lowest first among equals; q are their probabilities
-    /// over their sum.
-    fn topk(&self, count: usize, out: &mut [f32]) {
-        let mut order: Vec<usize> = (0..self.probs.len()).collect();
-        order.sort_by(|&a, &b| self.probs[b].total_cmp(&self.probs[a]).then(a.cmp(&b)));
-        let kept = &order[..count];
-        let total: f64 = kept.iter().map(|&a| self.probs[a]).sum();
-        for (i, out) in out.chunks_exact_mut(count).enumerate() {
-            for (out, &a) in out.iter_mut().zip(kept) {
-                let along = if i != a {
-                    -self.probs[i]
-                } else if a == self.top {
-                    self.rest
-                } else {
-                    1.0 - self.probs[a]
-                };
-                *out = ((self.probs[a] / total).sqrt() * along) as f32;
-            }
+/// `sqrt(q_a) (e_a - p)` for the most probable classes a, the lowest first among equals; q are their probabilities
+/// over their sum.
+fn topk(softmax: &Softmax, count: usize, out: &mut [f32]) {
+    let mut order: Vec<usize> = (0..softmax.probs.len()).collect();
+    order.sort_by(|&a, &b| softmax.probs[b].total_cmp(&softmax.probs[a]).then(a.cmp(&b)));
+    let kept = &order[..count];
+    let total: f64 = kept.iter().map(|&a| softmax.probs[a]).sum();
+    for (i, out) in out.chunks_exact_mut(count).enumerate() {
+        for (out, &a) in out.iter_mut().zip(kept) {
+            let along = if i == a { softmax.complement(a) } else { -softmax.probs[i] };
+            *out = ((softmax.probs[a] / total).sqrt() * along) as f32;
         }
     }
 }

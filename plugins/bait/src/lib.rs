@@ -1,9 +1,11 @@
-//! Batches that lower the variance of predictions: Bayesian experimental design with the Fisher information of the head.
+//! Batches that lower the variance of predictions: Bayesian experimental design with the Fisher information of the
+//! head.
 //!
 //! With p the class probabilities and h the input of the last layer, a sample's information about that layer is
-//! `I = (diag p - p pᵀ) (x) h hᵀ`. With M the information of labelled and picked samples plus `lambda` times the identity,
-//! and F the mean information of all samples, the batch makes `tr(M⁻¹ F)` small: `oversample` times as many as wanted
-//! are added one by one, each the one that lowers it most, and then those are removed whose loss raises it least.
+//! `I = (diag p - p pᵀ) (x) h hᵀ`. With M the information of labelled and picked samples plus `lambda` times the
+//! identity, and F the mean information of all samples, the batch makes `tr(M⁻¹ F)` small: `oversample` times as many
+//! as wanted are added one by one, each the one that lowers it most, and then those are removed whose loss raises it
+//! least.
 //!
 //! The middle matrix is split as `R Rᵀ` with R of `[classes, rank]`, so that every change is one of low rank, which the
 //! host's design engine makes in place of products of `(C D)²` matrices:
@@ -18,14 +20,16 @@
 //! the plain mean weighs them like the others (`"average"`).
 //!
 //! Ash, Goel, Krishnamurthy and Kakade, "Gone Fishing: Neural Active Learning with Fisher Embeddings", NeurIPS 2021
-//! (arXiv 2106.09675); `topk` and `binary`: Huseljic, Hahn, Herde, Rauch and Sick, "Fast Fishing: Approximating BAIT for
-//! Efficient and Scalable Deep Active Image Classification", ECML-PKDD 2024 (arXiv 2404.08981).
+//! (arXiv 2106.09675); `topk` and `binary`: Huseljic, Hahn, Herde, Rauch and Sick, "Fast Fishing: Approximating BAIT
+//! for Efficient and Scalable Deep Active Image Classification", ECML-PKDD 2024 (arXiv 2404.08981).
+
+// More than 150 lines: three forms of the information are factored here, and picks are both added and removed.
 
 mod factors;
-mod principal;
 
 use factors::Form;
 use querist_sdk::prelude::*;
+use querist_sdk::principal;
 use querist_sdk::protocol::{Fault, FaultCode};
 
 /// Side of the exact matrices up to which they are the default.
@@ -57,46 +61,32 @@ pub enum Weighting {
     Average,
 }
 
-/// Parameters of BAIT.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {"pca_dim": 8},
-    {"fisher": "topk", "pca_dim": 5, "include_bias": true, "weighting": "average"},
-    {"fisher": "binary", "preset": "euphoria0-0"},
-]))]
-pub struct Bait {
-    /// Multiple of the identity that the information starts from.
-    #[schemars(extend("exclusiveMinimum" = 0.0))]
-    pub lambda: f64,
-    /// How many times the batch is added before the surplus is removed.
-    #[schemars(range(min = 1.0))]
-    pub oversample: f64,
-    /// How the Fisher information is represented.
-    pub fisher: Fisher,
-    /// Classes that `fisher = "topk"` keeps, at most all.
-    #[schemars(range(min = 1))]
-    pub topk: u32,
-    /// Weight of a picked sample.
-    pub weighting: Weighting,
-    /// Principal components that the embeddings are reduced to; all of their columns where it is left out.
-    #[schemars(range(min = 1))]
-    pub pca_dim: Option<u32>,
-    /// Whether the last layer's bias counts too.
-    pub include_bias: bool,
-}
-
-impl Default for Bait {
-    fn default() -> Self {
-        Self {
-            lambda: 1.0,
-            oversample: 2.0,
-            fisher: Fisher::Auto,
-            topk: 2,
-            weighting: Weighting::Authors,
-            pca_dim: None,
-            include_bias: false,
-        }
+params! {
+    /// Parameters of BAIT.
+    #[schemars(extend("examples" = [
+        {"pca_dim": 8},
+        {"fisher": "topk", "pca_dim": 5, "include_bias": true, "weighting": "average"},
+        {"fisher": "binary", "preset": "euphoria0-0"},
+    ]))]
+    pub struct Bait {
+        /// Multiple of the identity that the information starts from.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        pub lambda: f64 = 1.0,
+        /// How many times the batch is added before the surplus is removed.
+        #[schemars(range(min = 1.0))]
+        pub oversample: f64 = 2.0,
+        /// How the Fisher information is represented.
+        pub fisher: Fisher = Fisher::Auto,
+        /// Classes that `fisher = "topk"` keeps, at most all.
+        #[schemars(range(min = 1))]
+        pub topk: u32 = 2,
+        /// Weight of a picked sample.
+        pub weighting: Weighting = Weighting::Authors,
+        /// Principal components that the embeddings are reduced to; all of their columns where it is left out.
+        #[schemars(range(min = 1))]
+        pub pca_dim: Option<u32> = None,
+        /// Whether the last layer's bias counts too.
+        pub include_bias: bool = false,
     }
 }
 
@@ -104,8 +94,10 @@ impl Strategy for Bait {
     const ID: &'static str = "bait";
     const SUMMARY: &'static str = "Batches that lower the variance of predictions most, by Fisher information";
     const PAPER: &'static str = "Ash et al., Gone Fishing: Neural Active Learning with Fisher Embeddings, NeurIPS 2021";
-    const COST: &'static str = "exact and topk: O(b (N C D r + (C D)^2 r)) time and O(N r^2 + (C D)^2) memory with rank r = C - 1 or topk; binary: O(b (N D + D^2)) time and O(N + D^2) memory.";
+    const COST: &'static str = "exact and topk: O(b (N C D r + (C D)^2 r)) time and O(N r^2 + (C D)^2) memory with \
+                                rank r = C - 1 or topk; binary: O(b (N D + D^2)) time and O(N + D^2) memory.";
     const ALIASES: &'static [&'static str] = &["BAIT", "BaitSampling"];
+    const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
         let for_images = |bait: &mut Self| (bait.lambda, bait.fisher) = (0.01, Fisher::Exact);
@@ -122,34 +114,13 @@ impl Strategy for Bait {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let names = [names::LOGITS, names::PENULTIMATE, "labelled.logits", "labelled.penultimate"];
-        names.into_iter().map(Need::new).collect()
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let lambda = self.lambda;
-        if !(lambda > 0.0 && lambda.is_finite()) {
-            return Err(format!("`lambda` is {lambda}, expected a number above 0"));
-        }
-        if !(self.oversample >= 1.0 && self.oversample.is_finite()) {
-            return Err(format!("`oversample` is {}, expected 1 or more", self.oversample));
-        }
-        if self.topk == 0 || self.pca_dim == Some(0) {
-            return Err("`topk` and `pca_dim` are 1 or more".to_owned());
-        }
-        Ok(())
+        Need::all([names::LOGITS, names::PENULTIMATE, "labelled.logits", "labelled.penultimate"])
     }
 }
 
 impl Selector for Bait {
     fn select(&self, query: &Query) -> Result<Selection> {
         let wanted = query.wanted();
-        if wanted == query.rows() {
-            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
-        }
-        if wanted == 0 {
-            return Ok(Selection::default());
-        }
         let (pool, labelled) = self.embeddings(query)?;
         let form = self.form(query.classes(), pool.shape()?.1);
         let shape = factors::Shape::of(form, query.classes(), self.topk);
@@ -166,9 +137,12 @@ impl Selector for Bait {
             },
         };
         let design = of_pool.design(&pool, &of_labelled, &labelled, options).map_err(advise)?;
-        let mut selection = self.forward_and_back(query, &design)?;
-        selection.diagnostics.push(("rank".to_owned(), f64::from(shape.rank)));
-        Ok(selection)
+        let mut picks = query.picks()?;
+        for (row, gain) in self.forward_and_back(query, &design)? {
+            picks.take(row, gain)?;
+        }
+        picks.note("rank", shape.rank);
+        Ok(picks.done())
     }
 }
 
@@ -191,12 +165,12 @@ impl Bait {
             (pool, labelled) = principal::reduced(query, &pool, &labelled, components)?;
         }
         if self.include_bias {
-            (pool, labelled) = (with_bias(query, &pool)?, with_bias(query, &labelled)?);
+            (pool, labelled) = (pool.with_ones()?, labelled.with_ones()?);
         }
         Ok((pool, labelled))
     }
 
-    fn forward_and_back(&self, query: &Query, design: &Design) -> Result<Selection> {
+    fn forward_and_back(&self, query: &Query, design: &Design) -> Result<Vec<(u32, f64)>> {
         let wanted = query.wanted() as usize;
         let most = (self.oversample * wanted as f64).ceil().min(f64::from(query.rows())) as usize;
         let steps = (2 * most - wanted) as u64;
@@ -213,23 +187,8 @@ impl Bait {
             picked.retain(|&(kept, _)| kept != row);
             query.progress((2 * most - picked.len()) as u64, steps)?;
         }
-        let (rows, scores) = picked.into_iter().unzip();
-        Ok(Selection { rows, scores, ..Selection::default() })
+        Ok(picked)
     }
-}
-
-/// The embeddings with a constant 1 as last column, so that information about the bias counts.
-fn with_bias(query: &Query, embeddings: &Matrix) -> Result<Matrix> {
-    let (rows, columns) = embeddings.shape()?;
-    let mut values = Vec::with_capacity(rows as usize * (columns as usize + 1));
-    embeddings.for_each_block(|_, block| {
-        for row in block.chunks_exact(columns as usize) {
-            values.extend_from_slice(row);
-            values.push(1.0);
-        }
-        Ok(())
-    })?;
-    query.new_matrix(rows, columns + 1, &values)
 }
 
 /// Says what helps where memory does not suffice.
@@ -243,4 +202,4 @@ fn advise(error: StrategyError) -> StrategyError {
     }
 }
 
-package!(scorers: [], selectors: [Bait]);
+package!(selectors: [Bait]);

@@ -5,10 +5,10 @@
 //!
 //! `sum_m share_m H(sum_t w_mt p_t) - mean_t H(p_t)`,
 //!
-//! where m runs over labels of the picks so far and w_m weighs the draws by how likely they make those labels. While all
-//! of them fit into `num_samples` they are enumerated; afterwards `num_samples` of them are followed as particles, each
-//! drawn from one draw of the model, as many from each. Particles are followed from the first pick on, so all candidates
-//! of all steps share their noise.
+//! where m runs over labels of the picks so far and w_m weighs the draws by how likely they make those labels. While
+//! all of them fit into `num_samples` they are enumerated; afterwards `num_samples` of them are followed as particles,
+//! each drawn from one draw of the model, as many from each. Particles are followed from the first pick on, so all
+//! candidates of all steps share their noise.
 //!
 //! Published code estimates the joint entropy itself, from configurations drawn afresh at every step
 //! (`estimator = "joint"`). For one set of configurations both forms differ by a constant of the step, so they rank
@@ -24,11 +24,11 @@
 //! Kirsch, van Amersfoort and Gal, "BatchBALD: Efficient and Diverse Batch Acquisition for Deep Bayesian Active
 //! Learning", NeurIPS 2019 (arXiv 1906.08158).
 
+// More than 150 lines: labels are enumerated while they are few and followed as particles afterwards.
+
 mod labels;
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
+use querist_sdk::LazyGreedy;
 use querist_sdk::draws::Draws;
 use querist_sdk::prelude::*;
 
@@ -55,27 +55,21 @@ pub enum Estimator {
     Joint,
 }
 
-/// Parameters of BatchBALD.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{"num_samples": 200}, {"estimator": "joint", "lazy": false, "num_samples": 50}]))]
-pub struct BatchBald {
-    /// Passes with dropout on.
-    #[serde(rename = "T")]
-    #[schemars(range(min = 2, max = 1000))]
-    pub draws: u32,
-    /// Configurations of labels that are followed, at least `T`.
-    #[schemars(range(min = 2, max = 1_000_000))]
-    pub num_samples: u32,
-    /// How the information is estimated where labels are too many to enumerate.
-    pub estimator: Estimator,
-    /// Whether only samples with a large enough gain at an earlier pick are looked at again.
-    pub lazy: bool,
-}
-
-impl Default for BatchBald {
-    fn default() -> Self {
-        Self { draws: 10, num_samples: 10_000, estimator: Estimator::Conditional, lazy: true }
+params! {
+    /// Parameters of BatchBALD.
+    #[schemars(extend("examples" = [{"num_samples": 200}, {"estimator": "joint", "lazy": false, "num_samples": 50}]))]
+    pub struct BatchBald {
+        /// Passes with dropout on.
+        #[serde(rename = "T")]
+        #[schemars(range(min = 2, max = 1000))]
+        pub draws: u32 = 10,
+        /// Configurations of labels that are followed, at least `T`.
+        #[schemars(range(min = 2, max = 1_000_000))]
+        pub num_samples: u32 = 10_000,
+        /// How the information is estimated where labels are too many to enumerate.
+        pub estimator: Estimator = Estimator::Conditional,
+        /// Whether only samples with a large enough gain at an earlier pick are looked at again.
+        pub lazy: bool = true,
     }
 }
 
@@ -99,7 +93,8 @@ impl Strategy for BatchBald {
         }
         if u64::from(samples) * u64::from(draws) > MOST_WEIGHTS {
             return Err(format!(
-                "`num_samples` times `T` is {samples} x {draws}, but at most {MOST_WEIGHTS} weights fit; lower one of them"
+                "`num_samples` times `T` is {samples} x {draws}, but at most {MOST_WEIGHTS} weights fit; lower \
+                 one of them"
             ));
         }
         Ok(())
@@ -108,39 +103,29 @@ impl Strategy for BatchBald {
 
 impl Selector for BatchBald {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let mut selection = Selection::default();
-        if query.wanted() == 0 {
-            return Ok(selection);
-        }
         let draws = Draws::of(query, names::MC_LOG_PROBS, self.draws)?;
-        let mut pool = Candidates::new(query, &draws)?;
+        let mut pool = Candidates::new(&draws)?;
         let ids = query.ids()?;
         let mut labels = Labels::new(&draws, self.num_samples as usize, self.estimator);
+        let mut picks = query.picks()?;
         let mut saturated = false;
         // Where all are wanted, there is nothing to weigh against each other.
-        let weighed = if query.wanted() < query.rows() { query.wanted() } else { 0 };
-        while (selection.rows.len() as u32) < weighed {
+        while picks.missing() > 0 && query.wanted() < query.rows() {
             let (row, gain) = pool.best(query, &labels, self.lazy)?;
             if gain < SATURATED {
                 saturated = true;
                 break;
             }
-            selection.rows.push(row);
-            selection.scores.push(labels.score(gain));
-            if (selection.rows.len() as u32) < weighed {
+            picks.take(row, labels.score(gain))?;
+            if picks.missing() > 0 {
                 labels.add(query, ids[row as usize], draws.probs(row)?, gain, pool.mean_entropies[row as usize])?;
             }
-            query.progress(selection.rows.len() as u64, u64::from(query.wanted()))?;
         }
-        let picked = selection.rows.len();
-        pool.fill(query, &mut selection)?;
-        let mut note = |name: &str, value: f64| selection.diagnostics.push((name.to_owned(), value));
-        note("fallback_count", f64::from(weighed.max(picked as u32)) - picked as f64);
-        note("gains_computed", pool.computed as f64);
+        picks.note("gains_computed", pool.computed as f64);
         if saturated {
-            note("saturated_at", picked as f64);
+            picks.note("saturated_at", picks.len());
         }
-        Ok(selection)
+        pool.fill(query, picks)
     }
 }
 
@@ -151,103 +136,57 @@ struct Candidates<'a> {
     bald: Vec<f64>,
     second: Vec<f64>,
     mean_entropies: Vec<f64>,
-    /// Last known gains; the largest on top.
-    known: BinaryHeap<Known>,
-    step: u32,
+    /// The gains: the first is the mutual information of one sample, and no later one is larger.
+    known: LazyGreedy,
     /// Gains computed after the first step.
     computed: u64,
 }
 
-/// A gain and the step it was computed in.
-#[derive(PartialEq)]
-struct Known {
-    gain: f64,
-    row: u32,
-    step: u32,
-}
-
-impl Eq for Known {}
-
-impl Ord for Known {
-    /// By gain; the lower row is the greater among equals.
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.gain.total_cmp(&other.gain).then(other.row.cmp(&self.row))
-    }
-}
-
-impl PartialOrd for Known {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl<'a> Candidates<'a> {
-    fn new(query: &Query, draws: &'a Draws) -> Result<Self> {
-        let rows = query.rows() as usize;
-        let mut pool = Self {
-            draws,
-            bald: Vec::with_capacity(rows),
-            second: Vec::with_capacity(rows),
-            mean_entropies: Vec::with_capacity(rows),
-            known: BinaryHeap::with_capacity(rows),
-            step: 0,
-            computed: 0,
-        };
+    fn new(draws: &'a Draws) -> Result<Self> {
+        let (mut bald, mut second, mut mean_entropies) = (Vec::new(), Vec::new(), Vec::new());
         draws.for_each(|_, row| {
-            let (score, second) = row.mutual_information();
-            pool.bald.push(score);
-            pool.second.push(second);
-            pool.mean_entropies.push(row.mean_entropy());
+            let (score, tie_breaker) = row.mutual_information();
+            bald.push(score);
+            second.push(tie_breaker);
+            mean_entropies.push(row.mean_entropy());
             Ok(())
         })?;
-        // The first gain is the mutual information of one sample, and no later one is larger.
-        pool.known = (0u32..).zip(&pool.bald).map(|(row, &gain)| Known { gain, row, step: 0 }).collect();
-        Ok(pool)
+        Ok(Self { draws, known: LazyGreedy::new(bald.iter().copied()), bald, second, mean_entropies, computed: 0 })
     }
 
     /// The sample that gains most with its gain, the lowest row among equals. There is one that is not taken.
     fn best(&mut self, query: &Query, labels: &Labels, lazy: bool) -> Result<(u32, f64)> {
-        let step = self.step;
-        self.step += 1;
+        let Self { draws, mean_entropies, known, computed, .. } = self;
         let mut mixtures = None;
-        let at_once = if lazy { RENEWED } else { usize::MAX };
-        loop {
-            let mut stale = Vec::new();
-            while stale.len() < at_once && self.known.peek().is_some_and(|top| top.step < step) {
-                stale.extend(self.known.pop().map(|known| known.row));
-            }
-            if stale.is_empty() {
-                let best = self.known.pop();
-                let best = best.ok_or_else(|| StrategyError::Failed("no sample is left to pick from".to_owned()))?;
-                return Ok((best.row, best.gain));
-            }
+        let best = known.best(if lazy { RENEWED } else { usize::MAX }, |stale| {
             let (weights, shares) = match &mixtures {
                 Some(mixtures) => mixtures,
                 None => mixtures.insert(labels.mixtures(query)?),
             };
+            let mut gains = Vec::with_capacity(stale.len());
             for rows in stale.chunks(MOST_AT_ONCE) {
-                let entropies = self.draws.log_probs().gather(rows)?.mixture_entropy(weights, shares)?.to_vec()?;
-                for (&row, entropy) in rows.iter().zip(entropies) {
-                    let gain = (entropy - self.mean_entropies[row as usize]).max(0.0);
-                    self.known.push(Known { gain, row, step });
-                }
+                let entropies = draws.log_probs().gather(rows)?.mixture_entropy(weights, shares)?.to_vec()?;
+                let gain = |(&row, entropy): (&u32, f64)| (entropy - mean_entropies[row as usize]).max(0.0);
+                gains.extend(rows.iter().zip(entropies).map(gain));
             }
-            self.computed += stale.len() as u64;
-        }
+            *computed += gains.len() as u64;
+            Ok(gains)
+        })?;
+        best.ok_or_else(|| StrategyError::Failed("no sample is left to pick from".to_owned()))
     }
 
-    /// Fills the selection by mutual information; those scores are 0, since nothing is gained.
-    fn fill(&self, query: &Query, selection: &mut Selection) -> Result<()> {
-        let missing = query.wanted() - selection.rows.len() as u32;
-        if missing > 0 {
-            let taken = query.mask(query.rows())?;
-            taken.exclude(&selection.rows)?;
-            let second = query.vector(&self.second)?;
-            selection.rows.extend(query.vector(&self.bald)?.top(Some(&second), missing, Some(&taken))?);
-            selection.scores.resize(selection.rows.len(), 0.0);
+    /// The picks, filled by mutual information; those scores are 0, since nothing is gained.
+    fn fill(&self, query: &Query, mut picks: Picks) -> Result<Selection> {
+        let (bald, second) = (query.vector(&self.bald)?, query.vector(&self.second)?);
+        if query.wanted() == query.rows() {
+            // Nothing was weighed, so nothing is missing.
+            picks.take_all(bald.top(Some(&second), query.wanted(), None)?)?;
         }
-        Ok(())
+        let mut selection = picks.fill_by(&bald, Some(&second))?;
+        selection.scores.resize(selection.rows.len(), 0.0);
+        Ok(selection)
     }
 }
 
-package!(scorers: [], selectors: [BatchBald]);
+package!(selectors: [BatchBald]);

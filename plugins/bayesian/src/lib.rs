@@ -34,32 +34,14 @@ fn score(tile: &Query, name: &str, draws: u32, measure: impl Fn(&RowDraws) -> (f
         second.push(tie_breaker);
         Ok(())
     })?;
-    Ok(Scores { primary: tile.vector(&primary)?, second: Some(tile.vector(&second)?) })
+    Ok((tile.vector(&primary)?, tile.vector(&second)?).into())
 }
 
-/// Has no tie-breaker: the lower row goes first.
-fn mean_std(row: &RowDraws) -> (f64, f64) {
-    (row.mean_std(), 0.0)
-}
-
-macro_rules! of_draws {
-    ($($name:ident, $id:literal, $measure:expr, $summary:literal, $paper:expr, $aliases:expr;)*) => { $(
-        #[doc = concat!("Parameters of `", $id, "`.")]
-        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name {
-            /// Passes with dropout on.
-            #[serde(rename = "T")]
-            #[schemars(range(min = 2, max = 1000))]
-            pub draws: u32,
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { draws: 10 }
-            }
-        }
-
+macro_rules! strategy {
+    (
+        $name:ident, $id:literal, $measure:expr, $summary:literal, $paper:expr, $aliases:expr,
+        $array:expr, $count:ident, $key:literal, $layers:expr
+    ) => {
         impl Strategy for $name {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
@@ -68,24 +50,39 @@ macro_rules! of_draws {
             const ALIASES: &'static [&'static str] = $aliases;
 
             fn layers() -> Vec<Layer<Self>> {
-                vec![
-                    Layer::preset("cure-lab", "cure-lab/deep-active-learning: 10 draws.", |s: &mut Self| s.draws = 10)
-                        .once_called("preset", "s1"),
-                    Layer::preset("uwe", "He-Yinan/UWE: 5 draws.", |s: &mut Self| s.draws = 5)
-                        .once_called("preset", "s4"),
-                ]
+                $layers
             }
 
             fn needs(&self) -> Vec<Need> {
-                vec![Need::new(names::MC_LOG_PROBS).with("T", self.draws)]
+                vec![Need::new($array).with($key, self.$count)]
             }
         }
 
         impl Scorer for $name {
             fn score(&self, tile: &Query) -> Result<Scores> {
-                score(tile, names::MC_LOG_PROBS, self.draws, $measure)
+                score(tile, $array, self.$count, $measure)
             }
         }
+    };
+}
+
+macro_rules! of_draws {
+    ($($name:ident, $id:literal, $measure:expr, $summary:literal, $paper:expr, $aliases:expr;)*) => { $(
+        params! {
+            #[doc = concat!("Parameters of `", $id, "`.")]
+            pub struct $name {
+                /// Passes with dropout on.
+                #[serde(rename = "T")]
+                #[schemars(range(min = 2, max = 1000))]
+                pub draws: u32 = 10,
+            }
+        }
+
+        strategy!($name, $id, $measure, $summary, $paper, $aliases, names::MC_LOG_PROBS, draws, "T", vec![
+            Layer::preset("cure-lab", "cure-lab/deep-active-learning: 10 draws.", |s: &mut Self| s.draws = 10)
+                .once_called("preset", "s1"),
+            Layer::preset("uwe", "He-Yinan/UWE: 5 draws.", |s: &mut Self| s.draws = 5).once_called("preset", "s4"),
+        ]);
     )* };
 }
 
@@ -102,7 +99,7 @@ of_draws! {
     McVariationRatio, "mc-variation-ratio", RowDraws::variation_ratio,
         "Samples whose predicted class changes most often between dropout draws",
         GAL, &["VarR"];
-    McMeanStd, "mc-mean-std", mean_std,
+    McMeanStd, "mc-mean-std", |row: &RowDraws| (row.mean_std(), 0.0),
         "Samples whose class probabilities vary most between dropout draws",
         GAL, &["MeanSTD"];
     Bald, "bald", RowDraws::mutual_information,
@@ -112,38 +109,18 @@ of_draws! {
 
 macro_rules! of_members {
     ($($name:ident, $id:literal, $measure:expr, $summary:literal, $aliases:expr;)*) => { $(
-        #[doc = concat!("Parameters of `", $id, "`.")]
-        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name {
-            /// Networks in the ensemble, each trained apart.
-            #[schemars(range(min = 2, max = 100))]
-            pub members: u32,
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { members: 5 }
+        params! {
+            #[doc = concat!("Parameters of `", $id, "`.")]
+            pub struct $name {
+                /// Networks in the ensemble, each trained apart.
+                #[schemars(range(min = 2, max = 100))]
+                pub members: u32 = 5,
             }
         }
 
-        impl Strategy for $name {
-            const ID: &'static str = $id;
-            const SUMMARY: &'static str = $summary;
-            const PAPER: &'static str = BELUCH;
-            const COST: &'static str = "O(N T C) time; O(N) memory.";
-            const ALIASES: &'static [&'static str] = $aliases;
-
-            fn needs(&self) -> Vec<Need> {
-                vec![Need::new(names::MEMBER_LOG_PROBS).with("M", self.members)]
-            }
-        }
-
-        impl Scorer for $name {
-            fn score(&self, tile: &Query) -> Result<Scores> {
-                score(tile, names::MEMBER_LOG_PROBS, self.members, $measure)
-            }
-        }
+        strategy!(
+            $name, $id, $measure, $summary, BELUCH, $aliases, names::MEMBER_LOG_PROBS, members, "M", Vec::new()
+        );
     )* };
 }
 
@@ -159,7 +136,7 @@ of_members! {
         "Samples on whose class the members of an ensemble disagree most often", &["ensemble_var_R"];
     EnsembleBald, "ensemble-bald", RowDraws::mutual_information,
         "Samples whose label would tell most about which member of an ensemble is right", &["consensus-kl"];
-    EnsembleMeanStd, "ensemble-mean-std", mean_std,
+    EnsembleMeanStd, "ensemble-mean-std", |row: &RowDraws| (row.mean_std(), 0.0),
         "Samples whose class probabilities vary most between the members of an ensemble", &[];
 }
 
@@ -167,6 +144,5 @@ package!(
     scorers: [
         McLeastConfidence, McMargin, McEntropy, McVariationRatio, McMeanStd, Bald,
         EnsembleLeastConfidence, EnsembleMargin, EnsembleEntropy, EnsembleVariationRatio, EnsembleBald, EnsembleMeanStd,
-    ],
-    selectors: []
+    ]
 );

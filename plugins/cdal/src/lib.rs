@@ -7,9 +7,10 @@
 //! Agarwal, Arora, Anand and Arora, "Contextual Diversity for Active Learning", ECCV 2020 (arXiv 2008.05723), in its
 //! core-set form.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+// More than 150 lines: distances to eight centres are computed side by side, and only for rows that may be the
+// farthest.
 
+use querist_sdk::LazyGreedy;
 use querist_sdk::prelude::*;
 
 /// Parameters of contextual diversity: none.
@@ -32,37 +33,29 @@ impl Strategy for Cdal {
 
 impl Selector for Cdal {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let logits = query.matrix(names::LOGITS)?;
+        let mut picks = query.picks()?;
         let mut centres = Centres::new(query.classes() as usize);
-        query.matrix("labelled.logits")?.for_each_block(|_, block| {
-            block.chunks_exact(centres.classes).for_each(|row| centres.add(&Distribution::of(row)));
+        query.matrix("labelled.logits")?.for_each_row(|_, row| {
+            centres.add(&Distribution::of(row));
             Ok(())
         })?;
         if centres.count == 0 {
             let (row, distribution, distance) = nearest_to_mean(&logits, centres.classes)?;
-            selection.rows.push(row);
-            selection.scores.push(-distance);
+            picks.take(row, -distance)?;
             centres.add(&distribution);
         }
         let mut queue = Queue::new(query, &logits, &centres)?;
-        while (selection.rows.len() as u32) < wanted {
-            let Some((distance, row)) = queue.farthest(&logits, &centres)? else { break };
+        while picks.missing() > 0 {
+            let Some((row, distance)) = queue.farthest(&logits, &centres)? else { break };
             // Only equals of labelled or picked samples are left: no choice among them is better than chance.
             if distance == 0.0 {
                 break;
             }
-            selection.rows.push(row);
-            selection.scores.push(distance);
+            picks.take(row, distance)?;
             centres.add(&read(&logits, row)?);
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
         }
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        picks.fill_at_random()
     }
 }
 
@@ -137,10 +130,8 @@ impl Centres {
 /// The row whose distribution is nearest to the mean of all, the lowest among equals, and its distance.
 fn nearest_to_mean(logits: &Matrix, classes: usize) -> Result<(u32, Distribution, f64)> {
     let mut mean = vec![0.0f64; classes];
-    logits.for_each_block(|_, block| {
-        for row in block.chunks_exact(classes) {
-            mean.iter_mut().zip(Distribution::of(row).p).for_each(|(sum, p)| *sum += p);
-        }
+    logits.for_each_row(|_, row| {
+        mean.iter_mut().zip(Distribution::of(row).p).for_each(|(sum, p)| *sum += p);
         Ok(())
     })?;
     let rows = f64::from(logits.shape()?.0);
@@ -150,25 +141,19 @@ fn nearest_to_mean(logits: &Matrix, classes: usize) -> Result<(u32, Distribution
     let mut centre = Centres::new(classes);
     centre.add(&Distribution { p: mean, log });
     let mut best = (0, f64::INFINITY);
-    logits.for_each_block(|start, block| {
-        for (i, row) in block.chunks_exact(classes).enumerate() {
-            let distance = centre.nearest_in(0, &Distribution::of(row));
-            if distance < best.1 {
-                best = (start + i as u32, distance);
-            }
-        }
+    logits.for_each_row(|row, values| {
+        let distance = centre.nearest_in(0, &Distribution::of(values));
+        best = if distance < best.1 { (row, distance) } else { best };
         Ok(())
     })?;
     Ok((best.0, read(logits, best.0)?, best.1))
 }
 
-/// Rows by an upper bound of their distance to the centres: it only shrinks as centres join, so a row looks at new
-/// centres when it stands on top.
+/// Rows by their distance to the centres, which only shrinks as centres join.
 struct Queue {
-    /// Larger bounds first (they are not negative, so their bits order), then lower rows.
-    places: BinaryHeap<(u64, Reverse<u32>)>,
-    /// Groups of centres that a row has seen whole.
-    seen: Vec<u32>,
+    rows: LazyGreedy,
+    /// Groups of centres that a row has seen whole, and its distance to those that it has seen.
+    seen: Vec<(usize, f64)>,
 }
 
 impl Queue {
@@ -176,7 +161,8 @@ impl Queue {
     fn new(query: &Query, logits: &Matrix, centres: &Centres) -> Result<Self> {
         // Rows that share one pass over the centres.
         const TOGETHER: usize = 64;
-        let mut places = Vec::with_capacity(query.rows() as usize);
+        let whole = centres.count / LANES;
+        let mut seen = Vec::with_capacity(query.rows() as usize);
         logits.for_each_block(|_, block| {
             for rows in block.chunks(TOGETHER * centres.classes) {
                 let rows: Vec<Distribution> = rows.chunks_exact(centres.classes).map(Distribution::of).collect();
@@ -186,51 +172,28 @@ impl Queue {
                         *distance = distance.min(centres.nearest_in(group, row));
                     }
                 }
-                let first = places.len() as u32;
-                places.extend(distances.iter().zip(first..).map(|(distance, row)| (distance.to_bits(), Reverse(row))));
+                seen.extend(distances.into_iter().map(|distance| (whole, distance)));
             }
-            query.progress(places.len() as u64, u64::from(query.rows()))
+            query.progress(seen.len() as u64, u64::from(query.rows()))
         })?;
-        let whole = (centres.count / LANES) as u32;
-        Ok(Self { seen: vec![whole; places.len()], places: places.into() })
+        Ok(Self { rows: LazyGreedy::new(seen.iter().map(|&(_, distance)| distance)), seen })
     }
 
     /// The row farthest from the centres, which leaves the queue, with its distance.
-    fn farthest(&mut self, logits: &Matrix, centres: &Centres) -> Result<Option<(f64, u32)>> {
-        let mut current = None;
-        while let Some((bound, Reverse(row))) = self.places.pop() {
-            if current == Some((bound, row)) {
-                return Ok(Some((f64::from_bits(bound), row)));
-            }
-            let own = read(logits, row)?;
-            let seen = &mut self.seen[row as usize];
-            let mut distance = f64::from_bits(bound);
-            for group in *seen as usize..centres.number_of_groups() {
-                distance = distance.min(centres.nearest_in(group, &own));
-            }
-            *seen = (centres.count / LANES) as u32;
-            current = Some((distance.to_bits(), row));
-            self.places.push((distance.to_bits(), Reverse(row)));
-        }
-        Ok(None)
+    fn farthest(&mut self, logits: &Matrix, centres: &Centres) -> Result<Option<(u32, f64)>> {
+        let Self { rows, seen } = self;
+        rows.best(1, |stale| {
+            let nearer = |&row: &u32| -> Result<f64> {
+                let (own, (groups, distance)) = (read(logits, row)?, &mut seen[row as usize]);
+                for group in *groups..centres.number_of_groups() {
+                    *distance = distance.min(centres.nearest_in(group, &own));
+                }
+                *groups = centres.count / LANES;
+                Ok(*distance)
+            };
+            stale.iter().map(nearer).collect()
+        })
     }
 }
 
-package!(scorers: [], selectors: [Cdal]);
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_of_the_worked_examples() {
-        let of = |p: [f32; 2]| Distribution::of(&p.map(f32::ln));
-        for (p, q, expected) in [([0.9, 0.1], [0.1, 0.9], 1.757_779_7), ([0.9, 0.1], [0.5, 0.5], 0.439_444_9)] {
-            let mut centres = Centres::new(2);
-            centres.add(&of(q));
-            assert!((centres.nearest_in(0, &of(p)) - expected).abs() < 2e-7);
-            assert_eq!(centres.nearest_in(0, &of(q)), 0.0);
-        }
-    }
-}
+package!(selectors: [Cdal]);

@@ -54,6 +54,15 @@ fn plain(pool: &[Vec<f32>], labelled: &[Vec<f32>], batch: usize) -> (Vec<u32>, V
 }
 
 #[test]
+fn distances_of_the_worked_examples() {
+    let of = |p: [f32; 2]| vec![p.map(f32::ln).to_vec()];
+    for (p, q, expected) in [([0.9, 0.1], [0.1, 0.9], 1.757_779_7), ([0.9, 0.1], [0.5, 0.5], 0.439_444_9)] {
+        assert!((ask(&of(p), &of(q), 1).scores[0] - expected).abs() < 2e-7);
+        assert_eq!(ask(&of(q), &of(q), 1).scores, [0.0; 0], "nothing is far from its equal: the pick is random");
+    }
+}
+
+#[test]
 fn picks_are_those_of_the_double_loop() {
     for classes in [2, 3, 10] {
         let pool = noise(150, classes, 4.0, classes as u64);

@@ -9,25 +9,19 @@
 
 use querist_sdk::prelude::*;
 
-/// Parameters of CLUE.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{"n_init": 2}, {"n_init": 1, "temperature": 0.1}]))]
-pub struct Clue {
-    /// Logits are divided by this before the softmax; the authors use 0.1 for large shifts of domain.
-    #[schemars(range(min = 1e-6, max = 1e6))]
-    pub temperature: f64,
-    /// Restarts of k-means, of which the best is kept.
-    #[schemars(range(min = 1, max = 100))]
-    pub n_init: u32,
-    /// Iterations of one restart at most.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: u32,
-}
-
-impl Default for Clue {
-    fn default() -> Self {
-        Self { temperature: 1.0, n_init: 10, max_iter: 300 }
+params! {
+    /// Parameters of CLUE.
+    #[schemars(extend("examples" = [{"n_init": 2}, {"n_init": 1, "temperature": 0.1}]))]
+    pub struct Clue {
+        /// Logits are divided by this before the softmax; the authors use 0.1 for large shifts of domain.
+        #[schemars(range(min = 1e-6, max = 1e6))]
+        pub temperature: f64 = 1.0,
+        /// Restarts of k-means, of which the best is kept.
+        #[schemars(range(min = 1, max = 100))]
+        pub n_init: u32 = 10,
+        /// Iterations of one restart at most.
+        #[schemars(range(min = 1, max = 1000))]
+        pub max_iter: u32 = 300,
     }
 }
 
@@ -38,57 +32,40 @@ impl Strategy for Clue {
         "Prabhu et al., Active Domain Adaptation via Clustering Uncertainty-weighted Embeddings, ICCV 2021";
     const COST: &'static str = "O(N b D) time an iteration of k-means; O(N + b D) memory.";
     const ALIASES: &'static [&'static str] = &["CLUE"];
+    const RANKS_ALL: bool = false;
 
     fn needs(&self) -> Vec<Need> {
         vec![Need::new(names::LOGITS), Need::new(names::EMBEDDINGS)]
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.temperature.is_finite() && self.temperature > 0.0 {
-            return Ok(());
-        }
-        Err(format!("temperature is {}, but it must be a number above 0", self.temperature))
     }
 }
 
 impl Selector for Clue {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == query.rows() {
-            selection.rows = (0..wanted).collect();
-            return Ok(selection);
-        }
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let entropies = self.entropies(&query.matrix(names::LOGITS)?)?;
         let is_sure = entropies.iter().all(|&entropy| entropy == 0.0);
         let weights = if is_sure { None } else { Some(query.vector(&entropies)?) };
         let embeddings = query.matrix(names::EMBEDDINGS)?;
         let options = KmeansOptions {
-            clusters: wanted,
             restarts: self.n_init,
             max_iterations: self.max_iter,
-            tolerance: 1e-4,
-            init: Init::KmeansPlusPlus,
+            ..KmeansOptions::new(query.wanted())
         };
         let numbers = query.stream("kmeans", StreamScope::Round)?;
         let clusters = embeddings.kmeans(weights.as_ref(), options, &numbers)?;
-        selection.rows = nearest_not_taken(query, &clusters.centres()?, &embeddings)?;
-        selection.diagnostics.push(("inertia".to_owned(), clusters.inertia()?));
-        selection.diagnostics.push(("unweighted".to_owned(), f64::from(u8::from(is_sure))));
-        Ok(selection)
+        let mut picks = query.picks()?;
+        picks.take_all(nearest_not_taken(query, &clusters.centres()?, &embeddings)?)?;
+        picks.note("inertia", clusters.inertia()?);
+        picks.note("unweighted", f64::from(u8::from(is_sure)));
+        Ok(picks.done())
     }
 }
 
 impl Clue {
     /// Entropy of each row's class probabilities at the temperature, in nats.
     fn entropies(&self, logits: &Matrix) -> Result<Vec<f64>> {
-        let (rows, classes) = logits.shape()?;
-        let mut entropies = Vec::with_capacity(rows as usize);
-        logits.for_each_block(|_, block| {
-            entropies.extend(block.chunks_exact(classes as usize).map(|row| entropy(row, self.temperature)));
+        let mut entropies = Vec::new();
+        logits.for_each_row(|_, row| {
+            entropies.push(entropy(row, self.temperature));
             Ok(())
         })?;
         Ok(entropies)
@@ -130,7 +107,7 @@ fn nearest_not_taken(query: &Query, centres: &Matrix, rows: &Matrix) -> Result<V
     Ok(picks)
 }
 
-package!(scorers: [], selectors: [Clue]);
+package!(selectors: [Clue]);
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]

@@ -1,5 +1,6 @@
 //! Clusters of the dataset: by average linkage, remembered by sample id.
 
+use querist_sdk::Dendrogram;
 use querist_sdk::prelude::*;
 
 use crate::{Cut, Distance};
@@ -14,7 +15,7 @@ pub(crate) fn clustered(query: &Query, rows: Matrix, metric: Distance, cut: Cut,
     if count <= most {
         return linked(&rows, metric, cut, count);
     }
-    let part = sample(query, most)?;
+    let part = query.part_of_dataset("linked", most)?;
     let linked_rows = rows.gather(&part)?;
     let clusters = linked(&linked_rows, metric, cut, most)?;
     let means = means(query, &linked_rows, &clusters)?;
@@ -28,16 +29,6 @@ pub(crate) fn clustered(query: &Query, rows: Matrix, metric: Distance, cut: Cut,
     Ok(all)
 }
 
-/// A random part of pool and labelled rows, ascending.
-fn sample(query: &Query, most: u32) -> Result<Vec<u32>> {
-    let numbers = query.stream("linked", StreamScope::Run)?;
-    let mut keys = numbers.by_row(0)?.to_vec()?;
-    keys.extend(numbers.uniforms(query.labelled_rows())?);
-    let mut chosen = query.vector(&keys)?.top(None, most, None)?;
-    chosen.sort_unstable();
-    Ok(chosen)
-}
-
 /// Clusters of rows by average linkage, numbered by their lowest rows in order.
 fn linked(rows: &Matrix, metric: Distance, cut: Cut, count: u32) -> Result<Vec<u32>> {
     // The cosine distance of rows of norm 1 is half their squared Euclidean one.
@@ -46,43 +37,12 @@ fn linked(rows: &Matrix, metric: Distance, cut: Cut, count: u32) -> Result<Vec<u
         Distance::Sqeuclidean => (Metric::SqEuclidean, 1.0),
         Distance::Euclidean => (Metric::Euclidean, 1.0),
     };
-    let mut merges = rows.average_linkage(by)?;
-    merges.sort_by(|a, b| a.height.total_cmp(&b.height));
-    let keep = match cut {
-        Cut::Threshold(height) => merges.partition_point(|merge| scale * merge.height <= height),
-        Cut::NClusters(clusters) => merges.len().saturating_sub(clusters as usize - 1),
-        Cut::AvgSize(size) => {
-            let clusters = (f64::from(count) / size).ceil().max(1.0) as usize;
-            merges.len().saturating_sub(clusters - 1)
-        }
-    };
-    // Merges name clusters by their lowest rows, so a row's root is the lowest of its cluster.
-    let mut parent: Vec<u32> = (0..count).collect();
-    for merge in &merges[..keep] {
-        let (a, b) = (root(&mut parent, merge.left), root(&mut parent, merge.right));
-        parent[a.max(b) as usize] = a.min(b);
-    }
-    let mut numbers = vec![0u32; count as usize];
-    let mut next = 0;
-    for row in 0..count {
-        let root = root(&mut parent, row);
-        if root == row {
-            numbers[row as usize] = next;
-            next += 1;
-        } else {
-            numbers[row as usize] = numbers[root as usize];
-        }
-    }
-    Ok(numbers)
-}
-
-fn root(parent: &mut [u32], row: u32) -> u32 {
-    let mut at = row;
-    while parent[at as usize] != at {
-        parent[at as usize] = parent[parent[at as usize] as usize];
-        at = parent[at as usize];
-    }
-    at
+    let tree = Dendrogram::from(rows.average_linkage(by)?);
+    Ok(match cut {
+        Cut::Threshold(height) => tree.cut_at(height / scale),
+        Cut::NClusters(clusters) => tree.cut_into(clusters as usize),
+        Cut::AvgSize(size) => tree.cut_into((f64::from(count) / size).ceil() as usize),
+    })
 }
 
 /// Mean row of each cluster.

@@ -7,6 +7,8 @@
 //! Citovsky, DeSalvo, Gentile, Karydas, Rajagopalan, Rostamizadeh and Kumar, "Batch Active Learning at Scale", NeurIPS
 //! 2021 (arXiv 2107.14263).
 
+// More than 150 lines: clusters of a part are extended to the dataset, and remembered by sample from round to round.
+
 mod hierarchy;
 
 use std::collections::BTreeMap;
@@ -82,41 +84,28 @@ pub enum Recluster {
     EveryRound,
 }
 
-/// Parameters of Cluster-Margin.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {},
-    {"preset": "cure-lab", "recluster": "every-round"},
-    {"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}},
-]))]
-pub struct ClusterMargin {
-    /// Candidates per wanted sample.
-    #[schemars(range(min = 1.0, max = 1e9))]
-    pub margin_factor: f64,
-    /// Where the hierarchy is cut.
-    pub cut: Cut,
-    /// Distance between embeddings.
-    pub metric: Distance,
-    /// Which sample of a group a visit takes.
-    pub within: Within,
-    /// Samples that are clustered at most; others join the nearest cluster.
-    #[schemars(range(min = 2))]
-    pub max_hac_points: u32,
-    /// When clusters are made.
-    pub recluster: Recluster,
-}
-
-impl Default for ClusterMargin {
-    fn default() -> Self {
-        Self {
-            margin_factor: 10.0,
-            cut: Cut::AvgSize(2.0),
-            metric: Distance::Cosine,
-            within: Within::Random,
-            max_hac_points: 20_000,
-            recluster: Recluster::Once,
-        }
+params! {
+    /// Parameters of Cluster-Margin.
+    #[schemars(extend("examples" = [
+        {},
+        {"preset": "cure-lab", "recluster": "every-round"},
+        {"max_hac_points": 300, "metric": "sqeuclidean", "cut": {"threshold": 0.5}},
+    ]))]
+    pub struct ClusterMargin {
+        /// Candidates per wanted sample.
+        #[schemars(range(min = 1.0, max = 1e9))]
+        pub margin_factor: f64 = 10.0,
+        /// Where the hierarchy is cut.
+        pub cut: Cut = Cut::AvgSize(2.0),
+        /// Distance between embeddings.
+        pub metric: Distance = Distance::Cosine,
+        /// Which sample of a group a visit takes.
+        pub within: Within = Within::Random,
+        /// Samples that are clustered at most; others join the nearest cluster.
+        #[schemars(range(min = 2))]
+        pub max_hac_points: u32 = 20_000,
+        /// When clusters are made.
+        pub recluster: Recluster = Recluster::Once,
     }
 }
 
@@ -139,38 +128,14 @@ impl Strategy for ClusterMargin {
     }
 
     fn needs(&self) -> Vec<Need> {
-        [names::LOGITS, names::EMBEDDINGS, "labelled.embeddings"].map(Need::new).to_vec()
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if !(self.margin_factor.is_finite() && self.margin_factor >= 1.0) {
-            return Err(format!("margin_factor is {}, but it must be a number of at least 1", self.margin_factor));
-        }
-        if self.max_hac_points < 2 {
-            return Err(format!("max_hac_points is {}, but it must be at least 2", self.max_hac_points));
-        }
-        match self.cut {
-            Cut::AvgSize(size) if !(size.is_finite() && size >= 1.0) => {
-                Err(format!("cut.avg_size is {size}, but it must be a number of at least 1"))
-            }
-            Cut::NClusters(0) => Err("cut.n_clusters is 0, but it must be at least 1".to_owned()),
-            Cut::Threshold(height) if !(height.is_finite() && height >= 0.0) => {
-                Err(format!("cut.threshold is {height}, but it must be a number of at least 0"))
-            }
-            _ => Ok(()),
-        }
+        Need::all([names::LOGITS, names::EMBEDDINGS, "labelled.embeddings"])
     }
 }
 
 impl Selector for ClusterMargin {
     fn select(&self, query: &Query) -> Result<Selection> {
         let wanted = query.wanted();
-        let mut selection = Selection { state: query.state().map(<[u8]>::to_vec), ..Selection::default() };
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let (clusters, state) = self.clusters(query)?;
-        selection.state = state;
         let (margin, second) = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?;
         // A count beyond 32 bits saturates, and no more than the pool is there anyway.
         let count = ((self.margin_factor * f64::from(wanted)).ceil() as u32).clamp(wanted, query.rows());
@@ -179,9 +144,10 @@ impl Selector for ClusterMargin {
             Within::Margin => None,
             Within::Random => Some(query.stream("within", StreamScope::Round)?.by_row(0)?.to_vec()?),
         };
-        selection.rows = in_turn(&candidates, |row| clusters[row as usize], keys.as_deref(), wanted);
-        selection.diagnostics.push(("fallback_count".to_owned(), 0.0));
-        Ok(selection)
+        let mut picks = query.picks()?;
+        picks.keep(state);
+        picks.take_all(in_turn(&candidates, |row| clusters[row as usize], keys.as_deref(), wanted))?;
+        picks.fill_at_random()
     }
 }
 
@@ -236,7 +202,7 @@ fn in_turn(candidates: &[u32], cluster_of: impl Fn(u32) -> u32, keys: Option<&[f
     picks
 }
 
-package!(scorers: [], selectors: [ClusterMargin]);
+package!(selectors: [ClusterMargin]);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,8 @@
 //! HiGHS, a solver of mixed-integer programs, through its C interface.
 //!
 //! Huangfu and Hall, "Parallelizing the dual revised simplex method", Mathematical Programming Computation 10 (2018).
-//! The solver's library is part of this one, so that the digest of the package covers it; it is loaded from memory while
-//! the plugin is, because a worker without files could not do so later.
+//! The solver's library is part of this one, so that the digest of the package covers it; it is loaded from memory
+//! while the plugin is, because a worker without files could not do so later.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs::File;

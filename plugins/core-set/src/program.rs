@@ -24,7 +24,8 @@ pub enum Answer {
     Unknown,
 }
 
-/// Looks for at most `most` candidates that cover all points but `outliers`. `covers[i]` lists those that cover point i.
+/// Looks for at most `most` candidates that cover all points but `outliers`. `covers[i]` lists those that cover point
+/// i.
 ///
 /// # Errors
 /// If the solver fails.
@@ -43,7 +44,8 @@ pub fn solve(
     candidates.sort_unstable();
     candidates.dedup();
     let mut program = Program::default();
-    // Few picks, or few uncovered points where some may be: the relaxation then leads towards covers, and its bound cuts.
+    // Few picks, or few uncovered points where some may be: the relaxation then leads towards covers, and its bound
+    // cuts.
     let cost = if outliers > 0 { 0.0 } else { 1.0 };
     let picks: Vec<usize> = candidates.iter().map(|_| program.column(cost, true)).collect();
     let mut missed = Vec::new();

@@ -14,7 +14,7 @@ pub struct Pool {
 /// What a search ends with.
 #[derive(Debug)]
 pub struct Found {
-    /// The picks, at most as many as were asked for.
+    /// The picks, at most as many as are wanted.
     pub picks: Vec<usize>,
     /// Their radius.
     pub radius: f64,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use querist_sdk::Range;
 use querist_sdk::prelude::*;
 
 use crate::cover::{Cover, mark_within};
@@ -15,30 +16,24 @@ use crate::radius::{Radius, estimate};
 /// Purity that an estimated initial radius aims at.
 const ALPHA: f64 = 0.95;
 
-/// Parameters of DCoM.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{}, {"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0}]))]
-pub struct Dcom {
-    /// Radius of labels that have none yet, or `estimate`.
-    pub initial_delta: Radius,
-    /// Largest radius of a label.
-    #[schemars(range(min = 0.0, max = 2.0))]
-    pub max_delta: f64,
-    /// The search for a radius ends when it is known this well.
-    #[schemars(range(min = 0.0, max = 2.0))]
-    pub delta_resolution: f64,
-    /// How sharply competence rises with coverage.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub k: f64,
-    /// Coverage at which competence is about one half.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub a: f64,
-}
-
-impl Default for Dcom {
-    fn default() -> Self {
-        Self { initial_delta: Radius::Given(0.6), max_delta: 1.1, delta_resolution: 0.05, k: 50.0, a: 0.8 }
+params! {
+    /// Parameters of DCoM.
+    #[schemars(extend("examples" = [{}, {"initial_delta": "estimate", "max_delta": 0.5, "a": 0.1, "k": 5.0}]))]
+    pub struct Dcom {
+        /// Radius of labels that have none yet, or `estimate`.
+        pub initial_delta: Radius = Radius::Given(0.6),
+        /// Largest radius of a label.
+        #[schemars(range(min = 0.0, max = 2.0))]
+        pub max_delta: f64 = 1.1,
+        /// The search for a radius ends when it is known this well.
+        #[schemars(range(min = 0.0, max = 2.0))]
+        pub delta_resolution: f64 = 0.05,
+        /// How sharply competence rises with coverage.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub k: f64 = 50.0,
+        /// Coverage at which competence is about one half.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub a: f64 = 0.8,
     }
 }
 
@@ -50,9 +45,13 @@ impl Strategy for Dcom {
     const ALIASES: &'static [&'static str] = &["DCoM"];
 
     fn needs(&self) -> Vec<Need> {
-        [names::LOGITS, "labelled.logits", names::FIXED_EMBEDDINGS, "labelled.fixed_embeddings", names::LABELLED_LABELS]
-            .map(Need::new)
-            .to_vec()
+        Need::all([
+            names::LOGITS,
+            "labelled.logits",
+            names::FIXED_EMBEDDINGS,
+            "labelled.fixed_embeddings",
+            names::LABELLED_LABELS,
+        ])
     }
 
     fn check(&self) -> Result<(), String> {
@@ -76,11 +75,6 @@ impl Strategy for Dcom {
 
 impl Selector for Dcom {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection { state: query.state().map(<[u8]>::to_vec), ..Selection::default() };
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let pool = query.matrix(names::FIXED_EMBEDDINGS)?.normalise()?;
         let labelled = query.matrix("labelled.fixed_embeddings")?.normalise()?;
         let all = pool.stack(&labelled)?;
@@ -93,30 +87,29 @@ impl Selector for Dcom {
         let mut unsure = scaled_margins(query, margin)?;
         let mut cover = Cover::new(&pool, radius, covered[..query.rows() as usize].to_vec())?;
         let mut is_picked = vec![false; query.rows() as usize];
-        while (selection.rows.len() as u32) < wanted {
-            let has_others = query.labelled_rows() > 0 || !selection.rows.is_empty();
-            let (e, r) = (Scaling::of(&unsure, has_others), Scaling::of(cover.degrees(), has_others));
+        let mut picks = query.picks()?;
+        while picks.missing() > 0 {
+            let has_others = query.labelled_rows() > 0 || !picks.is_empty();
+            let (e, r) = (scaling(&unsure, has_others), scaling(cover.degrees(), has_others));
             let mut best = (0.0, None);
             for (row, _) in is_picked.iter().enumerate().filter(|(_, picked)| !**picked) {
                 let score =
-                    competence * e.of_value(unsure[row]) + (1.0 - competence) * r.of_value(cover.degrees()[row]);
+                    competence * e.place(unsure[row], 0.0) + (1.0 - competence) * r.place(cover.degrees()[row], 0.0);
                 if score > best.0 {
                     best = (score, Some(row));
                 }
             }
             let (score, Some(row)) = best else { break };
-            selection.rows.push(row as u32);
-            selection.scores.push(score);
+            picks.take(row as u32, score)?;
             is_picked[row] = true;
             unsure[row] = 0.0;
             cover.add(row as u32)?;
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
         }
-        let figures = [("coverage", coverage), ("competence", competence), ("mean_delta", radius)];
-        selection.diagnostics.extend(figures.map(|(name, value)| (name.to_owned(), value)));
-        selection.state = Some(radii.remember());
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        for (name, value) in [("coverage", coverage), ("competence", competence), ("mean_delta", radius)] {
+            picks.note(name, value);
+        }
+        picks.keep(Some(radii.remember()));
+        picks.fill_at_random()
     }
 }
 
@@ -136,7 +129,7 @@ impl Dcom {
             return Ok(radii);
         }
         let purity = 0.4 + 0.2 * share(&covered(all, labelled, &radii.values)?);
-        let predicted = [predictions(&query.matrix(names::LOGITS)?)?, predictions(&query.matrix("labelled.logits")?)?];
+        let predicted = [query.matrix(names::LOGITS)?.argmax()?, query.matrix("labelled.logits")?.argmax()?];
         let predicted = predicted.concat();
         let labels = query.labelled_labels()?;
         for (at, &label) in labels.iter().enumerate() {
@@ -151,8 +144,8 @@ impl Dcom {
         Ok(radii)
     }
 
-    /// The largest radius, to the resolution, whose ball has at least this share of rows that agree with its centre: the
-    /// middle of where it may lie, as the authors take it.
+    /// The largest radius, to the resolution, whose ball has at least this share of rows that agree with its centre:
+    /// the middle of where it may lie, as the authors take it.
     fn pure_radius(&self, purity: f64, distances: &[f64], agrees: impl Fn(usize) -> bool) -> f64 {
         let is_pure = |radius: f64| {
             let ball = || (0..distances.len()).filter(|&row| distances[row] < radius);
@@ -199,46 +192,19 @@ fn covered(all: &Matrix, labelled: &Matrix, radii: &[f64]) -> Result<Vec<bool>> 
     Ok(marks)
 }
 
-/// The class with the largest logit of each row, the lowest among equals.
-fn predictions(logits: &Matrix) -> Result<Vec<u32>> {
-    let (rows, classes) = logits.shape()?;
-    let mut classes_of = Vec::with_capacity(rows as usize);
-    logits.for_each_block(|_, block| {
-        classes_of.extend(block.chunks_exact(classes as usize).map(|row| math::argmax(row) as u32));
-        Ok(())
-    })?;
-    Ok(classes_of)
-}
-
 /// 1 - margin of the pool rows, scaled to [0, 1] over all rows, labelled ones included. `margin` is negated.
 fn scaled_margins(query: &Query, margin: Vec<f64>) -> Result<Vec<f64>> {
     let labelled = match query.labelled_rows() {
         0 => Vec::new(),
         _ => query.matrix("labelled.logits")?.uncertainty(Uncertainty::Margin)?.0.to_vec()?,
     };
-    let low = margin.iter().chain(&labelled).copied().fold(f64::INFINITY, f64::min);
-    let high = margin.iter().chain(&labelled).copied().fold(f64::NEG_INFINITY, f64::max);
-    let scaling = Scaling { low, high };
-    Ok(margin.into_iter().map(|value| scaling.of_value(value)).collect())
+    let range = Range::of(margin.iter().chain(&labelled));
+    Ok(margin.into_iter().map(|value| range.place(value, 0.0)).collect())
 }
 
-/// A range that is mapped to [0, 1]; a point is mapped to 0.
-struct Scaling {
-    low: f64,
-    high: f64,
-}
-
-impl Scaling {
-    /// The range of pool values, and of 0 where there are labelled or picked rows, which count as 0.
-    fn of(values: &[f64], has_others: bool) -> Self {
-        let start = if has_others { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
-        let (low, high) = values.iter().fold(start, |(low, high): (f64, f64), &v| (low.min(v), high.max(v)));
-        Self { low, high }
-    }
-
-    fn of_value(&self, value: f64) -> f64 {
-        if self.high > self.low { (value - self.low) / (self.high - self.low) } else { 0.0 }
-    }
+/// The range of pool values, and of 0 where there are labelled or picked rows, which count as 0.
+fn scaling(values: &[f64], has_others: bool) -> Range {
+    Range::of(values.iter().chain(has_others.then_some(&0.0)))
 }
 
 /// The radius of every label.

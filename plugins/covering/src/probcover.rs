@@ -5,21 +5,15 @@ use querist_sdk::prelude::*;
 use crate::cover::{Cover, mark_within};
 use crate::radius::{Radius, estimate};
 
-/// Parameters of ProbCover.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{}, {"alpha": 0.5}, {"delta": 0.7}]))]
-pub struct Probcover {
-    /// Radius of the balls, or `estimate`.
-    pub delta: Radius,
-    /// Share of balls that must be pure under an estimated radius.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub alpha: f64,
-}
-
-impl Default for Probcover {
-    fn default() -> Self {
-        Self { delta: Radius::ESTIMATE, alpha: 0.95 }
+params! {
+    /// Parameters of ProbCover.
+    #[schemars(extend("examples" = [{}, {"alpha": 0.5}, {"delta": 0.7}]))]
+    pub struct Probcover {
+        /// Radius of the balls, or `estimate`.
+        pub delta: Radius = Radius::ESTIMATE,
+        /// Share of balls that must be pure under an estimated radius.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub alpha: f64 = 0.95,
     }
 }
 
@@ -31,7 +25,7 @@ impl Strategy for Probcover {
     const ALIASES: &'static [&'static str] = &["prob_cover"];
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::FIXED_EMBEDDINGS), Need::new("labelled.fixed_embeddings")]
+        Need::all([names::FIXED_EMBEDDINGS, "labelled.fixed_embeddings"])
     }
 
     fn check(&self) -> Result<(), String> {
@@ -45,11 +39,7 @@ impl Strategy for Probcover {
 
 impl Selector for Probcover {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
+        let mut picks = query.picks()?;
         let pool = query.matrix(names::FIXED_EMBEDDINGS)?.normalise()?;
         let labelled = query.matrix("labelled.fixed_embeddings")?.normalise()?;
         let radius = match self.delta {
@@ -60,7 +50,7 @@ impl Selector for Probcover {
                     Some(radius) => radius,
                     None => estimate(query, &pool.stack(&labelled)?, self.alpha)?,
                 };
-                selection.state = Some(known.remember(radius));
+                picks.keep(Some(known.remember(radius)));
                 radius
             }
         };
@@ -69,31 +59,21 @@ impl Selector for Probcover {
             mark_within(&pool, &labelled, radius, &mut covered)?;
         }
         let mut cover = Cover::new(&pool, radius, covered)?;
-        while (selection.rows.len() as u32) < wanted {
+        while picks.missing() > 0 {
             // A picked row's ball is covered whole, so it never has the largest degree again.
-            let Some((row, degree)) = largest(cover.degrees()).filter(|&(_, degree)| degree > 0.0) else { break };
-            selection.rows.push(row);
-            selection.scores.push(degree);
-            cover.add(row)?;
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
+            let row = math::argmax(cover.degrees());
+            let degree = cover.degrees()[row];
+            if degree <= 0.0 {
+                break;
+            }
+            picks.take(row as u32, degree)?;
+            cover.add(row as u32)?;
         }
         let all = f64::from(query.rows()) + f64::from(query.labelled_rows());
-        let share = (cover.count() as f64 + f64::from(query.labelled_rows())) / all;
-        selection.diagnostics.extend([("delta".to_owned(), radius), ("coverage".to_owned(), share)]);
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        picks.note("delta", radius);
+        picks.note("coverage", (cover.count() as f64 + f64::from(query.labelled_rows())) / all);
+        picks.fill_at_random()
     }
-}
-
-/// The largest value and its row, the lowest among equals.
-fn largest(values: &[f64]) -> Option<(u32, f64)> {
-    let mut best: Option<(u32, f64)> = None;
-    for (row, &value) in values.iter().enumerate() {
-        if best.is_none_or(|(_, best)| value > best) {
-            best = Some((row as u32, value));
-        }
-    }
-    best
 }
 
 /// Fingerprint of the features, in any order of rows: an estimated radius stays right as long as it does.
@@ -103,9 +83,8 @@ impl Known {
     fn of(pool: &Matrix, labelled: &Matrix) -> Result<Self> {
         let mut sum = 0u64;
         for matrix in [pool, labelled] {
-            let (_, columns) = matrix.shape()?;
-            matrix.for_each_block(|_, block| {
-                sum = block.chunks_exact(columns.max(1) as usize).fold(sum, |sum, row| sum.wrapping_add(digest(row)));
+            matrix.for_each_row(|_, row| {
+                sum = sum.wrapping_add(digest(row));
                 Ok(())
             })?;
         }

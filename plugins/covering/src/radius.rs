@@ -42,13 +42,8 @@ impl Radius {
 /// radius is the diameter of the sphere, 2.
 pub(crate) fn estimate(query: &Query, rows: &Matrix, alpha: f64) -> Result<f64> {
     let (count, _) = rows.shape()?;
-    let options = KmeansOptions {
-        clusters: query.classes().clamp(1, count.max(1)),
-        restarts: 5,
-        max_iterations: 100,
-        tolerance: 1e-4,
-        init: Init::KmeansPlusPlus,
-    };
+    let clusters = query.classes().clamp(1, count.max(1));
+    let options = KmeansOptions { restarts: 5, ..KmeansOptions::new(clusters) };
     let clustering = rows.kmeans(None, options, &query.stream("radius", StreamScope::Run)?)?;
     let clusters = clustering.read(0, count)?;
     // A hair more, so that a whole number of rows is not lost to rounding.

@@ -1,41 +1,39 @@
 //! Diverse samples among those whose prediction does not survive dropout of the head's inputs.
 //!
 //! The prediction from the whole embedding is compared with those from `T` copies of it that dropout has thinned, each
-//! coordinate dropped with probability `p_drop` and the kept ones scaled by `1 / (1 - p_drop)`. Candidates are the samples
-//! with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less is
-//! enough. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member nearest to
-//! the centre is selected. With fewer candidates than wanted all of them are taken and the rest drawn at random.
+//! coordinate dropped with probability `p_drop` and the kept ones scaled by `1 / (1 - p_drop)`. Candidates are the
+//! samples with more than `T / 2` mismatches; while they are fewer than `oversample` times the batch, one mismatch less
+//! is enough. Of as many k-means clusters of the candidates' normalised embeddings as samples are wanted, the member
+//! nearest to the centre is selected. With fewer candidates than wanted all of them are taken and the rest drawn at
+//! random.
 //!
 //! A linear head is computed here, from what survives of an embedding; any other gives the logits of the copies.
 //!
 //! Whether a coordinate is dropped depends on the sample's id, the round, the copy and the coordinate alone.
 //!
-//! Gupte, Aklilu, Nirschl and Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR 2024
-//! (arXiv 2401.14555).
+//! Gupte, Aklilu, Nirschl and Yeung-Levy, "Revisiting Active Learning in the Era of Vision Foundation Models", TMLR
+//! 2024 (arXiv 2401.14555).
+
+// More than 150 lines: it evaluates a linear head on what survives of an embedding, so that no thinned copy of the
+// pool is made.
 
 use querist_sdk::prelude::*;
 use querist_sdk::protocol::philox::philox4x32;
 
-/// Parameters of DropQuery.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{}, {"T": 7, "p_drop": 0.4, "oversample": 2}]))]
-pub struct DropQuery {
-    /// Thinned copies of each embedding; odd.
-    #[serde(rename = "T")]
-    #[schemars(range(min = 1, max = 101))]
-    pub copies: u32,
-    /// Probability that a coordinate is dropped.
-    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
-    pub p_drop: f64,
-    /// How many times the batch the candidates should be.
-    #[schemars(range(min = 1))]
-    pub oversample: u32,
-}
-
-impl Default for DropQuery {
-    fn default() -> Self {
-        Self { copies: 3, p_drop: 0.75, oversample: 25 }
+params! {
+    /// Parameters of DropQuery.
+    #[schemars(extend("examples" = [{}, {"T": 7, "p_drop": 0.4, "oversample": 2}]))]
+    pub struct DropQuery {
+        /// Thinned copies of each embedding; odd.
+        #[serde(rename = "T")]
+        #[schemars(range(min = 1, max = 101))]
+        pub copies: u32 = 3,
+        /// Probability that a coordinate is dropped.
+        #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+        pub p_drop: f64 = 0.75,
+        /// How many times the batch the candidates should be.
+        #[schemars(range(min = 1))]
+        pub oversample: u32 = 25,
     }
 }
 
@@ -46,6 +44,7 @@ impl Strategy for DropQuery {
         "Gupte et al., Revisiting Active Learning in the Era of Vision Foundation Models, TMLR 2024";
     const COST: &'static str = "O(N D C T) time, then k-means of the candidates; O(N) memory.";
     const ALIASES: &'static [&'static str] = &["DropQuery", "dropout"];
+    const RANKS_ALL: bool = false;
 
     fn needs(&self) -> Vec<Need> {
         let head = [names::HEAD_W, names::HEAD_B].map(|name| Need::new(name).or(names::HEAD));
@@ -53,9 +52,6 @@ impl Strategy for DropQuery {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !(self.p_drop > 0.0 && self.p_drop < 1.0) {
-            return Err(format!("`p_drop` is {}, expected a number between 0 and 1", self.p_drop));
-        }
         if self.copies.is_multiple_of(2) {
             return Err(format!("`T` is {}, but must be odd, so that a majority exists", self.copies));
         }
@@ -66,12 +62,6 @@ impl Strategy for DropQuery {
 impl Selector for DropQuery {
     fn select(&self, query: &Query) -> Result<Selection> {
         let wanted = query.wanted();
-        if wanted == query.rows() {
-            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
-        }
-        if wanted == 0 {
-            return Ok(Selection::default());
-        }
         let embeddings = query.matrix(names::EMBEDDINGS)?;
         let mismatches = self.mismatches(query, &embeddings)?;
         let enough = u64::from(wanted) * u64::from(self.oversample);
@@ -82,23 +72,22 @@ impl Selector for DropQuery {
         }
         let candidates: Vec<u32> =
             (0u32..).zip(&mismatches).filter(|&(_, &count)| count > least).map(|(row, _)| row).collect();
-        let mut selection = Selection::default();
+        let mut picks = query.picks()?;
+        picks.note("candidates", candidates.len() as f64);
+        picks.note("mismatches_above", least);
         if candidates.len() as u32 >= wanted {
-            selection.rows = representatives(query, &embeddings, &candidates)?;
+            picks.take_all(representatives(query, &embeddings, &candidates)?)?;
         } else {
-            selection.rows.clone_from(&candidates);
+            picks.take_all(candidates)?;
         }
-        query.refill_at_random(&mut selection)?;
-        selection.diagnostics.push(("candidates".to_owned(), candidates.len() as f64));
-        selection.diagnostics.push(("mismatches_above".to_owned(), f64::from(least)));
-        Ok(selection)
+        picks.fill_at_random()
     }
 }
 
 impl DropQuery {
     /// How many copies of each sample are predicted to be of another class than the whole.
     fn mismatches(&self, query: &Query, embeddings: &Matrix) -> Result<Vec<u32>> {
-        let predicted = predictions(query)?;
+        let predicted = query.matrix(names::LOGITS)?.argmax()?;
         let width = embeddings.shape()?.1;
         let head = match query.has(names::HEAD_W)? && query.has(names::HEAD_B)? {
             true => Some(Head::read(query, width)?),
@@ -117,10 +106,10 @@ impl DropQuery {
                         .zip(keys)
                         .map(|(h, key)| head.predict(h, self.scale(), |d| self.keeps(key, d)))
                         .collect(),
-                    None => self.asked(query, block, width, keys)?,
+                    None => self.predict_by_host(query, block, width, keys)?,
                 };
                 for (row, class) in (start as usize..).zip(classes) {
-                    mismatches[row] += u32::from(class != predicted[row]);
+                    mismatches[row] += u32::from(class as u32 != predicted[row]);
                 }
                 Ok(())
             })?;
@@ -135,7 +124,13 @@ impl DropQuery {
     }
 
     /// Classes of a block's thinned embeddings, by the head that the host has.
-    fn asked(&self, query: &Query, block: &[f32], width: usize, keys: impl Iterator<Item = u64>) -> Result<Vec<usize>> {
+    fn predict_by_host(
+        &self,
+        query: &Query,
+        block: &[f32],
+        width: usize,
+        keys: impl Iterator<Item = u64>,
+    ) -> Result<Vec<usize>> {
         let mut thinned = Vec::with_capacity(block.len());
         for (h, key) in block.chunks_exact(width).zip(keys) {
             for (quad, h) in h.chunks(4).enumerate() {
@@ -155,17 +150,6 @@ impl DropQuery {
         let bits = philox4x32(key, [first as u32, 0, 0, 0]);
         bits.map(|bits| (f64::from(bits) + 0.5) / 4_294_967_296.0 >= self.p_drop)
     }
-}
-
-/// Class of each row by its logits.
-fn predictions(query: &Query) -> Result<Vec<usize>> {
-    let classes = query.classes() as usize;
-    let mut predicted = Vec::with_capacity(query.rows() as usize);
-    query.matrix(names::LOGITS)?.for_each_block(|_, block| {
-        predicted.extend(block.chunks_exact(classes).map(math::argmax));
-        Ok(())
-    })?;
-    Ok(predicted)
 }
 
 /// A linear head, one column of weights after the other.
@@ -204,25 +188,15 @@ impl Head {
                 }
             }
         }
-        let mut best = 0;
-        for (class, &logit) in logits.iter().enumerate() {
-            best = if logit > logits[best] { class } else { best };
-        }
-        best
+        math::argmax(&logits)
     }
 }
 
 fn representatives(query: &Query, embeddings: &Matrix, candidates: &[u32]) -> Result<Vec<u32>> {
-    let options = KmeansOptions {
-        clusters: query.wanted(),
-        restarts: 1,
-        max_iterations: 100,
-        tolerance: 1e-4,
-        init: Init::KmeansPlusPlus,
-    };
     let points = embeddings.gather(candidates)?.normalise()?;
-    let clusters = points.kmeans(None, options, &query.stream("kmeans", StreamScope::Round)?)?;
+    let clusters =
+        points.kmeans(None, KmeansOptions::new(query.wanted()), &query.stream("kmeans", StreamScope::Round)?)?;
     Ok(clusters.representatives(None)?.into_iter().flatten().map(|at| candidates[at as usize]).collect())
 }
 
-package!(scorers: [], selectors: [DropQuery]);
+package!(selectors: [DropQuery]);

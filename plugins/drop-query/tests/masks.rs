@@ -164,7 +164,7 @@ fn rows_do_not_decide_what_is_dropped() {
 
 #[test]
 fn parameters_that_do_not_fit_are_refused() {
-    let refused = |params: Value| PACKAGE.needs("drop-query", &params.to_string()).unwrap_err().to_string();
+    let refused = |params: Value| Native::new(&PACKAGE, "drop-query", &params, 1).err().unwrap().to_string();
     assert!(refused(json!({"T": 4})).contains("odd"));
-    assert!(refused(json!({"p_drop": 1.0})).contains("between 0 and 1"));
+    assert!(refused(json!({"p_drop": 1.0})).contains("/p_drop: 1.0 is"));
 }

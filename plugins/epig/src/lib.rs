@@ -35,27 +35,21 @@ pub enum Stochastic {
     Power,
 }
 
-/// Parameters of EPIG.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{}, {"target": "provided", "stochastic": "power"}]))]
-pub struct Epig {
-    /// Passes with dropout on.
-    #[serde(rename = "T")]
-    #[schemars(range(min = 2, max = 1000))]
-    pub draws: u32,
-    /// Targets; the whole pool where it is smaller.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub n_target: u32,
-    /// Where the targets come from.
-    pub target: Target,
-    /// How a batch is made of the scores.
-    pub stochastic: Stochastic,
-}
-
-impl Default for Epig {
-    fn default() -> Self {
-        Self { draws: 10, n_target: 100, target: Target::Pool, stochastic: Stochastic::None }
+params! {
+    /// Parameters of EPIG.
+    #[schemars(extend("examples" = [{}, {"target": "provided", "stochastic": "power"}]))]
+    pub struct Epig {
+        /// Passes with dropout on.
+        #[serde(rename = "T")]
+        #[schemars(range(min = 2, max = 1000))]
+        pub draws: u32 = 10,
+        /// Targets; the whole pool where it is smaller.
+        #[schemars(range(min = 1, max = 100_000))]
+        pub n_target: u32 = 100,
+        /// Where the targets come from.
+        pub target: Target = Target::Pool,
+        /// How a batch is made of the scores.
+        pub stochastic: Stochastic = Stochastic::None,
     }
 }
 
@@ -68,12 +62,11 @@ impl Strategy for Epig {
 
     fn needs(&self) -> Vec<Need> {
         let coherent = |name| Need::new(name).with("T", self.draws).with_flag("coherent");
-        match self.target {
-            Target::Pool => vec![coherent(names::MC_LOG_PROBS)],
-            Target::Provided => {
-                vec![coherent(names::MC_LOG_PROBS), coherent(names::TARGET_MC_LOG_PROBS).with("n", self.n_target)]
-            }
+        let mut needs = vec![coherent(names::MC_LOG_PROBS)];
+        if self.target == Target::Provided {
+            needs.push(coherent(names::TARGET_MC_LOG_PROBS).with("n", self.n_target));
         }
+        needs
     }
 
     fn may_need() -> Vec<Need> {
@@ -83,9 +76,6 @@ impl Strategy for Epig {
 
 impl Selector for Epig {
     fn select(&self, query: &Query) -> Result<Selection> {
-        if query.wanted() == 0 {
-            return Ok(Selection::default());
-        }
         let pool = Draws::of(query, names::MC_LOG_PROBS, self.draws)?;
         let mut targets = Targets::new(&pool);
         match self.target {
@@ -95,34 +85,20 @@ impl Selector for Epig {
                     targets.add(&pool.probs(row)?);
                 }
             }
-            Target::Provided => {
-                let provided = Draws::of(query, names::TARGET_MC_LOG_PROBS, self.draws)?;
-                provided.for_each(|_, row| {
-                    targets.add(&row.probs);
-                    Ok(())
-                })?;
-            }
+            Target::Provided => Draws::of(query, names::TARGET_MC_LOG_PROBS, self.draws)?.for_each(|_, row| {
+                targets.add(&row.probs);
+                Ok(())
+            })?,
         }
         let scores = targets.information(query, &pool)?;
-        self.batch(query, &scores)
-    }
-}
-
-impl Epig {
-    fn batch(&self, query: &Query, scores: &[f64]) -> Result<Selection> {
-        let rows = match self.stochastic {
-            Stochastic::None => query.vector(scores)?.top(None, query.wanted(), None)?,
-            Stochastic::Power => {
-                let mut keys = query.stream("gumbel", StreamScope::Round)?.by_row(0)?.to_vec()?;
-                for (key, &score) in keys.iter_mut().zip(scores) {
-                    let gumbel = -math::ln(-math::ln(*key));
-                    *key = if score > 0.0 { math::ln(score) + gumbel } else { f64::MIN };
-                }
-                query.vector(&keys)?.top(None, query.wanted(), None)?
-            }
-        };
-        let scores = rows.iter().map(|&row| scores[row as usize]).collect();
-        Ok(Selection { rows, scores, ..Selection::default() })
+        if self.stochastic == Stochastic::None {
+            return query.largest(&scores, &scores);
+        }
+        let mut keys = query.gumbels("gumbel")?;
+        for (key, &score) in keys.iter_mut().zip(&scores) {
+            *key = if score > 0.0 { math::ln(score) + *key } else { f64::MIN };
+        }
+        query.largest(&keys, &scores)
     }
 }
 
@@ -160,15 +136,14 @@ impl Targets {
         if self.count == 0 {
             return Err(StrategyError::Failed("the target set is empty".to_owned()));
         }
-        for share in &mut self.shares {
-            *share /= f64::from(self.count);
-        }
-        let fair = vec![1.0 / self.draws as f64; self.draws];
-        let apart = pool.log_probs().mixture_entropy(&query.vector(&fair)?, &query.vector(&[1.0])?)?.to_vec()?;
-        let (weights, shares) = (query.vector(&self.weights)?, query.vector(&self.shares)?);
-        let given = pool.log_probs().mixture_entropy(&weights, &shares)?.to_vec()?;
+        self.shares.iter_mut().for_each(|share| *share /= f64::from(self.count));
+        let entropies = |weights: &[f64], shares: &[f64]| -> Result<Vec<f64>> {
+            pool.log_probs().mixture_entropy(&query.vector(weights)?, &query.vector(shares)?)?.to_vec()
+        };
+        let apart = entropies(&vec![1.0 / self.draws as f64; self.draws], &[1.0])?;
+        let given = entropies(&self.weights, &self.shares)?;
         Ok(apart.iter().zip(given).map(|(apart, given)| (apart - given).max(0.0)).collect())
     }
 }
 
-package!(scorers: [], selectors: [Epig]);
+package!(selectors: [Epig]);

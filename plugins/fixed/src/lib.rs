@@ -54,21 +54,20 @@ impl Strategy for Fixed {
 
 impl Selector for Fixed {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
+        let (wanted, mut picks) = (query.wanted(), query.picks()?);
         let ids = query.ids()?;
         // Ids ascend.
         let in_pool = self.order.iter().filter_map(|id| ids.binary_search(id).ok().map(|row| row as u32));
-        let mut selection = Selection { rows: in_pool.take(wanted as usize).collect(), ..Selection::default() };
-        let found = selection.rows.len();
-        if found < wanted as usize && self.fallback == Fallback::Error {
+        picks.take_all(in_pool.take(wanted as usize))?;
+        if picks.missing() > 0 && self.fallback == Fallback::Error {
             return Err(StrategyError::Failed(format!(
-                "`order` names {found} samples that are still in the pool, but {wanted} are wanted; name more, or set \
-                 `fallback = \"random\"`"
+                "`order` names {} samples that are still in the pool, but {wanted} are wanted; name more, or set \
+                 `fallback = \"random\"`",
+                picks.len()
             )));
         }
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        picks.fill_at_random()
     }
 }
 
-package!(scorers: [], selectors: [Fixed]);
+package!(selectors: [Fixed]);

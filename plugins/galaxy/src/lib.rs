@@ -1,13 +1,16 @@
 //! Bisection of linear graphs: one a class, ordered by how sure the model is of it.
 //!
-//! For each class c all samples, labelled ones too, are ordered by `p_c - max p + 1e-8 max p`, which puts those predicted
-//! as c last. A labelled sample is positive in the graph of its own class and negative in the others. Samples within m
-//! places are linked, except positive with negative ones. Class by class in turn, the middle of the shortest path between
-//! a positive and a negative sample is selected, and its label is known before the next is chosen; where there is no
-//! path, m grows by one. So each graph is bisected where the class begins, and uncertain samples of rare classes are
-//! found in equal numbers.
+//! For each class c all samples, labelled ones too, are ordered by `p_c - max p + 1e-8 max p`, which puts those
+//! predicted as c last. A labelled sample is positive in the graph of its own class and negative in the others. Samples
+//! within m places are linked, except positive with negative ones. Class by class in turn, the middle of the shortest
+//! path between a positive and a negative sample is selected, and its label is known before the next is chosen; where
+//! there is no path, m grows by one. So each graph is bisected where the class begins, and uncertain samples of rare
+//! classes are found in equal numbers.
 //!
 //! Zhang, Katz-Samuels and Nowak, "GALAXY: Graph-based Active Learning at the Extreme", ICML 2022 (arXiv 2202.01402).
+
+// More than 150 lines: a label changes the graphs of all classes, so paths are searched over places and never over
+// edges.
 
 mod graph;
 
@@ -60,27 +63,21 @@ impl Strategy for Galaxy {
 
 impl Selector for Galaxy {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let logits = query.matrix(names::LOGITS)?;
         let mut graphs = graph::of_classes(query, &logits)?;
         for (at, label) in query.labelled_labels()?.into_iter().enumerate() {
             graphs.iter_mut().for_each(|graph| graph.label(query.rows() + at as u32, label));
         }
         let keys = query.stream("fallback", StreamScope::Round)?.by_row(0)?;
-        let picked = query.mask(query.rows())?;
-        let all = query.rows() + query.labelled_rows();
+        let mut picks = query.picks()?;
         let (mut order, mut fallbacks) = (1, 0u32);
-        while (selection.rows.len() as u32) < wanted {
-            let graph = &graphs[selection.rows.len() % graphs.len()];
-            let row = match self.bisect(query, graph, &mut order, all)? {
+        while picks.missing() > 0 {
+            let graph = &graphs[picks.len() as usize % graphs.len()];
+            let row = match self.bisect(query, graph, &mut order)? {
                 Some(row) => row,
                 None => {
                     fallbacks += 1;
-                    keys.top(None, 1, Some(&picked))?[0]
+                    keys.top(None, 1, Some(picks.taken()))?[0]
                 }
             };
             let label = match self.feedback {
@@ -88,19 +85,17 @@ impl Selector for Galaxy {
                 Feedback::Pseudo => math::argmax(&logits.read(row, 1)?) as u32,
             };
             graphs.iter_mut().for_each(|graph| graph.label(row, label));
-            picked.exclude(&[row])?;
-            selection.rows.push(row);
-            query.progress(selection.rows.len() as u64, u64::from(wanted))?;
+            picks.take(row, None)?;
         }
-        let figures = [("order", f64::from(order)), ("fallback_count", f64::from(fallbacks))];
-        selection.diagnostics.extend(figures.map(|(name, value)| (name.to_owned(), value)));
-        Ok(selection)
+        picks.note("order", order);
+        picks.note("fallback_count", fallbacks);
+        Ok(picks.done())
     }
 }
 
 impl Galaxy {
     /// The middle of a class's shortest path; the order grows where there is none.
-    fn bisect(&self, query: &Query, graph: &Graph, order: &mut u32, all: u32) -> Result<Option<u32>> {
+    fn bisect(&self, query: &Query, graph: &Graph, order: &mut u32) -> Result<Option<u32>> {
         if !graph.has_both_signs() {
             return Ok(None);
         }
@@ -108,7 +103,7 @@ impl Galaxy {
             if let Some(row) = graph.middle(*order) {
                 return Ok(Some(row));
             }
-            if *order + 1 >= all {
+            if *order + 1 >= query.rows() + query.labelled_rows() {
                 return Ok(None);
             }
             *order += 1;
@@ -117,4 +112,4 @@ impl Galaxy {
     }
 }
 
-package!(scorers: [], selectors: [Galaxy]);
+package!(selectors: [Galaxy]);

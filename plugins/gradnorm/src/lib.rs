@@ -1,8 +1,9 @@
 //! The norm of the gradient that a sample would give without its label.
 //!
-//! With p the class probabilities, H their entropy and h the input of the last layer, the gradient of the entropy at the
-//! logits is `d = -p (ln p + H)` and at the last layer's weights and biases `d (x) h` and `d`. The expected gradient
-//! length takes `p - e_c`, the gradient of the cross-entropy of class c, in its place, and averages its norm over p.
+//! With p the class probabilities, H their entropy and h the input of the last layer, the gradient of the entropy at
+//! the logits is `d = -p (ln p + H)` and at the last layer's weights and biases `d (x) h` and `d`. The expected
+//! gradient length takes `p - e_c`, the gradient of the cross-entropy of class c, in its place, and averages its norm
+//! over p.
 //!
 //! Note that `d` is 0 for the uniform distribution, the most uncertain of all: `gradnorm-entropy` is largest at a
 //! largest probability of about 0.82 with two classes, 0.67 with ten, 0.60 with a hundred (the others equal).
@@ -14,6 +15,9 @@
 //! Wang, Li, Yang and Yu, "Boosting Active Learning via Improving Test Performance", AAAI 2022 (arXiv 2112.05683);
 //! expected gradient length: Settles, Craven and Ray, "Multiple-Instance Active Learning", NIPS 2007.
 
+// More than 150 lines: it holds three strategies, whose gradients at the last layer stand here in closed form.
+
+use querist_sdk::Softmax;
 use querist_sdk::prelude::*;
 
 const WANG: &str = "Wang et al., Boosting Active Learning via Improving Test Performance, AAAI 2022";
@@ -60,7 +64,7 @@ impl Settings {
         let scheme = if self.scheme == Scheme::Entropy { "entropy" } else { "egl" };
         let norm = if self.norm == Norm::TensorSum { "tensor-sum" } else { "global" };
         match self.scope {
-            Scope::LastLayer => vec![Need::new(names::LOGITS), Need::new(names::PENULTIMATE)],
+            Scope::LastLayer => Need::all([names::LOGITS, names::PENULTIMATE]),
             Scope::Full => vec![Need::new(names::GRAD_NORM).with("scheme", scheme).with("norm", norm)],
         }
     }
@@ -77,12 +81,12 @@ impl Settings {
 
     fn last_layer(self, tile: &Query) -> Result<Vec<f64>> {
         let mut scores = Vec::with_capacity(tile.rows() as usize);
-        let classes = tile.classes() as usize;
-        tile.matrix(names::LOGITS)?.for_each_block(|_, logits| {
-            for row in logits.chunks_exact(classes) {
-                let p = Distribution::of(row);
-                scores.push(if self.scheme == Scheme::Entropy { p.entropy_gradient() } else { p.expected_gradient() });
-            }
+        tile.matrix(names::LOGITS)?.for_each_row(|_, row| {
+            let softmax = Softmax::of(row);
+            scores.push(match self.scheme {
+                Scheme::Entropy => entropy_gradient(&softmax),
+                Scheme::Egl => expected_gradient(&softmax),
+            });
             Ok(())
         })?;
         // A rank-one matrix has the product of its factors' norms as its norm; the bias adds the left factor's.
@@ -97,50 +101,25 @@ impl Settings {
     }
 }
 
-/// A class distribution from logits. The largest class's share is kept apart, so that saturated rows stay exact.
-struct Distribution {
-    probs: Vec<f64>,
-    /// How far each logit lies below the largest.
-    gaps: Vec<f64>,
-    top: usize,
-    /// Sum of all probabilities but the largest.
-    rest: f64,
+/// Norm of the entropy's gradient at the logits.
+fn entropy_gradient(softmax: &Softmax) -> f64 {
+    let terms = || softmax.probs.iter().zip(&softmax.gaps);
+    // ln p + H is the mean gap minus the class's own: the logarithm of the sum cancels.
+    let mean_gap: f64 = terms().map(|(p, gap)| p * gap).sum();
+    let part = |(p, gap): (&f64, &f64)| p * (mean_gap - gap);
+    terms().map(part).map(|part| part * part).sum::<f64>().sqrt()
 }
 
-impl Distribution {
-    fn of(logits: &[f32]) -> Self {
-        let top = math::argmax(logits);
-        let gaps: Vec<f64> = logits.iter().map(|&logit| f64::from(logits[top]) - f64::from(logit)).collect();
-        let mut probs: Vec<f64> = gaps.iter().map(|&gap| math::exp(-gap)).collect();
-        probs[top] = 0.0;
-        let others: f64 = probs.iter().sum();
-        probs[top] = 1.0;
-        for p in &mut probs {
-            *p /= 1.0 + others;
-        }
-        Self { probs, gaps, top, rest: others / (1.0 + others) }
-    }
-
-    /// Norm of the entropy's gradient at the logits.
-    fn entropy_gradient(&self) -> f64 {
-        let terms = || self.probs.iter().zip(&self.gaps);
-        // ln p + H is the mean gap minus the class's own: the logarithm of the sum cancels.
-        let mean_gap: f64 = terms().map(|(p, gap)| p * gap).sum();
-        let part = |(p, gap): (&f64, &f64)| p * (mean_gap - gap);
-        terms().map(part).map(|part| part * part).sum::<f64>().sqrt()
-    }
-
-    /// Mean norm of the cross-entropy's gradient at the logits, over classes drawn from the distribution itself.
-    fn expected_gradient(&self) -> f64 {
-        let squares: f64 = self.probs.iter().map(|p| p * p).sum();
-        let others: f64 = squares - self.probs[self.top] * self.probs[self.top];
-        let length = |(c, p): (usize, &f64)| {
-            // |p - e_c|² = |p|² - 2 p_c + 1, without cancellation for the class that has almost everything.
-            let sq = if c == self.top { others.max(0.0) + self.rest * self.rest } else { squares - 2.0 * p + 1.0 };
-            p * sq.sqrt()
-        };
-        self.probs.iter().enumerate().map(length).sum()
-    }
+/// Mean norm of the cross-entropy's gradient at the logits, over classes drawn from the distribution itsoftmax.
+fn expected_gradient(softmax: &Softmax) -> f64 {
+    let squares: f64 = softmax.probs.iter().map(|p| p * p).sum();
+    let others: f64 = squares - softmax.probs[softmax.top] * softmax.probs[softmax.top];
+    let length = |(c, p): (usize, &f64)| {
+        // |p - e_c|² = |p|² - 2 p_c + 1, without cancellation for the class that has almost everything.
+        let sq = if c == softmax.top { others.max(0.0) + softmax.rest * softmax.rest } else { squares - 2.0 * p + 1.0 };
+        p * sq.sqrt()
+    };
+    softmax.probs.iter().enumerate().map(length).sum()
 }
 
 macro_rules! strategy {
@@ -236,9 +215,9 @@ fn say_that_it_is_the_entropy(tile: &Query) -> Result<()> {
     if tile.first_row() > 0 {
         return Ok(());
     }
-    let message = "`gradnorm-expected` is `gradnorm-entropy`: the expected loss under the model's own distribution is its \
-                   entropy. `gradnorm-egl` is the expected gradient length.";
+    let message = "`gradnorm-expected` is `gradnorm-entropy`: the expected loss under the model's own distribution is \
+                   its entropy. `gradnorm-egl` is the expected gradient length.";
     tile.log(LogLevel::Warning, message)
 }
 
-package!(scorers: [GradnormEntropy, GradnormExpected, GradnormEgl], selectors: []);
+package!(scorers: [GradnormEntropy, GradnormExpected, GradnormEgl]);

@@ -2,38 +2,32 @@
 
 use querist_sdk::prelude::*;
 
-use crate::herd::{self, Features, Kernel, References};
+use crate::herd::{self, Features, Kernel, REFERENCES};
 
-/// Parameters of MaxHerding.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {},
-    {"kernel": "rbf", "max_rows": 300},
-    {"kernel": "rbf", "max_rows": 35000},
-    {"kernel": "laplace", "max_rows": 300},
-    {"kernel": "laplace", "max_rows": 35000},
-    {"kernel": "student", "max_rows": 300},
-    {"kernel": "student", "max_rows": 35000},
-    {"kernel": "cauchy", "max_rows": 300},
-    {"kernel": "cauchy", "max_rows": 35000},
-    {"kernel": "tophat", "max_rows": 300},
-    {"kernel": "tophat", "max_rows": 35000},
-]))]
-pub struct MaxHerding {
-    /// Form of the similarity.
-    pub kernel: Kernel,
-    /// Its width.
-    #[schemars(range(min = 1e-100, max = 1e100))]
-    pub h: f64,
-    /// Samples that coverage is measured on, at most.
-    #[schemars(range(min = 1))]
-    pub max_rows: u32,
-}
-
-impl Default for MaxHerding {
-    fn default() -> Self {
-        Self { kernel: Kernel::Rbf, h: 1.0, max_rows: 35_000 }
+params! {
+    /// Parameters of MaxHerding.
+    #[schemars(extend("examples" = [
+        {},
+        {"kernel": "rbf", "max_rows": 300},
+        {"kernel": "rbf", "max_rows": 35000},
+        {"kernel": "laplace", "max_rows": 300},
+        {"kernel": "laplace", "max_rows": 35000},
+        {"kernel": "student", "max_rows": 300},
+        {"kernel": "student", "max_rows": 35000},
+        {"kernel": "cauchy", "max_rows": 300},
+        {"kernel": "cauchy", "max_rows": 35000},
+        {"kernel": "tophat", "max_rows": 300},
+        {"kernel": "tophat", "max_rows": 35000},
+    ]))]
+    pub struct MaxHerding {
+        /// Form of the similarity.
+        pub kernel: Kernel = Kernel::Rbf,
+        /// Its width.
+        #[schemars(range(min = 1e-100, max = 1e100))]
+        pub h: f64 = 1.0,
+        /// Samples that coverage is measured on, at most.
+        #[schemars(range(min = 1))]
+        pub max_rows: u32 = 35_000,
     }
 }
 
@@ -49,18 +43,11 @@ impl Strategy for MaxHerding {
     fn needs(&self) -> Vec<Need> {
         herd::needs()
     }
-
-    fn check(&self) -> Result<(), String> {
-        herd::check(self.h, self.max_rows)
-    }
 }
 
 impl Selector for MaxHerding {
     fn select(&self, query: &Query) -> Result<Selection> {
-        if query.wanted() == 0 {
-            return Ok(Selection::default());
-        }
-        let references = References::of(query, self.max_rows)?;
+        let references = query.part_of_dataset(REFERENCES, self.max_rows)?;
         herd::herd(query, &Features::of(query)?, &references, None, self.kernel.of_width(self.h))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use querist_sdk::prelude::*;
 
-use crate::herd::{self, Features, Kernel, References};
+use crate::herd::{self, Features, Kernel, REFERENCES};
 
 /// What weighs a sample.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,53 +32,38 @@ pub enum Calibration {
     None,
 }
 
-/// Parameters of Uncertainty Herding.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {},
-    {"uncertainty": "margin", "adaptive": true, "tau": 2.0},
-    {"uncertainty": "margin", "adaptive": false, "tau": 2.0},
-    {"uncertainty": "entropy", "adaptive": true, "tau": 2.0},
-    {"uncertainty": "entropy", "adaptive": false, "tau": 2.0},
-    {"uncertainty": "conf", "adaptive": true, "tau": 2.0},
-    {"uncertainty": "conf", "adaptive": false, "tau": 2.0},
-]))]
-pub struct Uherding {
-    /// What weighs a sample.
-    pub uncertainty: Unsure,
-    /// Form of the similarity.
-    pub kernel: Kernel,
-    /// Whether the similarity is as wide as the two nearest labelled samples are apart.
-    pub adaptive: bool,
-    /// Its width where it is not adaptive, or where there are no two different labelled samples.
-    #[schemars(range(min = 1e-100, max = 1e100))]
-    pub h: f64,
-    /// Samples that coverage is measured on, at most.
-    #[schemars(range(min = 1))]
-    pub max_rows: u32,
-    /// Where the temperature of the class probabilities comes from.
-    pub calibration: Calibration,
-    /// The temperature where it is provided.
-    #[schemars(range(min = 1e-6, max = 1e6))]
-    pub tau: f64,
-    /// Temperatures that `val-logits` tries.
-    #[schemars(length(min = 1, max = 10_000), inner(range(min = 1e-6, max = 1e6)))]
-    pub tau_grid: Vec<f64>,
-}
-
-impl Default for Uherding {
-    fn default() -> Self {
-        Self {
-            uncertainty: Unsure::Margin,
-            kernel: Kernel::Rbf,
-            adaptive: true,
-            h: 1.0,
-            max_rows: 35_000,
-            calibration: Calibration::Provided,
-            tau: 1.0,
-            tau_grid: (10..200).map(|tenths| f64::from(tenths) / 10.0).collect(),
-        }
+params! {
+    /// Parameters of Uncertainty Herding.
+    #[schemars(extend("examples" = [
+        {},
+        {"uncertainty": "margin", "adaptive": true, "tau": 2.0},
+        {"uncertainty": "margin", "adaptive": false, "tau": 2.0},
+        {"uncertainty": "entropy", "adaptive": true, "tau": 2.0},
+        {"uncertainty": "entropy", "adaptive": false, "tau": 2.0},
+        {"uncertainty": "conf", "adaptive": true, "tau": 2.0},
+        {"uncertainty": "conf", "adaptive": false, "tau": 2.0},
+    ]))]
+    pub struct Uherding {
+        /// What weighs a sample.
+        pub uncertainty: Unsure = Unsure::Margin,
+        /// Form of the similarity.
+        pub kernel: Kernel = Kernel::Rbf,
+        /// Whether the similarity is as wide as the two nearest labelled samples are apart.
+        pub adaptive: bool = true,
+        /// Its width where it is not adaptive, or where there are no two different labelled samples.
+        #[schemars(range(min = 1e-100, max = 1e100))]
+        pub h: f64 = 1.0,
+        /// Samples that coverage is measured on, at most.
+        #[schemars(range(min = 1))]
+        pub max_rows: u32 = 35_000,
+        /// Where the temperature of the class probabilities comes from.
+        pub calibration: Calibration = Calibration::Provided,
+        /// The temperature where it is provided.
+        #[schemars(range(min = 1e-6, max = 1e6))]
+        pub tau: f64 = 1.0,
+        /// Temperatures that `val-logits` tries.
+        #[schemars(length(min = 1, max = 10_000), inner(range(min = 1e-6, max = 1e6)))]
+        pub tau_grid: Vec<f64> = (10..200).map(|tenths| f64::from(tenths) / 10.0).collect(),
     }
 }
 
@@ -103,29 +88,13 @@ impl Strategy for Uherding {
     fn may_need() -> Vec<Need> {
         [names::CALIBRATION_LOGITS, names::CALIBRATION_LABELS].map(Need::new).to_vec()
     }
-
-    fn check(&self) -> Result<(), String> {
-        herd::check(self.h, self.max_rows)?;
-        let is_temperature = |tau: f64| (1e-6..=1e6).contains(&tau);
-        if !is_temperature(self.tau) {
-            return Err(format!("tau is {}, but it must lie between 1e-6 and 1e6", self.tau));
-        }
-        match self.tau_grid.iter().find(|tau| !is_temperature(**tau)) {
-            Some(tau) => Err(format!("tau_grid holds {tau}, but temperatures lie between 1e-6 and 1e6")),
-            None if self.tau_grid.is_empty() => Err("tau_grid is empty, but it must hold a temperature".to_owned()),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Selector for Uherding {
     fn select(&self, query: &Query) -> Result<Selection> {
-        if query.wanted() == 0 {
-            return Ok(Selection::default());
-        }
         let temperature = self.temperature(query)?;
         let features = Features::of(query)?;
-        let references = References::of(query, self.max_rows)?;
+        let references = query.part_of_dataset(REFERENCES, self.max_rows)?;
         let weights = self.weights(query, &references, temperature)?;
         let width = match self.adaptive {
             true => smallest_gap(&features.labelled)?.unwrap_or(self.h),
@@ -156,23 +125,20 @@ impl Uherding {
     }
 
     /// Weights of the references: 0 for labelled ones. `None` (all 1) without labels, or where none is uncertain.
-    fn weights(&self, query: &Query, references: &References, temperature: f64) -> Result<Option<Vec<f64>>> {
+    fn weights(&self, query: &Query, references: &[u32], temperature: f64) -> Result<Option<Vec<f64>>> {
         if query.labelled_rows() == 0 {
             return Ok(None);
         }
         let logits = query.matrix(names::LOGITS)?;
         let mut unsure = Vec::with_capacity(query.rows() as usize);
-        logits.for_each_block(|_, block| {
-            let rows = block.chunks_exact(query.classes() as usize);
-            unsure.extend(rows.map(|row| uncertainty(row, temperature, self.uncertainty)));
+        logits.for_each_row(|_, row| {
+            unsure.push(uncertainty(row, temperature, self.uncertainty));
             Ok(())
         })?;
         if unsure.iter().all(|&u| u == 0.0) {
             return Ok(None);
         }
-        let mut weights: Vec<f64> = references.pool.iter().map(|&row| unsure[row as usize]).collect();
-        weights.resize(references.len(), 0.0);
-        Ok(Some(weights))
+        Ok(Some(references.iter().map(|&row| unsure.get(row as usize).copied().unwrap_or(0.0)).collect()))
     }
 }
 
@@ -213,15 +179,12 @@ fn calibration_error<'a>(rows: impl Iterator<Item = (&'a [f32], u32)>, temperatu
 
 /// Smallest distance between two different rows, if there are two.
 fn smallest_gap(rows: &Matrix) -> Result<Option<f64>> {
-    let (_, columns) = rows.shape()?;
     let mut seen: BTreeSet<Vec<u32>> = BTreeSet::new();
     let mut different = Vec::new();
-    rows.for_each_block(|start, block| {
-        for (i, row) in block.chunks_exact(columns.max(1) as usize).enumerate() {
-            // Adding 0 makes the two zeros one.
-            if seen.insert(row.iter().map(|value| (value + 0.0).to_bits()).collect()) {
-                different.push(start + i as u32);
-            }
+    rows.for_each_row(|number, row| {
+        // Adding 0 makes the two zeros one.
+        if seen.insert(row.iter().map(|value| (value + 0.0).to_bits()).collect()) {
+            different.push(number);
         }
         Ok(())
     })?;

@@ -69,53 +69,40 @@ impl Strategy for KCenterGreedy {
 
 impl Selector for KCenterGreedy {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let mut selection = Selection::default();
-        if query.wanted() == 0 {
-            return Ok(selection);
-        }
         let pool = query.matrix(names::EMBEDDINGS)?;
         let points = pool.points()?;
-        let nearest = points.nearest(match self.metric {
-            Distance::Euclidean => Metric::Euclidean,
-            Distance::Cosine => Metric::Cosine,
-        })?;
-        let picked = query.mask(query.rows())?;
+        let nearest = points.nearest(self.metric())?;
+        let mut picks = query.picks()?;
         if query.labelled_rows() > 0 {
             nearest.add_points(&query.matrix("labelled.embeddings")?.points()?)?;
         } else {
             let (row, score) = self.first_pick(query, &pool)?;
-            pick(&mut selection, &picked, row, score)?;
+            picks.take(row, score)?;
             nearest.add(&[row])?;
         }
-        while (selection.rows.len() as u32) < query.wanted() {
-            match nearest.farthest(Some(&picked))? {
-                // Only duplicates of what is covered are left: no choice among them is better than chance.
-                None | Some((_, 0.0)) => break,
-                Some((row, distance)) => {
-                    pick(&mut selection, &picked, row, distance)?;
-                    nearest.add(&[row])?;
-                }
-            }
-            query.progress(selection.rows.len() as u64, u64::from(query.wanted()))?;
+        for (row, distance) in nearest.furthest_first(picks.missing(), picks.taken())? {
+            picks.take(row, distance)?;
         }
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        // Only duplicates of what is covered are left: no choice among them is better than chance.
+        picks.fill_at_random()
     }
 }
 
 impl KCenterGreedy {
+    fn metric(&self) -> Metric {
+        match self.metric {
+            Distance::Euclidean => Metric::Euclidean,
+            Distance::Cosine => Metric::Cosine,
+        }
+    }
+
     /// The first pick with the value it was picked by.
     fn first_pick(&self, query: &Query, pool: &Matrix) -> Result<(u32, f64)> {
         let best = |values: &Vector| -> Result<u32> { Ok(values.top(None, 1, None)?[0]) };
         match self.first {
             First::NearestMean => {
-                let mean: Vec<f32> = pool.mean()?.iter().map(|&x| x as f32).collect();
-                let centre = query.new_matrix(1, mean.len() as u32, &mean)?;
-                let metric = if self.metric == Distance::Cosine { Metric::Cosine } else { Metric::Euclidean };
-                let distances = pool.distance_reduce(&centre, metric, Reduction::Min)?.to_vec()?;
-                let negated = query.vector(&distances.iter().map(|d| -d).collect::<Vec<_>>())?;
-                let row = best(&negated)?;
-                Ok((row, -distances[row as usize]))
+                let (row, distance) = pool.nearest_to_mean(self.metric())?;
+                Ok((row, -distance))
             }
             First::MaxNorm => {
                 let norms = pool.sq_norms()?;
@@ -131,10 +118,4 @@ impl KCenterGreedy {
     }
 }
 
-fn pick(selection: &mut Selection, picked: &Mask, row: u32, score: f64) -> Result<()> {
-    selection.rows.push(row);
-    selection.scores.push(score);
-    picked.exclude(&[row])
-}
-
-package!(scorers: [], selectors: [KCenterGreedy]);
+package!(selectors: [KCenterGreedy]);

@@ -9,6 +9,8 @@
 //! Baseline of Sener and Savarese, ICLR 2018, and strategy of Pourahmadi, Nooralinejad and Pirsiavash, "A Simple
 //! Baseline for Low-Budget Active Learning", 2021 (arXiv 2110.12033).
 
+// More than 150 lines: two strategies share its parameters, and each has their presets.
+
 use querist_sdk::prelude::*;
 
 /// How embeddings are scaled before they are clustered.
@@ -34,34 +36,28 @@ pub enum Placement {
     RandomPoints,
 }
 
-/// Parameters of k-means sampling.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {"n_init": 2},
-    {"preset": "cure-lab", "n_init": 2},
-    {"preset": "low-budget-al"},
-    {"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0},
-]))]
-pub struct Kmeans {
-    /// Restarts, of which the best is kept.
-    #[schemars(range(min = 1, max = 100))]
-    pub n_init: u32,
-    /// Iterations of one restart at most.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: u32,
-    /// A restart ends when inertia falls by less than this share of itself.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub tol: f64,
-    /// How the first centres are placed.
-    pub init: Placement,
-    /// How embeddings are scaled before they are clustered.
-    pub normalize: Normalise,
-}
-
-impl Default for Kmeans {
-    fn default() -> Self {
-        Self { n_init: 5, max_iter: 20, tol: 1e-4, init: Placement::KmeansPlusPlus, normalize: Normalise::None }
+params! {
+    /// Parameters of k-means sampling.
+    #[schemars(extend("examples" = [
+        {"n_init": 2},
+        {"preset": "cure-lab", "n_init": 2},
+        {"preset": "low-budget-al"},
+        {"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0},
+    ]))]
+    pub struct Kmeans {
+        /// Restarts, of which the best is kept.
+        #[schemars(range(min = 1, max = 100))]
+        pub n_init: u32 = 5,
+        /// Iterations of one restart at most.
+        #[schemars(range(min = 1, max = 1000))]
+        pub max_iter: u32 = 20,
+        /// A restart ends when inertia falls by less than this share of itself.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub tol: f64 = 1e-4,
+        /// How the first centres are placed.
+        pub init: Placement = Placement::KmeansPlusPlus,
+        /// How embeddings are scaled before they are clustered.
+        pub normalize: Normalise = Normalise::None,
     }
 }
 
@@ -99,8 +95,10 @@ impl Strategy for Kmeans {
     const SUMMARY: &'static str = "The sample nearest to the centre of each of as many k-means clusters as are wanted";
     const PAPER: &'static str =
         "Pourahmadi, Nooralinejad and Pirsiavash, A Simple Baseline for Low-Budget Active Learning, 2021";
-    const COST: &'static str = "O(N b D) time an iteration and restart at most, far less where bounds prune; 2 N b bytes for the bounds at most, and O(N + b D).";
+    const COST: &'static str = "O(N b D) time an iteration and restart at most, far less where bounds prune; 2 N b \
+                                bytes for the bounds at most, and O(N + b D).";
     const ALIASES: &'static [&'static str] = &["KMeansSampling"];
+    const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
         presets(Self::as_cure_lab, Self::as_low_budget)
@@ -113,24 +111,16 @@ impl Strategy for Kmeans {
 
 impl Selector for Kmeans {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == query.rows() {
-            selection.rows = (0..wanted).collect();
-            return Ok(selection);
-        }
-        if wanted > 0 {
-            let clusters = self.cluster(query, query.matrix(names::EMBEDDINGS)?)?;
-            selection.rows = clusters.representatives(None)?.into_iter().flatten().collect();
-            selection.diagnostics.push(("inertia".to_owned(), clusters.inertia()?));
-        }
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        let clusters = self.cluster(query, query.matrix(names::EMBEDDINGS)?)?;
+        let mut picks = query.picks()?;
+        picks.take_all(clusters.representatives(None)?.into_iter().flatten())?;
+        picks.note("inertia", clusters.inertia()?);
+        picks.fill_at_random()
     }
 }
 
 impl Kmeans {
-    /// As many clusters of `rows` as samples are wanted, which are some.
+    /// As many clusters of `rows` as samples are wanted.
     fn cluster(&self, query: &Query, rows: Matrix) -> Result<Clustering> {
         let rows = match self.normalize {
             Normalise::None => rows,
@@ -164,8 +154,10 @@ impl Strategy for AccuKmeans {
     const SUMMARY: &'static str =
         "The unlabelled sample nearest to the centre of each k-means cluster of the whole dataset";
     const PAPER: &'static str = Kmeans::PAPER;
-    const COST: &'static str = "O(A b D) time an iteration and restart at most, far less where bounds prune; 2 A b bytes for the bounds at most, and O(A + b D).";
+    const COST: &'static str = "O(A b D) time an iteration and restart at most, far less where bounds prune; 2 A b \
+                                bytes for the bounds at most, and O(A + b D).";
     const ALIASES: &'static [&'static str] = &["accu_kmeans"];
+    const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
         presets(|accu| accu.0.as_cure_lab(), |accu| accu.0.as_low_budget())
@@ -178,37 +170,26 @@ impl Strategy for AccuKmeans {
 
 impl Selector for AccuKmeans {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == query.rows() {
-            selection.rows = (0..wanted).collect();
-            return Ok(selection);
-        }
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let (rows, all) = (query.rows(), query.rows() + query.labelled_rows());
         let dataset = query.matrix(names::EMBEDDINGS)?.stack(&query.matrix("labelled.embeddings")?)?;
         let clusters = self.0.cluster(query, dataset)?;
         let taken = query.mask(all)?;
         taken.exclude(&(rows..all).collect::<Vec<_>>())?;
-        selection.rows = clusters.representatives(Some(&taken))?.into_iter().flatten().collect();
-        let missing = wanted - selection.rows.len() as u32;
-        taken.exclude(&selection.rows)?;
+        let mut picks = query.picks()?;
+        picks.take_all(clusters.representatives(Some(&taken))?.into_iter().flatten())?;
+        picks.note("inertia", clusters.inertia()?);
+        picks.note("fallback_count", picks.missing());
         let sizes = clusters.sizes()?;
         let mut by_size: Vec<usize> = (0..sizes.len()).collect();
         by_size.sort_by_key(|&cluster| std::cmp::Reverse(sizes[cluster]));
-        while (selection.rows.len() as u32) < wanted {
+        while picks.missing() > 0 {
+            taken.exclude(picks.rows())?;
             let next = clusters.representatives(Some(&taken))?;
-            let left = wanted as usize - selection.rows.len();
-            let more: Vec<u32> = by_size.iter().filter_map(|&cluster| next[cluster]).take(left).collect();
-            taken.exclude(&more)?;
-            selection.rows.extend(more);
+            let left = picks.missing() as usize;
+            picks.take_all(by_size.iter().filter_map(|&cluster| next[cluster]).take(left))?;
         }
-        selection.diagnostics.push(("inertia".to_owned(), clusters.inertia()?));
-        selection.diagnostics.push(("fallback_count".to_owned(), f64::from(missing)));
-        Ok(selection)
+        Ok(picks.done())
     }
 }
 
-package!(scorers: [], selectors: [Kmeans, AccuKmeans]);
+package!(selectors: [Kmeans, AccuKmeans]);

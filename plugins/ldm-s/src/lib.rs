@@ -1,15 +1,18 @@
 //! Samples whose prediction flips under the smallest change of the model, spread out by seeding.
 //!
 //! The least disagreement metric (LDM) of a sample is the smallest share of a reference set that changes class under a
-//! head that makes the sample change class. It is estimated by drawing heads: for standard deviations from 1e-5 to 1 in 51
-//! steps, Gaussian noise is added to the last layer's weights and biases until `patience` draws in a row improve no estimate. The reference
-//! is a random part of the pool.
+//! head that makes the sample change class. It is estimated by drawing heads: for standard deviations from 1e-5 to 1 in
+//! 51 steps, Gaussian noise is added to the last layer's weights and biases until `patience` draws in a row improve no
+//! estimate. The reference is a random part of the pool.
 //!
-//! With q the (b + 1)-th smallest LDM, a sample weighs `exp(-max(LDM - q, 0) / q)`; those beyond the b smallest are scaled
-//! so that they sum to b, and no weight passes 1. The first pick has the smallest LDM; each next one is drawn in proportion
-//! to the square of weight times cosine distance to the nearest pick. Among equal LDM the smaller margin comes first.
+//! With q the (b + 1)-th smallest LDM, a sample weighs `exp(-max(LDM - q, 0) / q)`; those beyond the b smallest are
+//! scaled so that they sum to b, and no weight passes 1. The first pick has the smallest LDM; each next one is drawn in
+//! proportion to the square of weight times cosine distance to the nearest pick. Among equal LDM the smaller margin
+//! comes first.
 //!
 //! Cho, Park and Kim, "Querying Easily Flip-flopped Samples for Deep Active Learning", ICLR 2024 (arXiv 2401.09787).
+
+// More than 150 lines: the search for heads that flip a prediction serves many draws with one product.
 
 mod metric;
 
@@ -18,25 +21,19 @@ use querist_sdk::prelude::*;
 /// Values of distance below this count as 0.
 const NO_DISTANCE: f64 = 1e-5;
 
-/// Parameters of LDM-S.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{"max_draws": 200}, {"max_draws": 300, "patience": 3, "n_ref": 50}]))]
-pub struct LdmS {
-    /// Draws in a row without an improvement after which the next standard deviation is tried.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub patience: u32,
-    /// Samples of the pool that disagreement is measured on; the whole pool where it is smaller.
-    #[schemars(range(min = 1))]
-    pub n_ref: u32,
-    /// Draws over all standard deviations at most.
-    #[schemars(range(min = 1))]
-    pub max_draws: u32,
-}
-
-impl Default for LdmS {
-    fn default() -> Self {
-        Self { patience: 10, n_ref: 4000, max_draws: 100_000 }
+params! {
+    /// Parameters of LDM-S.
+    #[schemars(extend("examples" = [{"max_draws": 200}, {"max_draws": 300, "patience": 3, "n_ref": 50}]))]
+    pub struct LdmS {
+        /// Draws in a row without an improvement after which the next standard deviation is tried.
+        #[schemars(range(min = 1, max = 10_000))]
+        pub patience: u32 = 10,
+        /// Samples of the pool that disagreement is measured on; the whole pool where it is smaller.
+        #[schemars(range(min = 1))]
+        pub n_ref: u32 = 4000,
+        /// Draws over all standard deviations at most.
+        #[schemars(range(min = 1))]
+        pub max_draws: u32 = 100_000,
     }
 }
 
@@ -47,45 +44,30 @@ impl Strategy for LdmS {
         "Cho, Park and Kim, Querying Easily Flip-flopped Samples for Deep Active Learning, ICLR 2024";
     const COST: &'static str = "O(R N D C) time for R perturbed heads, then O(N D b); O(N C) memory.";
     const ALIASES: &'static [&'static str] = &["LDM-S"];
+    const RANKS_ALL: bool = false;
 
     fn needs(&self) -> Vec<Need> {
         // Noise alone moves the logits, so the head's own weights are not needed.
-        vec![Need::new(names::LOGITS), Need::new(names::PENULTIMATE)]
-    }
-
-    fn check(&self) -> Result<(), String> {
-        match [self.patience, self.n_ref, self.max_draws].contains(&0) {
-            true => Err("`patience`, `n_ref` and `max_draws` are 1 or more".to_owned()),
-            false => Ok(()),
-        }
+        Need::all([names::LOGITS, names::PENULTIMATE])
     }
 }
 
 impl Selector for LdmS {
     fn select(&self, query: &Query) -> Result<Selection> {
         let wanted = query.wanted();
-        if wanted == query.rows() {
-            return Ok(Selection { rows: (0..wanted).collect(), ..Selection::default() });
-        }
-        if wanted == 0 {
-            return Ok(Selection::default());
-        }
         let estimate = metric::estimate(query, self)?;
         let margins = query.matrix(names::LOGITS)?.uncertainty(Uncertainty::Margin)?.into();
         let order = in_order(query, &estimate.ldm, &margins)?;
-        let mut selection = Selection::default();
+        let mut picks = query.picks()?;
+        picks.note("draws", estimate.draws);
+        picks.note("draws_capped", f64::from(u8::from(estimate.capped)));
         match scale(&estimate.ldm, &order, wanted as usize) {
-            Some(q) => {
-                let weights = weights(&estimate.ldm, &order, wanted as usize, q);
-                selection.rows = seed(query, &weights, order[0])?;
-            }
+            Some(q) => seed(query, &mut picks, &weights(&estimate.ldm, &order, wanted as usize, q), order[0])?,
             // No sample was seen to need more than any other: the smallest margins.
-            None => selection.rows = margins.primary.top(margins.second.as_ref(), wanted, None)?,
+            None => picks.take_all(margins.primary.top(margins.second.as_ref(), wanted, None)?)?,
         }
-        query.refill_at_random(&mut selection)?;
+        let mut selection = picks.fill_at_random()?;
         selection.scores = selection.rows.iter().map(|&row| -estimate.ldm[row as usize]).collect();
-        selection.diagnostics.push(("draws".to_owned(), f64::from(estimate.draws)));
-        selection.diagnostics.push(("draws_capped".to_owned(), f64::from(u8::from(estimate.capped))));
         Ok(selection)
     }
 }
@@ -119,17 +101,13 @@ fn weights(ldm: &[f64], order: &[u32], wanted: usize, q: f64) -> Vec<f64> {
 }
 
 /// Seeding from `first` on; ends early where nothing is left at a distance.
-fn seed(query: &Query, weights: &[f64], first: u32) -> Result<Vec<u32>> {
-    let wanted = query.wanted() as usize;
+fn seed(query: &Query, picks: &mut Picks, weights: &[f64], first: u32) -> Result<()> {
     let numbers = query.stream("seeding", StreamScope::Round)?;
-    let picked = query.mask(query.rows())?;
     let nearest = query.matrix(names::PENULTIMATE)?.points()?.nearest(Metric::Cosine)?;
-    let mut rows = Vec::with_capacity(wanted);
     let mut next = Some(first);
     while let Some(row) = next {
-        rows.push(row);
-        picked.exclude(&[row])?;
-        if rows.len() == wanted {
+        picks.take(row, None)?;
+        if picks.missing() == 0 {
             break;
         }
         nearest.add(&[row])?;
@@ -138,10 +116,9 @@ fn seed(query: &Query, weights: &[f64], first: u32) -> Result<Vec<u32>> {
             let distance = if *chance < NO_DISTANCE { 0.0 } else { *chance };
             *chance = (weight * distance) * (weight * distance);
         }
-        next = query.vector(&chances)?.draw(&numbers, Some(&picked))?;
-        query.progress(rows.len() as u64, wanted as u64)?;
+        next = query.vector(&chances)?.draw(&numbers, Some(picks.taken()))?;
     }
-    Ok(rows)
+    Ok(())
 }
 
-package!(scorers: [], selectors: [LdmS]);
+package!(selectors: [LdmS]);

@@ -1,5 +1,6 @@
 //! The least disagreement metric by drawing heads.
 
+use querist_sdk::Normals;
 use querist_sdk::prelude::*;
 
 use crate::LdmS;
@@ -8,8 +9,6 @@ use crate::LdmS;
 const DEVIATIONS: u32 = 51;
 /// Values of perturbed logits that are computed at once.
 const MOST_VALUES: usize = 1 << 24;
-/// Uniform numbers that are fetched at once.
-const FETCHED: u32 = 8192;
 
 /// Estimates for the whole pool.
 pub struct Estimate {
@@ -64,7 +63,7 @@ impl Search {
         let rows = query.rows();
         let classes = query.classes() as usize;
         let embeddings = query.matrix(names::PENULTIMATE)?;
-        let logits = query.matrix(names::LOGITS)?.read(0, rows)?;
+        let logits = query.matrix(names::LOGITS)?;
         let references = params.n_ref.min(rows);
         let keys = query.stream("reference", StreamScope::Round)?.by_row(0)?;
         let mut in_reference = vec![false; rows as usize];
@@ -75,11 +74,11 @@ impl Search {
             classes,
             width: embeddings.shape()?.1 as usize,
             embeddings,
-            predicted: logits.chunks_exact(classes).map(|row| math::argmax(row) as u32).collect(),
-            logits,
+            predicted: logits.argmax()?,
+            logits: logits.read(0, rows)?,
             in_reference,
             references: f64::from(references),
-            noise: Normals { numbers: query.stream("noise", StreamScope::Round)?, fetched: Vec::new(), spare: None },
+            noise: query.stream("noise", StreamScope::Round)?.into(),
             at_once: (MOST_VALUES / (rows as usize * classes).max(1)).clamp(1, 64) as u32,
         })
     }
@@ -91,22 +90,19 @@ impl Search {
         let mut offsets = Vec::with_capacity(count * classes);
         for _ in 0..count * classes {
             for _ in 0..self.width {
-                directions.push(self.noise.next()? as f32);
+                directions.push(self.noise.draw()? as f32);
             }
-            offsets.push(self.noise.next()?);
+            offsets.push(self.noise.draw()?);
         }
         let directions = query.new_matrix(heads * classes as u32, self.width as u32, &directions)?;
         let moves = self.embeddings.product(&directions, true)?;
         let mut flipped = vec![Vec::new(); count];
-        moves.for_each_block(|start, block| {
-            for (i, moves) in block.chunks_exact(count * classes).enumerate() {
-                let row = start as usize + i;
-                let logits = &self.logits[row * classes..][..classes];
-                let by_head = moves.chunks_exact(classes).zip(offsets.chunks_exact(classes));
-                for ((moves, offsets), flipped) in by_head.zip(&mut flipped) {
-                    if perturbed(logits, moves, offsets, deviation) != self.predicted[row] {
-                        flipped.push(row as u32);
-                    }
+        moves.for_each_row(|row, moves| {
+            let logits = &self.logits[row as usize * classes..][..classes];
+            let by_head = moves.chunks_exact(classes).zip(offsets.chunks_exact(classes));
+            for ((moves, offsets), flipped) in by_head.zip(&mut flipped) {
+                if perturbed(logits, moves, offsets, deviation) != self.predicted[row as usize] {
+                    flipped.push(row);
                 }
             }
             Ok(())
@@ -139,39 +135,4 @@ fn perturbed(logits: &[f32], moves: &[f32], offsets: &[f64], deviation: f64) -> 
         }
     }
     class
-}
-
-/// Standard normal numbers by Marsaglia's polar method, two from each accepted pair of uniform ones.
-struct Normals {
-    numbers: Stream,
-    /// Uniform numbers not yet used, the next one last.
-    fetched: Vec<f64>,
-    spare: Option<f64>,
-}
-
-impl Normals {
-    fn next(&mut self) -> Result<f64> {
-        if let Some(spare) = self.spare.take() {
-            return Ok(spare);
-        }
-        loop {
-            let (u, v) = (2.0 * self.uniform()? - 1.0, 2.0 * self.uniform()? - 1.0);
-            let s = u * u + v * v;
-            if s > 0.0 && s < 1.0 {
-                let factor = (-2.0 * math::ln(s) / s).sqrt();
-                self.spare = Some(v * factor);
-                return Ok(u * factor);
-            }
-        }
-    }
-
-    fn uniform(&mut self) -> Result<f64> {
-        loop {
-            if let Some(number) = self.fetched.pop() {
-                return Ok(number);
-            }
-            self.fetched = self.numbers.uniforms(FETCHED)?;
-            self.fetched.reverse();
-        }
-    }
 }

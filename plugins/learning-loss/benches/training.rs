@@ -1,7 +1,7 @@
 //! Minibatches a second of training with learning loss on the CPU, to compare with `peer.py`.
 //!
-//! Run with `cargo bench -p strategy-learning-loss --profile dev --bench training`, in turns with the other side. The best of the
-//! repeats is the figure: everything else on the machine only ever takes time away.
+//! Run with `cargo bench -p strategy-learning-loss --profile dev --bench training`, in turns with the other side. The
+//! best of the repeats is the figure: everything else on the machine only ever takes time away.
 
 use querist_core::config::{ModelConfig, ModelName, Precision, Recipe};
 use querist_core::{Label, SampleId, Seeds};

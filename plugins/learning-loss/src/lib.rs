@@ -10,86 +10,59 @@
 #![deny(missing_docs)]
 
 use querist_sdk_torch::prelude::*;
-pub use querist_torch_parts::{LossModule, Settings, Ties, pair_loss};
+use querist_torch_parts::LossHooks;
+pub use querist_torch_parts::{LossModule, Schedule, Settings, Ties, pair_loss};
 
-/// Parameters of learning loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LearningLossParams {
-    /// How far apart the predictions of a pair should be.
-    #[schemars(range(min = 0.0))]
-    pub margin: f64,
-    /// Weight of the module's loss beside the task's.
-    #[schemars(range(min = 0.0))]
-    pub weight: f64,
-    /// First epoch in which the model no longer feels the module's loss. Where it is left out, 60 % of the epochs and
-    /// `epochs_beyond` more.
-    #[schemars(range(max = 100_000))]
-    pub epoch_loss: Option<u32>,
-    /// Epochs beyond 60 % of them for which the model feels the module's loss, where `epoch_loss` is left out.
-    #[schemars(range(max = 100_000))]
-    pub epochs_beyond: u32,
-    /// What a pair of equal losses counts as.
-    pub ties: Ties,
-    /// Units of the linear layer after each stage.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub interm_dim: u32,
-    /// How many rows of the pool are looked at, drawn at random; all where it has no more.
-    #[schemars(range(min = 1))]
-    pub subset_size: Option<u32>,
-    /// Learning rate of the module's SGD.
-    #[schemars(range(min = 0.0))]
-    pub lr: f64,
-    /// Momentum of the module's SGD, below 1.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub momentum: f64,
-    /// Weight decay of the module's SGD.
-    #[schemars(range(min = 0.0))]
-    pub weight_decay: f64,
-    /// Epoch from which on the module's learning rate is a tenth. 80 % of the epochs where it is left out.
-    #[schemars(range(max = 100_000))]
-    pub milestone: Option<u32>,
-}
-
-impl Default for LearningLossParams {
-    fn default() -> Self {
-        Self {
-            margin: 1.0,
-            weight: 1.0,
-            epoch_loss: None,
-            epochs_beyond: 0,
-            ties: Ties::Skip,
-            interm_dim: 128,
-            subset_size: Some(10_000),
-            lr: 0.1,
-            momentum: 0.9,
-            weight_decay: 5e-4,
-            milestone: None,
-        }
+params! {
+    /// Parameters of learning loss.
+    pub struct LearningLossParams {
+        /// How far apart the predictions of a pair should be.
+        #[schemars(range(min = 0.0))]
+        pub margin: f64 = 1.0,
+        /// Weight of the module's loss beside the task's.
+        #[schemars(range(min = 0.0))]
+        pub weight: f64 = 1.0,
+        /// First epoch in which the model no longer feels the module's loss. Where it is left out, 60 % of the epochs
+        /// and `epochs_beyond` more.
+        #[schemars(range(max = 100_000))]
+        pub epoch_loss: Option<u32> = None,
+        /// Epochs beyond 60 % of them for which the model feels the module's loss, where `epoch_loss` is left out.
+        #[schemars(range(max = 100_000))]
+        pub epochs_beyond: u32 = 0,
+        /// What a pair of equal losses counts as.
+        pub ties: Ties = Ties::Skip,
+        /// Units of the linear layer after each stage.
+        #[schemars(range(min = 1, max = 65_536))]
+        pub interm_dim: u32 = 128,
+        /// How many rows of the pool are looked at, drawn at random; all where it has no more.
+        #[schemars(range(min = 1))]
+        pub subset_size: Option<u32> = Some(10_000),
+        /// Learning rate of the module's SGD.
+        #[schemars(range(min = 0.0))]
+        pub lr: f64 = 0.1,
+        /// Momentum of the module's SGD, below 1.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub momentum: f64 = 0.9,
+        /// Weight decay of the module's SGD.
+        #[schemars(range(min = 0.0))]
+        pub weight_decay: f64 = 5e-4,
+        /// Epoch from which on the module's learning rate is a tenth. 80 % of the epochs where it is left out.
+        #[schemars(range(max = 100_000))]
+        pub milestone: Option<u32> = None,
     }
 }
 
 impl LearningLossParams {
-    /// First epoch without the module's gradient in the model, of `epochs`: 120 of 200.
-    pub fn cut(&self, epochs: u32) -> u32 {
-        self.epoch_loss.unwrap_or(share(epochs, 6).saturating_add(self.epochs_beyond))
-    }
-
     /// Size and training of the module.
     pub fn module(&self) -> Settings {
         Settings { units: self.interm_dim, lr: self.lr, momentum: self.momentum, weight_decay: self.weight_decay }
     }
 
-    /// The module's learning rate in an epoch, of `epochs`.
-    pub fn rate(&self, epoch: u32, epochs: u32) -> f64 {
-        let milestone = self.milestone.unwrap_or(share(epochs, 8));
-        if epoch < milestone { self.lr } else { 0.1 * self.lr }
+    /// How it learns beside the task.
+    pub fn schedule(&self) -> Schedule {
+        let Self { weight, epoch_loss: cut, epochs_beyond: beyond, milestone, .. } = *self;
+        Schedule { weight, cut, beyond, milestone }
     }
-}
-
-/// So many tenths, rounded down.
-fn share(epochs: u32, tenths: u64) -> u32 {
-    (u64::from(epochs) * tenths / 10) as u32
 }
 
 impl Strategy for LearningLossParams {
@@ -101,8 +74,8 @@ impl Strategy for LearningLossParams {
     const ALIASES: &'static [&'static str] = &["learningloss", "lloss", "ll4al"];
 
     fn layers() -> Vec<Layer<Self>> {
-        let text = "The authors' code: its comparison with `epoch_loss` is strict, and of a pair of equal losses the first \
-                    counts as smaller.";
+        let text = "The authors' code: its comparison with `epoch_loss` is strict, and of a pair of equal losses the \
+                    first counts as smaller.";
         let set = |params: &mut Self| (params.epochs_beyond, params.ties) = (1, Ties::Smaller);
         vec![
             Layer::preset("paper", "The paper's, with what it leaves open repaired: the defaults.", |_: &mut Self| ())
@@ -126,57 +99,46 @@ impl Strategy for LearningLossParams {
 /// Learning loss in one round.
 pub struct LearningLoss {
     params: LearningLossParams,
-    module: LossModule,
-    trained: bool,
+    hooks: LossHooks,
 }
 
 impl TorchStrategy for LearningLoss {
     type Params = LearningLossParams;
-    const HOOKS: Hooks = Hooks { plan_round: true, batch_loss: true, batch_step: true, train_end: true, ..Hooks::NONE };
+    const HOOKS: Hooks = LossHooks::HOOKS;
 
     fn new(params: LearningLossParams, round: &Round, _: Option<&[u8]>) -> Result<Self> {
-        let module = LossModule::new(&params.module(), &round.task().stage_channels, round.task().device)?;
-        Ok(Self { params, module, trained: false })
+        let hooks = LossHooks::new(&params.module(), params.schedule(), round)?;
+        Ok(Self { params, hooks })
     }
 
     fn plan_round(&mut self, _: &Round) -> Result<TrainOverrides> {
-        Ok(TrainOverrides { stage_maps: true, sample_losses: true, ..TrainOverrides::default() })
+        Ok(self.hooks.plan_round())
     }
 
     fn batch_loss(&mut self, round: &Round, minibatch: &Minibatch) -> Result<Loss> {
-        let cut = minibatch.epoch >= self.params.cut(round.task().epochs);
-        let losses = minibatch.losses.as_ref().ok_or_else(|| Error::failed("the minibatch has no sample losses"))?;
-        let predicted = self.module.predict(&minibatch.stages, cut)?;
-        let Some(loss) = pair_loss(&predicted, losses, self.params.margin, self.params.ties)? else {
-            return Ok(Loss::none());
-        };
-        Ok(Loss::extra(loss.f_mul_scalar(self.params.weight)?))
+        let Self { params, hooks } = self;
+        hooks.batch_loss(round, minibatch, |predicted, losses| pair_loss(predicted, losses, params.margin, params.ties))
     }
 
     fn batch_step(&mut self, round: &Round, epoch: u32, _: u32) -> Result<()> {
-        // Its gradients came with the backward pass that the task's came with.
-        self.module.step(self.params.rate(epoch, round.task().epochs));
+        self.hooks.batch_step(round, epoch);
         Ok(())
     }
 
     fn train_end(&mut self, _: &Round) -> Result<()> {
-        self.trained = true;
+        self.hooks.train_end();
         Ok(())
     }
 
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
-        if !self.trained {
-            return Err(Error::failed(
-                "the loss module was not trained: ask for a batch after training in the same round",
-            ));
-        }
+        let module = self.hooks.trained("loss module")?;
         let _no_grad = tch::no_grad_guard();
         let rows = round.subset(self.params.subset_size)?;
         let mut predicted = Vec::with_capacity(rows.len());
         let stream = round.images(Of::Rows(&rows)).batch(256).open()?;
         while let Some(batch) = stream.next(round)? {
             let stages = round.forward(&batch.images).stages().run()?.stages;
-            predicted.extend(floats(&self.module.predict(&stages, true)?)?);
+            predicted.extend(floats(&module.predict(&stages, true)?)?);
             round.progress(predicted.len() as u64, rows.len() as u64)?;
         }
         largest(&rows, &predicted, query.wanted())

@@ -71,14 +71,14 @@ fn the_module_has_the_published_size() {
 #[test]
 fn defaults_follow_the_preset_and_the_number_of_epochs() {
     let paper = LearningLossParams::default();
-    assert_eq!((paper.cut(200), paper.cut(100), paper.ties), (120, 60, Ties::Skip));
-    assert_eq!((paper.rate(159, 200), paper.rate(160, 200)), (0.1, 0.1 * 0.1));
+    assert_eq!((paper.schedule().cut(200), paper.schedule().cut(100), paper.ties), (120, 60, Ties::Skip));
+    assert_eq!([159, 160].map(|epoch| paper.schedule().rate(paper.lr, epoch, 200)), [0.1, 0.1 * 0.1]);
     let peer: LearningLossParams = settled(&json!({"preset": "authors-code"}));
     assert_eq!(settled::<LearningLossParams>(&json!({"profile": "peer"})), peer);
     assert_eq!(settled::<LearningLossParams>(&json!({})), paper);
-    assert_eq!((peer.cut(200), peer.ties), (121, Ties::Smaller));
+    assert_eq!((peer.schedule().cut(200), peer.ties), (121, Ties::Smaller));
     let set: LearningLossParams = settled(&json!({"preset": "authors-code", "epoch_loss": 7, "ties": "skip"}));
-    assert_eq!((set.cut(200), set.ties), (7, Ties::Skip));
+    assert_eq!((set.schedule().cut(200), set.ties), (7, Ties::Skip));
 }
 
 fn ranks(values: &[f64]) -> Vec<f64> {

@@ -28,4 +28,4 @@ impl Scorer for Random {
     }
 }
 
-package!(scorers: [Random], selectors: []);
+package!(scorers: [Random]);

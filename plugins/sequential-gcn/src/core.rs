@@ -3,8 +3,8 @@
 use querist_sdk_torch::prelude::*;
 use querist_sdk_torch::querist_sdk::protocol::Metric;
 
+use crate::Nodes;
 use crate::params::gcn_params;
-use crate::{Nodes, all_of};
 
 /// What distances are measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,8 +29,10 @@ impl Strategy for CoreGcnParams {
     const SUMMARY: &'static str = "Samples that cover the pool in the features of a graph network";
     const PAPER: &'static str =
         "Caramalau et al., Sequential Graph Convolutional Network for Active Learning, CVPR 2021";
-    const COST: &'static str = "epochs x O((N + L) D H) time with H hidden units, then k-center greedy; O((N + L) D) memory: no adjacency matrix is formed.";
+    const COST: &'static str = "epochs x O((N + L) D H) time with H hidden units, then k-center greedy; O((N + L) D) \
+                                memory: no adjacency matrix is formed.";
     const ALIASES: &'static [&'static str] = &["coregcn", "CoreGCN"];
+    const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
         let set = |params: &mut Self| params.features = Features::Backbone;
@@ -63,9 +65,6 @@ impl TorchStrategy for CoreGcn {
     }
 
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
-        if let Some(all) = all_of(query) {
-            return Ok(all);
-        }
         let nodes = Nodes::gather(round, self.0.subset_size)?;
         let features = match self.0.features {
             Features::Gcn => {
@@ -90,17 +89,9 @@ fn cover(query: &Query, rows: &[u32], features: &Tensor) -> Result<Selection> {
     let pool = matrix(rows.len(), unlabelled)?.points()?;
     let nearest = pool.nearest(Metric::Euclidean)?;
     nearest.add_points(&matrix(nodes as usize - rows.len(), labelled)?.points()?)?;
-    let (picked, mut selection) = (query.mask(rows.len() as u32)?, Selection::default());
-    while (selection.rows.len() as u32) < query.wanted() {
-        let Some((node, distance)) = nearest.farthest(Some(&picked))?.filter(|(_, distance)| *distance > 0.0) else {
-            break;
-        };
-        selection.rows.push(rows[node as usize]);
-        selection.scores.push(distance);
-        picked.exclude(&[node])?;
-        nearest.add(&[node])?;
-        query.progress(selection.rows.len() as u64, u64::from(query.wanted()))?;
+    let mut picks = query.picks()?;
+    for (node, distance) in nearest.furthest_first(query.wanted(), &query.mask(rows.len() as u32)?)? {
+        picks.take(rows[node as usize], distance)?;
     }
-    query.refill_at_random(&mut selection)?;
-    Ok(selection)
+    Ok(picks.fill_at_random()?)
 }

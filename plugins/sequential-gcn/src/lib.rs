@@ -1,8 +1,8 @@
 //! A graph network over the embeddings of labelled and unlabelled samples learns to tell the two apart.
 //!
-//! With F the embeddings of norm 1, of a random part of the pool and of the labelled set, nodes that are alike are joined
-//! by the operator A of [`Graph`]. Two convolutions, `H = dropout(ReLU(A F W1 + b1))` and `s = sigmoid(A H W2 + b2)`,
-//! are trained on `-mean log s` over labelled nodes and `-lambda mean log (1 - s)` over the others.
+//! With F the embeddings of norm 1, of a random part of the pool and of the labelled set, nodes that are alike are
+//! joined by the operator A of [`Graph`]. Two convolutions, `H = dropout(ReLU(A F W1 + b1))` and `s = sigmoid(A H W2 +
+//! b2)`, are trained on `-mean log s` over labelled nodes and `-lambda mean log (1 - s)` over the others.
 //!
 //! - `uncertain-gcn` selects the nodes whose s is nearest to a small margin.
 //! - `core-gcn` selects, one by one, the node that is farthest from all labelled and selected ones in the network's
@@ -10,6 +10,8 @@
 //!
 //! Caramalau, Bhattarai and Kim, "Sequential Graph Convolutional Network for Active Learning", CVPR 2021
 //! (arXiv 2006.10219).
+
+// More than 150 lines: it holds two strategies, and the graph network that both of them train.
 #![deny(missing_docs)]
 
 mod core;
@@ -66,11 +68,6 @@ impl Nodes {
         }
         Ok(network)
     }
-}
-
-/// What to answer where there is nothing to choose.
-fn all_of(query: &Query) -> Option<Selection> {
-    (query.wanted() == query.rows()).then(|| Selection { rows: (0..query.rows()).collect(), ..Selection::default() })
 }
 
 torch_package!(UncertainGcn, CoreGcn);

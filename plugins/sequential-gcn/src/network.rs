@@ -84,7 +84,8 @@ impl Network {
         Ok(loss.f_detach()?)
     }
 
-    /// `-mean log s` over labelled nodes and `-lambda mean log (1 - s)` over the others, s being the sigmoid of the odds.
+    /// `-mean log s` over labelled nodes and `-lambda mean log (1 - s)` over the others, s being the sigmoid of the
+    /// odds.
     fn loss(&self, odds: &Tensor) -> Result<Tensor> {
         let nodes = odds.size()[0];
         let unlabelled = odds.f_narrow(0, 0, self.unlabelled)?.f_softplus()?.f_mean(None)?;

@@ -2,8 +2,8 @@
 
 use querist_sdk_torch::prelude::*;
 
+use crate::Nodes;
 use crate::params::gcn_params;
-use crate::{Nodes, all_of};
 
 /// Which side of the distance to the margin is selected first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,7 @@ impl Strategy for UncertainGcnParams {
     const COST: &'static str =
         "epochs x O((N + L) D H) time with H hidden units; O((N + L) D) memory: no adjacency matrix is formed.";
     const ALIASES: &'static [&'static str] = &["seqgcn", "UncertainGCN"];
+    const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
         let set = |params: &mut Self| params.margin_rule = MarginRule::Farthest;
@@ -78,9 +79,6 @@ impl TorchStrategy for UncertainGcn {
     }
 
     fn query(&mut self, round: &Round, query: &Query) -> Result<Selection> {
-        if let Some(all) = all_of(query) {
-            return Ok(all);
-        }
         let nodes = Nodes::gather(round, self.0.subset_size)?;
         let network = nodes.train(round, self.0.settings(), self.0.epochs)?;
         let _no_grad = tch::no_grad_guard();

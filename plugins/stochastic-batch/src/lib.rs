@@ -13,6 +13,8 @@
 //! Kirsch, Farquhar, Atighehchian, Jesson, Branchaud-Charron and Gal, "Stochastic Batch Acquisition: A Simple Baseline
 //! for Deep Active Learning", TMLR 2023 (arXiv 2106.12059).
 
+// More than 150 lines: it holds twelve strategies, of three draws over four scores.
+
 use querist_sdk::draws::Draws;
 use querist_sdk::prelude::*;
 
@@ -55,20 +57,11 @@ impl BaseScores {
     }
 }
 
-/// A standard Gumbel number of each visible row, keyed by sample and round.
-fn gumbels(query: &Query) -> Result<Vec<f64>> {
-    let mut numbers = query.stream("gumbel", StreamScope::Round)?.by_row(0)?.to_vec()?;
-    for u in &mut numbers {
-        *u = -math::ln(-math::ln(*u));
-    }
-    Ok(numbers)
-}
-
 /// Scores of a row from its base score and its Gumbel number.
 fn perturbed(tile: &Query, base: &impl Base, key: impl Fn(f64, f64) -> f64) -> Result<Scores> {
     let BaseScores { scores, second } = base.scores(tile)?;
-    let keys: Vec<f64> = scores.iter().zip(gumbels(tile)?).map(|(&score, g)| key(score, g)).collect();
-    Ok(Scores { primary: tile.vector(&keys)?, second: Some(tile.vector(&second)?) })
+    let keys: Vec<f64> = scores.iter().zip(tile.gumbels("gumbel")?).map(|(&score, g)| key(score, g)).collect();
+    Ok((tile.vector(&keys)?, tile.vector(&second)?).into())
 }
 
 fn power(tile: &Query, base: &impl Base) -> Result<Scores> {
@@ -85,38 +78,26 @@ fn softmax(tile: &Query, base: &impl Base) -> Result<Scores> {
 fn softrank(query: &Query, base: &impl Base) -> Result<Selection> {
     let BaseScores { scores, second } = base.scores(query)?;
     let order = query.vector(&scores)?.top(Some(&query.vector(&second)?), query.rows(), None)?;
-    let mut keys = gumbels(query)?;
+    let mut keys = query.gumbels("gumbel")?;
     for (at, &row) in order.iter().enumerate() {
         keys[row as usize] -= base.beta() * math::ln(at as f64 + 1.0);
     }
-    let rows = query.vector(&keys)?.top(None, query.wanted(), None)?;
-    let scores = rows.iter().map(|&row| keys[row as usize]).collect();
-    Ok(Selection { rows, scores, ..Selection::default() })
-}
-
-fn check_beta(beta: f64) -> Result<(), String> {
-    if beta > 0.0 && beta <= 64.0 { Ok(()) } else { Err(format!("`beta` is {beta}, expected above 0 and at most 64")) }
+    query.largest(&keys, &keys)
 }
 
 /// Parameters over mutual information, of which dropout draws are a part.
-macro_rules! params {
+macro_rules! parameters {
     ($name:ident, $id:literal, Bald) => {
-        #[doc = concat!("Parameters of `", $id, "`.")]
-        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name {
-            /// Strength of the base score: near 0 the draw is uniform, for large values the batch is the top.
-            #[schemars(range(max = 64.0), extend("exclusiveMinimum" = 0.0))]
-            pub beta: f64,
-            /// Passes with dropout on.
-            #[serde(rename = "T")]
-            #[schemars(range(min = 2, max = 1000))]
-            pub draws: u32,
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { beta: 1.0, draws: 10 }
+        params! {
+            #[doc = concat!("Parameters of `", $id, "`.")]
+            pub struct $name {
+                /// Strength of the base score: near 0 the draw is uniform, for large values the batch is the top.
+                #[schemars(range(max = 64.0), extend("exclusiveMinimum" = 0.0))]
+                pub beta: f64 = 1.0,
+                /// Passes with dropout on.
+                #[serde(rename = "T")]
+                #[schemars(range(min = 2, max = 1000))]
+                pub draws: u32 = 10,
             }
         }
 
@@ -135,18 +116,12 @@ macro_rules! params {
         }
     };
     ($name:ident, $id:literal, $measure:ident) => {
-        #[doc = concat!("Parameters of `", $id, "`.")]
-        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name {
-            /// Strength of the base score: near 0 the draw is uniform, for large values the batch is the top.
-            #[schemars(range(max = 64.0), extend("exclusiveMinimum" = 0.0))]
-            pub beta: f64,
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { beta: 1.0 }
+        params! {
+            #[doc = concat!("Parameters of `", $id, "`.")]
+            pub struct $name {
+                /// Strength of the base score: near 0 the draw is uniform, for large values the batch is the top.
+                #[schemars(range(max = 64.0), extend("exclusiveMinimum" = 0.0))]
+                pub beta: f64 = 1.0,
             }
         }
 
@@ -168,7 +143,7 @@ macro_rules! params {
 
 macro_rules! strategy {
     ($name:ident, $id:literal, $base:ident, $summary:expr, $aliases:expr) => {
-        params!($name, $id, $base);
+        parameters!($name, $id, $base);
 
         impl Strategy for $name {
             const ID: &'static str = $id;
@@ -179,10 +154,6 @@ macro_rules! strategy {
 
             fn needs(&self) -> Vec<Need> {
                 Base::needs(self)
-            }
-
-            fn check(&self) -> Result<(), String> {
-                check_beta(self.beta)
             }
         }
     };

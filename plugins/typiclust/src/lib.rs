@@ -4,10 +4,9 @@
 //! labels come first, larger ones before smaller ones; each gives its most typical sample, the one with the smallest
 //! mean distance to its nearest neighbours among the cluster's unlabelled samples.
 //!
-//! Hacohen, Dekel and Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML 2022
-//! (arXiv 2202.02794).
+//! Hacohen, Dekel and Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML
+//! 2022 (arXiv 2202.02794).
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use querist_sdk::prelude::*;
@@ -34,46 +33,29 @@ pub enum Neighbours {
     Half,
 }
 
-/// Parameters of TypiClust.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [
-    {},
-    {"preset": "authors-code"},
-    {"max_clusters": 20, "k_nn": 3, "min_cluster_size": 30},
-]))]
-pub struct Typiclust {
-    /// Clusters at most; there is one a label otherwise, old and new.
-    #[schemars(range(min = 1))]
-    pub max_clusters: u32,
-    /// Clusters of this size or smaller are selected only when nothing else is left.
-    pub min_cluster_size: u32,
-    /// Nearest neighbours that typicality looks at.
-    #[schemars(range(min = 1))]
-    pub k_nn: u32,
-    /// What typicality averages over the neighbours.
-    pub distance: Distance,
-    /// How many neighbours a cluster smaller than `k_nn` allows.
-    pub neighbours: Neighbours,
-    /// Restarts of k-means, of which the best is kept.
-    #[schemars(range(min = 1, max = 100))]
-    pub n_init: u32,
-    /// Iterations of one restart at most.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_iter: u32,
-}
-
-impl Default for Typiclust {
-    fn default() -> Self {
-        Self {
-            max_clusters: 500,
-            min_cluster_size: 5,
-            k_nn: 20,
-            distance: Distance::L2,
-            neighbours: Neighbours::Others,
-            n_init: 1,
-            max_iter: 100,
-        }
+params! {
+    /// Parameters of TypiClust.
+    #[schemars(extend("examples" =
+        [{}, {"preset": "authors-code"}, {"max_clusters": 20, "k_nn": 3, "min_cluster_size": 30}]))]
+    pub struct Typiclust {
+        /// Clusters at most; there is one a label otherwise, old and new.
+        #[schemars(range(min = 1))]
+        pub max_clusters: u32 = 500,
+        /// Clusters of this size or smaller are selected only when nothing else is left.
+        pub min_cluster_size: u32 = 5,
+        /// Nearest neighbours that typicality looks at.
+        #[schemars(range(min = 1))]
+        pub k_nn: u32 = 20,
+        /// What typicality averages over the neighbours.
+        pub distance: Distance = Distance::L2,
+        /// How many neighbours a cluster smaller than `k_nn` allows.
+        pub neighbours: Neighbours = Neighbours::Others,
+        /// Restarts of k-means, of which the best is kept.
+        #[schemars(range(min = 1, max = 100))]
+        pub n_init: u32 = 1,
+        /// Iterations of one restart at most.
+        #[schemars(range(min = 1, max = 1000))]
+        pub max_iter: u32 = 100,
     }
 }
 
@@ -85,113 +67,69 @@ impl Strategy for Typiclust {
     const COST: &'static str =
         "O(A K D) time an iteration of k-means with K clusters, then O(A^2 D / K) for neighbours; O(A) memory.";
     const ALIASES: &'static [&'static str] = &["typiclust_rp"];
+    const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
         let text = "The authors' code: squared distances, and at most half of a cluster as neighbours.";
-        let set = |typiclust: &mut Self| {
-            (typiclust.distance, typiclust.neighbours) = (Distance::Sq, Neighbours::Half);
-        };
+        let set = |params: &mut Self| (params.distance, params.neighbours) = (Distance::Sq, Neighbours::Half);
         vec![Layer::preset("authors-code", text, set).once_called("preset", "authors")]
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::FIXED_EMBEDDINGS), Need::new("labelled.fixed_embeddings")]
-    }
-
-    fn check(&self) -> Result<(), String> {
-        for (name, value) in [("max_clusters", self.max_clusters), ("k_nn", self.k_nn), ("n_init", self.n_init)] {
-            if value == 0 {
-                return Err(format!("{name} is 0, but it must be at least 1"));
-            }
-        }
-        Ok(())
+        Need::all([names::FIXED_EMBEDDINGS, "labelled.fixed_embeddings"])
     }
 }
 
 impl Selector for Typiclust {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let wanted = query.wanted();
-        let mut selection = Selection::default();
-        if wanted == query.rows() {
-            selection.rows = (0..wanted).collect();
-            return Ok(selection);
-        }
-        if wanted == 0 {
-            return Ok(selection);
-        }
         let features =
             query.matrix(names::FIXED_EMBEDDINGS)?.stack(&query.matrix("labelled.fixed_embeddings")?)?.normalise()?;
         let (large, small) = self.clusters(query, &features)?;
+        let mut picks = query.picks()?;
+        self.take_in_turn(&features, large, &mut picks)?;
         // Small clusters are the fallback, one sample each in turn like the others.
-        for (clusters, is_fallback) in [(large, false), (small, true)] {
-            let before = selection.rows.len();
-            self.take_in_turn(query, &features, clusters, &mut selection)?;
-            if is_fallback {
-                let taken = (selection.rows.len() - before) as f64;
-                selection.diagnostics.push(("fallback_count".to_owned(), taken));
-            }
-        }
-        Ok(selection)
+        picks.note("fallback_count", picks.missing());
+        self.take_in_turn(&features, small, &mut picks)?;
+        Ok(picks.done())
     }
 }
 
-/// A cluster: its number, its size with labelled samples, how many these are, and its unlabelled rows, ascending.
+/// A cluster: its size with labelled samples, and its unlabelled rows, ascending.
 #[derive(Debug, Default, Clone)]
 struct Cluster {
-    number: usize,
-    size: u32,
-    labelled: u32,
+    size: usize,
     open: Vec<u32>,
 }
 
 impl Typiclust {
-    /// Clusters above the least size and the others, each in the order of asking.
+    /// Clusters above the least size and the others, each in the order in which they give samples.
     fn clusters(&self, query: &Query, features: &Matrix) -> Result<(Vec<Cluster>, Vec<Cluster>)> {
         let all = query.rows() + query.labelled_rows();
         let count = query.labelled_rows().saturating_add(query.wanted()).min(self.max_clusters).min(all);
-        let options = KmeansOptions {
-            clusters: count,
-            restarts: self.n_init,
-            max_iterations: self.max_iter,
-            tolerance: 1e-4,
-            init: Init::KmeansPlusPlus,
-        };
+        let options =
+            KmeansOptions { restarts: self.n_init, max_iterations: self.max_iter, ..KmeansOptions::new(count) };
         let clustering = features.kmeans(None, options, &query.stream("kmeans", StreamScope::Round)?)?;
         let mut clusters = vec![Cluster::default(); count as usize];
         for (row, &number) in clustering.read(0, all)?.iter().enumerate() {
             let cluster = &mut clusters[number as usize];
-            cluster.number = number as usize;
             cluster.size += 1;
-            if row < query.rows() as usize {
-                cluster.open.push(row as u32);
-            } else {
-                cluster.labelled += 1;
-            }
+            cluster.open.extend(Some(row as u32).filter(|&row| row < query.rows()));
         }
-        clusters.sort_by_key(|cluster| (cluster.labelled, Reverse(cluster.size), cluster.number));
-        Ok(clusters.into_iter().partition(|cluster| cluster.size > self.min_cluster_size))
+        // Equals stay in the order of their numbers.
+        clusters.sort_by_key(|cluster| (cluster.size - cluster.open.len(), std::cmp::Reverse(cluster.size)));
+        Ok(clusters.into_iter().partition(|cluster| cluster.size > self.min_cluster_size as usize))
     }
 
     /// One sample of each cluster in turn, round and round, until enough are picked or none is left.
-    fn take_in_turn(
-        &self,
-        query: &Query,
-        features: &Matrix,
-        clusters: Vec<Cluster>,
-        selection: &mut Selection,
-    ) -> Result<()> {
-        let mut turns: VecDeque<Vec<u32>> = clusters.into_iter().map(|cluster| cluster.open).collect();
-        while let Some(mut open) = turns.pop_front() {
-            if selection.rows.len() as u32 == query.wanted() {
-                break;
-            }
-            if open.is_empty() {
-                continue;
-            }
+    fn take_in_turn(&self, features: &Matrix, clusters: Vec<Cluster>, picks: &mut Picks) -> Result<()> {
+        let some = |open: &Vec<u32>| !open.is_empty();
+        let mut turns: VecDeque<Vec<u32>> = clusters.into_iter().map(|cluster| cluster.open).filter(some).collect();
+        while picks.missing() > 0
+            && let Some(mut open) = turns.pop_front()
+        {
             let at = self.most_typical(features, &open)?;
-            selection.rows.push(open.remove(at));
-            turns.push_back(open);
-            query.progress(selection.rows.len() as u64, u64::from(query.wanted()))?;
+            picks.take(open.remove(at), None)?;
+            turns.extend(Some(open).filter(some));
         }
         Ok(())
     }
@@ -202,23 +140,11 @@ impl Typiclust {
         if count == 1 {
             return Ok(0);
         }
-        let limit = match self.neighbours {
-            Neighbours::Others => count - 1,
-            Neighbours::Half => (count / 2).max(1),
-        };
-        let metric = match self.distance {
-            Distance::L2 => Metric::Euclidean,
-            Distance::Sq => Metric::SqEuclidean,
-        };
+        let limit = if self.neighbours == Neighbours::Half { (count / 2).max(1) } else { count - 1 };
+        let metric = if self.distance == Distance::Sq { Metric::SqEuclidean } else { Metric::Euclidean };
         let spread = features.gather(open)?.neighbour_distance(self.k_nn.min(limit), metric)?.to_vec()?;
-        let mut best = 0;
-        for (at, &distance) in spread.iter().enumerate() {
-            if distance < spread[best] {
-                best = at;
-            }
-        }
-        Ok(best)
+        Ok(math::argmin(&spread))
     }
 }
 
-package!(scorers: [], selectors: [Typiclust]);
+package!(selectors: [Typiclust]);

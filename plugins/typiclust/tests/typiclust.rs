@@ -93,7 +93,8 @@ fn uncovered_clusters_come_first_and_small_ones_last() {
 fn no_cluster_is_asked_twice_while_another_waits() {
     let pool = noise(300, 2, 1.0, 4);
     let labelled = noise(5, 2, 1.0, 5);
-    // As many clusters as labels: every pick is of another one, so no pick is the neighbour of an earlier one's cluster.
+    // As many clusters as labels: every pick is of another one, so no pick is the neighbour of an earlier one's
+    // cluster.
     let answer = ask(&pool, &labelled, 10, json!({"min_cluster_size": 0}));
     assert_eq!(figure(&answer, "fallback_count"), 0.0);
     let angle = |row: u32| f64::from(pool[row as usize][1]).atan2(f64::from(pool[row as usize][0]));

@@ -1,7 +1,7 @@
 //! Four scores of how unsure a class distribution is, from logits.
 //!
-//! With p1 >= p2 the two largest probabilities: least confidence `1 - p1`, margin `-(p1 - p2)`, ratio `p2 / p1`, entropy
-//! `-sum p ln p`. All are computed from logits so that saturated rows keep their order.
+//! With p1 >= p2 the two largest probabilities: least confidence `1 - p1`, margin `-(p1 - p2)`, ratio `p2 / p1`,
+//! entropy `-sum p ln p`. All are computed from logits so that saturated rows keep their order.
 //!
 //! Wang and Shang, "A New Active Labeling Method for Deep Learning", IJCNN 2014; margin: Joshi, Porikli and
 //! Papanikolopoulos, "Multi-Class Active Learning for Image Classification", CVPR 2009.
@@ -115,4 +115,4 @@ impl Scorer for Entropy {
     }
 }
 
-package!(scorers: [LeastConfidence, Margin, Bvsb, Entropy], selectors: []);
+package!(scorers: [LeastConfidence, Margin, Bvsb, Entropy]);

@@ -80,16 +80,15 @@ impl Selector for Uniform {
             Remainder::Drop => query.wanted() - query.wanted() % query.classes().max(1),
         };
         let limit = self.per_class.unwrap_or(u32::MAX);
-        let mut selection = Selection::default();
+        let mut picks = query.picks()?;
         for _ in 0..budget {
             let open = order.iter().copied().filter(|&class| !left[class].is_empty() && counts[class] < limit);
             // The first of equals: the order of the classes breaks ties.
             let Some(class) = open.min_by_key(|&class| counts[class]) else { break };
             counts[class] += 1;
-            selection.rows.extend(left[class].pop());
+            picks.take_all(left[class].pop())?;
         }
-        query.refill_at_random(&mut selection)?;
-        Ok(selection)
+        picks.fill_at_random()
     }
 }
 
@@ -111,4 +110,4 @@ fn random_order(keys: &[f64]) -> Vec<usize> {
     order
 }
 
-package!(scorers: [], selectors: [Uniform]);
+package!(selectors: [Uniform]);

@@ -1,5 +1,5 @@
-//! Training with the ranker of TA-VAAL, and iterations of its autoencoder and discriminator, on one CPU thread, to compare
-//! with `peer.py`.
+//! Training with the ranker of TA-VAAL, and iterations of its autoencoder and discriminator, on one CPU thread, to
+//! compare with `peer.py`.
 //!
 //! Run with `cargo bench -p strategy-vaal --profile dev --bench training`, in turns with the other side. Fits are timed
 //! whole; an iteration is what a query takes longer for each one more. The best of the repeats is the figure.

@@ -1,4 +1,4 @@
-//! What TA-VAAL adds: a ranker beside the task, and networks that are told its ranks.
+//! What TA-VAAL adds: a ranker beside the task, and networks whose condition its ranks are.
 
 #![expect(clippy::disallowed_methods, reason = "a reference by other means than the strategy's")]
 
@@ -9,7 +9,7 @@ use querist_sdk_torch::prelude::*;
 use querist_torch_parts::LossModule;
 use querist_torch_testkit::{Bench, InProcess, at_least, bars, seeded, settled};
 use serde_json::{Value, json};
-use strategy_vaal::{Batch, DiscRank, Game, PACKAGE, RankLoss, Shape, TaVaalParams, rank_loss};
+use strategy_vaal::{Adversaries, Batch, Condition, DiscRank, PACKAGE, RankLoss, Shape, TaVaalParams, rank_loss};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
@@ -17,8 +17,8 @@ const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 fn the_networks_have_the_published_sizes() {
     seeded(1);
     let shape = Shape { channels: 3, height: 32, width: 32, black: vec![0.0; 3] };
-    let game = Game::new(TaVaalParams::default().rules(), shape, Device::Cpu).unwrap();
-    assert_eq!(game.parameters(), [22_851_523, 280_577]);
+    let adversaries = Adversaries::new(TaVaalParams::default().objective(), shape, Device::Cpu).unwrap();
+    assert_eq!(adversaries.parameters(), [22_851_523, 280_577]);
     let settings = querist_torch_parts::Settings { units: 128, lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
     assert_eq!(LossModule::new(&settings, &[64, 128, 256, 512], Device::Cpu).unwrap().parameters(), 123_905);
 }
@@ -64,8 +64,8 @@ fn losses_are_held_fixed() {
 #[test]
 fn defaults_follow_the_preset_and_the_number_of_epochs() {
     let peer = TaVaalParams::default();
-    assert_eq!((peer.cut(200), peer.cut(100), peer.disc_rank), (120, 60, DiscRank::Raw));
-    assert_eq!((peer.rate(159, 200), peer.rate(160, 200)), (0.1, 0.1 * 0.1));
+    assert_eq!((peer.schedule().cut(200), peer.schedule().cut(100), peer.disc_rank), (120, 60, DiscRank::Raw));
+    assert_eq!([159, 160].map(|epoch| peer.schedule().rate(peer.lr_ranker, epoch, 200)), [0.1, 0.1 * 0.1]);
     // (1000 + 10,000) * 100 / 128.
     assert_eq!(peer.iterations(11_000), 8593);
     assert_eq!(settled::<TaVaalParams>(&json!({"preset": "paper"})).disc_rank, DiscRank::Sigmoid);
@@ -77,13 +77,13 @@ fn the_discriminator_uses_the_rank_and_the_query_follows_it() {
     seeded(2);
     let params = TaVaalParams { latent_dim: 2, ..TaVaalParams::default() };
     let shape = Shape { channels: 1, height: 16, width: 16, black: vec![0.0] };
-    let mut game = Game::new(params.rules(), shape, Device::Cpu).unwrap();
+    let mut adversaries = Adversaries::new(params.objective(), shape, Device::Cpu).unwrap();
     let codes = |rank: f64| Tensor::cat(&[Tensor::randn([32, 2], FLOAT), Tensor::full([32, 1], rank, FLOAT)], 1);
     for _ in 0..150 {
-        drop(game.step_discriminator_on(&codes(0.0), &codes(1.0)).unwrap());
+        drop(adversaries.step_discriminator_on(&codes(0.0), &codes(1.0)).unwrap());
     }
     // Rows 32 to 63 are ranked unlike the labelled samples.
-    let pool = game.score_codes(&Tensor::cat(&[codes(0.0), codes(1.0)], 0)).unwrap();
+    let pool = adversaries.score_codes(&Tensor::cat(&[codes(0.0), codes(1.0)], 0)).unwrap();
     let rows: Vec<u32> = (0..64).collect();
     let unlike = largest(&rows, &pool, 30).unwrap().rows.iter().filter(|&&row| row >= 32).count();
     at_least("unlike of 30", unlike as f64, 27.0);
@@ -91,7 +91,12 @@ fn the_discriminator_uses_the_rank_and_the_query_follows_it() {
     let images = Tensor::randn([4, 1, 16, 16], FLOAT);
     let told = |rank: f64| {
         let rank = || Tensor::full([4, 1], rank, FLOAT);
-        game.score(&Batch { images: images.shallow_clone(), told: Some([rank(), rank()]) }).unwrap()
+        adversaries
+            .score(&Batch {
+                images: images.shallow_clone(),
+                condition: Some(Condition { decoder: rank(), discriminator: rank() }),
+            })
+            .unwrap()
     };
     let more = told(1.0).iter().zip(told(0.0)).map(|(one, none)| one - none).fold(f64::MAX, f64::min);
     at_least("by the rank", more, 1.0);

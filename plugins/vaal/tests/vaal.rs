@@ -9,12 +9,16 @@ use querist_sdk_torch::floats;
 use querist_sdk_torch::prelude::*;
 use querist_torch_testkit::{Bench, InProcess, at_least, at_most, bars, seeded, settled};
 use serde_json::json;
-use strategy_vaal::{Batch, Game, KlReduction, PACKAGE, Shape, VaalParams, kl, reconstruction};
+use strategy_vaal::{Adversaries, KlReduction, PACKAGE, Pair, Shape, VaalParams, kl, reconstruction};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
 fn shape(channels: i64, side: i64) -> Shape {
     Shape { channels, height: side, width: side, black: vec![-0.5; channels as usize] }
+}
+
+fn pair(labelled: Tensor, unlabelled: Tensor) -> Pair {
+    Pair { labelled: labelled.into(), unlabelled: unlabelled.into() }
 }
 
 fn go_on() -> Result<()> {
@@ -24,8 +28,8 @@ fn go_on() -> Result<()> {
 #[test]
 fn the_networks_have_the_published_sizes() {
     seeded(1);
-    let game = Game::new(VaalParams::default().rules(), shape(3, 32), Device::Cpu).unwrap();
-    assert_eq!(game.parameters(), [22_835_139, 280_065]);
+    let adversaries = Adversaries::new(VaalParams::default().objective(), shape(3, 32), Device::Cpu).unwrap();
+    assert_eq!(adversaries.parameters(), [22_835_139, 280_065]);
 }
 
 #[test]
@@ -55,13 +59,13 @@ fn auc(labelled: &[f64], unlabelled: &[f64]) -> f64 {
 #[test]
 fn the_discriminator_alone_tells_blobs_apart_and_the_query_follows_it() {
     seeded(2);
-    let mut game = Game::new(VaalParams::default().rules(), shape(1, 16), Device::Cpu).unwrap();
+    let mut adversaries = Adversaries::new(VaalParams::default().objective(), shape(1, 16), Device::Cpu).unwrap();
     let blob = |centre: f64, n: i64| Tensor::randn([n, 32], FLOAT) * 0.5 + centre;
     for _ in 0..100 {
-        drop(game.step_discriminator_on(&blob(-1.0, 32), &blob(1.0, 32)).unwrap());
+        drop(adversaries.step_discriminator_on(&blob(-1.0, 32), &blob(1.0, 32)).unwrap());
     }
     let (labelled, unlabelled) = (blob(-1.0, 100), blob(1.0, 100));
-    let scores = |codes: &Tensor| game.score_codes(codes).unwrap();
+    let scores = |codes: &Tensor| adversaries.score_codes(codes).unwrap();
     let area = auc(&scores(&labelled), &scores(&unlabelled));
     at_least("area", area, 0.98);
     // A pool of which rows 100 to 199 are unlike the labelled samples.
@@ -74,14 +78,16 @@ fn the_discriminator_alone_tells_blobs_apart_and_the_query_follows_it() {
 #[test]
 fn a_score_does_not_depend_on_its_batch() {
     seeded(3);
-    let mut game = Game::new(VaalParams::default().rules(), shape(1, 16), Device::Cpu).unwrap();
+    let mut adversaries = Adversaries::new(VaalParams::default().objective(), shape(1, 16), Device::Cpu).unwrap();
     let images = Tensor::randn([12, 1, 16, 16], FLOAT);
     // Running statistics that differ from those of any batch.
-    drop(game.step_autoencoder(&[images.shallow_clone().into(), (&images * 2.0).into()], &go_on).unwrap());
-    let whole = game.score(&images.shallow_clone().into()).unwrap();
-    let split: Vec<f64> =
-        [(0, 5), (5, 7)].iter().flat_map(|&(at, n)| game.score(&images.narrow(0, at, n).into()).unwrap()).collect();
-    let mut turned = game.score(&images.flip([0]).into()).unwrap();
+    drop(adversaries.step_vae(&pair(images.shallow_clone(), &images * 2.0), &go_on).unwrap());
+    let whole = adversaries.score(&images.shallow_clone().into()).unwrap();
+    let split: Vec<f64> = [(0, 5), (5, 7)]
+        .iter()
+        .flat_map(|&(at, n)| adversaries.score(&images.narrow(0, at, n).into()).unwrap())
+        .collect();
+    let mut turned = adversaries.score(&images.flip([0]).into()).unwrap();
     turned.reverse();
     for other in [split, turned] {
         let apart = whole.iter().zip(&other).map(|(a, b)| (a - b).abs() / (1.0 + a.abs())).fold(0.0, f64::max);
@@ -94,10 +100,10 @@ fn a_score_does_not_depend_on_its_batch() {
 fn without_an_adversary_the_autoencoder_learns_its_images() {
     seeded(4);
     let params = VaalParams { adversary_weight: 0.0, ..VaalParams::default() };
-    let mut game = Game::new(params.rules(), shape(1, 16), Device::Cpu).unwrap();
+    let mut adversaries = Adversaries::new(params.objective(), shape(1, 16), Device::Cpu).unwrap();
     let images = Tensor::randn([64, 1, 16, 16], FLOAT);
-    let batches = [images.narrow(0, 0, 32).into(), images.narrow(0, 32, 32).into()];
-    let losses: Vec<f64> = (0..7).map(|_| game.step_autoencoder(&batches, &go_on).unwrap().double_value(&[])).collect();
+    let batches = pair(images.narrow(0, 0, 32), images.narrow(0, 32, 32));
+    let losses: Vec<f64> = (0..7).map(|_| adversaries.step_vae(&batches, &go_on).unwrap().double_value(&[])).collect();
     // What is left of the loss.
     at_most("last loss", losses[6] / losses[0], 0.9);
 }
@@ -106,16 +112,16 @@ fn without_an_adversary_the_autoencoder_learns_its_images() {
 fn the_discriminator_learns_from_its_own_loss_alone() {
     seeded(5);
     let params = VaalParams::default();
-    let images: [Batch; 2] = [0, 0].map(|_| Tensor::randn([4, 1, 16, 16], FLOAT).into());
+    let images = pair(Tensor::randn([4, 1, 16, 16], FLOAT), Tensor::randn([4, 1, 16, 16], FLOAT));
     let codes = [Tensor::randn([4, 32], FLOAT), Tensor::randn([4, 32], FLOAT)];
     let after = |through_autoencoder: bool| {
         seeded(6);
-        let mut game = Game::new(params.rules(), shape(1, 16), Device::Cpu).unwrap();
+        let mut adversaries = Adversaries::new(params.objective(), shape(1, 16), Device::Cpu).unwrap();
         if through_autoencoder {
-            drop(game.step_autoencoder(&images, &go_on).unwrap());
+            drop(adversaries.step_vae(&images, &go_on).unwrap());
         }
-        drop(game.step_discriminator_on(&codes[0], &codes[1]).unwrap());
-        game.score_codes(&codes[0]).unwrap()
+        drop(adversaries.step_discriminator_on(&codes[0], &codes[1]).unwrap());
+        adversaries.score_codes(&codes[0]).unwrap()
     };
     assert_eq!(after(false), after(true));
 }
@@ -142,9 +148,9 @@ fn sizes_are_padded_with_black_and_the_padding_counts_nothing() {
     assert_eq!(fitted.size(), [1, 2, 16, 32]);
     let corner = large.narrow(2, 0, 2).narrow(3, 0, 2).mean_dim([2, 3].as_slice(), false, Kind::Float);
     assert!((fitted.double_value(&[0, 0, 0, 4]) - corner.double_value(&[0, 0])).abs() < 1e-6);
-    let mut game = Game::new(VaalParams::default().rules(), small, Device::Cpu).unwrap();
-    drop(game.step_autoencoder(&[large.shallow_clone().into(), large.shallow_clone().into()], &go_on).unwrap());
-    assert!(floats(&Tensor::from_slice(&game.score(&large.into()).unwrap())).unwrap()[0].is_finite());
+    let mut adversaries = Adversaries::new(VaalParams::default().objective(), small, Device::Cpu).unwrap();
+    drop(adversaries.step_vae(&pair(large.shallow_clone(), large.shallow_clone()), &go_on).unwrap());
+    assert!(floats(&Tensor::from_slice(&adversaries.score(&large.into()).unwrap())).unwrap()[0].is_finite());
 }
 
 #[test]
@@ -206,13 +212,13 @@ fn training_stops_when_the_user_wants() {
 #[test]
 fn the_user_is_asked_between_passes() {
     seeded(8);
-    let mut game = Game::new(VaalParams::default().rules(), shape(1, 16), Device::Cpu).unwrap();
-    let images = || Batch::from(Tensor::randn([2, 1, 16, 16], FLOAT));
+    let mut adversaries = Adversaries::new(VaalParams::default().objective(), shape(1, 16), Device::Cpu).unwrap();
+    let images = || Tensor::randn([2, 1, 16, 16], FLOAT);
     let asked = std::cell::Cell::new(0);
     let count = || -> Result<()> {
         asked.set(asked.get() + 1);
         if asked.get() == 3 { Err(Error::failed("stop")) } else { Ok(()) }
     };
-    assert!(game.step_autoencoder(&[images(), images()], &count).is_err());
+    assert!(adversaries.step_vae(&pair(images(), images()), &count).is_err());
     assert_eq!(asked.get(), 3);
 }

@@ -3,21 +3,24 @@
 //!
 //! With g a critic on embeddings z, U and L minibatches of the pool and of the labelled set, and
 //! `W = mean g(z_U) - c mean g(z_L)`, the task's model minimises `CE + mu_train W` and the critic `-W + gp_weight GP`,
-//! where GP keeps the norm of g's gradient near 1. The factor c comes from the distance between the labelled set with the
-//! pool and the labelled set with the batch to be selected, whose own mean the paper leaves out. A sample's score is
-//! `mu_query g(z) - u(x)`, where u is a bound on its loss that is smallest for a uniform prediction.
+//! where GP keeps the norm of g's gradient near 1. The factor c comes from the distance between the labelled set with
+//! the pool and the labelled set with the batch to be selected, whose own mean the paper leaves out. A sample's score
+//! is `mu_query g(z) - u(x)`, where u is a bound on its loss that is smallest for a uniform prediction.
 //!
 //! As printed, W grows with any constant in g, and a critic without bounds follows what pool and labelled set share: in
-//! trials it held images unlike all labelled ones for the most labelled. `bias = "balanced"` expects the batch to be like the
-//! pool, which makes W `c (mean g(z_U) - mean g(z_L))`, and finds them; see [`weights`].
+//! trials it held images unlike all labelled ones for the most labelled. `bias = "balanced"` expects the batch to be
+//! like the pool, which makes W `c (mean g(z_U) - mean g(z_L))`, and finds them; see [`weights`].
 //!
-//! Once the task is learned, W alone moves the features. Adam then takes steps of the same size however small `mu_train` is,
-//! and what the critic sees in the end is a matter of luck; SGD keeps to the weights.
+//! Once the task is learned, W alone moves the features. Adam then takes steps of the same size however small
+//! `mu_train` is, and what the critic sees in the end is a matter of luck; SGD keeps to the weights.
 //!
 //! An epoch goes through the whole pool once, and through the labelled set as often as that takes.
 //!
-//! Shui, Zhou, Gagné and Wang, "Deep Active Learning: Unified and Principled Method for Query and Training", AISTATS 2020
-//! (arXiv 1911.09162).
+//! Shui, Zhou, Gagné and Wang, "Deep Active Learning: Unified and Principled Method for Query and Training", AISTATS
+//! 2020 (arXiv 1911.09162).
+
+// More than 150 lines: the critic is a network of its own with a training of its own, and parameters take a third of
+// it.
 #![deny(missing_docs)]
 
 mod critic;
@@ -54,7 +57,7 @@ impl TorchStrategy for Waal {
     fn plan_round(&mut self, round: &Round) -> Result<TrainOverrides> {
         let task = round.task();
         if task.pool == 0 {
-            // Nothing to look at beside the labelled set, and nothing will be asked.
+            // Nothing to look at beside the labelled set, and nothing will be queried.
             return Ok(TrainOverrides::default());
         }
         let epoch_length = match self.params.epoch_length {
@@ -64,8 +67,8 @@ impl TorchStrategy for Waal {
         let times = task.pool / task.labelled.max(1);
         if epoch_length == EpochLength::Longest && times >= 10 {
             let message = format!(
-                "an epoch goes through the pool, which is {times} times the labelled set; `epoch_length = \"labelled\"` \
-                 shortens it to that"
+                "an epoch goes through the pool, which is {times} times the labelled set; `epoch_length = \
+                 \"labelled\"` shortens it to that"
             );
             round.log(LogLevel::Info, &message)?;
         }

@@ -54,64 +54,44 @@ pub enum EpochOf {
     Labelled,
 }
 
-/// Parameters of WAAL.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct WaalParams {
-    /// Weight of the distance in the loss of the task's model.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub mu_train: f64,
-    /// Weight of the critic in a score.
-    #[schemars(range(min = 0.0, max = 1e6))]
-    pub mu_query: f64,
-    /// How pool and labelled set are weighed in the distance. `balanced` finds what the labelled set lacks
-    /// where `paper` does not.
-    pub bias: Bias,
-    /// Weight of the gradient penalty in the critic's loss; a negative one rewards steepness.
-    #[schemars(range(min = -1e6, max = 1e6))]
-    pub gp_weight: f64,
-    /// Steps of the critic on each minibatch.
-    #[schemars(range(min = 1, max = 1000))]
-    pub critic_steps: u32,
-    /// What the critic's number passes at last.
-    pub critic_output: CriticOutput,
-    /// Share of the critic's hidden values dropped in training, below 1.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub critic_dropout: f64,
-    /// How the critic steps.
-    pub critic_optimiser: CriticOptimiser,
-    /// Learning rate of the critic.
-    #[schemars(range(min = 0.0))]
-    pub critic_lr: f64,
-    /// Momentum of the critic's SGD, below 1.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub critic_momentum: f64,
-    /// The bound on a sample's loss.
-    pub uncertainty: Uncertainty,
-    /// What an epoch goes through once.
-    pub epoch_length: EpochOf,
-    /// Images of the pool beside each minibatch. As many as are labelled in it where it is left out.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub unlabelled_minibatch: Option<u32>,
-}
-
-impl Default for WaalParams {
-    fn default() -> Self {
-        Self {
-            mu_train: 2e-3,
-            mu_query: 10.0,
-            bias: Bias::Paper,
-            gp_weight: 2.0,
-            critic_steps: 1,
-            critic_output: CriticOutput::Linear,
-            critic_dropout: 0.0,
-            critic_optimiser: CriticOptimiser::Adam,
-            critic_lr: 1e-3,
-            critic_momentum: 0.3,
-            uncertainty: Uncertainty::Mix,
-            epoch_length: EpochOf::Longest,
-            unlabelled_minibatch: None,
-        }
+params! {
+    /// Parameters of WAAL.
+    pub struct WaalParams {
+        /// Weight of the distance in the loss of the task's model.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub mu_train: f64 = 2e-3,
+        /// Weight of the critic in a score.
+        #[schemars(range(min = 0.0, max = 1e6))]
+        pub mu_query: f64 = 10.0,
+        /// How pool and labelled set are weighed in the distance. `balanced` finds what the labelled set lacks
+        /// where `paper` does not.
+        pub bias: Bias = Bias::Paper,
+        /// Weight of the gradient penalty in the critic's loss; a negative one rewards steepness.
+        #[schemars(range(min = -1e6, max = 1e6))]
+        pub gp_weight: f64 = 2.0,
+        /// Steps of the critic on each minibatch.
+        #[schemars(range(min = 1, max = 1000))]
+        pub critic_steps: u32 = 1,
+        /// What the critic's number passes at last.
+        pub critic_output: CriticOutput = CriticOutput::Linear,
+        /// Share of the critic's hidden values dropped in training, below 1.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub critic_dropout: f64 = 0.0,
+        /// How the critic steps.
+        pub critic_optimiser: CriticOptimiser = CriticOptimiser::Adam,
+        /// Learning rate of the critic.
+        #[schemars(range(min = 0.0))]
+        pub critic_lr: f64 = 1e-3,
+        /// Momentum of the critic's SGD, below 1.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        pub critic_momentum: f64 = 0.3,
+        /// The bound on a sample's loss.
+        pub uncertainty: Uncertainty = Uncertainty::Mix,
+        /// What an epoch goes through once.
+        pub epoch_length: EpochOf = EpochOf::Longest,
+        /// Images of the pool beside each minibatch. As many as are labelled in it where it is left out.
+        #[schemars(range(min = 1, max = 65_536))]
+        pub unlabelled_minibatch: Option<u32> = None,
     }
 }
 
@@ -135,12 +115,13 @@ impl Strategy for WaalParams {
         "Uncertain samples that a critic tells from the labelled ones, in features that hide it";
     const PAPER: &'static str =
         "Shui et al., Deep Active Learning: Unified and Principled Method for Query and Training, AISTATS 2020";
-    const COST: &'static str = "A critic in every step of training, with a gradient of a gradient, beside a minibatch of the pool; O(N C) time to choose.";
+    const COST: &'static str = "A critic in every step of training, with a gradient of a gradient, beside a minibatch \
+                                of the pool; O(N C) time to choose.";
     const ALIASES: &'static [&'static str] = &["WAAL"];
 
     fn layers() -> Vec<Layer<Self>> {
-        let text = "The authors' code: the penalty of a wrong sign, where a sigmoid bounds the critic; its learning rate \
-                    0.01 times `mu_train`, since the code multiplies the critic's loss with that.";
+        let text = "The authors' code: the penalty of a wrong sign, where a sigmoid bounds the critic; its learning \
+                    rate 0.01 times `mu_train`, since the code multiplies the critic's loss with that.";
         let set = |waal: &mut Self| {
             (waal.bias, waal.gp_weight, waal.uncertainty) = (Bias::AuthorsCode, -2.0, Uncertainty::MixL2);
             (waal.critic_output, waal.critic_dropout) = (CriticOutput::Sigmoid, 0.5);
@@ -183,7 +164,8 @@ pub struct Weights {
 /// `g(U) - c g(L) - (1 - c) g(B)` but for a constant factor, with `c = (U - B) L / (U (L + B))`. The batch B is unknown
 /// while the model trains. `balanced` puts in what a random one would give, which makes it `c (g(U) - g(L))`. The
 /// paper's formula leaves the last term out; what remains grows with any constant that is added to g, and pulls g along
-/// whatever direction all embeddings share. `authors-code` is the code's, `g(U) - L/U g(L)`, which only its sigmoid bounds.
+/// whatever direction all embeddings share. `authors-code` is the code's, `g(U) - L/U g(L)`, which only its sigmoid
+/// bounds.
 pub fn weights(bias: Bias, unlabelled: u32, labelled: u32, batch: u32) -> Weights {
     let [u, l, b] = [unlabelled.max(1), labelled, batch.min(unlabelled)].map(f64::from);
     let c = (u - b) * l / (u * (l + b).max(1.0));

@@ -143,8 +143,8 @@ fn auc(these: &[f64], others: &[f64]) -> f64 {
     won.sum::<f64>() / (these.len() * others.len()) as f64
 }
 
-/// Embeddings after a ReLU lie on one side of 0. What the labelled set lacks may well be nearer to 0 than all it has, and
-/// a critic that grows along what both sets share would take it for the most labelled of all.
+/// Embeddings after a ReLU lie on one side of 0. What the labelled set lacks may well be nearer to 0 than all it has,
+/// and a critic that grows along what both sets share would take it for the most labelled of all.
 #[test]
 fn what_the_labelled_set_lacks_is_found_wherever_it_lies() {
     const ROWS: i64 = 64;

@@ -112,3 +112,10 @@ pub struct Query<'a> {
     /// Where progress and log lines go.
     pub progress: &'a dyn Progress,
 }
+
+impl Query<'_> {
+    /// Rows that must be selected: the batch, or the whole pool where that is smaller.
+    pub fn wanted(&self) -> usize {
+        self.batch.min(self.arrays.ids().len())
+    }
+}

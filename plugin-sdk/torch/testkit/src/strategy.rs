@@ -30,7 +30,7 @@ impl InProcess {
     /// A strategy with its parameters.
     ///
     /// # Errors
-    /// If the package has no such strategy or refuses the parameters.
+    /// If the package has no such strategy, or its schema or it itself refuses the parameters.
     pub fn new(package: &'static Package, id: &str, params: &Value) -> Result<Self, StrategyError> {
         let entry = package.entry(id)?;
         let params = querist_core::schema::settled(&entry.description(), params)?.to_string();

@@ -1,6 +1,8 @@
-//! Principal components of embeddings.
+//! Principal components.
 
-use querist_sdk::prelude::*;
+use crate::objects::Matrix;
+use crate::query::Query;
+use crate::strategy::Result;
 
 /// Rows that are multiplied at once.
 const CHUNK: u32 = 1024;
@@ -9,6 +11,9 @@ const SWEEPS: usize = 40;
 
 /// Both sets, centred by their common mean and projected on the first `components` principal components of the two
 /// together; as they are where the components are not fewer than the columns.
+///
+/// # Errors
+/// If the host refuses.
 pub fn reduced(query: &Query, pool: &Matrix, labelled: &Matrix, components: u32) -> Result<(Matrix, Matrix)> {
     let width = pool.shape()?.1 as usize;
     let kept = (components as usize).min(width);

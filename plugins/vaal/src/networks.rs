@@ -1,4 +1,4 @@
-//! Autoencoder and discriminator.
+//! The networks: encoder and decoder of a variational autoencoder, and the discriminator.
 
 use querist_sdk_torch::prelude::*;
 use querist_sdk_torch::tch::nn::{self, Init, Module, ModuleT};
@@ -99,9 +99,9 @@ fn norm(path: nn::Path, channels: i64) -> nn::BatchNorm {
     nn::batch_norm2d(path, channels, nn::BatchNormConfig { ws_init: Init::Const(1.0), ..Default::default() })
 }
 
-/// The autoencoder: four stages that halve, two heads, and three that double.
+/// The variational autoencoder: an encoder of four stages that halve and two heads, and a decoder that doubles.
 #[derive(Debug)]
-pub struct Autoencoder {
+pub struct Vae {
     encoder: Vec<(nn::Conv2D, nn::BatchNorm)>,
     mean: nn::Linear,
     log_variance: nn::Linear,
@@ -112,9 +112,9 @@ pub struct Autoencoder {
     start_size: (i64, i64),
 }
 
-impl Autoencoder {
-    /// With fresh weights. The decoder is given `told` numbers beside each code.
-    pub fn new(path: &nn::Path, shape: &Shape, latent: i64, told: i64) -> Self {
+impl Vae {
+    /// With fresh weights. The decoder sees a condition of this width beside each code.
+    pub fn new(path: &nn::Path, shape: &Shape, latent: i64, condition: i64) -> Self {
         let (height, width) = shape.padded();
         let inputs = [shape.channels, CHANNELS[0], CHANNELS[1], CHANNELS[2]];
         let encoder = inputs.into_iter().zip(CHANNELS).enumerate().map(|(i, (from, to))| {
@@ -133,7 +133,7 @@ impl Autoencoder {
             encoder: encoder.collect(),
             mean: linear(path / "mean", flat, latent),
             log_variance: linear(path / "log_variance", flat, latent),
-            start: linear(path / "start", latent + told, deepest * start_size.0 * start_size.1),
+            start: linear(path / "start", latent + condition, deepest * start_size.0 * start_size.1),
             decoder: decoder.collect(),
             image: nn::conv_transpose2d(path / "image", CHANNELS[0], shape.channels, 1, deconv_config(1, 0, true)),
             start_size,
@@ -153,7 +153,7 @@ impl Autoencoder {
         Ok((self.mean.forward(&x), self.log_variance.forward(&x)))
     }
 
-    /// Padded images of latent codes with what is told beside them, `[n, latent + told]`.
+    /// Padded images of latent codes with their conditions, `[n, latent + condition]`.
     ///
     /// # Errors
     /// If libtorch fails.
@@ -167,7 +167,7 @@ impl Autoencoder {
     }
 }
 
-/// Tells codes of labelled images from those of unlabelled ones.
+/// Tells latent codes of labelled images from those of unlabelled ones.
 #[derive(Debug)]
 pub struct Discriminator {
     layers: [nn::Linear; 3],
@@ -201,13 +201,13 @@ mod tests {
 
     use super::*;
 
-    /// A discriminator that is told nothing of weight is that of VAAL.
+    /// A discriminator whose condition has no weight is that of VAAL.
     #[test]
     fn a_constant_rank_is_an_inert_input() {
         let _no_grad = tch::no_grad_guard();
         let stores = [nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu)];
         let plain = Discriminator::new(&stores[0].root(), 6);
-        let told = Discriminator::new(&stores[1].root(), 7);
+        let conditioned = Discriminator::new(&stores[1].root(), 7);
         let (mut from, mut to) = (stores[0].variables(), stores[1].variables());
         for (name, weight) in &mut to {
             let source = from.remove(name).expect("of the same layers");
@@ -219,7 +219,7 @@ mod tests {
         let codes = Tensor::randn([5, 6], (Kind::Float, Device::Cpu));
         let odds = |rank: f64| {
             let beside = Tensor::full([5, 1], rank, (Kind::Float, Device::Cpu));
-            floats(&told.forward(&Tensor::cat(&[&codes, &beside], 1)).unwrap()).unwrap()
+            floats(&conditioned.forward(&Tensor::cat(&[&codes, &beside], 1)).unwrap()).unwrap()
         };
         let expected = floats(&plain.forward(&codes).unwrap()).unwrap();
         for (found, expected) in odds(0.0).iter().zip(&expected) {
