@@ -197,9 +197,9 @@ typedef struct QueristTorchApi {
                                   QueristTensor *norms);
   // Records a named figure of this round.
   QueristStatus (*log_metric)(struct QueristCall *call, struct QueristBytes name, double value);
-  // Hands in images to train on from the next round on, each with the label that the oracle gives for its row: `images`
-  // is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query then
-  // picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
+  // Hands in images to train on from the next round on, each with the label that the oracle gives for its row:
+  // `images` is `f32 [n, channels, height, width]`, normalised and finite, `rows` are n distinct rows that the query
+  // then picks. Only inside a query, by a strategy that needs `synthetic_images`. Since minor version 1.
   QueristStatus (*add_synthetic)(struct QueristCall *call,
                                  const uint32_t *rows,
                                  uintptr_t row_count,
@@ -857,8 +857,8 @@ typedef struct QueristHostApi {
   QueristStatus (*answer_state)(struct QueristCall *call, struct QueristBytes state);
   // What a query may ask of the host.
   const struct QueristCallTable *calls;
-  // An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory where
-  // it lies. Its `deleter` must be called before the call that lent it returns.
+  // An array that the strategy declared, as a `DLManagedTensorVersioned*` (DLPack 1.x), read-only, in the memory
+  // where it lies. Its `deleter` must be called before the call that lent it returns.
   QueristStatus (*array_dlpack)(struct QueristCall *call, struct QueristBytes name, void **tensor);
 } QueristHostApi;
 
