@@ -1,5 +1,5 @@
-//! Every component keeps every rule, and gives the same rows with the same score bits as its native twin. That the twins
-//! keep the rules is tested beside each of them.
+//! Every component keeps every rule, and gives the same rows with the same score bits as its native twin. That the
+//! twins keep the rules is tested beside each of them.
 
 use querist_core::{Question, Round, Seeds, Strategy};
 use querist_protocol::TILE_BYTES;
