@@ -31,8 +31,8 @@ enum Rows {
 }
 
 impl FixedArray {
-    /// Takes `array`, `f32 [rows, width]`, for a dataset of `samples` samples. Row i is of sample i, or of sample `ids[i]`;
-    /// every sample of `needed` has a row. `query.NAME` has any number of rows, which are of no sample.
+    /// Takes `array`, `f32 [rows, width]`, for a dataset of `samples` samples. Row i is of sample i, or of sample
+    /// `ids[i]`; every sample of `needed` has a row. `query.NAME` has any number of rows, which are of no sample.
     ///
     /// # Errors
     /// If the shape does not fit, a value is not finite, an id is no sample's or comes twice, or a row is missing.

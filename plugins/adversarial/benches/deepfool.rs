@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             largest = pairs.map(|(a, b)| (a / b - 1.0).abs()).fold(largest, f64::max);
         }
         println!(
-            "{label}: {:.0} images a processor second, one by one {:.0}, {:.2} times as many; lengths differ by at most \
-             {largest:.1e} of themselves",
+            "{label}: {:.0} images a processor second, one by one {:.0}, {:.2} times as many; lengths differ by at \
+             most {largest:.1e} of themselves",
             POOL as f64 / together,
             POOL as f64 / alone,
             alone / together

@@ -13,8 +13,8 @@ pub const MINIBATCH: usize = 64;
 const CASES: [(ModelName, usize, usize, usize, usize, usize); 2] =
     [(ModelName::Cnn, 28, 1, 20, 2, 5), (ModelName::Resnet18, 32, 3, 2, 1, 3)];
 
-/// Prints minibatches a processor second of whole fits, the best of the repeats, of networks whose name has `filter` in
-/// it.
+/// Prints minibatches a processor second of whole fits, the best of the repeats, of the networks whose name has
+/// `filter` in it.
 ///
 /// `strategy` is made for a number of epochs. With `unlabelled`, the pool holds as many samples as are labelled.
 ///
