@@ -62,7 +62,8 @@ def say():
         words = " ".join(str(fact) for fact in facts if fact)
         print(f"{pool['user_api']}: {words}, {pool['num_threads']} threads, {pathlib.Path(pool['filepath']).name}")
     if torch := sys.modules.get("torch"):
-        print(f"torch {torch.__version__}: kernels {torch.backends.cpu.get_cpu_capability()}, mkl {torch.backends.mkl.is_available()}")
+        mkl = "with" if torch.backends.mkl.is_available() else "without"
+        print(f"torch {torch.__version__}: kernels {torch.backends.cpu.get_cpu_capability()}, {mkl} MKL")
     if faiss := sys.modules.get("faiss"):
         print(f"faiss {faiss.__version__}: {faiss.get_compile_options().strip()}")
     sys.stdout.flush()
