@@ -355,7 +355,8 @@ fn no_source_file_is_longer_than_one_reads_at_a_time() {
 #[test]
 fn no_line_is_wider_than_the_width() {
     let mut wide = Vec::new();
-    let kinds: [(&str, fn(&str) -> Vec<(usize, &str)>); 2] = [("rs", breakable_code), ("md", breakable_prose)];
+    type Breakable = fn(&str) -> Vec<(usize, &str)>;
+    let kinds: [(&str, Breakable); 2] = [("rs", breakable_code), ("md", breakable_prose)];
     for (ending, breakable) in kinds {
         for path in ours(&workspace(), ending) {
             let text = fs::read_to_string(&path).unwrap();

@@ -12,7 +12,7 @@ fn every_name_leads_to_its_strategy() {
             match BUILT_IN.resolve(name) {
                 Ok(resolved) if resolved.strategy.id == strategy.id => {}
                 Ok(resolved) => {
-                    wrong.push(format!("`{name}` is `{}`, expected `{}`", resolved.strategy.id, strategy.id))
+                    wrong.push(format!("`{name}` is `{}`, expected `{}`", resolved.strategy.id, strategy.id));
                 }
                 Err(error) => wrong.push(error.to_string()),
             }

@@ -540,7 +540,7 @@ fn images_to_train_on_are_handed_in_inside_a_query_only() {
 fn synthetic_images_train_as_samples_do() {
     let data = bars(60, 16, 3);
     let augment = vec![Augmentation::Crop, Augmentation::Flip];
-    for recipe in [quick(), Recipe { augment: augment, ..quick() }] {
+    for recipe in [quick(), Recipe { augment, ..quick() }] {
         let trained = |real: Vec<(SampleId, Label)>, synthetic: &[Synthetic]| {
             let mut learner = learner(&data, ModelName::Cnn, &recipe);
             let pool = ids(30..52);

@@ -45,5 +45,5 @@ pub fn settings<'a>(model: &'a ModelConfig, recipe: &'a Recipe) -> Settings<'a> 
 
 pub fn learner(dataset: &Dataset, name: ModelName, recipe: &Recipe) -> TorchLearner {
     let pool = ids(0..dataset.len() as u64);
-    TorchLearner::new(dataset, &pool, &settings(&model(name), &recipe)).unwrap()
+    TorchLearner::new(dataset, &pool, &settings(&model(name), recipe)).unwrap()
 }
