@@ -87,11 +87,17 @@ fn draws_say_themselves_how_many_and_where_they_are() {
         let (input, wrong) = (format!("{array}=rows.npy"), format!("{parameter}=5"));
         let said = place.call(&[&base[..], &["--input", &input, "--param", &wrong]].concat());
         said.fails(2, &[array, "rows.npy", &format!("{DRAWS} draws a row, but `{parameter}` is 5")]);
+        let said = place.call(&[&base[..], &["--input", &input, "--param", &format!("{parameter}=many")]].concat());
+        said.fails(2, &[parameter, "\"many\" is not of type \"integer\""]);
         // Seven rows of sixty draws, or sixty rows of seven: nobody says.
         let base = ["select", "--strategy", strategy, "--budget", "3"];
         let said = place.call(&[&base[..], &["--input", &format!("{array}=draws.npy")]].concat());
         said.fails(2, &["7 rows of 60 draws, or 60 rows of 7 draws", "--ids"]);
     }
+    // `members` of a combination are strategies.
+    let input = ["--input", "member_log_probs=rows.npy", "--ids", "ids.npy"];
+    let said = place.call(&[&["select", "--strategy", "refine", "--budget", "3"][..], &input].concat());
+    said.fails(2, &["the strategy needs", "logits"]);
 }
 
 #[test]

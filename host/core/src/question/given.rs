@@ -85,12 +85,8 @@ impl Given {
     /// Brings draws into the middle of their arrays. `draws` says for an array how many there are, where that is known.
     ///
     /// # Errors
-    /// If draws cannot be told from rows, or what `draws` says.
-    pub fn arrange<E: From<GivenError>>(
-        &mut self,
-        classes: Option<usize>,
-        draws: impl Fn(&str) -> Result<Option<usize>, E>,
-    ) -> Result<(), E> {
+    /// If draws cannot be told from rows.
+    pub fn arrange(&mut self, classes: Option<usize>, draws: impl Fn(&str) -> Option<usize>) -> Result<(), GivenError> {
         let of_logits = |name: &str| match self.named.get(name)?.shape() {
             &[_, classes] => Some(classes),
             _ => None,
@@ -99,7 +95,7 @@ impl Given {
         let of_draws: Vec<String> =
             self.named.keys().filter(|name| probabilities::is_log_probs(name)).cloned().collect();
         for name in of_draws {
-            let known = Known { rows: self.rows_beside(&name), draws: draws(&name)?, classes };
+            let known = Known { rows: self.rows_beside(&name), draws: draws(&name), classes };
             let Some(array) = self.named.remove(&name) else { continue };
             let arranged = probabilities::draws_in_the_middle(array, known)
                 .map_err(|message| GivenError::Array { name: name.clone(), message })?;

@@ -31,11 +31,8 @@ impl Inputs {
                 .ok_or_else(|| Usage(format!("`--input {input}`: write NAME=FILE, such as logits=logits.npy")))?;
             inputs.add(name.trim(), Path::new(file))?;
         }
-        let arranged = inputs.given.arrange(args.classes, |name| said_draws(params, name).map_err(Stop::Said));
-        arranged.map_err(|stop| match stop {
-            Stop::Said(error) => error,
-            Stop::Given(error) => inputs.usage(&error),
-        })?;
+        let arranged = inputs.given.arrange(args.classes, |name| said_draws(params, name));
+        arranged.map_err(|error| inputs.usage(&error))?;
         Ok(inputs)
     }
 
@@ -68,15 +65,21 @@ impl Inputs {
     pub fn settle_draws(&self, schema: &Value, params: &mut Map<String, Value>) -> Result<()> {
         for (name, found) in self.given.draws() {
             let Some(parameter) = parameter_of(name) else { continue };
-            if schema.pointer(&format!("/properties/{parameter}")).is_none() {
+            // Another strategy may mean something else by the name.
+            let kind = schema.pointer(&format!("/properties/{parameter}/type"));
+            let is_number = |kind: &Value| kind == "integer";
+            if !kind.is_some_and(|kind| is_number(kind) || kind.as_array().is_some_and(|all| all.iter().any(is_number)))
+            {
                 continue;
             }
-            match said_draws(params, name)? {
+            match said_draws(params, name) {
                 Some(said) if said != found => {
                     let message = format!("{found} draws a row, but `{parameter}` is {said}");
                     return Err(self.usage(&GivenError::Array { name: name.to_owned(), message }));
                 }
-                _ => drop(params.insert(parameter.to_owned(), found.into())),
+                Some(_) => {}
+                // What is no number is left for the schema to refuse.
+                None => drop(params.entry(parameter).or_insert_with(|| found.into())),
             }
         }
         Ok(())
@@ -135,18 +138,6 @@ impl Inputs {
     }
 }
 
-/// Why draws could not be brought to their place.
-enum Stop {
-    Given(GivenError),
-    Said(anyhow::Error),
-}
-
-impl From<GivenError> for Stop {
-    fn from(error: GivenError) -> Self {
-        Self::Given(error)
-    }
-}
-
 fn unknown(name: &str) -> anyhow::Error {
     let known: Vec<&str> = Given::names().collect();
     let message = format!(
@@ -179,14 +170,8 @@ fn parameter_of(name: &str) -> Option<&'static str> {
 }
 
 /// The number of draws that the user says.
-fn said_draws(params: &Map<String, Value>, name: &str) -> Result<Option<usize>> {
-    let Some((parameter, value)) = parameter_of(name).and_then(|name| Some((name, params.get(name)?))) else {
-        return Ok(None);
-    };
-    match value.as_u64().and_then(|draws| usize::try_from(draws).ok()) {
-        Some(draws) => Ok(Some(draws)),
-        None => Err(Usage(format!("parameter `{parameter}` is {value}, expected a number of draws")).into()),
-    }
+fn said_draws(params: &Map<String, Value>, name: &str) -> Option<usize> {
+    params.get(parameter_of(name)?)?.as_u64().and_then(|draws| usize::try_from(draws).ok())
 }
 
 fn read_ids(name: &str, path: &Path) -> Result<Vec<u64>> {
