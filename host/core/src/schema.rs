@@ -60,6 +60,7 @@ impl Schema {
         problems.extend(layers::said_twice(&self.source, value));
         problems.sort_by(|a, b| a.pointer.cmp(&b.pointer).then_with(|| a.message.cmp(&b.message)));
         problems.dedup();
+        problems.truncate(MAX_PROBLEMS);
         problems
     }
 
