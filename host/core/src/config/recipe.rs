@@ -105,7 +105,7 @@ fn layers() -> Vec<Layer<Recipe>> {
     let rate = |preset, optimiser: Optimiser, set| Layer::when(PRESET, preset, set).and("optimiser", optimiser);
     vec![
         Layer::preset(
-            "euphoria0-0",
+            "al-baselines",
             "euphoria0-0/Active-Learning-for-Image-Classification: SGD 0.1, momentum 0.9, weight decay 5e-4, 200 \
              epochs of minibatches of 128, a tenth of the rate from epoch 160, crops and flips.",
             |recipe: &mut Recipe| in_steps(recipe, 200, 128, &[160]),
@@ -113,12 +113,12 @@ fn layers() -> Vec<Layer<Recipe>> {
         .once_called(PRESET, "s0"),
         Layer::preset(
             "cure-lab",
-            "cure-lab/deep-active-learning: as `euphoria0-0`, 100 epochs, a tenth of the rate from epochs 80 and 120.",
+            "cure-lab/deep-active-learning: as `al-baselines`, 100 epochs, a tenth of the rate from epochs 80 and 120.",
             |recipe: &mut Recipe| in_steps(recipe, 100, 128, &[80, 120]),
         )
         .once_called(PRESET, "s1"),
         Layer::preset(
-            "sgiardl",
+            "ift780",
             "sgiardl/ActiveLearning: Adam 1e-4, weight decay 0, 50 epochs of minibatches of 50, a constant rate, no \
              augmentation.",
             |recipe: &mut Recipe| {
@@ -138,9 +138,9 @@ fn layers() -> Vec<Layer<Recipe>> {
         )
         .once_called(PRESET, "s4"),
         // A preset's rate belongs to its optimiser.
-        rate("euphoria0-0", Optimiser::Sgd, |recipe: &mut Recipe| recipe.lr = 0.1),
+        rate("al-baselines", Optimiser::Sgd, |recipe: &mut Recipe| recipe.lr = 0.1),
         rate("cure-lab", Optimiser::Sgd, |recipe| recipe.lr = 0.1),
-        rate("sgiardl", Optimiser::Adam, |recipe| recipe.lr = 1e-4),
+        rate("ift780", Optimiser::Adam, |recipe| recipe.lr = 1e-4),
         rate("uwe", Optimiser::Sgd, |recipe| recipe.lr = 0.02),
         Layer::when("optimiser", Optimiser::Adam, |recipe| recipe.lr = 1e-3),
     ]
@@ -189,12 +189,12 @@ mod tests {
         let other = read(json!({"preset": "uwe", "optimiser": "adam"}));
         assert_eq!((other.lr, other.epochs), (1e-3, 100), "a preset's rate belongs to its optimiser");
         assert_eq!(read(json!({})), Recipe::default());
-        assert_eq!(read(json!({"preset": "sgiardl"})).lr, 1e-4);
+        assert_eq!(read(json!({"preset": "ift780"})).lr, 1e-4);
     }
 
     #[test]
     fn old_names_of_presets_keep_working() {
-        for (old, name) in [("s0", "euphoria0-0"), ("s1", "cure-lab"), ("s3", "sgiardl"), ("s4", "uwe")] {
+        for (old, name) in [("s0", "al-baselines"), ("s1", "cure-lab"), ("s3", "ift780"), ("s4", "uwe")] {
             let (old, new) = (read(json!({"preset": old})), read(json!({"preset": name})));
             assert_eq!(old, new);
             assert_ne!(old, Recipe::default());
