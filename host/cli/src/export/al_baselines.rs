@@ -2,6 +2,7 @@
 //!
 //! The system puts the time of its start where ours says `querist`, so that the same runs give the same files.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -9,10 +10,13 @@ use serde_json::Value;
 
 use super::{File, Trial, cells, csv_text, groups, mean_and_std};
 
+/// A strategy with its trials.
+type Row<'a> = (&'a str, Vec<&'a Trial>);
+
 /// Files of every dataset and strategy, and a table of accuracies over labels for each dataset.
 pub fn al_baselines(trials: &[Trial]) -> Result<Vec<File>> {
     let mut files = Vec::new();
-    let mut tables: Vec<(&str, Vec<(&str, Vec<&Trial>)>)> = Vec::new();
+    let mut tables: BTreeMap<&str, Vec<Row<'_>>> = BTreeMap::new();
     for ((dataset, label), trials) in groups(trials) {
         let folder = format!("results/{dataset}/{label}/{label}_querist");
         let name = |kind: &str| format!("{folder}/{kind}_{dataset}_{label}_querist.txt");
@@ -23,10 +27,7 @@ pub fn al_baselines(trials: &[Trial]) -> Result<Vec<File>> {
             let lines: String = queried.map(|(sample, _)| format!("{}\n", sample.0)).collect();
             files.push(File::new(format!("{folder}/Idx/TIdx{at:02}.txt"), lines));
         }
-        match tables.last_mut().filter(|(of, _)| *of == dataset) {
-            Some((_, rows)) => rows.push((label, trials)),
-            None => tables.push((dataset, vec![(label, trials)])),
-        }
+        tables.entry(dataset).or_default().push((label, trials));
     }
     for (dataset, rows) in tables {
         files.push(File::new(format!("results/{dataset}/table.md"), table(dataset, &rows)));
@@ -65,10 +66,9 @@ fn lines_of(key: &str, value: &Value, lines: &mut String) {
 }
 
 /// Accuracy in percent at each number of labels: mean and standard deviation over trials.
-fn table(dataset: &str, rows: &[(&str, Vec<&Trial>)]) -> String {
+fn table(dataset: &str, rows: &[Row<'_>]) -> String {
     let rounds = |trials: &[&Trial]| trials.iter().flat_map(|trial| &trial.rounds).map(|r| r.record.labelled).collect();
-    let counts: std::collections::BTreeSet<usize> =
-        rows.iter().flat_map(|(_, trials)| -> Vec<usize> { rounds(trials) }).collect();
+    let counts: BTreeSet<usize> = rows.iter().flat_map(|(_, trials)| -> Vec<usize> { rounds(trials) }).collect();
     let mut text = format!("### Image classification on {dataset}\n\n| Model name \\ Accuracy over labeled set |");
     text += &counts.iter().map(|count| format!(" {count} |")).collect::<String>();
     text += &format!("\n| --- |{}\n", " --- |".repeat(counts.len()));
