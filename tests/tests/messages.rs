@@ -69,7 +69,7 @@ dropout = 1.5
              10 | [model]
              11 | name = "resnet81"
                 :        ^^^^^|^^^^
-                :             `-- "resnet81" is none of "cnn", "lenet", "mlp", "resnet18"
+                :             `-- "resnet81" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0"
              12 | dropout = 1.5
                 :           ^|^
                 :            `-- 1.5 is greater than the maximum of 0.95
@@ -322,7 +322,7 @@ fn wrong_overrides() {
         expect![[r#"
             exit code 2
               x run.toml: 1 problem
-              help: model.name: "lennet" is none of "cnn", "lenet", "mlp", "resnet18"
+              help: model.name: "lennet" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0"
         "#]],
     );
 }

@@ -29,6 +29,7 @@ mod schedule;
 mod services;
 mod stream;
 mod train;
+mod weights;
 
 pub use accelerator::TorchAccelerator;
 pub use device::CPU;

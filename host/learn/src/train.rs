@@ -39,6 +39,8 @@ pub(crate) struct Trainer<'a> {
     pub(crate) pool: &'a [SampleId],
     /// Whether adversarial images take part, and how.
     pub(crate) ensemble: Option<&'a EnsembleConfig>,
+    /// The body that a fresh model starts from, where there is one.
+    pub(crate) pretrained: Option<&'a Model>,
 }
 
 impl Trainer<'_> {
@@ -49,6 +51,9 @@ impl Trainer<'_> {
         let round = self.plan.weights_round(self.round);
         random::seed(self.seeds.model_stream("weights", round).next_bits()).doing("seeding the weights")?;
         let model = self.plan.architecture.build(self.images.device())?;
+        if let Some(pretrained) = self.pretrained {
+            model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
+        }
         if let Some(before) = before.filter(|_| warm) {
             model.parameters().copy_from(before.parameters()).doing("copying the weights of the round before")?;
         }

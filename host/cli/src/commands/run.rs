@@ -203,7 +203,10 @@ fn go(
     let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
     let split = drawn.map_err(|error| Usage(error.to_string()))?;
     let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
+    let weights = fixed::weights(config)?;
+    let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, display)?;
+    let weights = weights.map(|weights| weights.digest);
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
@@ -214,6 +217,7 @@ fn go(
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
+    header.weights = weights;
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(
         &split,
@@ -306,6 +310,8 @@ fn check_same(before: &Header, now: &Header) -> Result<()> {
         let digest = |header: &Header| header.arrays.get(name).cloned().unwrap_or_else(|| "none".to_owned());
         changed(&format!("file of `{name}`"), &digest(before), &digest(now))?;
     }
+    let weights = |header: &Header| header.weights.clone().unwrap_or_else(|| "none".to_owned());
+    changed("file of `model.weights`", &weights(before), &weights(now))?;
     changed("device", &before.backend, &now.backend)
 }
 

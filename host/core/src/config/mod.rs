@@ -25,7 +25,9 @@ pub use budget::{Batch, BudgetConfig, BudgetError, Plan, Totals};
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{DatasetConfig, DatasetLayout};
-pub use model::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName};
+pub use model::{
+    Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
+};
 pub use recipe::{Augmentation, Optimiser, Recipe, Schedule};
 pub use strategy::{StrategyConfig, TargetSet};
 
