@@ -26,7 +26,10 @@ pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{DatasetConfig, DatasetLayout};
 pub use model::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName};
-pub use recipe::{Augmentation, Optimiser, Recipe, Schedule};
+pub use recipe::{
+    AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
+    ResizedCrop, Schedule, Stop, Trained,
+};
 pub use strategy::{StrategyConfig, TargetSet};
 
 /// What runs have in common that are to be compared: everything but who chooses, and the seeds.
