@@ -319,4 +319,6 @@ fn others(file: &Source<'_>, reading: Reading<'_>, used: &[String]) -> Report {
 }
 
 #[cfg(test)]
+mod compared;
+#[cfg(test)]
 mod tests;
