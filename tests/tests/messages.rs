@@ -568,7 +568,7 @@ fn broken_packages_are_listed_with_their_reasons() {
         refused broken/missing: gone.wasm: no such file
         refused broken/native: not a shared library: Unknown file magic
         refused broken/newer: plugin.toml: manifest version 2, this host reads version 1
-        refused broken/other-api: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
+        refused broken/other-api: built for boundary version 90.2, this host speaks 0.2: rebuild it with the SDK of this release, or use the host it was built for
         refused broken/outside: plugin.toml names the file `../random.wasm`; a package's files lie in its own folder
         refused broken/schema: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
         refused broken/truncated: not a WebAssembly component: unexpected end-of-file (at offset HERE)

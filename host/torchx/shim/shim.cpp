@@ -5,10 +5,18 @@
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_foreach_add.h>
-#include <ATen/ops/_fused_adam.h>
-#include <ATen/ops/_fused_sgd.h>
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_clamp_max.h>
+#include <ATen/ops/_foreach_clamp_min.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DefaultDtype.h>
 #include <caffe2/serialize/inline_container.h>
@@ -226,15 +234,46 @@ char* querist_sgd_step(const void* const* parameters, const void* const* momenta
 
 char* querist_adam_step(const void* const* parameters, const void* const* means, const void* const* squares,
                         const void* const* steps, size_t count, double lr, double beta1, double beta2, double eps,
-                        double weight_decay) {
+                        double weight_decay, bool decoupled) {
   return guarded([&] {
     const at::NoGradGuard no_grad;
     const auto values = tensors(parameters, count);
     const auto grads = gradients(values);
     const auto counts = tensors(steps, count);
     at::_foreach_add_(counts, 1);
-    at::_fused_adam_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
-                     weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    if (decoupled) {
+      at::_fused_adamw_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
+                        weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    } else {
+      at::_fused_adam_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
+                       weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    }
+  });
+}
+
+char* querist_clamp_gradients(const void* const* parameters, size_t count, double bound) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    const auto grads = gradients(tensors(parameters, count));
+    at::_foreach_clamp_max_(grads, at::Scalar(bound));
+    at::_foreach_clamp_min_(grads, at::Scalar(-bound));
+  });
+}
+
+char* querist_clip_gradients(const void* const* parameters, size_t count, double bound) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    const auto grads = gradients(tensors(parameters, count));
+    const at::Tensor length = at::linalg_vector_norm(at::stack(at::_foreach_norm(grads)), 2);
+    // As torch.nn.utils.clip_grad_norm_ does, whose 1e-6 keeps a length of 0 apart.
+    at::_foreach_mul_(grads, (bound / (length + 1e-6)).clamp_max(1.0));
+  });
+}
+
+char* querist_lerp(const void* const* values, const void* const* towards, size_t count, double weight) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    at::_foreach_lerp_(tensors(values, count), tensors(towards, count), at::Scalar(weight));
   });
 }
 

@@ -39,6 +39,15 @@ unsafe extern "C" {
         beta2: f64,
         eps: f64,
         weight_decay: f64,
+        decoupled: bool,
+    ) -> *mut c_char;
+    pub(crate) fn querist_clamp_gradients(parameters: *const TensorAddress, count: usize, bound: f64) -> *mut c_char;
+    pub(crate) fn querist_clip_gradients(parameters: *const TensorAddress, count: usize, bound: f64) -> *mut c_char;
+    pub(crate) fn querist_lerp(
+        tensors: *const TensorAddress,
+        towards: *const TensorAddress,
+        count: usize,
+        weight: f64,
     ) -> *mut c_char;
     pub(crate) fn querist_clear_gradients(parameters: *const TensorAddress, count: usize) -> *mut c_char;
     pub(crate) fn querist_ambient_save(cuda: i32, ambient: *mut *mut c_void) -> *mut c_char;

@@ -28,7 +28,10 @@ pub use dataset::{DatasetConfig, DatasetLayout};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
 };
-pub use recipe::{Augmentation, Optimiser, Recipe, Schedule};
+pub use recipe::{
+    AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
+    ResizedCrop, Schedule, Stop, Trained,
+};
 pub use strategy::{StrategyConfig, TargetSet};
 
 /// What runs have in common that are to be compared: everything but who chooses, and the seeds.
