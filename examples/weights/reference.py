@@ -6,8 +6,8 @@
     QUERIST_WEIGHTS_REFERENCE=FOLDER cargo nextest run -p querist-learn outputs_are_those_of_other_libraries
 
 Weights are random, statistics and factors of norms too, so that each of them matters. For each case there are
-`CASE.weights.safetensors`, with the library's own names, and `CASE.outputs.safetensors` with `images`, `embeddings` and,
-where there is a head, `logits`. All together take 2.4 GB.
+`CASE.weights.safetensors`, with the library's own names, and `CASE.outputs.safetensors` with `images`, `embeddings`
+and, where there is a head, `logits`. All together take 2.4 GB.
 """
 
 import shutil

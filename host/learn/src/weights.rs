@@ -319,6 +319,7 @@ fn others(file: &Source<'_>, reading: Reading<'_>, used: &[String]) -> Report {
 }
 
 #[cfg(test)]
+#[path = "weights/compared/tests.rs"]
 mod compared;
 #[cfg(test)]
 mod tests;
