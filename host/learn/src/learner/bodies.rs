@@ -48,7 +48,8 @@ impl TorchLearner {
     }
 
     /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
-    /// architecture and stem of `options`, takes the images as this learner does, and may have a head for other classes.
+    /// architecture and stem of `options`, takes the images as this learner does, and may have a head for other
+    /// classes.
     ///
     /// # Errors
     /// If the file holds no such model.
