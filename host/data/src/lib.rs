@@ -37,6 +37,7 @@ mod summary;
 mod survey;
 mod svhn;
 mod tape;
+mod vary;
 mod walk;
 mod zipped;
 
@@ -48,3 +49,4 @@ pub use load::load;
 pub use search::Search;
 pub use summary::Summary;
 pub use survey::{Few, Understood};
+pub use vary::vary;

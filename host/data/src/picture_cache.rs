@@ -277,7 +277,7 @@ fn hash_of(file: &mut fs::File) -> io::Result<[u8; 32]> {
 fn mapped(file: &fs::File) -> io::Result<Buffer<u8>> {
     // SAFETY: the file lies in a folder that is closed to others, and no process writes to a file that has its name.
     let map = unsafe { MmapOptions::new().offset(HEADER as u64).map(file) }?;
-    Ok(Buffer::new(map))
+    Ok(Buffer::mapped(map))
 }
 
 #[cfg(test)]

@@ -18,6 +18,10 @@ pub struct VariantConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1.0, max = 1e6))]
     pub long_tail: Option<f64>,
+    /// Share of the pool whose label becomes another class, each of the others alike often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub label_noise: Option<f64>,
     /// Samples of another dataset that are put into the pool, as one class more, `foreign`, that no test sample has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreign: Option<ForeignConfig>,
@@ -28,10 +32,6 @@ pub struct VariantConfig {
     /// Standard deviation of the noise of copies, where pixels are 0 to 1. Copies bear the label of their sample.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub repeat_noise: f64,
-    /// Share of the pool whose label becomes another class, each of the others alike often.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub label_noise: Option<f64>,
 }
 
 /// Samples of another dataset.

@@ -43,10 +43,13 @@ pub(crate) struct Named {
 /// `classes` are the names where they are known; otherwise labels say them.
 pub(crate) fn read(
     root: &Path,
-    named: Vec<Named>,
+    mut named: Vec<Named>,
     classes: Option<Vec<String>>,
     how: How<'_>,
 ) -> Result<Loaded, DataError> {
+    for one in &mut named {
+        one.path = one.path.trim_start_matches("./").to_owned();
+    }
     let paths = named.iter().map(|one| path_below(root, one)).collect::<Result<Vec<_>, _>>()?;
     refuse_twice(&named, &paths)?;
     refuse_missing(how.place, &named, &paths)?;
@@ -82,8 +85,7 @@ pub(crate) fn finish(
 
 /// The path of a picture, which must lie below the folder.
 fn path_below(root: &Path, one: &Named) -> Result<PathBuf, DataError> {
-    let written = one.path.trim_start_matches("./");
-    let names = shown_names(Path::new(written), &one.at)?;
+    let names = shown_names(Path::new(&one.path), &one.at)?;
     match names.is_empty() {
         true => Err(DataError::malformed(&one.at, "", "a picture without a path", "a path and a label")),
         false => Ok(root.join(names.iter().collect::<PathBuf>())),

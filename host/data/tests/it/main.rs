@@ -5,6 +5,7 @@ mod decoding;
 mod folders;
 mod formats;
 mod hostile;
+mod labelled;
 mod order;
 mod pictures;
 mod real;
