@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use querist_core::config::{FixedConfig, FixedFile, StudyConfig};
+use querist_core::config::{FixedConfig, FixedFile, StudyConfig, WeightsConfig};
 use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Seeds, Split};
 use querist_data::{DataError, Search, load};
@@ -74,6 +74,12 @@ fn of_files(config: &StudyConfig) -> Vec<Problem> {
         None => {}
         Some(FixedConfig::File(file)) => named.extend(parts("/fixed_embeddings", file)),
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
+    }
+    if let Some(weights) = &experiment.model.weights {
+        named.push(match weights {
+            WeightsConfig::File(file) => ("/model/weights".to_owned(), file),
+            WeightsConfig::Table(table) => ("/model/weights/file".to_owned(), &table.file),
+        });
     }
     let missing = named.into_iter().filter_map(|(key, path)| {
         let file = path.rsplit_once('#').map_or(path.as_str(), |(file, _)| file);

@@ -18,6 +18,8 @@ pub struct Fitted {
     pub metrics: BTreeMap<String, f64>,
     /// The ensemble, where one was trained.
     pub ensemble: Option<EnsembleRecord>,
+    /// Labels of the validation set that took part in the training.
+    pub validation_labels: usize,
 }
 
 /// One epoch of training.
@@ -32,6 +34,9 @@ pub struct EpochRecord {
     /// Mean of what the strategy added to the loss, by minibatch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_loss: Option<f64>,
+    /// Accuracy on the validation set, where the recipe looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
     /// Learning rate at the end of the epoch.
     pub lr: f64,
     /// Wall-clock seconds.

@@ -25,6 +25,8 @@ pub struct FitTask<'a> {
     pub needs: &'a [Need],
     /// Images that strategies made, to train on beside the labelled samples.
     pub synthetic: &'a [Synthetic],
+    /// The validation set with its labels, which only some recipes look at.
+    pub validation: &'a [(SampleId, Label)],
 }
 
 impl<'a> FitTask<'a> {
@@ -32,7 +34,7 @@ impl<'a> FitTask<'a> {
     pub fn plain(round: Round, labelled: &'a [(SampleId, Label)]) -> Self {
         let initial = labelled.len();
         let scope = ServiceScope { round, pool: &[], labelled, initial, batch: 0, streams: Streams::NONE };
-        Self { scope, hooks: None, needs: &[], synthetic: &[] }
+        Self { scope, hooks: None, needs: &[], synthetic: &[], validation: &[] }
     }
 }
 
@@ -82,6 +84,18 @@ pub trait Learner {
     /// # Errors
     /// If the file holds no model of this architecture.
     fn restore(&mut self, model: &[u8], overrides: &TrainOverrides) -> Result<(), LearnError>;
+
+    /// The state of the optimiser, as a file, where it goes on in the next round.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read back.
+    fn optimiser(&self) -> Result<Option<Vec<u8>>, LearnError> {
+        Ok(None)
+    }
+
+    /// Takes over the state of the optimiser of the last finished round from its file, which is looked at when training
+    /// goes on.
+    fn restore_optimiser(&mut self, _state: Vec<u8>) {}
 
     /// What a strategy that uses images and the model may ask for, about the fitted model; `None` for a learner without
     /// such services.

@@ -47,6 +47,9 @@ pub struct RoundRecord {
     /// Images made by the strategy that the model was trained on beside them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub synthetic: usize,
+    /// Labels of the validation set that took part in the training: they cost as much as those of the labelled set.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub validation_labels: usize,
     /// Unlabelled samples when the strategy was asked.
     pub pool: usize,
     /// Samples of the pool that the strategy could choose from, where they were not all of it.
@@ -90,6 +93,7 @@ impl RoundRecord {
             round,
             labelled,
             synthetic: 0,
+            validation_labels: 0,
             pool,
             subset: None,
             short: false,

@@ -13,7 +13,7 @@ use std::time::Instant;
 use querist_core::config::{Adversarial, EnsembleConfig};
 use querist_core::fitted::EnsembleRecord;
 use querist_core::progress::{Cancelled, Phase, Progress};
-use querist_core::{LearnError, SampleId, Seeds, ServiceScope, Synthetic};
+use querist_core::{Label, LearnError, SampleId, Seeds, ServiceScope, Synthetic};
 use querist_protocol::LogLevel;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -21,6 +21,7 @@ use crate::fault::Doing;
 use crate::images::ImageStore;
 use crate::infer::{Wanted, predict};
 use crate::model::{Architecture, Model};
+use crate::optimiser::Stood;
 use crate::plan::Plan;
 use crate::rows::{Rows, Scratch};
 use crate::train::Trainer;
@@ -52,9 +53,12 @@ pub(crate) struct Training<'a> {
     pub(crate) config: &'a EnsembleConfig,
     pub(crate) scope: ServiceScope<'a>,
     pub(crate) synthetic: &'a [Synthetic],
+    pub(crate) validation: &'a [(SampleId, Label)],
     pub(crate) seeds: Seeds,
     /// Whether the task model was trained by the recipe alone.
     pub(crate) task_is_plain: bool,
+    /// The body that members start from, if not from a fresh one.
+    pub(crate) pretrained: Option<&'a Model>,
 }
 
 impl Training<'_> {
@@ -88,9 +92,12 @@ impl Training<'_> {
         let seeds = self.seeds.member(member);
         let ensemble = Some(self.config);
         let (images, plan, synthetic) = (self.images, self.plan, self.synthetic);
-        let trainer = Trainer { images, plan, seeds: &seeds, round, labelled, synthetic, pool, ensemble };
+        let (validation, pretrained) = (self.validation, self.pretrained);
+        let seeds = &seeds;
+        let trainer =
+            Trainer { images, plan, seeds, round, labelled, validation, synthetic, pool, ensemble, pretrained };
         let model = trainer.build(None)?;
-        trainer.train(&model, None, progress)?;
+        trainer.train(&model, None, Stood::Nowhere, progress)?;
         Ok(model)
     }
 }

@@ -2,7 +2,7 @@
 
 use querist_core::QueryError;
 use querist_core::{HooksPresent, LearnError, ServiceScope, TrainingHooks};
-use querist_protocol::{EpochLength, UnlabelledStream, abi};
+use querist_protocol::{UnlabelledStream, abi};
 use tch::{Kind, Reduction, TchError, Tensor};
 
 use crate::fault::{Doing, reason};
@@ -235,14 +235,11 @@ impl<'a> Beside<'a> {
     }
 }
 
-/// Steps of an epoch, where one pass over the labelled set has `labelled` steps.
-pub(crate) fn steps(plan: &Plan, labelled: usize, pool: usize) -> usize {
+/// Steps of a pass over the pool.
+pub(crate) fn longest(plan: &Plan, pool: usize) -> usize {
     let beside =
         plan.unlabelled.and_then(|stream| stream.minibatch).map_or(plan.recipe.minibatch, |size| size as usize);
-    match plan.epoch_length {
-        EpochLength::Labelled => labelled,
-        EpochLength::Longest => labelled.max(pool.div_ceil(beside)),
-    }
+    pool.div_ceil(beside)
 }
 
 /// A count that fits: epochs and steps are far below the bound.

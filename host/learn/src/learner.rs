@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use querist_core::config::{EnsembleConfig, Evaluate, ModelConfig, ModelName, Optimiser, Precision, Recipe};
+use querist_core::config::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, Precision, Recipe};
 use querist_core::fitted::EnsembleRecord;
 use querist_core::progress::{Phase, Progress};
 use querist_core::{
-    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, LearnError, Learner, Round, SampleId,
-    Seeds, ServiceScope, Synthetic,
+    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, Label, LearnError, Learner, Round,
+    SampleId, Seeds, ServiceScope, Synthetic,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
 use tch::{Device, Tensor};
 
+use crate::checks;
 use crate::device;
 use crate::draws::log_probs;
 use crate::ensemble::{Ensemble, Predicting, Training};
@@ -27,11 +28,13 @@ use crate::infer::{Outputs, Wanted, predict, reporter};
 use crate::layer::Linear;
 use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
+use crate::optimiser::Stood;
 use crate::parameters::{shape, values};
 use crate::plan::Plan;
 use crate::rows::Scratch;
 use crate::services::{Base, Services};
-use crate::train::Trainer;
+use crate::train::{Outcome, Trainer};
+use crate::weights::read_body;
 
 /// How a learner is set up.
 #[derive(Debug, Clone)]
@@ -66,12 +69,16 @@ pub struct TorchLearner {
     /// The round of the fitted model.
     round: Round,
     fitted: Option<Model>,
+    /// The body that every fresh model starts from, where the run names a file of weights.
+    pretrained: Option<Model>,
     /// The ensemble around it, where one was asked for.
     members: Option<Ensemble>,
     /// Whether the strategy wants `fitted` to be there in the next round.
     keep: bool,
     /// The model of the round before, where the strategy wanted it kept.
     previous: Option<Model>,
+    /// Where the optimiser stands that trained `fitted`, if it goes on.
+    stood: Stood,
 }
 
 impl TorchLearner {
@@ -93,7 +100,7 @@ impl TorchLearner {
         let images = ImageStore::new(dataset, pool, device)?;
         let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
         let architecture = architecture.with_precision(settings.precision);
-        check_recipe(settings.recipe, &architecture)?;
+        checks::recipe(settings.recipe, &architecture)?;
         Ok(Self {
             images,
             architecture,
@@ -105,9 +112,11 @@ impl TorchLearner {
             threads: settings.threads,
             round: Round(0),
             fitted: None,
+            pretrained: None,
             members: None,
             keep: false,
             previous: None,
+            stood: Stood::Nowhere,
         })
     }
 
@@ -116,9 +125,23 @@ impl TorchLearner {
     /// # Errors
     /// [`LearnError::Config`] with the setting that is out of range.
     pub fn with_ensemble(mut self, ensemble: &EnsembleConfig) -> Result<Self, LearnError> {
-        check_ensemble(ensemble)?;
+        checks::ensemble(ensemble)?;
         self.ensemble = ensemble.clone();
         Ok(self)
+    }
+
+    /// The same learner, whose fresh models start from the body in the bytes of a file; their heads start afresh. With
+    /// it comes a sentence about what was loaded, and what was not. `prefix` is what names in the file start with,
+    /// where that is known.
+    ///
+    /// # Errors
+    /// [`LearnError::Config`] if the file cannot be read or lacks a tensor of the body.
+    pub fn with_weights(mut self, file: &[u8], prefix: Option<&str>) -> Result<(Self, String), LearnError> {
+        // On the CPU: it is read again in every round.
+        let model = self.architecture.build(Device::Cpu)?;
+        let report = read_body(&model, &self.architecture, file, prefix)?;
+        self.pretrained = Some(model);
+        Ok((self, report.to_string()))
     }
 
     /// The same learner, keeping the arrays of a query in unnamed files in `folder` where they take more than `memory`
@@ -139,10 +162,10 @@ impl TorchLearner {
         &self,
         task: FitTask<'_>,
         before: Option<&Model>,
-        kept: bool,
+        (kept, stood): (bool, Stood),
         progress: &dyn Progress,
-    ) -> Result<(Model, Fitted), LearnError> {
-        let FitTask { scope, mut hooks, synthetic, needs: _ } = task;
+    ) -> Result<(Model, Fitted, Stood), LearnError> {
+        let FitTask { scope, mut hooks, synthetic, validation, needs: _ } = task;
         let ServiceScope { round, labelled, pool, .. } = scope;
         let made = synthetic.iter().map(|image| (image.sample, image.label));
         let mut labels = labelled.iter().copied().chain(made);
@@ -165,20 +188,24 @@ impl TorchLearner {
             seeds: &self.seeds,
             round,
             labelled,
+            validation,
             synthetic,
             pool,
             ensemble: None,
+            pretrained: self.pretrained.as_ref(),
         };
         let model = trainer.build(before)?;
-        let (epochs, metrics) = {
+        let (outcome, metrics) = {
             let services = services.with_model(&model);
             let live = match hooks {
                 None => None,
                 Some((hooks, _)) => Some(Live::new(hooks, &services, &plan, &self.images, scope, trainer.steps())?),
             };
-            (trainer.train(&model, live, progress)?, services.metrics())
+            (trainer.train(&model, live, stood, progress)?, services.metrics())
         };
-        Ok((model, Fitted { epochs, overrides, metrics, ensemble: None }))
+        let Outcome { epochs, optimiser, validation } = outcome;
+        let stood = if plan.recipe.keep_optimiser { Stood::At(optimiser) } else { Stood::Nowhere };
+        Ok((model, Fitted { epochs, overrides, metrics, ensemble: None, validation_labels: validation }, stood))
     }
 
     fn plan(&self, overrides: &TrainOverrides, has_batch_loss: bool) -> Result<Plan, String> {
@@ -190,7 +217,7 @@ impl TorchLearner {
         &self,
         needs: &[Need],
         scope: ServiceScope<'_>,
-        synthetic: &[Synthetic],
+        (synthetic, validation): (&[Synthetic], &[(SampleId, Label)]),
         task_is_plain: bool,
         progress: &dyn Progress,
     ) -> Result<Option<(Ensemble, EnsembleRecord)>, LearnError> {
@@ -201,28 +228,34 @@ impl TorchLearner {
         let most = counts.collect::<Result<Vec<_>, LearnError>>()?.into_iter().flatten().max();
         let is_seen = scope.batch > 0 || self.ensemble.evaluate == Evaluate::Mean;
         let Some(count) = most.filter(|_| is_seen) else { return Ok(None) };
-        let plan = self.plan(&TrainOverrides::default(), false).or_else(config)?;
+        let plan = self.plan(&TrainOverrides::default(), false).or_else(config)?.afresh();
+        if self.ensemble.adversarial != Adversarial::None && self.recipe.mixup().is_some() {
+            return config(
+                "recipe.augment has `mixup`, and ensemble.adversarial needs one label an image; leave one out",
+            );
+        }
         let (images, config, seeds) = (&self.images, &self.ensemble, self.seeds);
-        let training = Training { images, plan: &plan, config, scope, synthetic, seeds, task_is_plain };
+        let pretrained = self.pretrained.as_ref();
+        let training =
+            Training { images, plan: &plan, config, scope, synthetic, validation, seeds, task_is_plain, pretrained };
         training.train(count, progress).map(Some)
     }
 
     /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
-    /// architecture `name`, takes the images as this learner does, and may have a head for other classes.
+    /// architecture and stem of `options`, takes the images as this learner does, and may have a head for other classes.
     ///
     /// # Errors
     /// If the file holds no such model.
     pub fn frozen_embeddings(
         &self,
-        name: ModelName,
+        options: &ModelConfig,
         file: &[u8],
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<(Vec<f32>, usize), LearnError> {
-        let options = ModelConfig::of(name);
-        let architecture = Architecture::new(&options, self.images.shape(), self.classes as i64)?;
+        let architecture = Architecture::new(options, self.images.shape(), self.classes as i64)?;
         let model = architecture.build(self.images.device())?;
-        model.parameters().read_body(file)?;
+        read_body(&model, &architecture, file, None)?;
         let report = reporter(progress, Phase::Features, samples.len());
         let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
         Ok((rows.into_vec(), model.width()))
@@ -240,59 +273,9 @@ impl TorchLearner {
     }
 }
 
-/// Bounds of the run file's schema, kept here too: counts of steps must not overflow.
-const MOST_EPOCHS: usize = 100_000;
-const LARGEST_MINIBATCH: usize = 65_536;
-
 /// Says where the device was named.
 fn in_config(error: LearnError) -> LearnError {
     LearnError::Config(format!("compute.device: {error}"))
-}
-
-/// Settings that would train in silence to no good, or fail only in the middle.
-fn check_recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
-    let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
-        true => Ok(()),
-        false => config(format!("recipe.{name} is {value}, expected 0 or more")),
-    };
-    at_least_0("lr", recipe.lr)?;
-    at_least_0("weight_decay", recipe.weight_decay)?;
-    at_least_0("gamma", recipe.gamma)?;
-    if !(0.0..1.0).contains(&recipe.momentum) {
-        return config(format!("recipe.momentum is {}, expected 0 or more and below 1", recipe.momentum));
-    }
-    if recipe.optimiser == Optimiser::Sgd && recipe.nesterov && recipe.momentum == 0.0 {
-        return config("recipe.nesterov needs recipe.momentum above 0");
-    }
-    if !(1..=MOST_EPOCHS).contains(&recipe.epochs) {
-        return config(format!("recipe.epochs is {}, expected 1 to {MOST_EPOCHS}", recipe.epochs));
-    }
-    if recipe.warmup > recipe.epochs {
-        return config(format!("recipe.warmup is {}, more than recipe.epochs = {}", recipe.warmup, recipe.epochs));
-    }
-    let smallest = architecture.smallest_minibatch();
-    if !(smallest..=LARGEST_MINIBATCH).contains(&recipe.minibatch) {
-        let (found, name) = (recipe.minibatch, architecture.label());
-        return config(format!(
-            "recipe.minibatch is {found}, but model.name = {name} takes {smallest} to {LARGEST_MINIBATCH}"
-        ));
-    }
-    Ok(())
-}
-
-fn check_ensemble(ensemble: &EnsembleConfig) -> Result<(), LearnError> {
-    let EnsembleConfig { fgsm_eps, vat_eps, vat_xi, vat_iters, .. } = *ensemble;
-    for (name, value, least, most) in [
-        ("fgsm_eps", fgsm_eps, 0.0, 1.0),
-        ("vat_eps", vat_eps, 0.0, 1000.0),
-        ("vat_xi", vat_xi, 1e-9, 10.0),
-        ("vat_iters", f64::from(vat_iters), 1.0, 100.0),
-    ] {
-        if !(least..=most).contains(&value) {
-            return config(format!("ensemble.{name} is {value}, expected {least} to {most}"));
-        }
-    }
-    Ok(())
 }
 
 impl Learner for TorchLearner {
@@ -309,9 +292,12 @@ impl Learner for TorchLearner {
         self.previous = None;
         self.members = None;
         let kept = std::mem::take(&mut self.keep);
-        let (needs, scope, synthetic, is_plain) = (task.needs, task.scope, task.synthetic, task.hooks.is_none());
-        let (model, mut fitted) = self.train(task, before.as_ref(), kept, progress)?;
-        if let Some((members, record)) = self.train_members(needs, scope, synthetic, is_plain, progress)? {
+        let (needs, scope, is_plain) = (task.needs, task.scope, task.hooks.is_none());
+        let sets = (task.synthetic, task.validation);
+        let stood = std::mem::take(&mut self.stood);
+        let (model, mut fitted, stood) = self.train(task, before.as_ref(), (kept, stood), progress)?;
+        self.stood = stood;
+        if let Some((members, record)) = self.train_members(needs, scope, sets, is_plain, progress)? {
             (self.members, fitted.ensemble) = (Some(members), Some(record));
         }
         self.fitted = Some(model);
@@ -326,6 +312,14 @@ impl Learner for TorchLearner {
         fitted.parameters().read_safetensors(model)?;
         (self.fitted, self.keep, self.previous) = (Some(fitted), overrides.keep_previous_model, None);
         Ok(())
+    }
+
+    fn optimiser(&self) -> Result<Option<Vec<u8>>, LearnError> {
+        self.stood.to_file()
+    }
+
+    fn restore_optimiser(&mut self, state: Vec<u8>) {
+        self.stood = Stood::InFile(state);
     }
 
     fn services<'a>(&'a self, scope: ServiceScope<'a>) -> Option<Box<dyn HostServices + 'a>> {

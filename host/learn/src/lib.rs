@@ -8,6 +8,8 @@
 mod accelerator;
 mod adversary;
 mod augment;
+mod averaging;
+mod checks;
 mod device;
 mod draws;
 mod ensemble;
@@ -19,6 +21,7 @@ mod images;
 mod infer;
 mod layer;
 mod learner;
+mod minibatches;
 mod model;
 mod need;
 mod optimiser;
@@ -29,6 +32,8 @@ mod schedule;
 mod services;
 mod stream;
 mod train;
+mod watch;
+mod weights;
 
 pub use accelerator::TorchAccelerator;
 pub use device::CPU;

@@ -70,7 +70,7 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// A loader with the recipe's augmentations, or without any.
+    /// A loader with the recipe's augmentations, or without any. Images are never mixed.
     pub(crate) fn new(
         transform: Transform,
         recipe: &Recipe,
@@ -97,8 +97,8 @@ impl Loader {
     fn inputs(&mut self, images: &ImageStore, ids: &Tensor) -> Result<Tensor, TchError> {
         let mut bytes = images.gather(ids)?;
         if let Some((augmenter, numbers)) = &mut self.augment {
-            let moves = augmenter.draw(numbers, ids.numel())?;
-            bytes = augmenter.apply(&bytes, &moves)?;
+            let draws = augmenter.draw(numbers, ids.numel())?;
+            bytes = augmenter.apply(&bytes, &draws, 0..ids.numel())?;
         }
         images.normalise(&bytes)
     }

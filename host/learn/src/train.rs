@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use querist_core::config::EnsembleConfig;
+use querist_core::config::{EnsembleConfig, Init, Trained};
 use querist_core::fitted::EpochRecord;
 use querist_core::progress::{Phase, Progress};
 use querist_core::{Label, LearnError, Round, SampleId, Seeds, Synthetic};
@@ -13,16 +13,19 @@ use querist_torchx::random;
 use tch::{Kind, Reduction, TchError, Tensor};
 
 use crate::adversary::{Adversary, Source};
-use crate::augment::Augmenter;
+use crate::augment::{Augmenter, Draws, Mixed};
+use crate::averaging::{Average, measure_statistics};
 use crate::fault::{Doing, config};
 use crate::hooks::{self, Live, Step};
 use crate::images::ImageStore;
 use crate::layer::Mode;
-use crate::model::Model;
-use crate::optimiser::Optimiser;
+use crate::minibatches::{Layout, minibatches};
+use crate::model::{Forward, Model};
+use crate::optimiser::{Optimiser, Stood, groups};
 use crate::parameters::values;
 use crate::plan::Plan;
 use crate::schedule::rate;
+use crate::watch::{EpochEnd, Watch, accuracy, looked_at};
 
 const DOING: &str = "training";
 
@@ -33,67 +36,110 @@ pub(crate) struct Trainer<'a> {
     pub(crate) seeds: &'a Seeds,
     pub(crate) round: Round,
     pub(crate) labelled: &'a [(SampleId, Label)],
+    /// The validation set, which only some recipes look at.
+    pub(crate) validation: &'a [(SampleId, Label)],
     /// Images that strategies made, which are trained on beside them.
     pub(crate) synthetic: &'a [Synthetic],
     /// Unlabelled samples, which may set the length of an epoch.
     pub(crate) pool: &'a [SampleId],
     /// Whether adversarial images take part, and how.
     pub(crate) ensemble: Option<&'a EnsembleConfig>,
+    /// The body that a fresh model starts from, where there is one.
+    pub(crate) pretrained: Option<&'a Model>,
 }
 
 impl Trainer<'_> {
     /// The model before its first step: with fresh weights, or with those of the round before.
     pub(crate) fn build(&self, before: Option<&Model>) -> Result<Model, LearnError> {
         self.check_size()?;
-        let warm = self.plan.starts_warm(self.round, before.is_some())?;
+        let goes_on = self.plan.goes_on(self.round, before.is_some())?;
         let round = self.plan.weights_round(self.round);
         random::seed(self.seeds.model_stream("weights", round).next_bits()).doing("seeding the weights")?;
         let model = self.plan.architecture.build(self.images.device())?;
-        if let Some(before) = before.filter(|_| warm) {
-            model.parameters().copy_from(before.parameters()).doing("copying the weights of the round before")?;
+        if let Some(pretrained) = self.pretrained {
+            model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
+        }
+        if let Some(before) = before.filter(|_| goes_on) {
+            let (to, from) = (model.parameters(), before.parameters());
+            let copied = if self.plan.init == Init::Warm { to.copy_from(from) } else { to.copy_body_from(from) };
+            copied.doing("copying the weights of the round before")?;
         }
         Ok(model)
     }
 
     /// Steps of an epoch.
     pub(crate) fn steps(&self) -> usize {
-        hooks::steps(self.plan, self.minibatches().len(), self.pool.len())
+        self.layout().minibatches.len()
     }
 
-    /// Trains the model on the labelled samples and synthetic images, with the strategy's part where it has one.
+    fn layout(&self) -> Layout {
+        let Plan { recipe, architecture, epoch_length, .. } = self.plan;
+        let longest = hooks::longest(self.plan, self.pool.len());
+        Layout::new(recipe, self.len(), architecture.smallest_minibatch(), *epoch_length, longest)
+    }
+
+    /// Trains the model on the labelled samples and synthetic images, with the strategy's part where it has one, and
+    /// with the optimiser of the round before where that goes on.
     pub(crate) fn train<'l>(
         &'l self,
         model: &'l Model,
         mut live: Option<Live<'l>>,
+        stood: Stood,
         progress: &dyn Progress,
-    ) -> Result<Vec<EpochRecord>, LearnError> {
+    ) -> Result<Outcome, LearnError> {
         let recipe = &self.plan.recipe;
+        let validation = looked_at(recipe, self.validation)?;
         if let Some(live) = &mut live {
             live.train_begin()?;
         }
         random::seed(self.seeds.model_stream("dropout", self.round).next_bits()).doing("seeding dropout")?;
+        let optimiser = Optimiser::new(recipe, groups(recipe, model.parameters())).doing("building the optimiser")?;
         let mut fit = Fit {
             trainer: self,
             data: LabelledSet::new(self.images, self.labelled, self.synthetic)?,
-            minibatches: cycled(&self.minibatches(), self.steps()),
+            layout: self.layout(),
             augmenter: Augmenter::new(&recipe.augment, self.images.shape(), self.images.device()).doing(DOING)?,
             order: self.seeds.model_stream("order", self.round),
             augment: self.seeds.model_stream("augment", self.round),
-            optimiser: Optimiser::new(recipe, model.parameters().weights()).doing("building the optimiser")?,
+            optimiser: optimiser.standing_at(self.goes_on_from(stood)?)?,
             model,
             live,
             adversary: self.adversary()?,
+            average: Average::new(recipe.average, recipe.epochs, model)?,
+            validation,
             step: 0,
         };
-        let epochs = (0..recipe.epochs).map(|epoch| fit.epoch(epoch, progress)).collect::<Result<Vec<_>, _>>()?;
+        let mut watch = Watch::new(recipe);
+        let mut epochs = Vec::new();
+        for epoch in 0..recipe.epochs {
+            let (record, end) = fit.epoch(epoch, progress)?;
+            epochs.push(record);
+            if fit.watched(&mut watch, end)? {
+                break;
+            }
+        }
+        fit.settle(watch)?;
         // The losses show what the steps before them did; only the weights show the last one.
         if !model.parameters().are_finite().doing(DOING)? {
-            return Err(LearnError::Diverged { epoch: recipe.epochs.saturating_sub(1), loss: f64::NAN });
+            return Err(LearnError::Diverged { epoch: epochs.len().saturating_sub(1), loss: f64::NAN });
         }
         if let Some(live) = &mut fit.live {
             live.train_end()?;
         }
-        Ok(epochs)
+        Ok(Outcome { epochs, optimiser: fit.optimiser, validation: validation.len() })
+    }
+
+    /// Where the optimiser starts.
+    fn goes_on_from(&self, stood: Stood) -> Result<Stood, LearnError> {
+        match (self.plan.recipe.keep_optimiser && self.round.0 > 0, stood) {
+            (false, _) => Ok(Stood::Nowhere),
+            (true, Stood::Nowhere) => config(format!(
+                "recipe.keep_optimiser goes on with the optimiser of round {}, which is not at hand: run from round 0 \
+                 in one go",
+                self.round.0 - 1
+            )),
+            (true, stood) => Ok(stood),
+        }
     }
 
     fn adversary(&self) -> Result<Option<Adversary<'_>>, LearnError> {
@@ -109,12 +155,6 @@ impl Trainer<'_> {
         self.labelled.len() + self.synthetic.len()
     }
 
-    /// Minibatches of one pass over labelled samples and synthetic images.
-    fn minibatches(&self) -> Vec<Range<usize>> {
-        let Plan { recipe, architecture, .. } = self.plan;
-        minibatches(self.len(), recipe.minibatch, architecture.smallest_minibatch())
-    }
-
     fn check_size(&self) -> Result<(), LearnError> {
         let (samples, smallest) = (self.labelled.len(), self.plan.architecture.smallest_minibatch());
         if samples >= smallest.max(1) {
@@ -128,28 +168,13 @@ impl Trainer<'_> {
     }
 }
 
-/// Minibatches of `size` consecutive positions, the last one short; one shorter than `smallest` joins the one before.
-pub(crate) fn minibatches(samples: usize, size: usize, smallest: usize) -> Vec<Range<usize>> {
-    let mut ranges: Vec<Range<usize>> =
-        (0..samples).step_by(size).map(|start| start..samples.min(start + size)).collect();
-    if let [.., before, last] = ranges.as_mut_slice()
-        && last.len() < smallest
-    {
-        before.end = samples;
-        ranges.pop();
-    }
-    ranges
-}
-
-/// The first `steps` minibatches of pass after pass, at positions that go on from one pass to the next.
-fn cycled(pass: &[Range<usize>], steps: usize) -> Vec<Range<usize>> {
-    let samples = pass.last().map_or(0, |range| range.end);
-    (0..steps)
-        .map(|step| {
-            let (passes, range) = (step / pass.len(), &pass[step % pass.len()]);
-            range.start + passes * samples..range.end + passes * samples
-        })
-        .collect()
+/// Takes over the values of another model of the same architecture, but for the head.
+/// What a training leaves behind.
+pub(crate) struct Outcome {
+    pub(crate) epochs: Vec<EpochRecord>,
+    pub(crate) optimiser: Optimiser,
+    /// Labels of the validation set that took part.
+    pub(crate) validation: usize,
 }
 
 /// The labelled set on the device, ids and labels both `i64 [samples]`; synthetic images go on after its last sample.
@@ -187,10 +212,13 @@ struct Fit<'a> {
     optimiser: Optimiser,
     data: LabelledSet,
     /// Of one epoch, which may go over the labelled set more than once.
-    minibatches: Vec<Range<usize>>,
+    layout: Layout,
     augmenter: Option<Augmenter>,
     order: Stream,
     augment: Stream,
+    average: Option<Average>,
+    /// Held-out samples that the recipe looks at after each epoch.
+    validation: &'a [(SampleId, Label)],
     step: usize,
 }
 
@@ -198,30 +226,41 @@ struct Fit<'a> {
 struct Epoch {
     ids: Tensor,
     labels: Tensor,
-    /// `i64 [3, samples]`; see [`Augmenter::draw`].
-    moves: Option<Tensor>,
+    /// What happens to each image.
+    draws: Option<Draws>,
     /// `f32 [minibatches]`: mean loss of each.
     losses: Tensor,
     /// `i64 [samples]`: predicted classes.
     predictions: Tensor,
 }
 
+/// A minibatch before its forward pass.
+struct Inputs {
+    images: Tensor,
+    labels: Tensor,
+    /// With which other images and labels each was mixed.
+    mixed: Option<Mixed>,
+}
+
 impl Fit<'_> {
-    fn epoch(&mut self, epoch: usize, progress: &dyn Progress) -> Result<EpochRecord, LearnError> {
+    fn epoch(&mut self, epoch: usize, progress: &dyn Progress) -> Result<(EpochRecord, EpochEnd), LearnError> {
         let clock = Instant::now();
         let recipe = &self.trainer.plan.recipe;
         if let Some(live) = &mut self.live {
             live.epoch_begin(epoch)?;
         }
         let mut state = self.draw_epoch().doing(DOING)?;
-        let steps = self.minibatches.len() * recipe.epochs;
+        let steps = self.layout.minibatches.len() * recipe.epochs;
         let mut lr = 0.0;
-        for at in 0..self.minibatches.len() {
+        for at in 0..self.layout.minibatches.len() {
             progress.report(Phase::Fit, self.step as u64, steps as u64)?;
-            lr = rate(recipe, self.step, self.minibatches.len());
+            lr = rate(recipe, self.step, self.layout.minibatches.len());
             self.minibatch(epoch, at, &mut state)?;
-            self.optimiser.step(self.model.parameters().weights(), lr).doing(DOING)?;
+            self.optimiser.step(lr).doing(DOING)?;
             self.step += 1;
+            if let Some(average) = &mut self.average {
+                average.step()?;
+            }
             if let Some(live) = &mut self.live {
                 live.batch_step(epoch, at)?;
             }
@@ -236,7 +275,63 @@ impl Fit<'_> {
         if let Some(live) = &mut self.live {
             live.epoch_end(epoch, &abi::EpochFigures { loss, accuracy, lr })?;
         }
-        Ok(EpochRecord { epoch, loss, accuracy, extra_loss, lr, seconds: clock.elapsed().as_secs_f64() })
+        if let Some(average) = &mut self.average {
+            average.epoch(epoch)?;
+        }
+        let validation = self.validate(steps, progress)?;
+        let summed_loss = losses.iter().map(|&loss| f64::from(loss)).sum();
+        let seconds = clock.elapsed().as_secs_f64();
+        let record = EpochRecord { epoch, loss, accuracy, extra_loss, validation, lr, seconds };
+        Ok((record, EpochEnd { accuracy, summed_loss, validation }))
+    }
+
+    /// Accuracy on the validation set, where the recipe looks at it: of the average where there is one.
+    fn validate(&mut self, steps: usize, progress: &dyn Progress) -> Result<Option<f64>, LearnError> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        if let Some(average) = &mut self.average {
+            average.swap()?;
+        }
+        let at = (Phase::Fit, self.step as u64, steps as u64);
+        let found = accuracy(self.model, self.trainer.images, self.validation, progress, at)?;
+        if let Some(average) = &mut self.average {
+            average.swap()?;
+        }
+        Ok(Some(found))
+    }
+
+    /// Whether this epoch was the last. What is kept of it is the average where there is one.
+    fn watched(&mut self, watch: &mut Watch, end: EpochEnd) -> Result<bool, LearnError> {
+        let Some(average) = self.average.as_mut().filter(|_| end.validation.is_some()) else {
+            return watch.epoch(end, self.model);
+        };
+        average.swap()?;
+        let is_last = watch.epoch(end, self.model)?;
+        average.swap()?;
+        Ok(is_last)
+    }
+
+    /// Gives the model the weights that count: those of the best epoch, or their average.
+    fn settle(&mut self, watch: Watch) -> Result<(), LearnError> {
+        if let Some(mut average) = self.average.take() {
+            average.swap()?;
+            if average.wants_statistics() {
+                self.measure_statistics()?;
+            }
+        }
+        watch.settle(self.model)
+    }
+
+    fn measure_statistics(&self) -> Result<(), LearnError> {
+        let Plan { recipe, architecture, .. } = self.trainer.plan;
+        let all = minibatches(self.data.len, recipe.minibatch, architecture.smallest_minibatch());
+        let images = self.trainer.images;
+        let inputs = all.into_iter().map(|range| {
+            let ids = self.data.ids.f_narrow(0, range.start as i64, range.len() as i64)?;
+            images.normalise(&images.values(&ids, self.data.synthetic.as_ref())?)
+        });
+        measure_statistics(self.model, inputs)
     }
 
     /// Mean of what the strategy added to the loss. Reads the device.
@@ -262,38 +357,43 @@ impl Fit<'_> {
         while order.len() < samples {
             let mut pass: Vec<i64> = (0..self.data.len as i64).collect();
             self.order.shuffle(&mut pass);
-            pass.truncate(samples - order.len());
+            pass.truncate(self.layout.pass.min(samples - order.len()));
             order.append(&mut pass);
         }
         let order = Tensor::f_from_slice(&order)?.f_to_device(device)?;
-        let moves = match &self.augmenter {
+        let draws = match &self.augmenter {
             Some(augmenter) => Some(augmenter.draw(&mut self.augment, samples)?),
             None => None,
         };
         Ok(Epoch {
             ids: self.data.ids.f_index_select(0, &order)?,
             labels: self.data.labels.f_index_select(0, &order)?,
-            moves,
-            losses: Tensor::f_zeros([self.minibatches.len() as i64], (Kind::Float, device))?,
+            draws,
+            losses: Tensor::f_zeros([self.layout.minibatches.len() as i64], (Kind::Float, device))?,
             predictions: Tensor::f_zeros([samples as i64], (Kind::Int64, device))?,
         })
     }
 
     /// Samples of an epoch.
     fn samples(&self) -> usize {
-        self.minibatches.last().map_or(0, |range| range.end)
+        self.layout.samples()
     }
 
     /// One forward and backward pass; leaves the gradients in the weights.
     fn minibatch(&mut self, number: usize, at: usize, epoch: &mut Epoch) -> Result<(), LearnError> {
-        let (images, labels) = self.inputs(at, epoch).doing(DOING)?;
+        let Inputs { images, labels, mixed } = self.inputs(at, epoch).doing(DOING)?;
         let images = match self.adversary.as_ref().is_some_and(Adversary::differentiates_images) {
             true => images.f_set_requires_grad(true).doing(DOING)?,
             false => images,
         };
         let stages = self.live.as_ref().is_some_and(Live::stage_maps);
-        let out = self.model.forward(&images, Mode::Train, stages).doing(DOING)?;
-        let loss = out.logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0).doing(DOING)?;
+        let out = self.forward(&images, stages).doing(DOING)?;
+        let smoothing = self.trainer.plan.recipe.label_smoothing;
+        let loss = match &mixed {
+            None => out.logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, smoothing),
+            Some(mixed) => mixed.loss(&out.logits, &labels, smoothing),
+        };
+        let loss = loss.doing(DOING)?;
         let step = Step { epoch: number, step: at, images: &images, labels: &labels, out: &out, loss: &loss };
         let changed = match &mut self.live {
             Some(live) => live.loss(&step)?,
@@ -314,20 +414,39 @@ impl Fit<'_> {
         self.note(at, epoch, &loss, &out.logits).doing(DOING)
     }
 
-    /// Network inputs and labels of a minibatch.
-    fn inputs(&self, at: usize, epoch: &Epoch) -> Result<(Tensor, Tensor), TchError> {
-        let (start, len) = (self.minibatches[at].start as i64, self.minibatches[at].len() as i64);
-        let images = self.trainer.images;
-        let mut bytes = images.values(&epoch.ids.f_narrow(0, start, len)?, self.data.synthetic.as_ref())?;
-        if let (Some(augmenter), Some(moves)) = (&self.augmenter, &epoch.moves) {
-            bytes = augmenter.apply(&bytes, &moves.f_narrow(1, start, len)?)?;
+    /// A training pass: of the whole model, or of the head on a body in eval mode.
+    fn forward(&self, images: &Tensor, stages: bool) -> Result<Forward, TchError> {
+        if self.trainer.plan.recipe.train == Trained::All {
+            return self.model.forward(images, Mode::Train, stages);
         }
-        Ok((images.normalise(&bytes)?, epoch.labels.f_narrow(0, start, len)?))
+        let embeddings = tch::no_grad(|| self.model.embed(images))?;
+        let logits = self.model.classify(&embeddings, Mode::Train)?;
+        Ok(Forward { logits, embeddings, stages: Vec::new() })
+    }
+
+    /// Network inputs and labels of a minibatch.
+    fn inputs(&self, at: usize, epoch: &Epoch) -> Result<Inputs, TchError> {
+        let range: &Range<usize> = &self.layout.minibatches[at];
+        let (start, len) = (range.start as i64, range.len() as i64);
+        let images = self.trainer.images;
+        let mut values = images.values(&epoch.ids.f_narrow(0, start, len)?, self.data.synthetic.as_ref())?;
+        let mut mixed = None;
+        if let (Some(augmenter), Some(draws)) = (&self.augmenter, &epoch.draws) {
+            values = augmenter.apply(&values, draws, range.clone())?;
+            mixed = draws.mixed(range.clone())?;
+        }
+        let labels = epoch.labels.f_narrow(0, start, len)?;
+        let images = images.normalise(&values)?;
+        let images = match &mixed {
+            Some(mixed) => mixed.images(&images)?,
+            None => images,
+        };
+        Ok(Inputs { images, labels, mixed })
     }
 
     /// Keeps a minibatch's figures on the device.
     fn note(&self, at: usize, epoch: &mut Epoch, loss: &Tensor, logits: &Tensor) -> Result<(), TchError> {
-        let (start, len) = (self.minibatches[at].start as i64, self.minibatches[at].len() as i64);
+        let (start, len) = (self.layout.minibatches[at].start as i64, self.layout.minibatches[at].len() as i64);
         let _no_grad = tch::no_grad_guard();
         epoch.losses.f_select(0, at as i64)?.f_copy_(loss)?;
         epoch.predictions.f_narrow(0, start, len)?.f_copy_(&logits.f_argmax(1, false)?)
@@ -336,7 +455,7 @@ impl Fit<'_> {
     /// Mean loss and share of right predictions over the samples of an epoch. Reads the device.
     fn figures(&self, epoch: &Epoch, losses: &[f32]) -> Result<(f64, f64), LearnError> {
         let total: f64 =
-            losses.iter().zip(&self.minibatches).map(|(&l, range)| f64::from(l) * range.len() as f64).sum();
+            losses.iter().zip(&self.layout.minibatches).map(|(&l, range)| f64::from(l) * range.len() as f64).sum();
         let right = epoch
             .predictions
             .f_eq_tensor(&epoch.labels)
@@ -344,33 +463,5 @@ impl Fit<'_> {
             .doing(DOING)?;
         let samples = self.samples() as f64;
         Ok((total / samples, right as f64 / samples))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passes_follow_each_other() {
-        let cycle =
-            |steps| cycled(&minibatches(5, 2, 1), steps).into_iter().map(|r| (r.start, r.end)).collect::<Vec<_>>();
-        assert_eq!(cycle(3), [(0, 2), (2, 4), (4, 5)]);
-        assert_eq!(cycle(5), [(0, 2), (2, 4), (4, 5), (5, 7), (7, 9)]);
-    }
-
-    #[test]
-    fn every_sample_is_in_one_minibatch() {
-        let ends = |samples, size, smallest| {
-            let ranges = minibatches(samples, size, smallest);
-            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start) && ranges[0].start == 0);
-            ranges.into_iter().map(|range| range.end).collect::<Vec<_>>()
-        };
-        assert_eq!(ends(5, 2, 1), [2, 4, 5]);
-        assert_eq!(ends(5, 2, 2), [2, 5]);
-        assert_eq!(ends(4, 2, 2), [2, 4]);
-        assert_eq!(ends(3, 64, 2), [3]);
-        // A single short minibatch has none before it to join.
-        assert_eq!(ends(1, 64, 2), [1]);
     }
 }

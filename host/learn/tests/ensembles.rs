@@ -27,7 +27,7 @@ fn fit(learner: &mut TorchLearner, needs: &[Need], batch: usize) -> Fitted {
         batch,
         streams: seeds.strategy(""),
     };
-    learner.fit(FitTask { scope, hooks: None, needs, synthetic: &[] }, &Silent).unwrap()
+    learner.fit(FitTask { scope, hooks: None, needs, synthetic: &[], validation: &[] }, &Silent).unwrap()
 }
 
 /// `[rows, members, classes]` of the pool.

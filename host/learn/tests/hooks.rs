@@ -147,7 +147,10 @@ fn scope<'a>(pool: &'a [SampleId], labelled: &'a [(SampleId, Label)], round: u32
 fn fit(learner: &mut TorchLearner, round: u32, part: Option<&mut Part>) -> Result<Fitted, LearnError> {
     let (pool, labelled) = (ids(20..52), labelled(0..20));
     let hooks = part.map(|part| (part as &mut dyn TrainingHooks, None));
-    learner.fit(FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[], synthetic: &[] }, &Silent)
+    learner.fit(
+        FitTask { scope: scope(&pool, &labelled, round), hooks, needs: &[], synthetic: &[], validation: &[] },
+        &Silent,
+    )
 }
 
 fn trained(name: ModelName, recipe: &Recipe, part: Option<&mut Part>) -> Vec<u8> {
@@ -545,7 +548,10 @@ fn synthetic_images_train_as_samples_do() {
             let mut learner = learner(&data, ModelName::Cnn, &recipe);
             let pool = ids(30..52);
             learner
-                .fit(FitTask { scope: scope(&pool, &real, 1), hooks: None, needs: &[], synthetic }, &Silent)
+                .fit(
+                    FitTask { scope: scope(&pool, &real, 1), hooks: None, needs: &[], synthetic, validation: &[] },
+                    &Silent,
+                )
                 .unwrap();
             learner.model().unwrap()
         };

@@ -5,17 +5,30 @@
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/core/ivalue.h>
 #include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_clamp_max.h>
+#include <ATen/ops/_foreach_clamp_min.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DefaultDtype.h>
+#include <caffe2/serialize/inline_container.h>
+#include <caffe2/serialize/read_adapter_interface.h>
+#include <torch/csrc/jit/serialization/import_read.h>
 #include <torch/headeronly/version.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -48,6 +61,40 @@ char* guarded(Work work) {
   } catch (...) {
     return copy("an exception that is no std::exception");
   }
+}
+
+// A file in memory of the caller.
+class Memory final : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  Memory(const char* bytes, size_t size) : bytes_(bytes), size_(size) {}
+  size_t size() const override { return size_; }
+  size_t read(uint64_t position, void* buffer, size_t n, const char*) const override {
+    if (position >= size_) return 0;
+    const size_t read = std::min<size_t>(n, size_ - position);
+    std::memcpy(buffer, bytes_ + position, read);
+    return read;
+  }
+
+ private:
+  const char* bytes_;
+  size_t size_;
+};
+
+// The dictionary of tensors in a checkpoint.
+c10::IValue unwrapped(c10::IValue value) {
+  for (int depth = 0; depth < 4 && value.isGenericDict(); ++depth) {
+    const auto dictionary = value.toGenericDict();
+    bool deeper = false;
+    for (const char* name : {"state_dict", "model", "model_state_dict"}) {
+      const auto entry = dictionary.find(c10::IValue(std::string(name)));
+      if (entry == dictionary.end() || !entry->value().isGenericDict()) continue;
+      value = entry->value();
+      deeper = true;
+      break;
+    }
+    if (!deeper) return value;
+  }
+  return value;
 }
 
 std::vector<at::Tensor> tensors(const void* const* addresses, size_t count) {
@@ -187,15 +234,46 @@ char* querist_sgd_step(const void* const* parameters, const void* const* momenta
 
 char* querist_adam_step(const void* const* parameters, const void* const* means, const void* const* squares,
                         const void* const* steps, size_t count, double lr, double beta1, double beta2, double eps,
-                        double weight_decay) {
+                        double weight_decay, bool decoupled) {
   return guarded([&] {
     const at::NoGradGuard no_grad;
     const auto values = tensors(parameters, count);
     const auto grads = gradients(values);
     const auto counts = tensors(steps, count);
     at::_foreach_add_(counts, 1);
-    at::_fused_adam_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
-                     weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    if (decoupled) {
+      at::_fused_adamw_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
+                        weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    } else {
+      at::_fused_adam_(values, grads, tensors(means, count), tensors(squares, count), {}, counts, lr, beta1, beta2,
+                       weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    }
+  });
+}
+
+char* querist_clamp_gradients(const void* const* parameters, size_t count, double bound) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    const auto grads = gradients(tensors(parameters, count));
+    at::_foreach_clamp_max_(grads, at::Scalar(bound));
+    at::_foreach_clamp_min_(grads, at::Scalar(-bound));
+  });
+}
+
+char* querist_clip_gradients(const void* const* parameters, size_t count, double bound) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    const auto grads = gradients(tensors(parameters, count));
+    const at::Tensor length = at::linalg_vector_norm(at::stack(at::_foreach_norm(grads)), 2);
+    // As torch.nn.utils.clip_grad_norm_ does, whose 1e-6 keeps a length of 0 apart.
+    at::_foreach_mul_(grads, (bound / (length + 1e-6)).clamp_max(1.0));
+  });
+}
+
+char* querist_lerp(const void* const* values, const void* const* towards, size_t count, double weight) {
+  return guarded([&] {
+    const at::NoGradGuard no_grad;
+    at::_foreach_lerp_(tensors(values, count), tensors(towards, count), at::Scalar(weight));
   });
 }
 
@@ -274,5 +352,20 @@ bool querist_set_grad(bool enabled) {
   const bool before = at::GradMode::is_enabled();
   at::GradMode::set_enabled(enabled);
   return before;
+}
+
+char* querist_read_pickle(const char* bytes, size_t size, void* context,
+                          void (*found)(void*, const char*, size_t, void*)) {
+  return guarded([&] {
+    caffe2::serialize::PyTorchStreamReader reader(std::make_shared<Memory>(bytes, size));
+    const c10::IValue value = unwrapped(torch::jit::readArchiveAndTensors(
+        "data", "", "", std::nullopt, std::nullopt, at::Device(at::kCPU), reader));
+    if (!value.isGenericDict()) throw std::runtime_error("it holds no dictionary of tensors");
+    for (const auto& entry : value.toGenericDict()) {
+      if (!entry.key().isString() || !entry.value().isTensor()) continue;
+      const std::string& name = entry.key().toStringRef();
+      found(context, name.data(), name.size(), new at::Tensor(entry.value().toTensor()));
+    }
+  });
 }
 }

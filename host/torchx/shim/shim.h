@@ -34,10 +34,20 @@ char* querist_take_peak_memory(int32_t device, uint64_t* bytes);
 char* querist_sgd_step(const void* const* parameters, const void* const* momenta, size_t count, double lr,
                        double momentum, double weight_decay, bool nesterov, bool first);
 
-// One step of Adam; `steps` holds how many steps each parameter has had, as float32 scalars, and is advanced.
+// One step of Adam; `steps` holds how many steps each parameter has had, as float32 scalars, and is advanced. With
+// `decoupled` the weight decay shrinks the parameters and is no part of the gradient (AdamW).
 char* querist_adam_step(const void* const* parameters, const void* const* means, const void* const* squares,
                         const void* const* steps, size_t count, double lr, double beta1, double beta2, double eps,
-                        double weight_decay);
+                        double weight_decay, bool decoupled);
+
+// Brings every element of the gradients within `bound` of 0.
+char* querist_clamp_gradients(const void* const* parameters, size_t count, double bound);
+
+// Shortens the gradients to a length of `bound` over all parameters where they are longer. Reads nothing back.
+char* querist_clip_gradients(const void* const* parameters, size_t count, double bound);
+
+// Moves tensors towards others by the share `weight` of the way.
+char* querist_lerp(const void* const* tensors, const void* const* towards, size_t count, double weight);
 
 // Forgets the gradients of the parameters, so that the next backward pass writes new ones instead of adding.
 char* querist_clear_gradients(const void* const* parameters, size_t count);
@@ -66,4 +76,10 @@ char* querist_marks(const void* const* tensors, size_t count, uint64_t* marks);
 
 // Switches the recording of gradients on this thread; returns how it was.
 bool querist_set_grad(bool enabled);
+
+// Reads what `torch.save` wrote as a zip archive: a dictionary of tensors by name, or one in its entry `state_dict`,
+// `model` or `model_state_dict`, and calls `found` with each name and a new `at::Tensor`, which it takes over. No code
+// of the file runs: its pickle may hold tensors and plain containers only.
+char* querist_read_pickle(const char* bytes, size_t size, void* context,
+                          void (*found)(void* context, const char* name, size_t length, void* tensor));
 }

@@ -61,6 +61,8 @@ pub struct Adam {
     pub eps: f64,
     /// L2 penalty.
     pub weight_decay: f64,
+    /// Whether the penalty shrinks the parameters and is no part of the gradient (AdamW).
+    pub decoupled: bool,
 }
 
 /// Running means of Adam, one tensor a parameter.
@@ -74,7 +76,8 @@ pub struct AdamState<'a> {
     pub steps: &'a [Tensor],
 }
 
-/// Updates parameters from their gradients, and the state, as `torch.optim.Adam` does (both means bias-corrected).
+/// Updates parameters from their gradients, and the state, as `torch.optim.Adam` or `torch.optim.AdamW` does (both means
+/// bias-corrected).
 ///
 /// # Errors
 /// If a gradient is missing, or tensors do not fit each other.
@@ -83,7 +86,7 @@ pub fn adam_step(parameters: &[Tensor], state: &AdamState<'_>, settings: &Adam) 
     same_length(&lengths, parameters.len())?;
     let parameters = addresses(parameters);
     let (means, squares, steps) = (addresses(state.means), addresses(state.squares), addresses(state.steps));
-    let Adam { lr, beta1, beta2, eps, weight_decay } = *settings;
+    let Adam { lr, beta1, beta2, eps, weight_decay, decoupled } = *settings;
     // SAFETY: the lists hold addresses of live tensors, as many as said; libtorch checks their shapes.
     unsafe {
         ffi::checked(ffi::querist_adam_step(
@@ -97,8 +100,40 @@ pub fn adam_step(parameters: &[Tensor], state: &AdamState<'_>, settings: &Adam) 
             beta2,
             eps,
             weight_decay,
+            decoupled,
         ))
     }
+}
+
+/// Brings every element of the gradients within `bound` of 0.
+///
+/// # Errors
+/// If a gradient is missing.
+pub fn clamp_gradients(parameters: &[Tensor], bound: f64) -> Result<(), TorchError> {
+    let parameters = addresses(parameters);
+    // SAFETY: the list holds addresses of live tensors, as many as said.
+    unsafe { ffi::checked(ffi::querist_clamp_gradients(parameters.as_ptr(), parameters.len(), bound)) }
+}
+
+/// Shortens the gradients where their length over all parameters is more than `bound`. The device is not asked.
+///
+/// # Errors
+/// If a gradient is missing.
+pub fn clip_gradients(parameters: &[Tensor], bound: f64) -> Result<(), TorchError> {
+    let parameters = addresses(parameters);
+    // SAFETY: the list holds addresses of live tensors, as many as said.
+    unsafe { ffi::checked(ffi::querist_clip_gradients(parameters.as_ptr(), parameters.len(), bound)) }
+}
+
+/// Moves each tensor towards another of its shape by the share `weight` of the way.
+///
+/// # Errors
+/// If the lists or shapes do not fit each other.
+pub fn lerp(tensors: &[Tensor], towards: &[Tensor], weight: f64) -> Result<(), TorchError> {
+    same_length(&[("targets", towards.len())], tensors.len())?;
+    let (tensors, towards) = (addresses(tensors), addresses(towards));
+    // SAFETY: both lists hold addresses of live tensors, as many as said; libtorch checks their shapes.
+    unsafe { ffi::checked(ffi::querist_lerp(tensors.as_ptr(), towards.as_ptr(), tensors.len(), weight)) }
 }
 
 /// Forgets gradients, so that the next backward pass writes new ones instead of adding to these.

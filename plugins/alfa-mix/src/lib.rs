@@ -48,7 +48,7 @@ params! {
     /// Parameters of ALFA-Mix.
     #[schemars(extend("examples" = [
         {"n_init": 1},
-        {"n_init": 1, "preset": "euphoria0-0", "max_cap": 0.1, "anchors_missing": "skip"},
+        {"n_init": 1, "preset": "al-baselines", "max_cap": 0.1, "anchors_missing": "skip"},
         {"n_init": 1, "variant": "optimised", "max_cap": 0.1},
     ]))]
     pub struct AlfaMix {
@@ -96,7 +96,7 @@ impl Strategy for AlfaMix {
         let text = "euphoria0-0/Active-Learning-for-Image-Classification: the random variant in steps of 0.03125.";
         let random = |mix: &mut Self| mix.variant = Variant::Random;
         vec![
-            Layer::preset("euphoria0-0", text, random).once_called("preset", "s0"),
+            Layer::preset("al-baselines", text, random).once_called("preset", "s0"),
             Layer::when("variant", Variant::Random, |mix: &mut Self| mix.alpha_cap = 0.03125),
             Layer::when("variant", Variant::Optimised, |mix: &mut Self| mix.alpha_cap = 0.03125),
         ]

@@ -317,7 +317,7 @@ fn learning_flips_what_some_mixture_flips() {
 fn the_preset_is_the_random_variant() {
     let data = Data::new(2, &[0, 1, 2, 3], false);
     let by_hand = json!({"variant": "random", "alpha_cap": 0.03125});
-    assert_eq!(ask(&data, 7, 5, json!({"preset": "euphoria0-0"})), ask(&data, 7, 5, by_hand));
+    assert_eq!(ask(&data, 7, 5, json!({"preset": "al-baselines"})), ask(&data, 7, 5, by_hand));
 }
 
 #[test]

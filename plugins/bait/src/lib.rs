@@ -66,7 +66,7 @@ params! {
     #[schemars(extend("examples" = [
         {"pca_dim": 8},
         {"fisher": "topk", "pca_dim": 5, "include_bias": true, "weighting": "average"},
-        {"fisher": "binary", "preset": "euphoria0-0"},
+        {"fisher": "binary", "preset": "al-baselines"},
     ]))]
     pub struct Bait {
         /// Multiple of the identity that the information starts from.
@@ -102,7 +102,7 @@ impl Strategy for Bait {
     fn layers() -> Vec<Layer<Self>> {
         let for_images = |bait: &mut Self| (bait.lambda, bait.fisher) = (0.01, Fisher::Exact);
         vec![
-            Layer::preset("euphoria0-0", "euphoria0-0/Active-Learning-for-Image-Classification.", for_images)
+            Layer::preset("al-baselines", "euphoria0-0/Active-Learning-for-Image-Classification.", for_images)
                 .once_called("preset", "s0"),
             Layer::preset("authors-code", "The authors' script as it stands.", |bait: &mut Self| {
                 bait.fisher = Fisher::Exact;

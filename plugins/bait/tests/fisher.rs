@@ -243,7 +243,7 @@ fn defaults_follow_sizes_and_presets() {
     let (pool, labelled) = wide(3, 4);
     let arrays = query(&pool, &labelled);
     let scores = |params: Value| ask(&PACKAGE, "bait", &params, (&arrays, 3, 0)).unwrap().scores;
-    assert_eq!(scores(json!({"preset": "euphoria0-0"})), scores(json!({"lambda": 0.01})));
+    assert_eq!(scores(json!({"preset": "al-baselines"})), scores(json!({"lambda": 0.01})));
     assert_eq!(scores(json!({"preset": "authors-code"})), scores(json!({})));
     for params in [json!({"lambda": 0.0}), json!({"oversample": 0.5}), json!({"topk": 0})] {
         assert!(ask(&PACKAGE, "bait", &params, (&arrays, 3, 0)).is_err(), "{params}");

@@ -127,7 +127,7 @@ macro_rules! strategy {
         #[doc = concat!("Parameters of `", $id, "`.")]
         #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
-        #[schemars(extend("examples" = [{}, {"norm": "global"}, {"preset": "euphoria0-0"}]))]
+        #[schemars(extend("examples" = [{}, {"norm": "global"}, {"preset": "al-baselines"}]))]
         pub struct $name {
             /// Parameters that the gradient is taken at.
             pub scope: Scope,
@@ -151,10 +151,11 @@ macro_rules! strategy {
 
             fn layers() -> Vec<Layer<Self>> {
                 let of_all = |gradnorm: &mut Self| gradnorm.scope = Scope::Full;
-                let euphoria = "euphoria0-0/Active-Learning-for-Image-Classification: the gradient at all parameters.";
+                let al_baselines =
+                    "euphoria0-0/Active-Learning-for-Image-Classification: the gradient at all parameters.";
                 let authors = "The authors' code: the gradient at all parameters.";
                 vec![
-                    Layer::preset("euphoria0-0", euphoria, of_all).once_called("preset", "s0"),
+                    Layer::preset("al-baselines", al_baselines, of_all).once_called("preset", "s0"),
                     Layer::preset("authors-code", authors, of_all).once_called("preset", "authors"),
                 ]
             }

@@ -158,7 +158,7 @@ fn full_gradients_are_the_hosts_and_are_only_ranked() {
     };
     assert_eq!(needs("gradnorm-entropy", json!({})), ["logits", "penultimate"]);
     assert_eq!(needs("gradnorm-egl", json!({"scope": "full"})), ["grad_norm(norm=tensor-sum, scheme=egl)"]);
-    let s0 = json!({"preset": "euphoria0-0", "norm": "global"});
+    let s0 = json!({"preset": "al-baselines", "norm": "global"});
     assert_eq!(needs("gradnorm-expected", s0.clone()), ["grad_norm(norm=global, scheme=entropy)"]);
     let norms = Array::f32(vec![4], vec![0.5, 2.0, 1.0, 2.0]).unwrap();
     let answer = ask(&PACKAGE, "gradnorm-expected", &s0, (&arrays(4, 0, 3, [("grad_norm", norms)]), 3, 0)).unwrap();

@@ -41,7 +41,7 @@ params! {
     #[schemars(extend("examples" = [
         {"n_init": 2},
         {"preset": "cure-lab", "n_init": 2},
-        {"preset": "low-budget-al"},
+        {"preset": "low-budget"},
         {"init": "random-points", "normalize": "l2", "max_iter": 3, "tol": 0.0},
     ]))]
     pub struct Kmeans {
@@ -82,7 +82,7 @@ fn presets<S>(cure_lab: fn(&mut S), low_budget: fn(&mut S)) -> Vec<Layer<S>> {
         )
         .once_called("preset", "s1"),
         Layer::preset(
-            "low-budget-al",
+            "low-budget",
             "UCDvision/low-budget-al: random points as first centres, embeddings of norm 1.",
             low_budget,
         )
@@ -146,7 +146,7 @@ impl Kmeans {
 /// Parameters of k-means sampling over pool and labelled set: those of [`Kmeans`].
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("examples" = [{"n_init": 2}, {"preset": "low-budget-al", "n_init": 2}]))]
+#[schemars(extend("examples" = [{"n_init": 2}, {"preset": "low-budget", "n_init": 2}]))]
 pub struct AccuKmeans(pub Kmeans);
 
 impl Strategy for AccuKmeans {

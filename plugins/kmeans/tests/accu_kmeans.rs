@@ -36,7 +36,7 @@ fn rows_with_numbers_of_kmeans(id: &str, params: &Value, arrays: &Arrays) -> Vec
 fn without_labels_it_is_kmeans() {
     let pool = noise(200, 7, 1.0, 5);
     let arrays = arrays(200, 0, 2, [("embeddings", matrix(7, &pool)), ("labelled.embeddings", matrix(7, &[]))]);
-    for params in [json!({}), json!({"preset": "low-budget-al"})] {
+    for params in [json!({}), json!({"preset": "low-budget"})] {
         let rows = rows_with_numbers_of_kmeans("accu-kmeans", &params, &arrays);
         assert_eq!(rows, rows_with_numbers_of_kmeans("kmeans", &params, &arrays), "{params}");
     }

@@ -23,7 +23,7 @@ pub enum Remainder {
 /// Parameters of class-balanced sampling.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("examples" = [{}, {"preset": "low-budget-al"}, {"per_class": 9}]))]
+#[schemars(extend("examples" = [{}, {"preset": "low-budget"}, {"per_class": 9}]))]
 pub struct Uniform {
     /// What happens to the part of a batch that the number of classes does not divide.
     pub remainder: Remainder,
@@ -45,18 +45,14 @@ impl Strategy for Uniform {
     fn layers() -> Vec<Layer<Self>> {
         vec![
             Layer::preset(
-                "low-budget-al",
+                "low-budget",
                 "UCDvision/low-budget-al: what does not divide evenly is drawn at random.",
                 |uniform: &mut Self| uniform.remainder = Remainder::Drop,
             )
             .once_called("preset", "s2"),
-            Layer::preset(
-                "sgiardl",
-                "sgiardl/ActiveLearning: at most 100 samples of a class.",
-                |uniform: &mut Self| {
-                    uniform.per_class = Some(100);
-                },
-            )
+            Layer::preset("ift780", "sgiardl/ActiveLearning: at most 100 samples of a class.", |uniform: &mut Self| {
+                uniform.per_class = Some(100);
+            })
             .once_called("preset", "s3"),
         ]
     }

@@ -56,13 +56,13 @@ fn limits_and_remainders_leave_the_rest_to_chance() {
     let (balanced, fallback) = counts(&json!({"per_class": 2}), &hidden, &[0], 7, 1);
     assert_eq!((balanced, fallback), (vec![2; 4], 0.0));
     assert_eq!(counts(&json!({"per_class": 2}), &hidden, &[], 12, 1).1, 4.0);
-    for params in [json!({"remainder": "drop"}), json!({"preset": "low-budget-al"})] {
+    for params in [json!({"remainder": "drop"}), json!({"preset": "low-budget"})] {
         let (drawn, fallback) = counts(&params, &hidden, &[], 11, 1);
         assert_eq!(fallback, 3.0);
         assert!(drawn.iter().all(|&count| count >= 2), "{drawn:?}");
     }
-    assert_eq!(counts(&json!({"preset": "low-budget-al", "remainder": "distribute"}), &hidden, &[], 11, 1).1, 0.0);
-    assert_eq!(counts(&json!({"preset": "sgiardl"}), &[0; 150], &[], 110, 1).1, 10.0);
+    assert_eq!(counts(&json!({"preset": "low-budget", "remainder": "distribute"}), &hidden, &[], 11, 1).1, 0.0);
+    assert_eq!(counts(&json!({"preset": "ift780"}), &[0; 150], &[], 110, 1).1, 10.0);
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Strategy for WeightDecaySchedulingParams {
         let set = |params: &mut Self| params.schedule = Schedule::InverseRound;
         vec![
             Layer::preset("paper", "The paper's: the defaults.", |_: &mut Self| ()).once_called("profile", "paper"),
-            Layer::preset("euphoria0-0", text, set).once_called("profile", "peer"),
+            Layer::preset("al-baselines", text, set).once_called("profile", "peer"),
         ]
     }
 

@@ -22,7 +22,7 @@ fn weight_decay_times_labels_is_constant() {
     }
     let peer: WeightDecaySchedulingParams = settled(&json!({"profile": "peer"}));
     assert_eq!([0, 1, 3, 16].map(|round| peer.factor(round, 600, 900)), [1.0, 0.5, 0.25, 1.0 / 17.0]);
-    let off: WeightDecaySchedulingParams = settled(&json!({"preset": "euphoria0-0", "schedule": "constant"}));
+    let off: WeightDecaySchedulingParams = settled(&json!({"preset": "al-baselines", "schedule": "constant"}));
     assert_eq!(off.factor(9, 600, 15_000), 1.0);
 }
 
@@ -79,7 +79,7 @@ fn the_first_round_is_the_plain_recipe_bit_for_bit() {
         bench.model()
     };
     let plain = train(None);
-    for params in [json!({}), json!({ "kd_alpha": 0.5 }), json!({ "preset": "euphoria0-0", "init": "warm" })] {
+    for params in [json!({}), json!({ "kd_alpha": 0.5 }), json!({ "preset": "al-baselines", "init": "warm" })] {
         assert!(plain == train(Some(params.clone())), "{params}");
     }
     assert!(plain != train(Some(json!({ "base_weight_decay": 0.1 }))));

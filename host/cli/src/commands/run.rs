@@ -208,7 +208,10 @@ fn go(
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
     let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
+    let weights = fixed::weights(config)?;
+    let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, display)?;
+    let weights = weights.map(|weights| weights.digest);
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
@@ -220,6 +223,7 @@ fn go(
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
     header.dataset.variant = variant;
+    header.weights = weights;
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(
         &split,
@@ -312,6 +316,8 @@ fn check_same(before: &Header, now: &Header) -> Result<()> {
         let digest = |header: &Header| header.arrays.get(name).cloned().unwrap_or_else(|| "none".to_owned());
         changed(&format!("file of `{name}`"), &digest(before), &digest(now))?;
     }
+    let weights = |header: &Header| header.weights.clone().unwrap_or_else(|| "none".to_owned());
+    changed("file of `model.weights`", &weights(before), &weights(now))?;
     changed("device", &before.backend, &now.backend)
 }
 

@@ -27,9 +27,14 @@ pub use budget::{Batch, BudgetConfig, BudgetError, Plan, Totals};
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{ColumnsConfig, DatasetConfig, DatasetLayout, Fit, ListConfig, ResizeFilter, SampleOrder};
-pub use model::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName};
+pub use model::{
+    Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
+};
 pub use normalise::{ChannelStatistics, Normalise};
-pub use recipe::{Augmentation, Optimiser, Recipe, Schedule};
+pub use recipe::{
+    AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
+    ResizedCrop, Schedule, Stop, Trained,
+};
 pub use strategy::{StrategyConfig, TargetSet};
 pub use variant::{ForeignConfig, VariantConfig};
 

@@ -118,7 +118,10 @@ impl Run<'_> {
         let needs: Vec<Need> = needs.iter().filter(|need| !self.options.gives(need)).cloned().collect();
         let clock = Instant::now();
         let hooks = self.strategy.hooks().map(|hooks| (hooks, at.state.as_deref()));
-        let task = FitTask { scope, hooks, needs: &needs, synthetic: &at.synthetic };
+        let labels = self.split.validation_labels(self.dataset);
+        let validation: Vec<(SampleId, Label)> = self.split.validation.iter().copied().zip(labels).collect();
+        let synthetic = &at.synthetic;
+        let task = FitTask { scope, hooks, needs: &needs, synthetic, validation: &validation };
         let value = self.learner.fit(task, self.observer.progress())?;
         let seconds = clock.elapsed().as_secs_f64();
         Ok(Measured { value, seconds, peak_memory: self.learner.take_peak_memory() })
@@ -282,6 +285,7 @@ impl Run<'_> {
         let Evaluated { test, validation, backend, seconds } = evaluated;
         let mut record = RoundRecord {
             synthetic: at.synthetic.len(),
+            validation_labels: fitted.value.validation_labels,
             validation,
             seconds: Seconds { fit: fitted.seconds, evaluate: seconds, ..Seconds::default() },
             peak_memory: PeakMemory { fit: fitted.peak_memory, ..PeakMemory::default() },

@@ -131,7 +131,13 @@ impl Bench {
         let Self { learner, labelled, pool, batch, seeds, round, state } = self;
         let scope = scope(pool, labelled, *batch, *seeds, *round);
         learner.fit(
-            FitTask { scope, hooks: strategy.map(|hooks| (hooks, state.as_deref())), needs: &[], synthetic: &[] },
+            FitTask {
+                scope,
+                hooks: strategy.map(|hooks| (hooks, state.as_deref())),
+                needs: &[],
+                synthetic: &[],
+                validation: &[],
+            },
             &Silent,
         )
     }

@@ -1,4 +1,4 @@
-//! Random crops and mirror images, for a whole minibatch at once.
+//! Random crops and mirror images.
 
 use querist_core::config::Augmentation;
 use querist_protocol::philox::Stream;
@@ -7,7 +7,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::model::ImageShape;
 
 /// What is drawn for each image, and the tensors that turn draws into pixel positions.
-pub(crate) struct Augmenter {
+pub(super) struct Moves {
     crop: bool,
     flip: bool,
     shape: ImageShape,
@@ -21,9 +21,9 @@ pub(crate) struct Augmenter {
     mirror: Tensor,
 }
 
-impl Augmenter {
+impl Moves {
     /// `None` where nothing is to be changed.
-    pub(crate) fn new(
+    pub(super) fn new(
         augmentations: &[Augmentation],
         shape: ImageShape,
         device: Device,
@@ -42,7 +42,7 @@ impl Augmenter {
     }
 
     /// Draws for `n` images, in their order: `i64 [3, n]` of row offsets, column offsets and mirror flags.
-    pub(crate) fn draw(&self, stream: &mut Stream, n: usize) -> Result<Tensor, TchError> {
+    pub(super) fn draw(&self, stream: &mut Stream, n: usize) -> Result<Tensor, TchError> {
         let mut moves = vec![0i64; 3 * n];
         for image in 0..n {
             if self.crop {
@@ -60,7 +60,7 @@ impl Augmenter {
     ///
     /// `bytes` is `[n, channels, height, width]` of any type, `moves` is `i64 [3, n]`; the result has the shape of
     /// `bytes`.
-    pub(crate) fn apply(&self, bytes: &Tensor, moves: &Tensor) -> Result<Tensor, TchError> {
+    pub(super) fn apply(&self, bytes: &Tensor, moves: &Tensor) -> Result<Tensor, TchError> {
         let ImageShape { channels, height, width } = self.shape;
         let n = moves.size2()?.1;
         let of_image = |row| moves.f_select(0, row)?.f_view([n, 1, 1]);
@@ -118,7 +118,7 @@ mod tests {
             (&[Augmentation::Crop], (2, 3)),
             (&[Augmentation::Flip], (0, 0)),
         ] {
-            let augmenter = Augmenter::new(augmentations, shape, Device::Cpu).unwrap().unwrap();
+            let augmenter = Moves::new(augmentations, shape, Device::Cpu).unwrap().unwrap();
             let moves = augmenter.draw(&mut stream, n).unwrap();
             let moved = bytes_of(&augmenter.apply(&bytes, &moves).unwrap());
             let draws = Vec::<i64>::try_from(moves.flatten(0, 1)).unwrap();
@@ -140,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_change_is_no_augmenter() {
+    fn nothing_to_move_is_none() {
         let shape = ImageShape { channels: 1, height: 8, width: 8 };
-        assert!(Augmenter::new(&[], shape, Device::Cpu).unwrap().is_none());
+        assert!(Moves::new(&[], shape, Device::Cpu).unwrap().is_none());
     }
 }
