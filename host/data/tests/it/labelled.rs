@@ -31,7 +31,10 @@ fn six() -> TempDir {
     for number in 0..6 {
         put(folder.path().join(format!("real/p {number}.png")), png(number, 6));
     }
-    put(folder.path().join("train.txt"), "real/p 3.png 1\nreal/p 0.png\t0\n\n./real/p 5.png, 1\n");
+    put(
+        folder.path().join("train.txt"),
+        "real/p 3.png 1\nreal/p 0.png\t0\n\n./real/p 5.png, 1\nreal/p 2.png 0\nreal/p 4.png 1\n",
+    );
     put(folder.path().join("test.txt"), "real/p 1.png 0\n");
     folder
 }
@@ -40,12 +43,12 @@ fn six() -> TempDir {
 fn lists_number_samples_by_their_lines() {
     let folder = six();
     let set = read(&list("train.txt", Some("test.txt"), folder.path())).unwrap();
-    assert_eq!((numbers(&set), set.official_test(), set.classes()), (vec![3, 0, 5, 1], 1, 2));
+    assert_eq!((numbers(&set), set.official_test(), set.classes()), (vec![3, 0, 5, 2, 4, 1], 1, 2));
     assert_eq!(set.file(SampleId(2)), Some("train/real/p 5.png"));
     let content =
         DatasetConfig { order: Some(SampleOrder::Content), ..list("train.txt", Some("test.txt"), folder.path()) };
     let other = read(&content).unwrap();
-    assert_eq!(numbers(&other)[3], 1);
+    assert_eq!(numbers(&other)[5], 1);
     assert_ne!(other.digest(), set.digest());
 }
 
