@@ -94,7 +94,7 @@ fn of_dataset(error: DataError) -> Result<Vec<Problem>> {
     let at = match &error {
         DataError::UnknownDataset { .. } => "/dataset/name",
         DataError::Missing { .. } | DataError::File(_) => "/dataset/path",
-        DataError::Config { .. } | DataError::Malformed { .. } | DataError::Dataset(_) => "/dataset",
+        DataError::Config { .. } | DataError::MissingPictures { .. } | DataError::Malformed { .. } | DataError::Dataset(_) => "/dataset",
         _ => return Err(error.into()),
     };
     Ok(vec![problem(at, error.to_string())])
@@ -109,7 +109,12 @@ fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
         Ok(split) => split,
         Err(error) => return vec![problem("/dataset", error.to_string())],
     };
-    match config.experiment.budget.plan(split.pool.len()) {
+    let search = querist_data::Search::from_env();
+    let pool = match querist_data::vary(dataset, &split, wanted, &search, &seeds) {
+        Ok(varied) => varied.map_or(split.pool.len(), |(_, split, _)| split.pool.len()),
+        Err(error) => return vec![problem("/dataset/variant", error.to_string())],
+    };
+    match config.experiment.budget.plan(pool) {
         Ok(_) => Vec::new(),
         Err(error) => vec![problem("/budget", error.to_string())],
     }

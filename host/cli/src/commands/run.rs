@@ -190,18 +190,23 @@ fn open_stored(folder: &Path, config: &RunConfig, resume: bool) -> Result<Option
 fn go(
     config: &RunConfig,
     mut ready: Ready,
-    dataset: &Dataset,
+    whole: &Dataset,
     folder: &Path,
     stored: Option<(RunFolder, StoredRun)>,
     display: &Display,
     trainer: &dyn Trainer,
 ) -> Result<()> {
+    let d = &config.experiment.dataset;
+    let drawn = Split::draw(whole, d.validation, d.test, config.seeds.split_stream());
+    let drawn = drawn.map_err(|error| Usage(error.to_string()))?;
+    let varied = querist_data::vary(whole, &drawn, d, &querist_data::Search::from_env(), &config.seeds)?;
+    let (dataset, split, variant) = match &varied {
+        Some((dataset, split, facts)) => (dataset, split.clone(), Some(facts.clone())),
+        None => (whole, drawn, None),
+    };
     if let Some((_, stored)) = &stored {
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
-    let d = &config.experiment.dataset;
-    let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
-    let split = drawn.map_err(|error| Usage(error.to_string()))?;
     let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let weights = fixed::weights(config)?;
     let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
@@ -217,6 +222,7 @@ fn go(
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
+    header.dataset.variant = variant;
     header.weights = weights;
     let mut oracle = DatasetOracle::new(dataset);
     let initial = oracle.initial_set(
