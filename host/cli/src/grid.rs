@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use querist_core::config::{FixedConfig, FixedFile, StudyConfig};
+use querist_core::config::{FixedConfig, FixedFile, StudyConfig, Task};
 use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Seeds, Split};
 use querist_data::{DataError, Search, load};
@@ -11,6 +11,7 @@ use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
 use serde_json::Value;
 
+use crate::index_file;
 use crate::plugins::{self, PluginArgs};
 
 /// Every problem with a study, at its place in the file.
@@ -75,6 +76,7 @@ fn of_files(config: &StudyConfig) -> Vec<Problem> {
         Some(FixedConfig::File(file)) => named.extend(parts("/fixed_embeddings", file)),
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
     }
+    named.extend(experiment.budget.initial_file().map(|index| ("/budget/initial/file".to_owned(), &index.file)));
     let missing = named.into_iter().filter_map(|(key, path)| {
         let file = path.rsplit_once('#').map_or(path.as_str(), |(file, _)| file);
         let is_there = std::path::Path::new(path).exists() || std::path::Path::new(file).exists();
@@ -103,7 +105,12 @@ fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
         Ok(split) => split,
         Err(error) => return vec![problem("/dataset", error.to_string())],
     };
-    match config.experiment.budget.plan(split.pool.len()) {
+    let budget = &config.experiment.budget;
+    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose() {
+        Ok(listed) => listed.map(|listed| listed.samples.len()),
+        Err(error) => return vec![problem("/budget/initial", format!("{error:#}"))],
+    };
+    match budget.plan(Task { pool: split.pool.len(), classes: dataset.classes(), listed }) {
         Ok(_) => Vec::new(),
         Err(error) => vec![problem("/budget", error.to_string())],
     }

@@ -13,6 +13,7 @@ mod config_file;
 mod exit;
 mod fixed;
 mod grid;
+mod index_file;
 mod output;
 mod plugins;
 mod progress;
