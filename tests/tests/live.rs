@@ -156,7 +156,7 @@ fn what_does_not_fit_is_refused_before_training() {
         }
         assert!(!place.at("r/rounds/0000").exists(), "{args:?} trained");
     };
-    refused(&["--set", "model.name=mlp"], &["stage_maps", "`cnn`, `lenet` or `resnet18`"]);
+    refused(&["--set", "model.name=mlp"], &["stage_maps", "`cnn`, `lenet`, `resnet18`"]);
     refused(&["--set", "model.name=mlp", "--set", "strategy={id=\"ta-vaal\"}"], &["stage_maps", "`cnn`"]);
     refused(&["--set", "dataset.size=8", "--set", "strategy={id=\"ta-vaal\"}"], &["16x16", "dataset.size"]);
     refused(&["--set", "strategy={id=\"asal\", params={gan_size=24}}"], &["gan_size", "24"]);

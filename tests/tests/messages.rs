@@ -69,7 +69,7 @@ dropout = 1.5
              10 | [model]
              11 | name = "resnet81"
                 :        ^^^^^|^^^^
-                :             `-- "resnet81" is none of "cnn", "lenet", "mlp", "resnet18"
+                :             `-- "resnet81" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0"
              12 | dropout = 1.5
                 :           ^|^
                 :            `-- 1.5 is greater than the maximum of 0.95
@@ -322,7 +322,7 @@ fn wrong_overrides() {
         expect![[r#"
             exit code 2
               x run.toml: 1 problem
-              help: model.name: "lennet" is none of "cnn", "lenet", "mlp", "resnet18"
+              help: model.name: "lennet" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0"
         "#]],
     );
 }
@@ -568,7 +568,7 @@ fn broken_packages_are_listed_with_their_reasons() {
         refused broken/missing: gone.wasm: no such file
         refused broken/native: not a shared library: Unknown file magic
         refused broken/newer: plugin.toml: manifest version 2, this host reads version 1
-        refused broken/other-api: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
+        refused broken/other-api: built for boundary version 90.2, this host speaks 0.2: rebuild it with the SDK of this release, or use the host it was built for
         refused broken/outside: plugin.toml names the file `../random.wasm`; a package's files lie in its own folder
         refused broken/schema: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
         refused broken/truncated: not a WebAssembly component: unexpected end-of-file (at offset HERE)

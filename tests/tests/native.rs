@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use querist_loader::{Listing, Source};
 use querist_tests::native::Packed;
 
 #[test]
@@ -107,6 +108,14 @@ fn libraries_that_do_not_fit_are_refused_before_any_of_their_code_is_loaded() {
         let list = list();
         assert!(list.contains("refused") && list.contains(words), "expected `{words}` in {list}");
     }
+    // Nobody pays for a library that was not asked for: only its texts are read.
+    fs::write(&library, b"broken").unwrap();
+    let folder = place.at("packed");
+    let listing = Listing::search(&[(Source::PluginDir, folder)]).unwrap();
+    fs::write(&library, &good).unwrap();
+    assert!(listing.resolve("native-fixture/entropy").is_ok(), "the artifact is opened when it is asked for");
+    fs::write(&library, b"broken").unwrap();
+    assert!(listing.resolve("native-fixture/entropy").is_ok(), "and read once");
     // A panic that would end the host: it is not loaded.
     fs::write(&library, with(16, &[2])).unwrap();
     arrays.lock();

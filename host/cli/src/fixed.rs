@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use querist_core::config::{FixedConfig, FixedFile, FrozenModel, RunConfig};
+use querist_core::config::{FixedConfig, FixedFile, FrozenModel, ModelConfig, RunConfig};
 use querist_core::progress::Progress;
 use querist_core::{Dataset, FixedArray, FixedArrays, SampleId, Values};
 use querist_data::arrays::{Kind, read_array};
@@ -15,8 +15,25 @@ use sha2::{Digest, Sha256};
 
 use crate::trainer::Trainer;
 
-/// Bytes of a frozen model at most.
+/// Bytes of a model's file at most.
 const MAX_MODEL: u64 = 8 << 30;
+
+/// The file of weights that a run starts from.
+pub struct WeightsOfRun {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its SHA-256, in hex.
+    pub digest: String,
+}
+
+/// Reads the file that `model.weights` names, where it names one.
+pub fn weights(config: &RunConfig) -> Result<Option<WeightsOfRun>> {
+    let Some(weights) = &config.experiment.model.weights else { return Ok(None) };
+    let said = || format!("model.weights = {}", weights.file());
+    let bytes = querist_files::read(Path::new(weights.file()), Links::Follow, MAX_MODEL).with_context(said)?;
+    let digest = hex(Sha256::new_with_prefix(&bytes));
+    Ok(Some(WeightsOfRun { bytes, digest }))
+}
 
 /// The arrays of a run with what identifies them.
 #[derive(Default)]
@@ -44,10 +61,11 @@ pub fn read(
         Some(FixedConfig::File(file)) => {
             all.add_file(names::FIXED_EMBEDDINGS, "fixed_embeddings", file, dataset, pool)?;
         }
-        Some(FixedConfig::Frozen(FrozenModel { model, name })) => {
+        Some(FixedConfig::Frozen(FrozenModel { model, name, stem })) => {
             let said = || format!("fixed_embeddings.model = {model}");
             let bytes = querist_files::read(Path::new(model), Links::Follow, MAX_MODEL).with_context(said)?;
-            let array = trainer.frozen(dataset, pool, config, *name, &bytes, progress).with_context(said)?;
+            let options = ModelConfig { stem: *stem, ..ModelConfig::of(*name) };
+            let array = trainer.frozen(dataset, pool, config, &options, &bytes, progress).with_context(said)?;
             let array = FixedArray::new(names::FIXED_EMBEDDINGS, &array, None, dataset.len(), pool);
             all.add(names::FIXED_EMBEDDINGS, array.with_context(|| model.clone())?, Sha256::new_with_prefix(&bytes));
         }
@@ -59,8 +77,7 @@ pub fn read(
 impl Fixed {
     fn add(&mut self, name: &str, array: FixedArray, hash: Sha256) {
         self.arrays.insert(name.to_owned(), array);
-        let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.digests.insert(name.to_owned(), digest);
+        self.digests.insert(name.to_owned(), hex(hash));
     }
 
     /// Adds the array `name` of a file, which stands at `key` of the run file.
@@ -82,6 +99,10 @@ impl Fixed {
         self.add(name, array.with_context(|| file.clone())?, hash);
         Ok(())
     }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_ids(key: &str, file: &str) -> Result<Vec<u64>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use querist_core::config::{FixedConfig, FixedFile, StudyConfig, Task};
+use querist_core::config::{FixedConfig, FixedFile, StudyConfig, Task, WeightsConfig};
 use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Seeds, Split};
 use querist_data::{DataError, Search, load};
@@ -77,6 +77,12 @@ fn of_files(config: &StudyConfig) -> Vec<Problem> {
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
     }
     named.extend(experiment.budget.initial_file().map(|index| ("/budget/initial/file".to_owned(), &index.file)));
+    if let Some(weights) = &experiment.model.weights {
+        named.push(match weights {
+            WeightsConfig::File(file) => ("/model/weights".to_owned(), file),
+            WeightsConfig::Table(table) => ("/model/weights/file".to_owned(), &table.file),
+        });
+    }
     let missing = named.into_iter().filter_map(|(key, path)| {
         let file = path.rsplit_once('#').map_or(path.as_str(), |(file, _)| file);
         let is_there = std::path::Path::new(path).exists() || std::path::Path::new(file).exists();

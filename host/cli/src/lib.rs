@@ -11,6 +11,7 @@ mod again;
 mod commands;
 mod config_file;
 mod exit;
+mod export;
 mod fixed;
 mod grid;
 mod index_file;
@@ -53,7 +54,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{data, doctor, plugin, report, run, schema, select, study};
+use commands::{data, doctor, export as export_verb, plugin, report, run, schema, select, study};
 use exit::LimitNames;
 use querist_loader::Step;
 pub use trainer::Trainer;
@@ -72,6 +73,7 @@ enum Verb {
     #[command(subcommand)]
     Study(study::StudyCommand),
     Report(report::ReportArgs),
+    Export(export_verb::ExportArgs),
     Select(select::SelectArgs),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -129,6 +131,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study::main(command),
         Verb::Report(args) => report::main(args),
+        Verb::Export(args) => export_verb::main(args),
         Verb::Select(args) => select::main(args, trainer),
         Verb::Plugin(command) => plugin::main(command, trainer),
         Verb::Schema(args) => schema::main(args),

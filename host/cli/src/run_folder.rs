@@ -61,6 +61,9 @@ pub struct Header {
     /// SHA-256 of the files that arrays come from which are not the task model's, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arrays: BTreeMap<String, String>,
+    /// SHA-256 of the file of weights that models start from, where the run names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// Device and libraries.
     pub backend: String,
     /// Threads of training and kernels.
@@ -109,6 +112,7 @@ impl Header {
             needs: need_names(settled.needs()),
             capabilities: settled.capabilities().to_vec(),
             arrays: BTreeMap::new(),
+            weights: None,
             backend,
             threads,
         }

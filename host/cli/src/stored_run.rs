@@ -252,8 +252,9 @@ fn check_header(header: &Header) -> Result<()> {
         "`arrays` has {} entries, expected {MOST_ARRAYS} at most",
         header.arrays.len()
     );
+    let weights = header.weights.iter().map(|digest| ("weights", digest));
     let arrays = header.arrays.iter().flat_map(|(name, digest)| [name, digest]).map(|text| ("arrays", text));
-    for (what, name) in names.into_iter().chain(needs).chain(arrays) {
+    for (what, name) in names.into_iter().chain(needs).chain(arrays).chain(weights) {
         check_shown(what, name)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use querist_core::config::{ModelName, RunConfig, cores};
+use querist_core::config::{ModelConfig, RunConfig, cores};
 use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_files::Links;
@@ -19,6 +19,7 @@ pub const DESCRIBE_VERB: &str = "describe-libtorch";
 /// What only the training executable can do.
 pub trait Trainer {
     /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
+    /// `weights` are the bytes of the file that `model.weights` names; what was loaded of them is logged.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
@@ -28,6 +29,8 @@ pub trait Trainer {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
+        weights: Option<&[u8]>,
+        progress: &dyn Progress,
     ) -> Result<Box<dyn Learner>, LearnError>;
 
     /// Embeddings of all samples of the dataset from a frozen model's file.
@@ -39,7 +42,7 @@ pub trait Trainer {
         dataset: &Dataset,
         pool: &[SampleId],
         config: &RunConfig,
-        name: ModelName,
+        model: &ModelConfig,
         file: &[u8],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError>;

@@ -56,27 +56,55 @@ pub(crate) fn log_probs(
 fn draw_block(model: &Model, images: &ImageStore, ids: &Tensor, masks: &Masks<'_>) -> Result<Tensor, TchError> {
     let pictures = images.normalise(&images.gather(ids)?)?;
     let head = model.head();
-    let fixed = match model.channel_dropout() {
-        None => Some(model.penultimate(&model.embed(&pictures)?)?),
-        Some(_) => None,
+    let fixed = match model.drops().is_empty() {
+        true => Some(model.penultimate(&model.embed(&pictures)?)?),
+        false => None,
     };
+    let sites = Sites::of(model);
     let mut drawn = Vec::with_capacity(masks.draws.count);
     for draw in 0..masks.draws.count {
-        let inputs = match (&fixed, model.channel_dropout()) {
-            (Some(inputs), _) => inputs.shallow_clone(),
-            (None, inner) => {
-                let (channels, share) = inner.unwrap_or_default();
-                let mask = masks.of(draw, 1, channels, share)?.f_view([-1, channels, 1, 1])?;
-                model.penultimate(&model.embed_masked(&pictures, mask)?)?
+        let inputs = match &fixed {
+            Some(inputs) => inputs.shallow_clone(),
+            None => {
+                let inner = (1..).zip(model.drops()).map(|(site, drop)| {
+                    let mask = masks.of(sites.first(draw, site), drop.units, drop.share)?;
+                    if drop.channels { mask.f_view([-1, drop.units, 1, 1]) } else { Ok(mask) }
+                });
+                model.penultimate(&model.embed_masked(&pictures, inner.collect::<Result<_, _>>()?)?)?
             }
         };
         let logits = match head.dropout() {
             0.0 => head.last(&inputs)?,
-            share => head.last(&inputs.f_mul(&masks.of(draw, 0, head.last_width() as i64, share)?)?)?,
+            share => head.last(&inputs.f_mul(&masks.of(sites.first(draw, 0), sites.units[0], share)?)?)?,
         };
         drawn.push(logits.f_log_softmax(1, Kind::Float)?);
     }
     Tensor::f_stack(&drawn, 1)?.f_contiguous()
+}
+
+/// The places where a model drops: before the last layer, then inside the body. They say which numbers a mask is made
+/// of.
+struct Sites {
+    /// Units of each.
+    units: Vec<i64>,
+}
+
+impl Sites {
+    fn of(model: &Model) -> Self {
+        let head = model.head().last_width() as i64;
+        Self { units: std::iter::once(head).chain(model.drops().iter().map(|drop| drop.units)).collect() }
+    }
+
+    /// The first number of a mask; each is of two units.
+    fn first(&self, draw: usize, site: usize) -> u32 {
+        let pairs = |units: i64| (units as u32).div_ceil(2);
+        if self.units.len() <= 2 {
+            // As it was when there were two sites at most, so that the draws of earlier runs stay what they are.
+            return (draw as u32 * 2 + site as u32) * pairs(self.units[site]);
+        }
+        let all: u32 = self.units.iter().copied().map(pairs).sum();
+        draw as u32 * all + self.units[..site].iter().copied().map(pairs).sum::<u32>()
+    }
 }
 
 /// Where the masks of one block come from.
@@ -88,9 +116,9 @@ struct Masks<'a> {
 }
 
 impl Masks<'_> {
-    /// The mask of one draw at one of the model's two sites, `f32 [n or 1, units]`: 0 for a dropped unit, else
+    /// The mask that starts with the number `first`, `f32 [n or 1, units]`: 0 for a dropped unit, else
     /// 1 / (1 - share).
-    fn of(&self, draw: usize, site: u32, units: i64, share: f64) -> Result<Tensor, TchError> {
+    fn of(&self, first: u32, units: i64, share: f64) -> Result<Tensor, TchError> {
         let one = [SampleId(0)];
         let rows = if self.draws.coherent { &one[..] } else { self.samples };
         let kept = (1.0 / (1.0 - share)) as f32;
@@ -100,7 +128,7 @@ impl Masks<'_> {
         let mut mask = Vec::with_capacity(rows.len() * units as usize);
         for row in rows {
             for pair in 0..pairs {
-                let bits = self.stream.item_bits(row.0, (draw as u32 * 2 + site) * pairs + pair);
+                let bits = self.stream.item_bits(row.0, first + pair);
                 let left = units as usize - 2 * pair as usize;
                 mask.extend(
                     [bits as u32, (bits >> 32) as u32].iter().take(left).map(

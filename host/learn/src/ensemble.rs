@@ -57,6 +57,8 @@ pub(crate) struct Training<'a> {
     pub(crate) seeds: Seeds,
     /// Whether the task model was trained by the recipe alone.
     pub(crate) task_is_plain: bool,
+    /// The body that members start from, if not from a fresh one.
+    pub(crate) pretrained: Option<&'a Model>,
 }
 
 impl Training<'_> {
@@ -89,9 +91,10 @@ impl Training<'_> {
         let ServiceScope { round, labelled, pool, .. } = self.scope;
         let seeds = self.seeds.member(member);
         let ensemble = Some(self.config);
-        let (images, plan, synthetic) = (self.images, self.plan, self.synthetic);
-        let validation = self.validation;
-        let trainer = Trainer { images, plan, seeds: &seeds, round, labelled, validation, synthetic, pool, ensemble };
+        let (images, plan, synthetic, pretrained) = (self.images, self.plan, self.synthetic, self.pretrained);
+        let (validation, seeds) = (self.validation, &seeds);
+        let trainer =
+            Trainer { images, plan, seeds, round, labelled, validation, synthetic, pool, ensemble, pretrained };
         let model = trainer.build(None)?;
         trainer.train(&model, None, Stood::Nowhere, progress)?;
         Ok(model)

@@ -240,6 +240,49 @@ mod tests {
         }
     }
 
+    /// Running statistics and weights of norms that are not where they start.
+    fn move_norms(model: &Model) {
+        for (name, tensor) in model.parameters().named() {
+            if ["bn", "downsample.1", "norm", "gamma"].iter().any(|part| name.contains(part)) {
+                let _no_grad = tch::no_grad_guard();
+                let _ = tensor.shallow_clone().uniform_(0.5, 1.5);
+            }
+        }
+    }
+
+    /// Layers that only some bodies have: convolutions of single channels, tokens, layer-norm, layer scale, positions.
+    #[test]
+    fn norms_of_every_kind_of_layer_are_those_of_single_backward_passes() {
+        querist_torchx::runtime::set_threads(1).unwrap();
+        querist_torchx::random::seed(8).unwrap();
+        for (name, height, width) in [
+            (ModelName::BayesianCnn, 20, 16),
+            (ModelName::Resnet50, 20, 16),
+            (ModelName::Squeezenet, 24, 20),
+            (ModelName::EfficientnetLite0, 20, 16),
+            (ModelName::VitS16, 32, 16),
+            (ModelName::VitB14, 28, 14),
+        ] {
+            let shape = ImageShape { channels: 3, height, width };
+            let architecture = Architecture::new(&ModelConfig::of(name), shape, 3).unwrap();
+            let model = architecture.build(Device::Cpu).unwrap();
+            move_norms(&model);
+            let images = Tensor::randn([2, 3, height, width], (Kind::Float, Device::Cpu));
+            let pass = Recorded::new(&model, &images).unwrap();
+            let squares = pass.squares(&pass.loss(|log_probs| log_probs.f_select(1, 0)).unwrap(), false).unwrap();
+            for at in 0..2 {
+                let image = images.narrow(0, at, 1);
+                let expected = tensor_norms(&model, &image, |log_probs| -log_probs.select(1, 0).sum(Kind::Float));
+                assert!(expected.iter().copied().fold(0.0, f64::max) > 1e-3, "{name:?}: {expected:?}");
+                for (tensor, (found, expected)) in squares.iter().zip(expected).enumerate() {
+                    let found = found.double_value(&[at]).sqrt();
+                    let error = (found - expected).abs();
+                    assert!(error <= 2e-3 * expected + 1e-6, "{name:?} {at} tensor {tensor}: {found} {expected}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn norms_are_those_of_single_backward_passes() {
         querist_torchx::runtime::set_threads(1).unwrap();
@@ -250,13 +293,7 @@ mod tests {
             let options = ModelConfig { head_hidden, ..ModelConfig::of(name) };
             let architecture = Architecture::new(&options, shape, 5).unwrap();
             let model = architecture.build(Device::Cpu).unwrap();
-            // Running statistics and weights of batch-norm that are not where they start.
-            for (name, tensor) in model.parameters().named() {
-                if name.contains("bn") || name.contains("downsample.1") {
-                    let _no_grad = tch::no_grad_guard();
-                    let _ = tensor.shallow_clone().uniform_(0.5, 1.5);
-                }
-            }
+            move_norms(&model);
             // More than a block, of which the last is short.
             let images = Tensor::randn([BLOCK + 5, 3, 20, 16], (Kind::Float, Device::Cpu));
             let targets = Tensor::randn([BLOCK + 5, 5], (Kind::Float, Device::Cpu)).softmax(1, Kind::Float);

@@ -3,6 +3,8 @@
 //! Weights of convolutions and linear layers are uniform within `1 / sqrt(fan_in)`: Kaiming's rule with `a = sqrt(5)`,
 //! whose bound `sqrt(2 / (1 + 5)) sqrt(3 / fan_in)` is just that. So are their biases.
 
+use std::collections::VecDeque;
+
 use tch::{TchError, Tensor};
 
 use crate::parameters::Parameters;
@@ -30,7 +32,8 @@ pub(crate) struct Pass {
     mode: Mode,
     maps: Option<Vec<Tensor>>,
     layers: Option<Vec<Seen>>,
-    channel_mask: Option<Tensor>,
+    /// Masks of the dropouts to come, in their order; none where they are drawn.
+    masks: Option<VecDeque<Tensor>>,
 }
 
 /// What went through a layer with weights. Later operations may add to the output in place, which leaves its gradient
@@ -45,18 +48,26 @@ pub(crate) struct Seen {
 pub(crate) enum Layer {
     /// A square convolution.
     Conv { kernel: i64, stride: i64, padding: i64, bias: bool },
-    /// A linear layer with a bias.
+    /// A square convolution of each channel with a kernel of its own.
+    Depthwise { kernel: i64, stride: i64, padding: i64 },
+    /// A linear layer with a bias, of rows or of rows of tokens.
     Linear,
     /// Batch-norm in eval mode, with its running statistics.
-    Norm { mean: Tensor, variance: Tensor },
+    Norm { mean: Tensor, variance: Tensor, eps: f64 },
+    /// Layer-norm over the last dimension.
+    LayerNorm,
+    /// A factor for each value of a token.
+    Scale,
+    /// A class token before those of the input, and the position added to each.
+    Positions,
 }
 
 impl Layer {
     /// How many tensors of weights it has.
     pub(crate) fn weights(&self) -> usize {
         match self {
-            Self::Conv { bias: false, .. } => 1,
-            Self::Conv { .. } | Self::Linear | Self::Norm { .. } => 2,
+            Self::Conv { bias: false, .. } | Self::Depthwise { .. } | Self::Scale => 1,
+            Self::Conv { .. } | Self::Linear | Self::Norm { .. } | Self::LayerNorm | Self::Positions => 2,
         }
     }
 }
@@ -64,25 +75,38 @@ impl Layer {
 impl Pass {
     /// A pass that keeps nothing.
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, maps: None, layers: None, channel_mask: None }
+        Self { mode, maps: None, layers: None, masks: None }
     }
 
-    /// A pass in eval mode whose dropped channels are those of `mask`, `[n or 1, channels, 1, 1]`.
-    pub(crate) fn masked(mask: Tensor) -> Self {
-        Self { channel_mask: Some(mask), ..Self::new(Mode::Eval) }
+    /// A pass in eval mode whose dropouts multiply by these masks, one after the other.
+    pub(crate) fn masked(masks: Vec<Tensor>) -> Self {
+        Self { masks: Some(masks.into()), ..Self::new(Mode::Eval) }
     }
 
-    /// Dropout of whole channels: by the pass's mask if it has one, else at random while training.
-    pub(crate) fn drop_channels(&self, x: &Tensor, share: f64) -> Result<Tensor, TchError> {
-        match &self.channel_mask {
-            Some(mask) => x.f_mul(mask),
+    /// Dropout of whole channels: by the pass's next mask if it has one, else at random while training.
+    pub(crate) fn drop_channels(&mut self, x: &Tensor, share: f64) -> Result<Tensor, TchError> {
+        match self.masks.as_mut().and_then(VecDeque::pop_front) {
+            Some(mask) => x.f_mul(&mask),
             None => x.f_feature_dropout(share, self.is_training()),
+        }
+    }
+
+    /// Dropout of single units of `[n, units]`, likewise.
+    pub(crate) fn drop_units(&mut self, x: &Tensor, share: f64) -> Result<Tensor, TchError> {
+        match self.masks.as_mut().and_then(VecDeque::pop_front) {
+            Some(mask) => x.f_mul(&mask),
+            None => x.f_dropout(share, self.is_training()),
         }
     }
 
     /// ReLU of a layer's output; in place where nobody asks for the output itself.
     pub(crate) fn relu(&self, mut x: Tensor) -> Result<Tensor, TchError> {
         if self.layers.is_some() { x.f_relu() } else { x.f_relu_() }
+    }
+
+    /// ReLU cut off at 6, likewise.
+    pub(crate) fn relu6(&self, mut x: Tensor) -> Result<Tensor, TchError> {
+        if self.layers.is_some() { x.f_relu6() } else { x.f_relu6_() }
     }
 
     /// A pass that keeps stage maps.
@@ -119,7 +143,7 @@ impl Pass {
         self.layers.unwrap_or_default()
     }
 
-    fn see(&mut self, layer: impl FnOnce() -> Layer, input: &Tensor, output: Tensor) -> Tensor {
+    pub(crate) fn see(&mut self, layer: impl FnOnce() -> Layer, input: &Tensor, output: Tensor) -> Tensor {
         if let Some(layers) = &mut self.layers {
             layers.push(Seen { layer: layer(), input: input.shallow_clone(), output: output.shallow_clone() });
         }
@@ -127,8 +151,11 @@ impl Pass {
     }
 }
 
-/// Added to variances before their root.
-pub(crate) const NORM_EPS: f64 = 1e-5;
+/// Added to variances before their root in batch-norm.
+const NORM_EPS: f64 = 1e-5;
+
+/// Added to variances before their root in layer-norm.
+pub(crate) const LAYER_NORM_EPS: f64 = 1e-6;
 
 /// Shape of a square convolution.
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +174,7 @@ pub(crate) struct Conv {
     kernel: i64,
     stride: i64,
     padding: i64,
+    depthwise: bool,
 }
 
 impl Conv {
@@ -154,7 +182,7 @@ impl Conv {
     pub(crate) fn new(parameters: &mut Parameters, name: &str, shape: ConvShape) -> Result<Self, TchError> {
         let mut conv = Self::without_bias(parameters, name, shape)?;
         let bound = bound(shape.inputs * shape.kernel * shape.kernel);
-        conv.bias = Some(parameters.uniform(format!("{name}.bias"), &[shape.outputs], bound)?);
+        conv.bias = Some(parameters.bias(format!("{name}.bias"), shape.outputs, bound)?);
         Ok(conv)
     }
 
@@ -162,15 +190,26 @@ impl Conv {
     pub(crate) fn without_bias(parameters: &mut Parameters, name: &str, shape: ConvShape) -> Result<Self, TchError> {
         let ConvShape { inputs, outputs, kernel, stride, padding } = shape;
         let bound = bound(inputs * kernel * kernel);
-        let weight = parameters.uniform(format!("{name}.weight"), &[outputs, inputs, kernel, kernel], bound)?;
-        Ok(Self { weight, bias: None, kernel, stride, padding })
+        let weight = parameters.weight(format!("{name}.weight"), &[outputs, inputs, kernel, kernel], bound)?;
+        Ok(Self { weight, bias: None, kernel, stride, padding, depthwise: false })
+    }
+
+    /// A convolution of each of `shape.outputs` channels with a kernel of its own; `shape.inputs` is 1.
+    pub(crate) fn depthwise(parameters: &mut Parameters, name: &str, shape: ConvShape) -> Result<Self, TchError> {
+        let shape = ConvShape { inputs: 1, ..shape };
+        Ok(Self { depthwise: true, ..Self::without_bias(parameters, name, shape)? })
     }
 
     /// `[n, inputs, height, width]` to `[n, outputs, height', width']`.
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        let Self { kernel, stride, padding, .. } = *self;
-        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], 1)?;
-        Ok(pass.see(|| Layer::Conv { kernel, stride, padding, bias: self.bias.is_some() }, x, y))
+        let Self { kernel, stride, padding, depthwise, .. } = *self;
+        let groups = if depthwise { self.weight.size()[0] } else { 1 };
+        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], groups)?;
+        let layer = || match depthwise {
+            true => Layer::Depthwise { kernel, stride, padding },
+            false => Layer::Conv { kernel, stride, padding, bias: self.bias.is_some() },
+        };
+        Ok(pass.see(layer, x, y))
     }
 }
 
@@ -182,8 +221,15 @@ pub(crate) struct Linear {
 
 impl Linear {
     pub(crate) fn new(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self, TchError> {
-        let weight = parameters.uniform(format!("{name}.weight"), &[outputs, inputs], bound(inputs))?;
-        let bias = parameters.uniform(format!("{name}.bias"), &[outputs], bound(inputs))?;
+        let weight = parameters.weight(format!("{name}.weight"), &[outputs, inputs], bound(inputs))?;
+        let bias = parameters.bias(format!("{name}.bias"), outputs, bound(inputs))?;
+        Ok(Self { weight, bias })
+    }
+
+    /// A layer of a transformer: a normal that is cut off, and biases of 0.
+    pub(crate) fn narrow(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self, TchError> {
+        let weight = parameters.narrow_weight(format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = parameters.constant(format!("{name}.bias"), &[outputs], 0.0)?;
         Ok(Self { weight, bias })
     }
 
@@ -192,7 +238,7 @@ impl Linear {
         Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone() }
     }
 
-    /// `[n, inputs]` to `[n, outputs]`.
+    /// `[.., inputs]` to `[.., outputs]`.
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         Ok(pass.see(|| Layer::Linear, x, x.f_linear(&self.weight, Some(&self.bias))?))
     }
@@ -204,11 +250,18 @@ pub(crate) struct BatchNorm {
     bias: Tensor,
     mean: Tensor,
     variance: Tensor,
+    eps: f64,
 }
 
 impl BatchNorm {
     pub(crate) fn new(parameters: &mut Parameters, name: &str, channels: i64) -> Result<Self, TchError> {
+        Self::with_eps(parameters, name, channels, NORM_EPS)
+    }
+
+    /// One that adds `eps` to variances before their root.
+    pub(crate) fn with_eps(parameters: &mut Parameters, name: &str, channels: i64, eps: f64) -> Result<Self, TchError> {
         Ok(Self {
+            eps,
             weight: parameters.constant(format!("{name}.weight"), &[channels], 1.0)?,
             bias: parameters.constant(format!("{name}.bias"), &[channels], 0.0)?,
             mean: parameters.buffer(format!("{name}.running_mean"), &[channels], 0.0)?,
@@ -225,9 +278,32 @@ impl BatchNorm {
             Mode::TrainStill => (None, None),
             Mode::Train | Mode::Eval => (Some(&self.mean), Some(&self.variance)),
         };
-        let y = x.f_batch_norm(weight, bias, mean, variance, mode.is_training(), MOMENTUM, NORM_EPS, true)?;
-        let layer = || Layer::Norm { mean: self.mean.shallow_clone(), variance: self.variance.shallow_clone() };
+        let y = x.f_batch_norm(weight, bias, mean, variance, mode.is_training(), MOMENTUM, self.eps, true)?;
+        let layer =
+            || Layer::Norm { mean: self.mean.shallow_clone(), variance: self.variance.shallow_clone(), eps: self.eps };
         Ok(pass.see(layer, x, y))
+    }
+}
+
+/// Layer normalisation over the last dimension.
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(parameters: &mut Parameters, name: &str, width: i64) -> Result<Self, TchError> {
+        Ok(Self {
+            weight: parameters.constant(format!("{name}.weight"), &[width], 1.0)?,
+            bias: parameters.constant(format!("{name}.bias"), &[width], 0.0)?,
+        })
+    }
+
+    /// `[.., width]` to the same.
+    pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        let width = self.weight.size();
+        let y = x.f_layer_norm(width, Some(&self.weight), Some(&self.bias), LAYER_NORM_EPS, true)?;
+        Ok(pass.see(|| Layer::LayerNorm, x, y))
     }
 }
 

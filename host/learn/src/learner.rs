@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use querist_core::config::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName, Precision, Recipe};
+use querist_core::config::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, Precision, Recipe};
 use querist_core::fitted::EnsembleRecord;
 use querist_core::progress::{Phase, Progress};
 use querist_core::{
@@ -34,6 +34,7 @@ use crate::plan::Plan;
 use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::{Outcome, Trainer};
+use crate::weights::read_body;
 
 /// How a learner is set up.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct TorchLearner {
     /// The round of the fitted model.
     round: Round,
     fitted: Option<Model>,
+    /// The body that every fresh model starts from, where the run names a file of weights.
+    pretrained: Option<Model>,
     /// The ensemble around it, where one was asked for.
     members: Option<Ensemble>,
     /// Whether the strategy wants `fitted` to be there in the next round.
@@ -97,7 +100,7 @@ impl TorchLearner {
         let images = ImageStore::new(dataset, pool, device)?;
         let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
         let architecture = architecture.with_precision(settings.precision);
-        checks::recipe(settings.recipe, &architecture)?;
+        checks::recipe(settings.recipe, &architecture, settings.model)?;
         Ok(Self {
             images,
             architecture,
@@ -109,6 +112,7 @@ impl TorchLearner {
             threads: settings.threads,
             round: Round(0),
             fitted: None,
+            pretrained: None,
             members: None,
             keep: false,
             previous: None,
@@ -124,6 +128,20 @@ impl TorchLearner {
         checks::ensemble(ensemble)?;
         self.ensemble = ensemble.clone();
         Ok(self)
+    }
+
+    /// The same learner, whose fresh models start from the body in the bytes of a file; their heads start afresh. With
+    /// it comes a sentence about what was loaded, and what was not. `prefix` is what names in the file start with,
+    /// where that is known.
+    ///
+    /// # Errors
+    /// [`LearnError::Config`] if the file cannot be read or lacks a tensor of the body.
+    pub fn with_weights(mut self, file: &[u8], prefix: Option<&str>) -> Result<(Self, String), LearnError> {
+        // On the CPU: it is read again in every round.
+        let model = self.architecture.build(Device::Cpu)?;
+        let report = read_body(&model, &self.architecture, file, prefix)?;
+        self.pretrained = Some(model);
+        Ok((self, report.to_string()))
     }
 
     /// The same learner, keeping the arrays of a query in unnamed files in `folder` where they take more than `memory`
@@ -174,6 +192,7 @@ impl TorchLearner {
             synthetic,
             pool,
             ensemble: None,
+            pretrained: self.pretrained.as_ref(),
         };
         let model = trainer.build(before)?;
         let (outcome, metrics) = {
@@ -216,26 +235,27 @@ impl TorchLearner {
             );
         }
         let (images, config, seeds) = (&self.images, &self.ensemble, self.seeds);
-        let training = Training { images, plan: &plan, config, scope, synthetic, validation, seeds, task_is_plain };
+        let pretrained = self.pretrained.as_ref();
+        let training =
+            Training { images, plan: &plan, config, scope, synthetic, validation, seeds, task_is_plain, pretrained };
         training.train(count, progress).map(Some)
     }
 
     /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
-    /// architecture `name`, takes the images as this learner does, and may have a head for other classes.
+    /// architecture and stem of `options`, takes the images as this learner does, and may have a head for other classes.
     ///
     /// # Errors
     /// If the file holds no such model.
     pub fn frozen_embeddings(
         &self,
-        name: ModelName,
+        options: &ModelConfig,
         file: &[u8],
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<(Vec<f32>, usize), LearnError> {
-        let options = ModelConfig::of(name);
-        let architecture = Architecture::new(&options, self.images.shape(), self.classes as i64)?;
+        let architecture = Architecture::new(options, self.images.shape(), self.classes as i64)?;
         let model = architecture.build(self.images.device())?;
-        model.parameters().read_body(file)?;
+        read_body(&model, &architecture, file, None)?;
         let report = reporter(progress, Phase::Features, samples.len());
         let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
         Ok((rows.into_vec(), model.width()))

@@ -33,6 +33,7 @@ mod services;
 mod stream;
 mod train;
 mod watch;
+mod weights;
 
 pub use accelerator::TorchAccelerator;
 pub use device::CPU;

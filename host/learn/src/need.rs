@@ -8,7 +8,7 @@ use querist_protocol::{Giver, Need, names};
 use crate::draws::{Draws, MOST_DRAWS};
 use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
 use crate::gradient::{Join, Norms, Scheme};
-use crate::model::{Architecture, ImageShape};
+use crate::model::{Architecture, ImageShape, names_of};
 
 /// How a need is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +86,9 @@ fn draws(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
         return refuse(
             need,
             format_args!(
-                "model.name = {} drops nothing, so all draws would be equal; set `model.dropout` above 0, or choose \
-                 `lenet`",
-                model.label()
+                "model.name = {} drops nothing, so all draws would be equal; set `model.dropout` above 0, or choose {}",
+                model.label(),
+                names_of(|spec| spec.drops_inside)
             ),
         );
     }
@@ -155,7 +155,11 @@ fn stage_maps(need: &Need, model: &Architecture) -> Result<Feature, LearnError> 
     match model.stages().len() {
         0 => refuse(
             need,
-            format_args!("model.name = {} has no stages; choose `cnn`, `lenet` or `resnet18`", model.label()),
+            format_args!(
+                "model.name = {} has no stages; choose {}",
+                model.label(),
+                names_of(|spec| !spec.stages.is_empty())
+            ),
         ),
         _ => Ok(Feature::Condition),
     }
@@ -205,7 +209,7 @@ mod tests {
             assert_eq!(resolve(ModelName::Cnn, text).unwrap(), Feature::Condition, "{text}");
         }
         for (text, part) in [
-            ("stage_maps", "choose `cnn`, `lenet` or `resnet18`"),
+            ("stage_maps", "choose `cnn`, `lenet`, `resnet18`"),
             ("images(min_side=17)", "they are 20x16; set `dataset.size`"),
             ("images(side=3)", "`min_side`"),
             ("images(min_side=2, x)", "`min_side`"),

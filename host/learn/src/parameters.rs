@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use querist_core::LearnError;
+use querist_core::config::InitScheme;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -17,6 +18,7 @@ pub(crate) struct Parameters {
     device: Device,
     /// Whether weights of convolutions hold the channels of a pixel together.
     channels_last: bool,
+    init: InitScheme,
     weight_names: Vec<String>,
     weights: Vec<Tensor>,
     buffers: Vec<(String, Tensor)>,
@@ -24,7 +26,8 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     pub(crate) fn new(device: Device) -> Self {
-        Self { device, channels_last: false, weight_names: Vec::new(), weights: Vec::new(), buffers: Vec::new() }
+        let (weight_names, weights, buffers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { device, channels_last: false, init: InitScheme::Default, weight_names, weights, buffers }
     }
 
     /// The same, where weights of convolutions are to hold the channels of a pixel together, or not.
@@ -32,20 +35,69 @@ impl Parameters {
         Self { channels_last, ..self }
     }
 
+    /// The same, where weights are drawn by this scheme.
+    pub(crate) fn with_init(self, init: InitScheme) -> Self {
+        Self { init, ..self }
+    }
+
+    /// Weights of a convolution or a linear layer, `[outputs, inputs, ..]`; by default uniform in (-bound, bound).
+    pub(crate) fn weight(&mut self, name: String, shape: &[i64], bound: f64) -> Result<Tensor, TchError> {
+        match self.init {
+            InitScheme::Default => self.uniform(name, shape, bound),
+            _ => self.by_scheme(name, shape),
+        }
+    }
+
+    /// Biases; by default uniform in (-bound, bound).
+    pub(crate) fn bias(&mut self, name: String, outputs: i64, bound: f64) -> Result<Tensor, TchError> {
+        match self.init {
+            InitScheme::Default => self.uniform(name, &[outputs], bound),
+            _ => self.constant(name, &[outputs], 0.0),
+        }
+    }
+
+    /// Weights of a linear layer of a transformer; by default a normal that is cut off.
+    pub(crate) fn narrow_weight(&mut self, name: String, shape: &[i64]) -> Result<Tensor, TchError> {
+        match self.init {
+            InitScheme::Default => self.truncated(name, shape),
+            _ => self.by_scheme(name, shape),
+        }
+    }
+
+    /// Whatever the scheme, a normal of deviation 0.02, drawn anew beyond 2, as transformers have it. A value lies
+    /// beyond a hundred deviations, so nothing is ever cut off.
+    pub(crate) fn truncated(&mut self, name: String, shape: &[i64]) -> Result<Tensor, TchError> {
+        self.normal(name, shape, 0.02)
+    }
+
+    fn by_scheme(&mut self, name: String, shape: &[i64]) -> Result<Tensor, TchError> {
+        let field: i64 = shape[2..].iter().product();
+        let (fan_in, fan_out) = ((shape[1] * field) as f64, (shape[0] * field) as f64);
+        match self.init {
+            InitScheme::Xavier => self.uniform(name, shape, (6.0 / (fan_in + fan_out)).sqrt()),
+            _ => self.normal(name, shape, (2.0 / fan_in).sqrt()),
+        }
+    }
+
+    fn normal(&mut self, name: String, shape: &[i64], deviation: f64) -> Result<Tensor, TchError> {
+        let values = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?.f_normal_(0.0, deviation)?;
+        self.add(name, &values)
+    }
+
     /// A weight uniform in (-bound, bound).
-    pub(crate) fn uniform(&mut self, name: String, shape: &[i64], bound: f64) -> Result<Tensor, TchError> {
+    fn uniform(&mut self, name: String, shape: &[i64], bound: f64) -> Result<Tensor, TchError> {
         // Drawn on the CPU, so that every device starts from the same weights.
         let values = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?.f_uniform_(-bound, bound)?;
-        self.weight(name, &values)
+        self.add(name, &values)
     }
 
     /// A weight of equal values.
     pub(crate) fn constant(&mut self, name: String, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
         let values = Tensor::f_full(shape, value, (Kind::Float, Device::Cpu))?;
-        self.weight(name, &values)
+        self.add(name, &values)
     }
 
-    fn weight(&mut self, name: String, values: &Tensor) -> Result<Tensor, TchError> {
+    fn add(&mut self, name: String, values: &Tensor) -> Result<Tensor, TchError> {
         let values = values.f_to_device(self.device)?;
         let values = if self.channels_last && values.dim() == 4 { channels_last(&values)? } else { values };
         let weight = values.f_set_requires_grad(true)?;
@@ -81,17 +133,19 @@ impl Parameters {
         Ok(())
     }
 
-    /// Reads all tensors from a safetensors file.
+    /// Takes the values of another model of the same architecture over, but for the head.
+    pub(crate) fn copy_body_from(&self, other: &Self) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        for ((name, to), (_, from)) in self.named().zip(other.named()) {
+            if !is_head(name) {
+                to.shallow_clone().f_copy_(from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all tensors from a safetensors file of this architecture.
     pub(crate) fn read_safetensors(&self, bytes: &[u8]) -> Result<(), LearnError> {
-        self.read(bytes, |_| true)
-    }
-
-    /// Reads all tensors but those of the head.
-    pub(crate) fn read_body(&self, bytes: &[u8]) -> Result<(), LearnError> {
-        self.read(bytes, |name| !name.starts_with("head."))
-    }
-
-    fn read(&self, bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<(), LearnError> {
         // Reading a header takes a dozen times its length.
         let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
         if header > MAX_HEADER {
@@ -99,12 +153,11 @@ impl Parameters {
         }
         let file = SafeTensors::deserialize(bytes).doing("reading a model")?;
         let _no_grad = tch::no_grad_guard();
-        let expected = self.named().filter(|(name, _)| wanted(name)).count();
-        let found = file.names().into_iter().filter(|name| wanted(name)).count();
+        let (expected, found) = (self.named().count(), file.names().len());
         if found != expected {
             return config(format!("a model file of {found} tensors, expected {expected}: it is of another model"));
         }
-        for (name, tensor) in self.named().filter(|(name, _)| wanted(name)) {
+        for (name, tensor) in self.named() {
             let view = file.tensor(name).doing("reading a model")?;
             if view.dtype() != Dtype::F32 || view.shape() != shape(tensor) {
                 let (kind, found) = (view.dtype(), view.shape());
@@ -113,10 +166,7 @@ impl Parameters {
                     shape(tensor)
                 ));
             }
-            let values =
-                view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-            let values = Tensor::f_from_slice(&values.collect::<Vec<f32>>());
-            let values = values.and_then(|values| values.f_view(tensor.size().as_slice()));
+            let values = Tensor::f_from_data_size(view.data(), &tensor.size(), Kind::Float);
             values.and_then(|values| tensor.shallow_clone().f_copy_(&values)).doing("reading a model")?;
         }
         Ok(())
@@ -141,6 +191,11 @@ impl Parameters {
         }
         safetensors::serialize(views, None).doing("writing the model")
     }
+}
+
+/// Whether a tensor is of the head, which belongs to the classes of a task.
+pub(crate) fn is_head(name: &str) -> bool {
+    name == "head" || name.starts_with("head.")
 }
 
 /// Sizes of a tensor's dimensions.

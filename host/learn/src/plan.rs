@@ -4,7 +4,7 @@ use querist_core::config::{Averaging, EpochSamples, Evaluation, Init, Pass, Reci
 use querist_core::{LearnError, Round};
 use querist_protocol::{EpochLength, InitPolicy, TrainOverrides, UnlabelledStream};
 
-use crate::model::Architecture;
+use crate::model::{Architecture, names_of};
 
 /// Most images of the pool beside a minibatch.
 pub(crate) const LARGEST_MINIBATCH: usize = 65_536;
@@ -88,8 +88,9 @@ impl Plan {
         }
         if overrides.stage_maps && architecture.stages().is_empty() {
             return Err(format!(
-                "its plan asks for `stage_maps`, but model.name = {} has none; choose `cnn`, `lenet` or `resnet18`",
-                architecture.label()
+                "its plan asks for `stage_maps`, but model.name = {} has none; choose {}",
+                architecture.label(),
+                names_of(|spec| !spec.stages.is_empty())
             ));
         }
         let unused = [

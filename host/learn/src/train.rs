@@ -22,7 +22,7 @@ use crate::layer::Mode;
 use crate::minibatches::{Layout, minibatches};
 use crate::model::{Forward, Model};
 use crate::optimiser::{Optimiser, Stood, groups};
-use crate::parameters::{Parameters, values};
+use crate::parameters::values;
 use crate::plan::Plan;
 use crate::schedule::rate;
 use crate::watch::{EpochEnd, Watch, accuracy, looked_at};
@@ -44,6 +44,8 @@ pub(crate) struct Trainer<'a> {
     pub(crate) pool: &'a [SampleId],
     /// Whether adversarial images take part, and how.
     pub(crate) ensemble: Option<&'a EnsembleConfig>,
+    /// The body that a fresh model starts from, where there is one.
+    pub(crate) pretrained: Option<&'a Model>,
 }
 
 impl Trainer<'_> {
@@ -54,9 +56,12 @@ impl Trainer<'_> {
         let round = self.plan.weights_round(self.round);
         random::seed(self.seeds.model_stream("weights", round).next_bits()).doing("seeding the weights")?;
         let model = self.plan.architecture.build(self.images.device())?;
+        if let Some(pretrained) = self.pretrained {
+            model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
+        }
         if let Some(before) = before.filter(|_| goes_on) {
             let (to, from) = (model.parameters(), before.parameters());
-            let copied = if self.plan.init == Init::Warm { to.copy_from(from) } else { copy_body(to, from) };
+            let copied = if self.plan.init == Init::Warm { to.copy_from(from) } else { to.copy_body_from(from) };
             copied.doing("copying the weights of the round before")?;
         }
         Ok(model)
@@ -161,17 +166,6 @@ impl Trainer<'_> {
             if smallest > 1 { " or choose a model without batch-norm" } else { "" }
         ))
     }
-}
-
-/// Takes over the values of another model of the same architecture, but for the head.
-fn copy_body(to: &Parameters, from: &Parameters) -> Result<(), TchError> {
-    let _no_grad = tch::no_grad_guard();
-    for ((name, to), (_, from)) in to.named().zip(from.named()) {
-        if !name.starts_with("head.") {
-            to.shallow_clone().f_copy_(from)?;
-        }
-    }
-    Ok(())
 }
 
 /// What a training leaves behind.

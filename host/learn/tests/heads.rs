@@ -174,7 +174,8 @@ fn bodies_and_whole_models_are_read_back() {
     let file = trained.model().unwrap();
     let embeddings = floats(&arrays(&mut trained, &["embeddings"])("embeddings"));
     let plain = fitted(&common::model(ModelName::Mlp));
-    let (rows, width) = plain.frozen_embeddings(ModelName::Lenet, &file, &ids(20..40), &Silent).unwrap();
+    let (rows, width) =
+        plain.frozen_embeddings(&common::model(ModelName::Lenet), &file, &ids(20..40), &Silent).unwrap();
     assert_eq!(width, 50);
     assert_eq!(rows.into_iter().map(f64::from).collect::<Vec<_>>(), embeddings);
 

@@ -16,14 +16,19 @@
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
+#include <ATen/core/ivalue.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DefaultDtype.h>
+#include <caffe2/serialize/inline_container.h>
+#include <caffe2/serialize/read_adapter_interface.h>
+#include <torch/csrc/jit/serialization/import_read.h>
 #include <torch/headeronly/version.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -56,6 +61,40 @@ char* guarded(Work work) {
   } catch (...) {
     return copy("an exception that is no std::exception");
   }
+}
+
+// A file in memory of the caller.
+class Memory final : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  Memory(const char* bytes, size_t size) : bytes_(bytes), size_(size) {}
+  size_t size() const override { return size_; }
+  size_t read(uint64_t position, void* buffer, size_t n, const char*) const override {
+    if (position >= size_) return 0;
+    const size_t read = std::min<size_t>(n, size_ - position);
+    std::memcpy(buffer, bytes_ + position, read);
+    return read;
+  }
+
+ private:
+  const char* bytes_;
+  size_t size_;
+};
+
+// The dictionary of tensors in a checkpoint.
+c10::IValue unwrapped(c10::IValue value) {
+  for (int depth = 0; depth < 4 && value.isGenericDict(); ++depth) {
+    const auto dictionary = value.toGenericDict();
+    bool deeper = false;
+    for (const char* name : {"state_dict", "model", "model_state_dict"}) {
+      const auto entry = dictionary.find(c10::IValue(std::string(name)));
+      if (entry == dictionary.end() || !entry->value().isGenericDict()) continue;
+      value = entry->value();
+      deeper = true;
+      break;
+    }
+    if (!deeper) return value;
+  }
+  return value;
 }
 
 std::vector<at::Tensor> tensors(const void* const* addresses, size_t count) {
@@ -313,5 +352,20 @@ bool querist_set_grad(bool enabled) {
   const bool before = at::GradMode::is_enabled();
   at::GradMode::set_enabled(enabled);
   return before;
+}
+
+char* querist_read_pickle(const char* bytes, size_t size, void* context,
+                          void (*found)(void*, const char*, size_t, void*)) {
+  return guarded([&] {
+    caffe2::serialize::PyTorchStreamReader reader(std::make_shared<Memory>(bytes, size));
+    const c10::IValue value = unwrapped(torch::jit::readArchiveAndTensors(
+        "data", "", "", std::nullopt, std::nullopt, at::Device(at::kCPU), reader));
+    if (!value.isGenericDict()) throw std::runtime_error("it holds no dictionary of tensors");
+    for (const auto& entry : value.toGenericDict()) {
+      if (!entry.key().isString() || !entry.value().isTensor()) continue;
+      const std::string& name = entry.key().toStringRef();
+      found(context, name.data(), name.size(), new at::Tensor(entry.value().toTensor()));
+    }
+  });
 }
 }

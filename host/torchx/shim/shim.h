@@ -76,4 +76,10 @@ char* querist_marks(const void* const* tensors, size_t count, uint64_t* marks);
 
 // Switches the recording of gradients on this thread; returns how it was.
 bool querist_set_grad(bool enabled);
+
+// Reads what `torch.save` wrote as a zip archive: a dictionary of tensors by name, or one in its entry `state_dict`,
+// `model` or `model_state_dict`, and calls `found` with each name and a new `at::Tensor`, which it takes over. No code
+// of the file runs: its pickle may hold tensors and plain containers only.
+char* querist_read_pickle(const char* bytes, size_t size, void* context,
+                          void (*found)(void* context, const char* name, size_t length, void* tensor));
 }

@@ -58,6 +58,12 @@ unsafe extern "C" {
     pub(crate) fn querist_bf16_leave(autocast: *mut c_void);
     pub(crate) fn querist_marks(tensors: *const TensorAddress, count: usize, marks: *mut u64) -> *mut c_char;
     pub(crate) fn querist_set_grad(enabled: bool) -> bool;
+    pub(crate) fn querist_read_pickle(
+        bytes: *const c_char,
+        size: usize,
+        context: *mut c_void,
+        found: unsafe extern "C" fn(*mut c_void, *const c_char, usize, *mut c_void),
+    ) -> *mut c_char;
 }
 
 /// Takes the message of a shim function over.

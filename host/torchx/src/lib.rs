@@ -10,6 +10,7 @@ pub mod ambient;
 mod ffi;
 pub mod memory;
 pub mod optimiser;
+pub mod pickle;
 pub mod random;
 pub mod runtime;
 

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use querist::Trainer;
-use querist_core::config::{ModelName, RunConfig};
+use querist_core::config::{ModelConfig, RunConfig};
 use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
 use querist_learn::{CPU, Settings, TorchAccelerator, TorchLearner};
 use querist_loader::TorchBuild;
+use querist_protocol::LogLevel;
 use querist_torchx::runtime;
 
 struct Torch;
@@ -22,8 +23,20 @@ impl Trainer for Torch {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
+        weights: Option<&[u8]>,
+        progress: &dyn Progress,
     ) -> Result<Box<dyn Learner>, LearnError> {
-        let learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
+        let mut learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
+        if let (Some(bytes), Some(weights)) = (weights, &config.experiment.model.weights) {
+            let said = format!("model.weights = {}", weights.file());
+            let in_file = |error| match error {
+                LearnError::Config(message) => LearnError::Config(format!("{said}: {message}")),
+                other => other,
+            };
+            let (with_weights, report) = learner.with_weights(bytes, weights.prefix()).map_err(in_file)?;
+            progress.log(LogLevel::Info, &format!("{said}: {report}"));
+            learner = with_weights;
+        }
         Ok(Box::new(match scratch {
             Some(folder) => learner.with_scratch(folder, config.experiment.compute.memory.0),
             None => learner,
@@ -35,12 +48,12 @@ impl Trainer for Torch {
         dataset: &Dataset,
         pool: &[SampleId],
         config: &RunConfig,
-        name: ModelName,
+        model: &ModelConfig,
         file: &[u8],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError> {
         let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
-        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(name, file, &samples, progress)?;
+        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(model, file, &samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 

@@ -143,7 +143,7 @@ fn packed(args: &CheckArgs, folder: &Path, trainer: Option<&dyn Trainer>) -> Res
 }
 
 fn wanted<'a>(listing: &'a Listing, args: &CheckArgs) -> Result<Vec<Resolved<'a>>> {
-    if let Some(refused) = listing.found.iter().find_map(|found| found.package.as_ref().err().map(|e| (found, e))) {
+    if let Some(refused) = listing.found.iter().find_map(|found| found.package().err().map(|e| (found, e))) {
         bail!("{} is refused: {}", Shown::sentence(&refused.0.path.to_string_lossy()), refused.1.reason);
     }
     let wanted: Vec<Resolved<'a>> = listing

@@ -30,7 +30,7 @@ pub fn main() -> Result<()> {
     });
     let listing = plugins::listing(&[])?;
     let strategies: usize = listing.usable().map(|(_, package)| package.description.strategies.len()).sum();
-    let refused = listing.found.iter().filter(|found| found.package.is_err()).count();
+    let refused = listing.found.iter().filter(|found| found.package().is_err()).count();
     lines.push(format!("plugins      {strategies} strategies in {} packages", listing.usable().count()));
     if strategies == 0 {
         lines.push("             PROBLEM: none found; `cargo xtask build` builds those of this repository".to_owned());

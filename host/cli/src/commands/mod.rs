@@ -3,6 +3,7 @@
 pub mod check;
 pub mod data;
 pub mod doctor;
+pub mod export;
 mod parameters;
 pub mod plugin;
 pub mod report;

@@ -189,8 +189,8 @@ fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
         }));
     }
     let mut text = columns(&rows);
-    for found in listing.found.iter().filter(|found| found.package.is_err()) {
-        if let Err(refused) = &found.package {
+    for found in listing.found.iter().filter(|found| found.package().is_err()) {
+        if let Err(refused) = found.package() {
             text += &format!("refused {}: {}\n", Shown::sentence(&found.path.to_string_lossy()), refused.reason);
         }
     }
@@ -209,7 +209,7 @@ fn from(found: &Found) -> String {
 }
 
 fn json_rows(found: &Found) -> Vec<Value> {
-    match &found.package {
+    match found.package() {
         Ok(package) => {
             let d = &package.description;
             let row = |s: &querist_protocol::StrategyDescription| {

@@ -98,7 +98,8 @@ pub fn runs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(search.found)
 }
 
-fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
+/// The runs in folders that the user named, in order, each once.
+pub fn runs_of(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
     for folder in folders {
         let mut search = Search::default();
@@ -120,6 +121,11 @@ fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
     // A folder may be named twice, in two spellings.
     let mut seen = BTreeSet::new();
     runs.retain(|run| seen.insert(run.canonicalize().unwrap_or_else(|_| run.clone())));
+    Ok(runs)
+}
+
+fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
+    let runs = runs_of(folders)?;
     let mut album = Album { wanted: pictures == Pictures::Shown, bytes: 0, left_out: 0 };
     let summaries = runs.iter().map(|folder| summary(folder, &mut album)).collect::<Result<Vec<_>>>()?;
     if album.left_out > 0 {

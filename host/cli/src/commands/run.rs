@@ -245,7 +245,10 @@ fn go(
     let (pool, classes) = (split.pool.len(), dataset.classes());
     let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()) };
     let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder))?;
+    let weights = fixed::weights(config)?;
+    let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, display)?;
+    let weights = weights.map(|weights| weights.digest);
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
@@ -257,6 +260,7 @@ fn go(
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
     header.arrays.extend(listed.iter().map(|listed| ("budget.initial".to_owned(), listed.digest.clone())));
+    header.weights = weights;
     let mut oracle = DatasetOracle::new(dataset);
     let listed = listed.map(|listed| listed.samples).unwrap_or_default();
     let initial = oracle.initial_set(&split, plan.initial_set(), &listed, config.seeds.initial_stream())?;
@@ -354,6 +358,8 @@ fn check_same(before: &Header, now: &Header) -> Result<()> {
         let digest = |header: &Header| header.arrays.get(name).cloned().unwrap_or_else(|| "none".to_owned());
         changed(&format!("file of `{name}`"), &digest(before), &digest(now))?;
     }
+    let weights = |header: &Header| header.weights.clone().unwrap_or_else(|| "none".to_owned());
+    changed("file of `model.weights`", &weights(before), &weights(now))?;
     changed("device", &before.backend, &now.backend)
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ModelName;
+use super::{ModelName, Stem};
 
 /// Embeddings that do not change from round to round, for strategies that want them (`typiclust`, `probcover`, ...).
 /// Files are read from the working folder; their SHA-256 is in the header, and a run goes on only with the same.
@@ -32,8 +32,12 @@ pub struct FixedFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FrozenModel {
-    /// A `model.safetensors` that a run has kept. Its head may be of other classes.
+    /// A `model.safetensors` that a run has kept, or any file that `model.weights` takes. Its head may be of other
+    /// classes.
     pub model: String,
     /// Its architecture.
     pub name: ModelName,
+    /// Its stem, where that is not the default for these images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
 }

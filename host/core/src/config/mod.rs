@@ -28,7 +28,9 @@ pub use budget::{
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{DatasetConfig, DatasetLayout};
-pub use model::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, ModelName};
+pub use model::{
+    Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
+};
 pub use recipe::{
     AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
     ResizedCrop, Schedule, Stop, Trained,

@@ -26,7 +26,7 @@ use serde::{Deserialize, Deserializer};
 use crate::error::DataError;
 use crate::zipped::{MAX_DIRECTORY, Zip};
 use convert::{Scalar, Target, convert};
-pub use write::{NpyValue, write_npy, write_safetensors};
+pub use write::{NpyValue, npy_bytes, write_npy, write_safetensors};
 
 /// Longest header of a `.safetensors` file, of some tens of thousands of arrays.
 const MAX_HEADER: u64 = 4 << 20;

@@ -33,31 +33,46 @@ macro_rules! npy_value {
     };
 }
 
-npy_value!(f32 "f4", f64 "f8", u32 "u4", u64 "u8");
+npy_value!(f32 "f4", f64 "f8", u32 "u4", u64 "u8", i64 "i8");
 
 /// Writes row-major `values` of `shape` as `.npy`, so that the file is there whole or not at all.
 ///
 /// # Errors
 /// If the shape does not account for every value, or the disk refuses.
 pub fn write_npy<T: NpyValue>(path: &Path, shape: &[usize], values: &[T]) -> Result<(), DataError> {
+    let header = npy_header(&path.display().to_string(), shape, values)?;
+    whole(path, |file| {
+        file.write_all(&header)?;
+        file.write_all(bytemuck::cast_slice(values))
+    })
+}
+
+/// The bytes of a `.npy` file that is called `name`.
+///
+/// # Errors
+/// If the shape does not account for every value.
+pub fn npy_bytes<T: NpyValue>(name: &str, shape: &[usize], values: &[T]) -> Result<Vec<u8>, DataError> {
+    let mut bytes = npy_header(name, shape, values)?;
+    bytes.extend_from_slice(bytemuck::cast_slice(values));
+    Ok(bytes)
+}
+
+/// All of a `.npy` file before its values, which begin at a multiple of 64 bytes, so that they can be mapped.
+fn npy_header<T: NpyValue>(name: &str, shape: &[usize], values: &[T]) -> Result<Vec<u8>, DataError> {
     if shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent)) != Some(values.len()) {
         let found = format!("{} values for shape {shape:?}", values.len());
-        return Err(DataError::malformed(path.display(), "", found, "one value for each place of the shape"));
+        return Err(DataError::malformed(name, "", found, "one value for each place of the shape"));
     }
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
     let order = if cfg!(target_endian = "big") { '>' } else { '<' };
-    let mut header = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({extents}), }}", T::CODE);
-    // Values begin at a multiple of 64 bytes, so that they can be mapped.
-    let unpadded = 10 + header.len() + 1;
-    header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
-    header.push('\n');
-    whole(path, |file| {
-        let length = u16::try_from(header.len()).map_err(std::io::Error::other)?;
-        file.write_all(b"\x93NUMPY\x01\x00")?;
-        file.write_all(&length.to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        file.write_all(bytemuck::cast_slice(values))
-    })
+    let text = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': ({extents}), }}", T::CODE);
+    let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    let said = u16::try_from(length)
+        .map_err(|_| DataError::malformed(name, "", format!("{} dimensions", shape.len()), "fewer of them"))?;
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend(said.to_le_bytes());
+    header.extend(format!("{text:<width$}\n", width = length - 1).bytes());
+    Ok(header)
 }
 
 /// Writes arrays by name as `.safetensors`, so that the file is there whole or not at all.

@@ -2,21 +2,22 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::layer::{Layer, NORM_EPS, Seen};
+use crate::layer::{LAYER_NORM_EPS, Layer, Seen};
 
 /// For each sample the squared norm of the gradient of each of a layer's weight tensors, `f64 [n]`; `gradient` is that
 /// of the layer's output.
 pub(super) fn of_layer(seen: &Seen, gradient: &Tensor) -> Result<Vec<Tensor>, TchError> {
     match &seen.layer {
+        Layer::Linear if seen.input.dim() == 3 => of_tokens(&seen.input, gradient),
         // The weights' gradient is an outer product.
         Layer::Linear => {
             let bias = squared(gradient)?;
             Ok(vec![bias.f_mul(&squared(&seen.input)?)?, bias])
         }
-        Layer::Norm { mean, variance } => {
+        Layer::Norm { mean, variance, eps } => {
             let mut moved = seen.input.f_sub(&mean.f_view([1, -1, 1, 1])?)?;
             let weight = over_pixels(&moved.f_mul_(gradient)?)?;
-            let scale = variance.f_add_scalar(NORM_EPS)?.f_rsqrt()?;
+            let scale = variance.f_add_scalar(*eps)?.f_rsqrt()?;
             Ok(vec![squared(&weight.f_mul(&scale)?)?, squared(&over_pixels(gradient)?)?])
         }
         &Layer::Conv { kernel, stride, padding, bias } => {
@@ -26,7 +27,37 @@ pub(super) fn of_layer(seen: &Seen, gradient: &Tensor) -> Result<Vec<Tensor>, Tc
                 false => Ok(vec![weight]),
             }
         }
+        // Each channel as a sample of its own, with one input and one output.
+        &Layer::Depthwise { kernel, stride, padding } => {
+            let (n, channels, ..) = seen.input.size4()?;
+            let apart = |x: &Tensor| x.f_contiguous()?.f_flatten(0, 1)?.f_unsqueeze(1);
+            let squares = Window { kernel, stride, padding }.squares(&apart(&seen.input)?, &apart(gradient)?)?;
+            Ok(vec![squares.f_view([n, channels])?.f_sum_dim_intlist(1, false, None)?])
+        }
+        Layer::LayerNorm => {
+            let width = seen.input.size().last().copied().unwrap_or(1);
+            let normalised =
+                seen.input.f_layer_norm([width], None::<&Tensor>, None::<&Tensor>, LAYER_NORM_EPS, true)?;
+            Ok(vec![squared(&over_tokens(&normalised.f_mul(gradient)?)?)?, squared(&over_tokens(gradient)?)?])
+        }
+        Layer::Scale => Ok(vec![squared(&over_tokens(&seen.input.f_mul(gradient)?)?)?]),
+        Layer::Positions => Ok(vec![squared(&gradient.f_narrow(1, 0, 1)?)?, squared(gradient)?]),
     }
+}
+
+/// A linear layer of tokens `[n, tokens, inputs]`: its weights' gradient is a sum of outer products, whose squared norm
+/// comes from the inner products of inputs with each other and of gradients with each other.
+fn of_tokens(input: &Tensor, gradient: &Tensor) -> Result<Vec<Tensor>, TchError> {
+    let gram = |x: &Tensor| x.f_bmm(&x.f_transpose(1, 2)?);
+    let products = gram(input)?.f_mul_(&gram(gradient)?)?.f_flatten(1, -1)?;
+    // A square, which rounding may take below 0.
+    let weight = products.f_sum_dim_intlist(1, false, Kind::Double)?.f_clamp_min(0.0)?;
+    Ok(vec![weight, squared(&over_tokens(gradient)?)?])
+}
+
+/// Sums over the tokens of `[n, tokens, width]`, `[n, width]`; a row without tokens is one.
+fn over_tokens(values: &Tensor) -> Result<Tensor, TchError> {
+    if values.dim() == 2 { Ok(values.shallow_clone()) } else { values.f_sum_dim_intlist(1, false, None) }
 }
 
 /// What a square convolution sees at once.

@@ -2,30 +2,36 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
+use super::spec::{Make, Spec};
+use super::{Body, boxed};
 use crate::layer::{Conv, ConvShape, Linear, Pass, halve};
 use crate::parameters::Parameters;
 
-/// Two halvings must leave a pixel.
-pub(super) const SMALLEST_SIDE: i64 = 4;
+pub(super) const SPEC: Spec = Spec {
+    // Two halvings must leave a pixel.
+    smallest_side: 4,
+    stages: &STAGES,
+    ..Spec::new("cnn", WIDTH, |p, make| Cnn::new(p, make).map(boxed))
+};
 
 /// Channels of the output of each block of convolution and halving.
-pub(super) const STAGES: [i64; 3] = [32, 64, 64];
+const STAGES: [i64; 3] = [32, 64, 64];
 
-pub(super) const WIDTH: i64 = 128;
+const WIDTH: i64 = 128;
 
 /// Side to which the last feature map is halved, so that images of 8 to 32 pixels make embeddings of like cost.
 const LAST_SIDE: i64 = 4;
 
 /// Three 3x3 convolutions of 32, 64 and 64 channels, the first two halved, and a linear layer to the embedding.
-pub(super) struct Cnn {
+struct Cnn {
     convs: [Conv; 3],
     halvings: usize,
     embedding: Linear,
 }
 
 impl Cnn {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
+    fn new(parameters: &mut Parameters, make: Make) -> Result<Self, TchError> {
+        let images = make.images;
         let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 3, stride: 1, padding: 1 };
         let convs = [
             Conv::new(parameters, "conv1", shape(images.channels, STAGES[0]))?,

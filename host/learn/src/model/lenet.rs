@@ -2,30 +2,37 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
+use super::spec::{Make, Spec};
+use super::{Body, Drop, boxed};
 use crate::layer::{Conv, ConvShape, Linear, Pass, halve};
 use crate::parameters::Parameters;
 
-/// 16 pixels become 12, 6, 2 and 1.
-pub(super) const SMALLEST_SIDE: i64 = 16;
+pub(super) const SPEC: Spec = Spec {
+    // 16 pixels become 12, 6, 2 and 1.
+    smallest_side: 16,
+    stages: &STAGES,
+    drops_inside: true,
+    ..Spec::new("lenet", WIDTH, |p, make| Lenet::new(p, make).map(boxed))
+};
 
-/// Probability that a whole channel of the second convolution is dropped.
-const CHANNEL_DROPOUT: f64 = 0.5;
+/// Channels of the second convolution.
+const DROPPED: Drop = Drop { units: STAGES[1], share: 0.5, channels: true };
 
 /// Channels of the output of each block of convolution and halving.
-pub(super) const STAGES: [i64; 2] = [10, 20];
+const STAGES: [i64; 2] = [10, 20];
 
-pub(super) const WIDTH: i64 = 50;
+const WIDTH: i64 = 50;
 
 /// 10 and 20 channels, each halved before its ReLU, and a linear layer to 50.
-pub(super) struct Lenet {
+struct Lenet {
     conv1: Conv,
     conv2: Conv,
     embedding: Linear,
 }
 
 impl Lenet {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
+    fn new(parameters: &mut Parameters, make: Make) -> Result<Self, TchError> {
+        let images = make.images;
         let shape = |inputs, outputs| ConvShape { inputs, outputs, kernel: 5, stride: 1, padding: 0 };
         let conv1 = Conv::new(parameters, "conv1", shape(images.channels, 10))?;
         let conv2 = Conv::new(parameters, "conv2", shape(10, 20))?;
@@ -36,15 +43,15 @@ impl Lenet {
 }
 
 impl Body for Lenet {
-    fn channel_dropout(&self) -> Option<(i64, f64)> {
-        Some((STAGES[1], CHANNEL_DROPOUT))
+    fn drops(&self) -> &[Drop] {
+        &[DROPPED]
     }
 
     fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let x = halve(&self.conv1.forward(images, pass)?)?.f_relu_()?;
         let x = pass.tap(x);
         let x = self.conv2.forward(&x, pass)?;
-        let x = pass.drop_channels(&x, CHANNEL_DROPOUT)?;
+        let x = pass.drop_channels(&x, DROPPED.share)?;
         let x = pass.tap(halve(&x)?.f_relu_()?);
         let x = self.embedding.forward(&x.f_flatten(1, -1)?, pass)?;
         pass.relu(x)

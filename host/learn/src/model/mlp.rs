@@ -2,21 +2,25 @@
 
 use tch::{TchError, Tensor};
 
-use super::{Body, ImageShape};
+use super::spec::{Make, Spec};
+use super::{Body, boxed};
 use crate::layer::{Linear, Pass};
 use crate::parameters::Parameters;
 
+pub(super) const SPEC: Spec = Spec::new("mlp", WIDTH, |p, make| Mlp::new(p, make).map(boxed));
+
 const HIDDEN: i64 = 256;
-pub(super) const WIDTH: i64 = 128;
+const WIDTH: i64 = 128;
 
 /// 256 and 128 units; the second layer is the embedding.
-pub(super) struct Mlp {
+struct Mlp {
     hidden: Linear,
     embedding: Linear,
 }
 
 impl Mlp {
-    pub(super) fn new(parameters: &mut Parameters, images: ImageShape) -> Result<Self, TchError> {
+    fn new(parameters: &mut Parameters, make: Make) -> Result<Self, TchError> {
+        let images = make.images;
         let pixels = images.channels * images.height * images.width;
         let hidden = Linear::new(parameters, "hidden", pixels, HIDDEN)?;
         let embedding = Linear::new(parameters, "embedding", HIDDEN, WIDTH)?;

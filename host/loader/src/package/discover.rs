@@ -1,13 +1,15 @@
 //! Where packages are looked for, and how an id finds its package.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use querist_core::schema::suggest;
-use querist_protocol::{Shown, StrategyDescription};
+use querist_protocol::{Description, Shown, StrategyDescription};
 
 use super::manifest::FILE;
-use super::read::{CheckedPackage, read_package};
+use super::read::{CheckedPackage, StatedPackage, read_package};
 use super::refused::RefusedPackage;
 
 /// Where a package was found, in the order of search.
@@ -26,14 +28,61 @@ pub enum Source {
 }
 
 /// A package that was found, usable or not.
+///
+/// A start looks at the texts of every package that is installed; artifacts are many megabytes of which it needs one,
+/// and are opened when their package is asked for.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Its folder or file.
     pub path: PathBuf,
     /// Where it was found.
     pub source: Source,
-    /// The package, or why it cannot be used.
-    pub package: Result<CheckedPackage, RefusedPackage>,
+    /// What its texts say, where they were read and its artifact may not have been.
+    stated: Option<StatedPackage>,
+    package: OnceLock<Result<CheckedPackage, RefusedPackage>>,
+}
+
+impl Found {
+    fn look(path: PathBuf, source: Source) -> Self {
+        let (stated, package) = match path.is_dir() {
+            true => match whatever_happens(|| StatedPackage::read(&path)) {
+                Ok(stated) => (Some(stated), OnceLock::new()),
+                Err(refused) => (None, OnceLock::from(Err(refused))),
+            },
+            false => (None, OnceLock::from(whatever_happens(|| read_package(&path)))),
+        };
+        Self { path, source, stated, package }
+    }
+
+    /// The package with its artifact, which is read and checked when it is asked for first; or why it cannot be used.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn package(&self) -> Result<&CheckedPackage, &RefusedPackage> {
+        let read = || match &self.stated {
+            Some(stated) => whatever_happens(|| stated.checked()),
+            None => whatever_happens(|| read_package(&self.path)),
+        };
+        self.package.get_or_init(read).as_ref()
+    }
+
+    /// What it says of itself, where it can be used as far as is known.
+    fn description(&self) -> Option<&Description> {
+        match self.package.get() {
+            Some(package) => package.as_ref().ok().map(|package| &package.description),
+            None => self.stated.as_ref().map(|stated| &stated.description),
+        }
+    }
+
+    /// Name and digest of a package whose name is among `names`.
+    fn shared(&self, names: &BTreeSet<String>) -> Option<(&str, &str)> {
+        self.description().filter(|description| names.contains(&description.package))?;
+        self.package().ok().map(|package| (package.description.package.as_str(), package.digest.as_str()))
+    }
+
+    fn refuse(&mut self, reason: String) {
+        self.package = OnceLock::from(Err(RefusedPackage::new(reason)));
+    }
 }
 
 /// Every package of the search folders.
@@ -73,11 +122,8 @@ impl Listing {
                 Ok(entries) => {
                     let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
                     paths.sort();
-                    listing.found.extend(paths.iter().filter(|path| is_package(path)).map(|path| Found {
-                        path: path.clone(),
-                        source: *source,
-                        package: read_whatever_happens(path),
-                    }));
+                    let packages = paths.into_iter().filter(|path| is_package(path));
+                    listing.found.extend(packages.map(|path| Found::look(path, *source)));
                 }
                 Err(error) if *source == Source::PluginDir => {
                     return Err(ResolveError::Folder { folder: folder.clone(), reason: error.to_string() });
@@ -91,30 +137,39 @@ impl Listing {
 
     /// Nothing shadows a built-in: a package of the same name from elsewhere is refused, unless it is the very same.
     fn refuse_impostors(&mut self) {
-        let built_in: Vec<(String, String)> = self
-            .usable()
-            .filter(|(found, _)| found.source == Source::BuiltIn)
-            .map(|(_, package)| (package.description.package.clone(), package.digest.clone()))
-            .collect();
         let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-        self.found.retain(|found| match &found.package {
-            Ok(package) => seen.insert((package.description.package.clone(), package.digest.clone())),
-            Err(_) => true,
+        let mut built_in: Vec<(String, String)> = Vec::new();
+        let shared = self.shared_names();
+        for found in &self.found {
+            if let Some((name, digest)) = found.shared(&shared)
+                && found.source == Source::BuiltIn
+            {
+                built_in.push((name.to_owned(), digest.to_owned()));
+            }
+        }
+        self.found.retain(|found| match found.shared(&shared) {
+            Some((name, digest)) => seen.insert((name.to_owned(), digest.to_owned())),
+            None => true,
         });
-        for found in &mut self.found {
-            let Ok(package) = &found.package else { continue };
-            let name = &package.description.package;
-            let shadows = built_in.iter().any(|(built_in, digest)| built_in == name && *digest != package.digest);
-            if found.source != Source::BuiltIn && shadows {
+        for found in self.found.iter_mut().filter(|found| found.source != Source::BuiltIn) {
+            let Some((name, digest)) = found.shared(&shared) else { continue };
+            if built_in.iter().any(|(built_in, its_digest)| built_in == name && its_digest != digest) {
                 let reason = format!("a built-in package is called `{name}`: give this one another name");
-                found.package = Err(RefusedPackage::new(reason));
+                found.refuse(reason);
             }
         }
     }
 
-    /// Packages that can be used.
+    /// Names that more than one package has.
+    fn shared_names(&self) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let names = self.found.iter().filter_map(Found::description).map(|description| &description.package);
+        names.filter(|name| !seen.insert(*name)).cloned().collect()
+    }
+
+    /// Packages that can be used. Reads the artifact of each.
     pub fn usable(&self) -> impl Iterator<Item = (&Found, &CheckedPackage)> {
-        self.found.iter().filter_map(|found| found.package.as_ref().ok().map(|package| (found, package)))
+        self.found.iter().filter_map(|found| found.package().ok().map(|package| (found, package)))
     }
 
     /// Finds a strategy by `id`, by `package/id`, or by one of its other names.
@@ -126,44 +181,45 @@ impl Listing {
             Some((package, id)) => (Some(package), id),
             None => (None, name),
         };
-        let all = || {
-            self.usable()
-                .filter(move |(_, package)| wanted_package.is_none_or(|wanted| wanted == package.description.package))
-                .flat_map(|(found, package)| {
-                    package.description.strategies.iter().map(move |strategy| (found.source, package, strategy))
-                })
-        };
+        let in_package = |d: &Description| wanted_package.is_none_or(|wanted| wanted == d.package);
         for alias in [false, true] {
             let named = |s: &StrategyDescription| if alias { s.aliases.iter().any(|a| a == id) } else { s.id == id };
-            let matches: Vec<_> = all().filter(|(_, _, strategy)| named(strategy)).collect();
+            let holds = |d: &Description| in_package(d) && d.strategies.iter().any(named);
+            let holders = self.found.iter().filter(|found| found.description().is_some_and(holds));
+            let matches: Vec<_> = holders
+                .filter_map(|found| found.package().ok().map(|package| (found.source, package)))
+                .flat_map(|(source, package)| {
+                    let strategies = package.description.strategies.iter().filter(|strategy| named(strategy));
+                    strategies.map(move |strategy| Resolved { package, source, strategy, alias })
+                })
+                .collect();
             match matches[..] {
                 [] => {}
-                [(source, package, strategy)] => return Ok(Resolved { package, source, strategy, alias }),
-                _ => {
-                    return Err(ResolveError::Ambiguous {
-                        name: name.to_owned(),
-                        choices: matches
-                            .iter()
-                            .map(|(_, package, s)| format!("{}/{}", package.description.package, s.id))
-                            .collect(),
-                    });
-                }
+                [resolved] => return Ok(resolved),
+                _ => return Err(ambiguous(name, &matches)),
             }
         }
-        let ids: Vec<String> = all().flat_map(|(_, _, s)| s.aliases.iter().chain([&s.id]).cloned()).collect();
+        let packages = self.usable().map(|(_, package)| &package.description).filter(|d| in_package(d));
+        let strategies = packages.flat_map(|description| &description.strategies);
+        let ids: Vec<String> = strategies.flat_map(|s| s.aliases.iter().chain([&s.id]).cloned()).collect();
         let lowered = id.to_lowercase();
         Err(ResolveError::Unknown {
             name: Shown::name(name).into_string(),
             near: suggest(&lowered, &ids).map(str::to_owned),
-            refused: self.found.iter().filter(|found| found.package.is_err()).count(),
+            refused: self.found.iter().filter(|found| found.package().is_err()).count(),
         })
     }
 }
 
-/// Reads a package. Whatever goes wrong with it, the others are listed.
-fn read_whatever_happens(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
-    std::panic::catch_unwind(|| read_package(path))
-        .unwrap_or_else(|_| Err(RefusedPackage::new("the host failed while it read this package; please report it")))
+fn ambiguous(name: &str, matches: &[Resolved<'_>]) -> ResolveError {
+    let choice = |one: &Resolved<'_>| format!("{}/{}", one.package.description.package, one.strategy.id);
+    ResolveError::Ambiguous { name: name.to_owned(), choices: matches.iter().map(choice).collect() }
+}
+
+/// Reads a package or a part of it. Whatever goes wrong with it, the others are listed.
+fn whatever_happens<T>(read: impl FnOnce() -> Result<T, RefusedPackage>) -> Result<T, RefusedPackage> {
+    let failed = "the host failed while it read this package; please report it";
+    std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(RefusedPackage::new(failed)))
 }
 
 /// Whether something in a folder of packages is meant as one. What it really is shows when it is opened.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use querist_core::{StrategyIdentity, StrategyKind};
-use querist_protocol::{Description, Shown};
+use querist_protocol::Description;
 
 use super::component::embedded;
 use super::composite_text;
@@ -52,45 +52,65 @@ impl CheckedPackage {
 /// If a file is missing, too large, malformed, of another boundary version, imports what it must not, or if manifest
 /// and artifact disagree.
 pub fn read_package(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
-    if path.is_dir() { read_folder(path) } else { read_artifact(path) }
+    if path.is_dir() { StatedPackage::read(path)?.checked() } else { read_artifact(path) }
 }
 
-fn read_folder(folder: &Path) -> Result<CheckedPackage, RefusedPackage> {
-    let text = read_text(&folder.join(FILE))?;
-    let manifest: Manifest = parsed_toml(&text).map_err(|error| RefusedPackage::new(format!("{FILE}: {error}")))?;
-    if manifest.manifest != 1 {
-        return refuse(format!("{FILE}: manifest version {}, this host reads version 1", manifest.manifest));
+/// A package as the texts of its folder describe it. Its artifact, which may be large, was not opened yet.
+#[derive(Debug, Clone)]
+pub(super) struct StatedPackage {
+    /// What it says of itself; every claim was checked for its form.
+    pub(super) description: Description,
+    kind: StrategyKind,
+    artifact: PathBuf,
+}
+
+impl StatedPackage {
+    /// Reads manifest and schema files.
+    pub(super) fn read(folder: &Path) -> Result<Self, RefusedPackage> {
+        let text = read_text(&folder.join(FILE))?;
+        let manifest: Manifest = parsed_toml(&text).map_err(|error| RefusedPackage::new(format!("{FILE}: {error}")))?;
+        if manifest.manifest != 1 {
+            return refuse(format!("{FILE}: manifest version {}, this host reads version 1", manifest.manifest));
+        }
+        let artifact = inside(folder, &manifest.artifact)?;
+        let description = manifest.description(folder)?;
+        check_description(&description)?;
+        Ok(Self { description, kind: manifest.kind, artifact })
     }
-    let artifact = inside(folder, &manifest.artifact)?;
-    let stated = manifest.description(folder)?;
-    let package = match manifest.kind {
-        StrategyKind::Wasm => read_artifact(&artifact)?,
-        StrategyKind::Native | StrategyKind::NativeTorch => read_library(&artifact, stated.clone())?,
-        StrategyKind::Composite => read_composite(&artifact, &stated)?,
-    };
-    if package.description != stated || package.kind != manifest.kind {
-        return refuse(format!(
-            "{FILE} or a schema file disagrees with {}: pack the artifact again",
-            Shown::name(&manifest.artifact)
-        ));
+
+    /// Reads the artifact and checks that it is what the texts say.
+    pub(super) fn checked(&self) -> Result<CheckedPackage, RefusedPackage> {
+        let package = match self.kind {
+            StrategyKind::Wasm => read_artifact(&self.artifact)?,
+            StrategyKind::Native | StrategyKind::NativeTorch => read_library(&self.artifact, &self.description)?,
+            StrategyKind::Composite => read_composite(&self.artifact, &self.description)?,
+        };
+        if package.description == self.description && package.kind == self.kind {
+            Ok(package)
+        } else {
+            disagrees(&self.artifact)
+        }
     }
-    Ok(package)
+}
+
+fn disagrees<T>(artifact: &Path) -> Result<T, RefusedPackage> {
+    refuse(format!("{FILE} or a schema file disagrees with {}: pack the artifact again", file_name(artifact)))
 }
 
 /// Reads and checks a native library whose description stands beside it.
-fn read_library(path: &Path, stated: Description) -> Result<CheckedPackage, RefusedPackage> {
+fn read_library(path: &Path, stated: &Description) -> Result<CheckedPackage, RefusedPackage> {
     let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
     let identity = library::read(&bytes)?;
-    check_description(&stated)?;
     if identity.description == [0; 32] {
         return refuse("the library was not packed: make a package of it with `querist plugin pack`");
     }
-    let same = identity.description == description_digest(&stated)?;
+    let same = identity.description == description_digest(stated)?;
     if !same || identity.package != stated.package || identity.version != stated.version {
-        return refuse(format!("{FILE} or a schema file disagrees with {}: pack the artifact again", file_name(path)));
+        return disagrees(path);
     }
     let kind = if identity.torch { StrategyKind::NativeTorch } else { StrategyKind::Native };
-    Ok(CheckedPackage { description: stated, kind, artifact: path.to_owned(), digest: hex_sha256(&bytes) })
+    let (description, artifact) = (stated.clone(), path.to_owned());
+    Ok(CheckedPackage { description, kind, artifact, digest: hex_sha256(&bytes) })
 }
 
 /// Reads and checks the text of a composite. Its needs and powers are those of its members when it was packed; what

@@ -1,0 +1,79 @@
+//! `querist export`: finished runs in the files of other systems, for their readers and plots.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use querist_files::shown;
+
+use super::report;
+use crate::exit::Usage;
+use crate::export::{self, File, Trial};
+use crate::output;
+
+/// Write finished runs in the form of another system.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  querist export runs/quick --format al-baselines --out exported")]
+pub struct ExportArgs {
+    /// Run folders, or folders that hold some.
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Whose files to write.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// Folder to write into; nothing in it is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Systems whose files can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// euphoria0-0/Active-Learning-for-Image-Classification: accuracies, settings and queried indices of all trials.
+    AlBaselines,
+    /// cure-lab/deep-active-learning: one row a round in `result.csv`.
+    CureLab,
+    /// UCDvision/low-budget-al: the labelled indices of every size, as `.npy`.
+    LowBudget,
+    /// sgiardl/ActiveLearning: `records.json` of each run.
+    Ift780,
+    /// He-Yinan/UWE: results of each cycle, queries and initial indices; mean and deviation over seeds.
+    Uwe,
+}
+
+/// Runs the verb.
+pub fn main(args: &ExportArgs) -> Result<()> {
+    let trials =
+        report::runs_of(&args.folders)?.iter().map(|folder| Trial::read(folder)).collect::<Result<Vec<_>>>()?;
+    if let Some(unfinished) = trials.iter().find(|trial| !trial.is_finished) {
+        let folder = shown(&unfinished.folder);
+        return Err(
+            Usage(format!("{folder} is not finished; go on with it by `querist run ... --resume` first")).into()
+        );
+    }
+    let files = match args.format {
+        Format::AlBaselines => export::al_baselines(&trials),
+        Format::CureLab => export::cure_lab(&trials),
+        Format::LowBudget => export::low_budget(&trials),
+        Format::Ift780 => export::ift780(&trials),
+        Format::Uwe => export::uwe(&trials),
+    }?;
+    write(&args.out, &files)?;
+    let plural = if files.len() == 1 { "" } else { "s" };
+    output::note(&format!("{} file{plural} in {}", files.len(), shown(&args.out)));
+    Ok(())
+}
+
+/// Writes all files, or none where one of them is there.
+fn write(out: &Path, files: &[File]) -> Result<()> {
+    if let Some(there) = files.iter().map(|file| out.join(&file.path)).find(|path| path.symlink_metadata().is_ok()) {
+        return Err(Usage(format!("{} is there, and nothing is replaced: choose another --out", shown(&there))).into());
+    }
+    for file in files {
+        let path = out.join(&file.path);
+        let folder = path.parent().unwrap_or(out);
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", shown(folder)))?;
+        std::fs::write(&path, &file.bytes).with_context(|| format!("cannot write {}", shown(&path)))?;
+    }
+    Ok(())
+}
