@@ -68,6 +68,20 @@ impl ConfigFile {
         self.value.get("strategies").is_some()
     }
 
+    /// Whether the file, or what was set beside it, has a value there.
+    pub fn has(&self, pointer: &str) -> bool {
+        self.value.pointer(pointer).is_some()
+    }
+
+    /// Puts a value where there is none.
+    pub fn default_to(&mut self, assignment: &str) {
+        let key = assignment.split('=').next().unwrap_or_default();
+        if !self.has(&format!("/{}", key.replace('.', "/"))) {
+            // What this program itself sets is well-formed.
+            let _ = self.set(assignment);
+        }
+    }
+
     /// The data as a typed config, checked against its schema.
     pub fn check<T: DeserializeOwned>(&self, schema: &Value) -> Result<T> {
         let schema = Schema::new(schema.clone())?;

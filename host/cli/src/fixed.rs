@@ -64,8 +64,10 @@ pub fn read(
         Some(FixedConfig::Frozen(FrozenModel { model, name, stem })) => {
             let said = || format!("fixed_embeddings.model = {model}");
             let bytes = querist_files::read(Path::new(model), Links::Follow, MAX_MODEL).with_context(said)?;
+            let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
             let options = ModelConfig { stem: *stem, ..ModelConfig::of(*name) };
-            let array = trainer.frozen(dataset, pool, config, &options, &bytes, progress).with_context(said)?;
+            let array =
+                trainer.frozen(dataset, pool, config, (&options, &bytes), &samples, progress).with_context(said)?;
             let array = FixedArray::new(names::FIXED_EMBEDDINGS, &array, None, dataset.len(), pool);
             all.add(names::FIXED_EMBEDDINGS, array.with_context(|| model.clone())?, Sha256::new_with_prefix(&bytes));
         }

@@ -54,7 +54,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{data, doctor, export as export_verb, plugin, report, run, schema, select, study};
+use commands::{data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study};
 use exit::LimitNames;
 use querist_loader::Step;
 pub use trainer::Trainer;
@@ -74,6 +74,9 @@ enum Verb {
     Study(study::StudyCommand),
     Report(report::ReportArgs),
     Export(export_verb::ExportArgs),
+    Embed(embed::EmbedArgs),
+    #[command(subcommand)]
+    Probe(probe::ProbeCommand),
     Select(select::SelectArgs),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -111,7 +114,7 @@ impl Verb {
 /// The executable `querist`.
 pub fn front() -> ExitCode {
     with_verb(|verb| match verb {
-        Verb::Run(_) | Verb::DescribeLibtorch => trainer::become_trainer(),
+        Verb::Run(_) | Verb::Embed(_) | Verb::Probe(_) | Verb::DescribeLibtorch => trainer::become_trainer(),
         Verb::Plugin(command) if command.needs_libtorch() => trainer::become_trainer(),
         Verb::Select(args) if args.needs_libtorch() => trainer::become_trainer(),
         other => without_training(other, None),
@@ -122,6 +125,8 @@ pub fn front() -> ExitCode {
 pub fn train(trainer: &dyn Trainer) -> ExitCode {
     with_verb(|verb| match verb {
         Verb::Run(args) => run::main(args, trainer),
+        Verb::Embed(args) => embed::main(args, trainer),
+        Verb::Probe(command) => probe::main(command, trainer),
         Verb::DescribeLibtorch => output::text(&trainer.describe()),
         other => without_training(other, Some(trainer)),
     })
@@ -145,7 +150,9 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
             querist_loader::isolate::worker_main();
             Ok(())
         }
-        Verb::Run(_) | Verb::DescribeLibtorch => anyhow::bail!("this verb trains; `querist-train` does it"),
+        Verb::Run(_) | Verb::Embed(_) | Verb::Probe(_) | Verb::DescribeLibtorch => {
+            anyhow::bail!("this verb trains; `querist-train` does it")
+        }
     }
 }
 

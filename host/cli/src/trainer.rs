@@ -33,7 +33,7 @@ pub trait Trainer {
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError>;
 
-    /// Embeddings of all samples of the dataset from a frozen model's file.
+    /// Embeddings of samples, `f32 [samples, width]`, from a frozen model's file.
     ///
     /// # Errors
     /// If the file holds no such model.
@@ -42,8 +42,8 @@ pub trait Trainer {
         dataset: &Dataset,
         pool: &[SampleId],
         config: &RunConfig,
-        model: &ModelConfig,
-        file: &[u8],
+        model_and_file: (&ModelConfig, &[u8]),
+        samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError>;
 

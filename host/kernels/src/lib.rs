@@ -32,6 +32,7 @@ mod matrix;
 mod memory;
 mod mixture;
 mod nearest;
+mod neighbours;
 mod pairs;
 mod points;
 mod products;
@@ -46,6 +47,7 @@ pub use accelerator::{
     Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Cover, Resident, RowTerms, Search, Wanted,
 };
 pub use control::{Control, Limits, LogLine};
+pub use neighbours::nearest_rows;
 pub use session::{Session, Setup, SetupError, Shared, Tile, Tiled, score_tiles};
 #[doc(hidden)]
 pub use simd::limit_instructions;

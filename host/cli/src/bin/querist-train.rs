@@ -47,12 +47,11 @@ impl Trainer for Torch {
         dataset: &Dataset,
         pool: &[SampleId],
         config: &RunConfig,
-        model: &ModelConfig,
-        file: &[u8],
+        (model, file): (&ModelConfig, &[u8]),
+        samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError> {
-        let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
-        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(model, file, &samples, progress)?;
+        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(model, file, samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 

@@ -3,9 +3,11 @@
 pub mod check;
 pub mod data;
 pub mod doctor;
+pub mod embed;
 pub mod export;
 mod parameters;
 pub mod plugin;
+pub mod probe;
 pub mod report;
 pub mod run;
 pub mod schema;

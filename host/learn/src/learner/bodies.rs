@@ -1,6 +1,6 @@
 //! Bodies from files: those that training starts from, and those that it leaves alone.
 
-use querist_core::config::{ModelConfig, Trained};
+use querist_core::config::{ModelConfig, Trained, WeightsConfig};
 use querist_core::progress::{Phase, Progress};
 use querist_core::{LearnError, SampleId};
 use tch::{Device, Tensor};
@@ -62,7 +62,8 @@ impl TorchLearner {
     ) -> Result<(Vec<f32>, usize), LearnError> {
         let architecture = Architecture::new(options, self.images.shape(), self.classes as i64)?;
         let model = architecture.build(self.images.device())?;
-        read_body(&model, &architecture, file, None)?;
+        let prefix = options.weights.as_ref().and_then(WeightsConfig::prefix);
+        read_body(&model, &architecture, file, prefix)?;
         let report = reporter(progress, Phase::Features, samples.len());
         let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
         Ok((rows.into_vec(), model.width()))
