@@ -1,5 +1,7 @@
 //! What files of weights give, and what is refused.
 
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
