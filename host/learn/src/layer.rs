@@ -55,7 +55,7 @@ pub(crate) enum Layer {
     /// Batch-norm in eval mode, with its running statistics.
     Norm { mean: Tensor, variance: Tensor, eps: f64 },
     /// Layer-norm over the last dimension.
-    LayerNorm,
+    TokenNorm,
     /// A factor for each value of a token.
     Scale,
     /// A class token before those of the input, and the position added to each.
@@ -67,7 +67,7 @@ impl Layer {
     pub(crate) fn weights(&self) -> usize {
         match self {
             Self::Conv { bias: false, .. } | Self::Depthwise { .. } | Self::Scale => 1,
-            Self::Conv { .. } | Self::Linear | Self::Norm { .. } | Self::LayerNorm | Self::Positions => 2,
+            Self::Conv { .. } | Self::Linear | Self::Norm { .. } | Self::TokenNorm | Self::Positions => 2,
         }
     }
 }
@@ -303,7 +303,7 @@ impl LayerNorm {
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let width = self.weight.size();
         let y = x.f_layer_norm(width, Some(&self.weight), Some(&self.bias), LAYER_NORM_EPS, true)?;
-        Ok(pass.see(|| Layer::LayerNorm, x, y))
+        Ok(pass.see(|| Layer::TokenNorm, x, y))
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn of_layer(seen: &Seen, gradient: &Tensor) -> Result<Vec<Tensor>, Tc
             let squares = Window { kernel, stride, padding }.squares(&apart(&seen.input)?, &apart(gradient)?)?;
             Ok(vec![squares.f_view([n, channels])?.f_sum_dim_intlist(1, false, None)?])
         }
-        Layer::LayerNorm => {
+        Layer::TokenNorm => {
             let width = seen.input.size().last().copied().unwrap_or(1);
             let normalised =
                 seen.input.f_layer_norm([width], None::<&Tensor>, None::<&Tensor>, LAYER_NORM_EPS, true)?;

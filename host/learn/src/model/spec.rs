@@ -7,6 +7,9 @@ use super::{Body, ImageShape, bayesian, cnn, efficientnet, lenet, mlp, resnet, s
 use crate::parameters::Parameters;
 use crate::weights::Layout;
 
+/// Makes a body, whose weights it adds.
+pub(crate) type Build = fn(&mut Parameters, Make) -> Result<Box<dyn Body>, TchError>;
+
 /// What is fixed about an architecture.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -29,16 +32,12 @@ pub(crate) struct Spec {
     /// Names of its tensors in files of others, beside its own.
     pub(crate) layouts: &'static [Layout],
     /// Makes the body.
-    pub(crate) build: fn(&mut Parameters, Make) -> Result<Box<dyn Body>, TchError>,
+    pub(crate) build: Build,
 }
 
 impl Spec {
     /// A row with the values that most bodies share.
-    pub(super) const fn new(
-        label: &'static str,
-        width: i64,
-        build: fn(&mut Parameters, Make) -> Result<Box<dyn Body>, TchError>,
-    ) -> Self {
+    pub(super) const fn new(label: &'static str, width: i64, build: Build) -> Self {
         Self {
             label,
             smallest_side: 1,

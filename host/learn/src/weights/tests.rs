@@ -1,5 +1,7 @@
 //! What files of weights give, and what is refused.
 
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,25 +120,41 @@ fn files_of_other_kinds_are_refused_with_what_to_do() {
 /// Hugging Face cuts the projection of queries, keys and values in three.
 #[test]
 fn transformers_of_hugging_face_are_put_together() {
-    for (name, side, prefix) in [(ModelName::VitS16, 32, "vit.")] {
-        let architecture = architecture(name, side, None);
-        let from = model(&architecture, 1);
-        let layout = &architecture.spec().layouts[1];
-        let mut all = Tensors::new();
-        for (ours, tensor) in from.parameters().named().filter(|(name, _)| !is_head(name)) {
-            let theirs = layout.theirs(ours);
-            let parts = tensor.chunk(theirs.len() as i64, 0);
-            for (name, part) in theirs.iter().zip(parts) {
-                all.insert(format!("{prefix}{name}"), (shape(&part), values(&part.contiguous()).unwrap()));
-            }
+    let (name, prefix) = (ModelName::VitS16, "vit.");
+    let architecture = architecture(name, 32, None);
+    let from = model(&architecture, 1);
+    let layout = &architecture.spec().layouts[1];
+    let mut all = Tensors::new();
+    for (ours, tensor) in from.parameters().named().filter(|(name, _)| !is_head(name)) {
+        let theirs = layout.theirs(ours);
+        let parts = tensor.chunk(theirs.len() as i64, 0);
+        for (name, part) in theirs.iter().zip(parts) {
+            all.insert(format!("{prefix}{name}"), (shape(&part), values(&part.contiguous()).unwrap()));
         }
-        let query = format!("{prefix}encoder.layer.3.attention.attention.query.weight");
-        assert!(all.contains_key(&query) && all.len() == from.parameters().named().count() - 2 + 12 * 4, "{name:?}");
-        let to = model(&architecture, 2);
-        let report = read_body(&to, &architecture, &file(&all), None).unwrap();
-        assert!(bodies_are_alike(&from, &to), "{report}");
-        assert!(report.reading.contains("Hugging Face"), "{report}");
     }
+    let query = format!("{prefix}encoder.layer.3.attention.attention.query.weight");
+    assert!(all.contains_key(&query) && all.len() == from.parameters().named().count() - 2 + 12 * 4, "{name:?}");
+    let to = model(&architecture, 2);
+    let report = read_body(&to, &architecture, &file(&all), None).unwrap();
+    assert!(bodies_are_alike(&from, &to), "{report}");
+    assert!(report.reading.contains("Hugging Face"), "{report}");
+    // Each tensor of the larger one has names of its own, too.
+    let architecture = architecture_of_b14();
+    let body = model(&architecture, 1);
+    let mut theirs: Vec<String> = Vec::new();
+    for (ours, _) in body.parameters().named().filter(|(name, _)| !is_head(name)) {
+        let names = architecture.spec().layouts[1].theirs(ours);
+        assert!(!names.is_empty(), "{ours}");
+        theirs.extend(names);
+    }
+    let count = theirs.len();
+    theirs.sort();
+    theirs.dedup();
+    assert_eq!((theirs.len(), count), (223 - 1, 223 - 1));
+}
+
+fn architecture_of_b14() -> Architecture {
+    architecture(ModelName::VitB14, 28, None)
 }
 
 #[test]

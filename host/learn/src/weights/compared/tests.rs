@@ -3,6 +3,8 @@
 //! `examples/weights/reference.py` makes the files of the many, `lite0_reference.py` that of the one with published
 //! weights, which `cargo xtask setup --weights` fetches.
 
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so, and figures are for who asks")]
+
 use std::path::{Path, PathBuf};
 
 use querist_core::config::{ModelConfig, ModelName, Stem};
