@@ -109,7 +109,7 @@ fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
         Ok(split) => split,
         Err(error) => return vec![problem("/dataset", error.to_string())],
     };
-    let search = querist_data::Search::from_env();
+    let search = Search::from_env();
     let pool = match querist_data::vary(dataset, &split, wanted, &search, &seeds) {
         Ok(varied) => varied.map_or(split.pool.len(), |(_, split, _)| split.pool.len()),
         Err(error) => return vec![problem("/dataset/variant", error.to_string())],
