@@ -54,7 +54,7 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
     let data = &config.experiment.dataset;
     let split = Split::draw(&dataset, data.validation, data.test, config.seeds.split_stream())?;
     let plan = config.experiment.budget.plan(split.pool.len())?;
-    let mut learner = trainer.learner(&dataset, &split.pool, &config, None, None, &Silent)?;
+    let mut learner = trainer.learner(&dataset, &split.pool, &config, None, None, &|_| ())?;
     let mut oracle = DatasetOracle::new(&dataset);
     let initial = oracle.initial_set(
         &split,

@@ -19,6 +19,8 @@ pub(crate) struct ImageStore {
     range: Vec<[f32; 2]>,
     shape: ImageShape,
     count: usize,
+    /// `f32 [count, width]`: embeddings by a body that no training changes, where the learner keeps one.
+    embedded: Option<Tensor>,
 }
 
 /// Where the bytes are.
@@ -60,6 +62,7 @@ impl ImageStore {
             shift: per_channel(mean.iter().zip(std).map(|(m, s)| -m / s).collect())?,
             shape: ImageShape { channels, height, width },
             count: images.count,
+            embedded: None,
         })
     }
 
@@ -71,6 +74,21 @@ impl ImageStore {
     /// What bytes 0 and 255 become by normalisation, channel by channel.
     pub(crate) fn range(&self) -> &[[f32; 2]] {
         &self.range
+    }
+
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Keeps embeddings of all images, `f32 [count, width]`, by a body that stays as it is.
+    pub(crate) fn keep_embedded(&mut self, embeddings: Tensor) {
+        self.embedded = Some(embeddings);
+    }
+
+    /// The embeddings that are kept.
+    pub(crate) fn embedded(&self) -> Option<&Tensor> {
+        self.embedded.as_ref()
     }
 
     /// Where the images are.

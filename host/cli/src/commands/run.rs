@@ -210,7 +210,7 @@ fn go(
     let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
     let weights = fixed::weights(config)?;
     let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, display)?;
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, &|line| display.line(line))?;
     let weights = weights.map(|weights| weights.digest);
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
