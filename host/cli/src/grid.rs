@@ -94,7 +94,10 @@ fn of_dataset(error: DataError) -> Result<Vec<Problem>> {
     let at = match &error {
         DataError::UnknownDataset { .. } => "/dataset/name",
         DataError::Missing { .. } | DataError::File(_) => "/dataset/path",
-        DataError::Config { .. } | DataError::MissingPictures { .. } | DataError::Malformed { .. } | DataError::Dataset(_) => "/dataset",
+        DataError::Config { .. }
+        | DataError::MissingPictures { .. }
+        | DataError::Malformed { .. }
+        | DataError::Dataset(_) => "/dataset",
         _ => return Err(error.into()),
     };
     Ok(vec![problem(at, error.to_string())])

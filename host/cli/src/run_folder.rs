@@ -13,8 +13,8 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use querist_core::dataset::VariantFacts;
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
+use querist_core::dataset::VariantFacts;
 use querist_core::fitted::EpochRecord;
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::observer::FinishedRound;
