@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-/// Arguments with which the program starts itself, and which are no user's.
-const OWN: &str = "--with-parent";
+/// Arguments with which the program starts itself, and which are no user's; and where to stop, which is over.
+const GONE: [&str; 2] = ["--with-parent", "--stop-after"];
 
 /// The command of this process, quoted for a shell, with what is to be added to it: flags that are not there yet, and
 /// options with their values. `None` where the command cannot be shown as it is.
@@ -21,9 +21,11 @@ fn quoted(args: Vec<OsString>, add: &[(&str, Option<String>)]) -> Option<String>
     let mut words = Vec::with_capacity(args.len() + 2 * add.len());
     let mut rest = args.into_iter();
     while let Some(word) = rest.next() {
-        match word.as_str() {
-            OWN => drop(rest.next()),
-            _ => words.push(word),
+        let with_value = |name: &str| word.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        if GONE.contains(&word.as_str()) {
+            rest.next();
+        } else if !GONE.iter().any(|name| with_value(name)) {
+            words.push(word);
         }
     }
     for (name, value) in add {
@@ -52,6 +54,7 @@ mod tests {
     #[test]
     fn everything_that_was_said_is_said_again() {
         let args = ["querist", "run", "a b.toml", "--set", "strategy.id='x y'", "--device=cpu", "--with-parent", "7"];
+        let args = [&args[..], &["--stop-after", "cycle0", "--stop-after=2"]].concat();
         let again = said(&args, &[("--out", Some("it's")), ("--resume", None), ("--device", Some("cuda:0"))]).unwrap();
         let words = shlex::split(&again).unwrap();
         let wanted =

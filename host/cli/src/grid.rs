@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use querist_core::config::{FixedConfig, FixedFile, StudyConfig, WeightsConfig};
+use querist_core::config::{FixedConfig, FixedFile, StudyConfig, Task, WeightsConfig};
 use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Seeds, Split};
 use querist_data::{DataError, Search, load};
@@ -11,6 +11,7 @@ use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
 use serde_json::Value;
 
+use crate::index_file;
 use crate::plugins::{self, PluginArgs};
 
 /// Every problem with a study, at its place in the file.
@@ -75,6 +76,7 @@ fn of_files(config: &StudyConfig) -> Vec<Problem> {
         Some(FixedConfig::File(file)) => named.extend(parts("/fixed_embeddings", file)),
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
     }
+    named.extend(experiment.budget.initial_file().map(|index| ("/budget/initial/file".to_owned(), &index.file)));
     if let Some(weights) = &experiment.model.weights {
         named.push(match weights {
             WeightsConfig::File(file) => ("/model/weights".to_owned(), file),
@@ -113,11 +115,20 @@ fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
         Err(error) => return vec![problem("/dataset", error.to_string())],
     };
     let search = Search::from_env();
-    let pool = match querist_data::vary(dataset, &split, wanted, &search, &seeds) {
-        Ok(varied) => varied.map_or(split.pool.len(), |(_, split, _)| split.pool.len()),
+    let varied = match querist_data::vary(dataset, &split, wanted, &search, &seeds) {
+        Ok(varied) => varied,
         Err(error) => return vec![problem("/dataset/variant", error.to_string())],
     };
-    match config.experiment.budget.plan(pool) {
+    let (dataset, pool) = match &varied {
+        Some((dataset, split, _)) => (dataset, &split.pool),
+        None => (dataset, &split.pool),
+    };
+    let budget = &config.experiment.budget;
+    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, pool)).transpose() {
+        Ok(listed) => listed.map(|listed| listed.samples.len()),
+        Err(error) => return vec![problem("/budget/initial", format!("{error:#}"))],
+    };
+    match budget.plan(Task { pool: pool.len(), classes: dataset.classes(), listed }) {
         Ok(_) => Vec::new(),
         Err(error) => vec![problem("/budget", error.to_string())],
     }

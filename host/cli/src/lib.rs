@@ -14,6 +14,7 @@ mod exit;
 mod export;
 mod fixed;
 mod grid;
+mod index_file;
 mod output;
 mod plugins;
 mod progress;

@@ -30,6 +30,8 @@ pub const STATE: &str = "state.bin";
 pub const SYNTHETIC: &str = "synthetic.safetensors";
 /// The fitted model.
 pub const MODEL: &str = "model.safetensors";
+/// Where the optimiser stands that goes on in the next round.
+pub const OPTIMISER: &str = "optimiser.safetensors";
 /// Arrays that the strategy saw.
 pub const FEATURES: &str = "features.safetensors";
 /// The list of all these with their digests.
@@ -39,7 +41,7 @@ pub const DIGESTS: &str = "digests.json";
 pub const MOST_TEXT: u64 = 256 << 20;
 
 /// Every file that a round may hold beside its digests, with its bytes at most.
-const FILES: [(&str, u64); 9] = [
+const FILES: [(&str, u64); 10] = [
     (RECORD, 64 << 20),
     (PICKS, MOST_TEXT),
     (PICTURES, 4 << 20),
@@ -48,11 +50,12 @@ const FILES: [(&str, u64); 9] = [
     (STATE, 1 << 30),
     (SYNTHETIC, 2 << 30),
     (MODEL, 4 << 30),
+    (OPTIMISER, 8 << 30),
     (FEATURES, 1 << 40),
 ];
 
 /// Files that older rounds may have given up.
-const GIVEN_UP: [&str; 2] = [MODEL, FEATURES];
+const GIVEN_UP: [&str; 3] = [MODEL, OPTIMISER, FEATURES];
 
 /// Bytes of a list of digests at most.
 const MOST_DIGESTS: u64 = 64 << 10;

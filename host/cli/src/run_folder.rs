@@ -29,8 +29,8 @@ use crate::exit::Usage;
 use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
-    DIGESTS, EPOCHS, FEATURES, MODEL, MOST_TEXT, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC, digest_of_file,
-    most_bytes, sha256,
+    DIGESTS, EPOCHS, FEATURES, MODEL, MOST_TEXT, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC,
+    digest_of_file, most_bytes, sha256,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
 use crate::thumbnails;
@@ -194,7 +194,7 @@ impl RunFolder {
     fn lock(folder: &Path, config: &RunConfig, header: &Header) -> Result<Self> {
         let lock = lock(&folder.join("lock"), "run", folder)?;
         let mut keep = config.experiment.keep.clone();
-        if takes_part_in_training(header) && keep.model == KeepRounds::None {
+        if goes_on_from_models(header, config) && keep.model == KeepRounds::None {
             keep.model = KeepRounds::Last;
         }
         Ok(Self { folder: folder.to_owned(), keep, classes: header.dataset.classes.clone(), _lock: lock })
@@ -267,6 +267,9 @@ impl RunFolder {
         if self.keep.model != KeepRounds::None {
             files.insert(MODEL, round.learner.model()?);
         }
+        if let Some(state) = round.learner.optimiser()? {
+            files.insert(OPTIMISER, state);
+        }
         for (name, bytes) in &files {
             check_length(name, bytes.len() as u64)?;
             write_durably(&folder.join(name), bytes)?;
@@ -306,7 +309,8 @@ impl RunFolder {
     fn drop_older(&self, round: Round) -> Result<()> {
         let Some(before) = round.0.checked_sub(1) else { return Ok(()) };
         let folder = self.folder.join("rounds").join(round_name(Round(before)));
-        for (keep, name) in [(self.keep.model, MODEL), (self.keep.features, FEATURES)] {
+        let kept = [(self.keep.model, MODEL), (KeepRounds::Last, OPTIMISER), (self.keep.features, FEATURES)];
+        for (keep, name) in kept {
             if keep == KeepRounds::Last {
                 match fs::remove_file(folder.join(name)) {
                     Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
@@ -353,6 +357,11 @@ pub fn lock(path: &Path, what: &str, folder: &Path) -> Result<File> {
 /// Whether the strategy may look at the model of the round before or train from it.
 pub fn takes_part_in_training(header: &Header) -> bool {
     header.strategy.kind == StrategyKind::NativeTorch
+}
+
+/// Whether a round may start from the model of the round before.
+pub fn goes_on_from_models(header: &Header, config: &RunConfig) -> bool {
+    takes_part_in_training(header) || config.experiment.recipe.init.goes_on()
 }
 
 /// Random characters at the end of the name under which a run folder is made.

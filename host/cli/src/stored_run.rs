@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use querist_core::config::{Plan, RunConfig, schemas};
+use querist_core::config::{Plan, RunConfig, Task, schemas};
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::metric::Metrics;
 use querist_core::schema::Schema;
-use querist_core::{Partition, Position, RoundRecord, Split, Synthetic};
+use querist_core::{Position, RoundRecord, Split, Synthetic};
 use querist_files::{Links, shown};
 use querist_protocol::{Shown, is_showable};
 use safetensors::{Dtype, SafeTensors};
@@ -18,9 +18,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::round_files::{
-    Length, MODEL, MOST_TEXT, PICKS, RECORD, RoundFiles, STATE, SYNTHETIC, parse_json, read_json,
+    Length, MODEL, MOST_TEXT, OPTIMISER, PICKS, RECORD, RoundFiles, STATE, SYNTHETIC, parse_json, read_json,
 };
-use crate::run_folder::{Header, LAYOUT, OLDEST_READABLE, round_name, takes_part_in_training};
+use crate::run_folder::{Header, LAYOUT, OLDEST_READABLE, goes_on_from_models, round_name};
 
 /// Bytes of `run.toml` at most, as of any run file.
 const MOST_CONFIG: u64 = 4 << 20;
@@ -70,7 +70,12 @@ impl StoredRun {
     pub fn read(folder: &Path) -> Result<Self> {
         let header = read_header(folder)?;
         let config = read_config(folder)?;
-        let plan = config.experiment.budget.plan(header.dataset.pool);
+        let classes = header.dataset.classes.len();
+        let listed = match config.experiment.budget.initial_file() {
+            Some(_) => Some(read_initial(folder, classes)?.len()),
+            None => None,
+        };
+        let plan = config.experiment.budget.plan(Task { pool: header.dataset.pool, classes, listed });
         let plan = plan.with_context(|| shown(&folder.join("run.toml")).into_string())?;
         let rounds = read_rounds(folder, &header, &plan)?;
         Ok(Self { folder: folder.to_owned(), config, header, rounds, plan })
@@ -89,11 +94,10 @@ impl StoredRun {
 
     /// The position after the last finished round, rebuilt by replaying all of them.
     pub fn position(&self) -> Result<Position> {
-        let mut partition = Partition::new(&self.split()?.pool);
         let replayed = |error| anyhow!("{}: the rounds do not fit each other: {error}", shown(&self.folder));
-        partition.acquire(Round(0), &self.initial()?).map_err(replayed)?;
-        for (round, stored) in (1..).zip(&self.rounds) {
-            partition.acquire(Round(round), &stored.labels).map_err(replayed)?;
+        let mut at = Position::start(&self.split()?.pool, &self.initial()?).map_err(replayed)?;
+        for stored in &self.rounds {
+            at.advance(&stored.labels, self.plan.replaces()).map_err(replayed)?;
         }
         let state = match self.rounds.last() {
             Some(last) => last.files.bytes(STATE)?,
@@ -109,21 +113,30 @@ impl StoredRun {
             );
             synthetic.extend(stored.synthetic()?);
         }
-        Ok(Position { round: Round(self.rounds.len() as u32), partition, state, synthetic })
+        let validated = self.rounds.iter().filter_map(|stored| Some(stored.record.validation.as_ref()?.accuracy));
+        Ok(Position { state, synthetic, validated: validated.collect(), ..at })
     }
 
-    /// The model of the last finished round, where the strategy takes part in training and so may go on from it.
+    /// The model of the last finished round, where strategy or recipe may go on from it.
     pub fn model_to_go_on_with(&self) -> Result<Option<Vec<u8>>> {
-        let Some(last) = self.rounds.last().filter(|_| takes_part_in_training(&self.header)) else { return Ok(None) };
+        let goes_on = goes_on_from_models(&self.header, &self.config);
+        let Some(last) = self.rounds.last().filter(|_| goes_on) else { return Ok(None) };
         let needed = || {
             let path = last.files.folder().join(MODEL);
-            format!("{}: the strategy may train from this model, so the run cannot go on without it", shown(&path))
+            format!("{}: the next round may train from this model, so the run cannot go on without it", shown(&path))
         };
         last.files
             .bytes(MODEL)
             .and_then(|found| found.context("the round has kept none"))
             .with_context(needed)
             .map(Some)
+    }
+
+    /// Where the optimiser stands that goes on in the next round.
+    pub fn optimiser_to_go_on_with(&self) -> Result<Option<Vec<u8>>> {
+        let goes_on = self.config.experiment.recipe.keep_optimiser;
+        let Some(last) = self.rounds.last().filter(|_| goes_on) else { return Ok(None) };
+        last.files.bytes(OPTIMISER)
     }
 
     /// The split that the run was started with.
@@ -151,13 +164,18 @@ impl StoredRun {
 
     /// The labelled set before round 0.
     pub fn initial(&self) -> Result<Vec<(SampleId, Label)>> {
-        let path = self.folder.join("initial.csv");
-        let bytes = querist_files::read(&path, Links::Refuse, MOST_TEXT)?;
-        let initial = parse_labels(&path, &bytes, self.header.dataset.classes.len())?;
+        let initial = read_initial(&self.folder, self.header.dataset.classes.len())?;
         let (found, asked) = (initial.len(), self.plan.initial());
+        let path = self.folder.join("initial.csv");
         ensure!(found == asked, "{}: {found} samples, but run.toml asks for {asked}", shown(&path));
         Ok(initial)
     }
+}
+
+fn read_initial(folder: &Path, classes: usize) -> Result<Vec<(SampleId, Label)>> {
+    let path = folder.join("initial.csv");
+    let bytes = querist_files::read(&path, Links::Refuse, MOST_TEXT)?;
+    parse_labels(&path, &bytes, classes)
 }
 
 impl StoredRound {
@@ -279,7 +297,7 @@ fn read_rounds(folder: &Path, header: &Header, plan: &Plan) -> Result<Vec<Stored
         let round = read_round(&path, header, &mut length)?;
         check_record(&round, Round(number), labelled, header, plan)
             .with_context(|| format!("{}: no run wrote this", shown(&path.join(RECORD))))?;
-        labelled += round.labels.len();
+        labelled = round.labels.len() + if plan.replaces() { plan.initial() } else { labelled };
         rounds.push(round);
     }
     Ok(rounds)
@@ -339,9 +357,11 @@ fn check_record(round: &StoredRound, number: Round, labelled: usize, header: &He
     };
     equal("round", record.round.index(), number.index())?;
     equal("labelled", record.labelled, labelled)?;
-    let pool = facts.pool.checked_sub(labelled).context("more samples are labelled than there are")?;
+    let taken = if plan.replaces() { plan.initial() } else { labelled };
+    let pool = facts.pool.checked_sub(taken).context("more samples are labelled than there are")?;
     equal("pool", record.pool, pool)?;
-    let batch = plan.batch(number).unwrap_or(0).min(pool);
+    let ended = record.out_of_patience && plan.patience().is_some();
+    let batch = if ended { 0 } else { plan.batch(number).unwrap_or(0).min(pool) };
     ensure!(labels.len() == batch, "{} samples were picked, expected {batch}", labels.len());
     let mut histogram = vec![0; if files.names(PICKS) { facts.classes.len() } else { 0 }];
     labels.iter().for_each(|(_, label)| histogram[label.index()] += 1);

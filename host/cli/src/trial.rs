@@ -1,12 +1,10 @@
 //! A small run of a strategy that takes part in training, to see whether it does the same twice.
 
 use querist_conformance::{Broken, Make, Verdict};
-use querist_core::config::RunConfig;
+use querist_core::config::{RunConfig, Task};
 use querist_core::observer::FinishedRound;
 use querist_core::progress::{Progress, Silent};
-use querist_core::{
-    DatasetOracle, Observer, Partition, Position, QueryOptions, Round, Run, SampleId, Split, Strategy, run,
-};
+use querist_core::{DatasetOracle, Observer, Position, QueryOptions, Run, SampleId, Split, Strategy, run};
 use querist_protocol::TILE_BYTES;
 use serde_json::json;
 
@@ -53,17 +51,11 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
     let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;
     let data = &config.experiment.dataset;
     let split = Split::draw(&dataset, data.validation, data.test, config.seeds.split_stream())?;
-    let plan = config.experiment.budget.plan(split.pool.len())?;
+    let task = Task { pool: split.pool.len(), classes: dataset.classes(), listed: None };
+    let plan = config.experiment.budget.plan(task)?;
     let mut learner = trainer.learner(&dataset, &split.pool, &config, None, None, &|_| ())?;
     let mut oracle = DatasetOracle::new(&dataset);
-    let initial = oracle.initial_set(
-        &split,
-        plan.initial(),
-        config.experiment.budget.per_class,
-        config.seeds.initial_stream(),
-    )?;
-    let mut partition = Partition::new(&split.pool);
-    partition.acquire(Round(0), &initial)?;
+    let initial = oracle.initial_set(&split, plan.initial_set(), &[], config.seeds.initial_stream())?;
     let mut memory = Memory::default();
     let mut parts = Run {
         dataset: &dataset,
@@ -75,8 +67,9 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
         strategy,
         oracle: &mut oracle,
         observer: &mut memory,
+        stop_after: None,
     };
-    run(&mut parts, Position { round: Round(0), partition, state: None, synthetic: Vec::new() })?;
+    run(&mut parts, Position::start(&split.pool, &initial)?)?;
     Ok(memory.rounds)
 }
 

@@ -3,6 +3,7 @@
 use querist_protocol::philox::Stream;
 
 use crate::acquisition::Acquisition;
+use crate::config::InitialSet;
 use crate::dataset::Dataset;
 use crate::ids::{Label, SampleId};
 use crate::split::Split;
@@ -46,28 +47,46 @@ impl<'a> DatasetOracle<'a> {
         Self { dataset }
     }
 
-    /// The initial labelled set: `count` samples of the pool, each equally likely; with `per_class`, as many of each
-    /// class as of any other (the remainder goes to the first classes in keyed order).
+    /// The initial labelled set: samples of the pool, each equally likely; of a balanced set as many of each class as of
+    /// any other (the remainder goes to the first classes in keyed order); of a list the samples of `listed`.
     ///
     /// # Errors
-    /// If the pool, or with `per_class` a class of it, has too few samples.
+    /// If the pool, or a class of it, has too few samples, or a listed one is not in the pool.
     pub fn initial_set(
         &self,
         split: &Split,
-        count: usize,
-        per_class: bool,
+        set: &InitialSet,
+        listed: &[SampleId],
         stream: Stream,
     ) -> Result<Vec<(SampleId, Label)>, OracleError> {
+        let count = set.len();
         if count > split.pool.len() {
             let pool = split.pool.len();
             return Err(OracleError(format!("an initial set of {count} does not fit a pool of {pool} samples")));
         }
+        let with_label = |sample| (sample, self.dataset.hidden_label(sample));
+        let wanted = match set {
+            InitialSet::Listed(_) => {
+                return match listed.iter().find(|sample| split.pool.binary_search(sample).is_err()) {
+                    None => Ok(listed.iter().copied().map(with_label).collect()),
+                    Some(sample) => Err(OracleError(format!("sample {sample} of the initial set is not in the pool"))),
+                };
+            }
+            InitialSet::Random(_) => None,
+            InitialSet::Classes(wanted) => Some(wanted.clone()),
+            InitialSet::Balanced(_) => Some(self.balanced(count, stream)),
+        };
         let mut keyed: Vec<_> = split.pool.iter().map(|&s| (stream.item_bits(s.0, 0), s)).collect();
         keyed.sort_unstable();
-        let labelled = keyed.into_iter().map(|(_, sample)| (sample, self.dataset.hidden_label(sample)));
-        if !per_class {
-            return Ok(labelled.take(count).collect());
+        let labelled = keyed.into_iter().map(|(_, sample)| with_label(sample));
+        match wanted {
+            None => Ok(labelled.take(count).collect()),
+            Some(wanted) => self.of_classes(wanted, labelled),
         }
+    }
+
+    /// How many of each class make `count`.
+    fn balanced(&self, count: usize, stream: Stream) -> Vec<usize> {
         let classes = self.dataset.classes();
         let mut order: Vec<usize> = (0..classes).collect();
         order.sort_by_key(|&class| (stream.item_bits(class as u64, 1), class));
@@ -75,6 +94,16 @@ impl<'a> DatasetOracle<'a> {
         for &class in &order[..count % classes] {
             wanted[class] += 1;
         }
+        wanted
+    }
+
+    /// The first samples that are wanted of each class.
+    fn of_classes(
+        &self,
+        mut wanted: Vec<usize>,
+        labelled: impl Iterator<Item = (SampleId, Label)>,
+    ) -> Result<Vec<(SampleId, Label)>, OracleError> {
+        let (count, classes) = (wanted.iter().sum(), wanted.len());
         let mut set = Vec::with_capacity(count);
         for (sample, label) in labelled {
             if wanted[label.index()] > 0 {

@@ -9,12 +9,14 @@ use crate::ids::{Label, Round, SampleId};
 pub struct Partition {
     samples: Vec<SampleId>,
     labelled: Vec<Option<(Round, Label)>>,
+    /// Whether the label was ever bought.
+    bought: Vec<bool>,
 }
 
 impl Partition {
     /// Nothing labelled yet. `pool` ascends.
     pub fn new(pool: &[SampleId]) -> Self {
-        Self { samples: pool.to_vec(), labelled: vec![None; pool.len()] }
+        Self { samples: pool.to_vec(), labelled: vec![None; pool.len()], bought: vec![false; pool.len()] }
     }
 
     /// Records labels that count from `round` on; the initial set counts from round 0.
@@ -34,8 +36,24 @@ impl Partition {
         }
         for (position, &(_, label)) in order.into_iter().zip(labels) {
             self.labelled[position] = Some((round, label));
+            self.bought[position] = true;
         }
         Ok(())
+    }
+
+    /// The same with nothing but the initial set labelled.
+    #[must_use]
+    pub fn started_over(&self) -> Self {
+        let mut over = self.clone();
+        for labelled in &mut over.labelled {
+            *labelled = labelled.filter(|(round, _)| round.0 == 0);
+        }
+        over
+    }
+
+    /// Number of samples whose labels were ever bought, those of the initial set included.
+    pub fn bought_len(&self) -> usize {
+        self.bought.iter().filter(|&&bought| bought).count()
     }
 
     /// Unlabelled samples, ascending.

@@ -50,6 +50,12 @@ pub struct RoundRecord {
     /// Labels of the validation set that took part in the training: they cost as much as those of the labelled set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub validation_labels: usize,
+    /// Samples whose labels were ever bought, where batches take the place of those before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bought: Option<usize>,
+    /// Whether the run ended here because validation had not got better for as many rounds as its patience lasts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_patience: bool,
     /// Unlabelled samples when the strategy was asked.
     pub pool: usize,
     /// Samples of the pool that the strategy could choose from, where they were not all of it.
@@ -94,6 +100,8 @@ impl RoundRecord {
             labelled,
             synthetic: 0,
             validation_labels: 0,
+            bought: None,
+            out_of_patience: false,
             pool,
             subset: None,
             short: false,

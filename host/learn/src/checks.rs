@@ -1,7 +1,7 @@
 //! Whether settings can be trained with.
 
 use querist_core::LearnError;
-use querist_core::config::{EnsembleConfig, Optimiser, Recipe};
+use querist_core::config::{EnsembleConfig, Init, ModelConfig, Optimiser, Recipe};
 
 use crate::fault::config;
 use crate::model::Architecture;
@@ -12,7 +12,7 @@ const MOST_EPOCHS: usize = 100_000;
 const LARGEST_MINIBATCH: usize = 65_536;
 
 /// Settings that would train in silence to no good, or fail only in the middle.
-pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(), LearnError> {
+pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Result<(), LearnError> {
     let at_least_0 = |name: &str, value: f64| match value.is_finite() && value >= 0.0 {
         true => Ok(()),
         false => config(format!("recipe.{name} is {value}, expected 0 or more")),
@@ -33,6 +33,11 @@ pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture) -> Result<(),
         return config("recipe.step_epochs is 0, expected 1 or more");
     }
     contradiction(recipe).or_else(config)?;
+    if recipe.init == Init::Pretrained && model.weights.is_none() {
+        return config(
+            "recipe.init is `pretrained`, but model.weights names no file of weights; name one, or choose `reinit`",
+        );
+    }
     if !(0.0..1.0).contains(&recipe.momentum) {
         return config(format!("recipe.momentum is {}, expected 0 or more and below 1", recipe.momentum));
     }

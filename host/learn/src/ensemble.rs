@@ -91,9 +91,8 @@ impl Training<'_> {
         let ServiceScope { round, labelled, pool, .. } = self.scope;
         let seeds = self.seeds.member(member);
         let ensemble = Some(self.config);
-        let (images, plan, synthetic) = (self.images, self.plan, self.synthetic);
-        let (validation, pretrained) = (self.validation, self.pretrained);
-        let seeds = &seeds;
+        let (images, plan, synthetic, pretrained) = (self.images, self.plan, self.synthetic, self.pretrained);
+        let (validation, seeds) = (self.validation, &seeds);
         let trainer =
             Trainer { images, plan, seeds, round, labelled, validation, synthetic, pool, ensemble, pretrained };
         let model = trainer.build(None)?;

@@ -101,7 +101,7 @@ impl TorchLearner {
         let images = ImageStore::new(dataset, pool, device)?;
         let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
         let architecture = architecture.with_precision(settings.precision);
-        checks::recipe(settings.recipe, &architecture)?;
+        checks::recipe(settings.recipe, &architecture, settings.model)?;
         Ok(Self {
             images,
             architecture,

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::{Kind as TensorKind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::parameters::{Parameters, shape, values};
+use crate::parameters::{Parameters, is_head, shape, values};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -32,7 +32,7 @@ pub(crate) struct Group {
 pub(crate) fn groups(recipe: &Recipe, parameters: &Parameters) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for ((name, _), weight) in parameters.named().zip(parameters.weights()) {
-        let is_head = name.starts_with("head.");
+        let is_head = is_head(name);
         if recipe.train == Trained::Head && !is_head {
             continue;
         }

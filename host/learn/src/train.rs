@@ -171,7 +171,6 @@ impl Trainer<'_> {
     }
 }
 
-/// Takes over the values of another model of the same architecture, but for the head.
 /// What a training leaves behind.
 pub(crate) struct Outcome {
     pub(crate) epochs: Vec<EpochRecord>,

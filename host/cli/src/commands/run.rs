@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use querist_core::config::{RunConfig, cores, schemas};
+use querist_core::config::{RunConfig, Task, cores, schemas};
 use querist_core::observer::FinishedRound;
 use querist_core::{
-    Dataset, DatasetOracle, Label, Observer, Oracle, Partition, Position, QueryOptions, Reveals, Round, Run, RunError,
-    SampleId, Split, check, run,
+    Dataset, DatasetOracle, Label, Observer, Oracle, Position, QueryOptions, Reveals, Round, Run, RunError, SampleId,
+    Split, check, run,
 };
 use querist_files::shown;
 use querist_protocol::Capability;
@@ -19,6 +19,7 @@ use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
 use crate::fixed;
+use crate::index_file;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::progress::{self, Display};
@@ -41,6 +42,9 @@ pub struct RunArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+    /// Stop after the initial set is drawn, or after a round (cycle), to go on with `--resume`.
+    #[arg(long, value_name = "initialize|cycleN")]
+    pub stop_after: Option<StopAfter>,
     #[command(flatten)]
     pub plugins: PluginArgs,
     /// Device of training, features and kernels, instead of the file's.
@@ -55,6 +59,28 @@ pub struct RunArgs {
     /// The process that started this one, without which it ends.
     #[arg(long, hide = true, value_name = "PID")]
     pub with_parent: Option<i32>,
+}
+
+/// Where a run stops to go on another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopAfter {
+    /// Before the first round: everything about the run's start is written.
+    Initialize,
+    /// After a round.
+    Round(Round),
+}
+
+impl std::str::FromStr for StopAfter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_prefix("cycle").or_else(|| text.strip_prefix("round")).unwrap_or(text);
+        match (text, number.parse()) {
+            ("initialize", _) => Ok(Self::Initialize),
+            (_, Ok(round)) => Ok(Self::Round(Round(round))),
+            _ => Err("expected `initialize`, or a round such as `cycle0`".to_owned()),
+        }
+    }
 }
 
 /// Runs the verb.
@@ -99,16 +125,27 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         return report::print(&[folder], args.format);
     }
     let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;
-    let finished = go(&config, ready, &dataset, &folder, stored, &display, trainer);
+    let finished = go(&config, ready, &dataset, &folder, stored, (&display, args.stop_after), trainer);
     display.clear();
-    finished.map_err(|error| match error.downcast::<RunError>() {
+    let went = finished.map_err(|error| match error.downcast::<RunError>() {
         Ok(error) => match resume_hint(&folder) {
             Some(hint) => Hinted::wrap(error, hint),
             None => error.into(),
         },
         Err(error) => error,
     })?;
-    report::print(&[folder], args.format)
+    if let Some(hint) = went.stopped.then(|| resume_hint(&folder)).flatten() {
+        output::note(&format!("stopped as `--stop-after` says: {hint}"));
+    }
+    if went.rounds == 0 { Ok(()) } else { report::print(&[folder], args.format) }
+}
+
+/// How far a run went.
+struct Went {
+    /// Finished rounds.
+    rounds: usize,
+    /// Whether it was told to stop, and more is to come.
+    stopped: bool,
 }
 
 /// How to go on with a run that was under way; `None` where there is nothing yet to go on with.
@@ -193,9 +230,9 @@ fn go(
     whole: &Dataset,
     folder: &Path,
     stored: Option<(RunFolder, StoredRun)>,
-    display: &Display,
+    (display, stop_after): (&Display, Option<StopAfter>),
     trainer: &dyn Trainer,
-) -> Result<()> {
+) -> Result<Went> {
     let d = &config.experiment.dataset;
     let drawn = Split::draw(whole, d.validation, d.test, config.seeds.split_stream());
     let drawn = drawn.map_err(|error| Usage(error.to_string()))?;
@@ -207,7 +244,12 @@ fn go(
     if let Some((_, stored)) = &stored {
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
-    let plan = config.experiment.budget.plan(split.pool.len()).map_err(|error| Usage(error.to_string()))?;
+    let budget = &config.experiment.budget;
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose();
+    let listed = listed.map_err(|error| Usage(format!("budget.initial: {error:#}")))?;
+    let (pool, classes) = (split.pool.len(), dataset.classes());
+    let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()) };
+    let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
     let weights = fixed::weights(config)?;
     let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
     let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, &|line| display.line(line))?;
@@ -223,14 +265,11 @@ fn go(
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
     header.dataset.variant = variant;
+    header.arrays.extend(listed.iter().map(|listed| ("budget.initial".to_owned(), listed.digest.clone())));
     header.weights = weights;
     let mut oracle = DatasetOracle::new(dataset);
-    let initial = oracle.initial_set(
-        &split,
-        plan.initial(),
-        config.experiment.budget.per_class,
-        config.seeds.initial_stream(),
-    )?;
+    let listed = listed.map(|listed| listed.samples).unwrap_or_default();
+    let initial = oracle.initial_set(&split, plan.initial_set(), &listed, config.seeds.initial_stream())?;
     let (run_folder, position) = match stored {
         Some((run_folder, stored)) => {
             check_same(&stored.header, &header)?;
@@ -239,14 +278,21 @@ fn go(
             if let (Some(model), Some(last)) = (stored.model_to_go_on_with()?, stored.rounds.last()) {
                 learner.restore(&model, &last.record.overrides)?;
             }
+            if let Some(state) = stored.optimiser_to_go_on_with()? {
+                learner.restore_optimiser(state);
+            }
             (run_folder, position)
         }
         None => {
             let run_folder = RunFolder::create(folder, config, &header, &split, &initial, dataset)?;
-            let mut partition = Partition::new(&split.pool);
-            partition.acquire(Round(0), &initial)?;
-            (run_folder, Position { round: Round(0), partition, state: None, synthetic: Vec::new() })
+            (run_folder, Position::start(&split.pool, &initial)?)
         }
+    };
+    let done = position.round;
+    let stop_after = match stop_after {
+        None => None,
+        Some(StopAfter::Round(round)) if round >= done => Some(round),
+        Some(_) => return Ok(Went { rounds: done.index(), stopped: true }),
     };
     let asks_one_by_one = settled.capabilities().contains(&Capability::OracleStream);
     let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds(), asks_one_by_one };
@@ -260,9 +306,11 @@ fn go(
         strategy: &mut *ready.strategy,
         oracle: &mut oracle,
         observer: &mut keeper,
+        stop_after,
     };
     run(&mut parts, position)?;
-    Ok(())
+    let stopped = stop_after.is_some() && !StoredRun::read(folder)?.is_finished();
+    Ok(Went { rounds: plan.rounds() + 1, stopped })
 }
 
 /// Where a stored run stands. What this program itself would draw and label again must be what the folder says.
@@ -355,6 +403,10 @@ impl Observer for Keeper<'_> {
             r.seconds.fit,
             r.seconds.query
         ));
+        if r.out_of_patience {
+            self.display
+                .line("the accuracy on the validation set has not got better for as long as budget.patience says");
+        }
         Ok(())
     }
 }

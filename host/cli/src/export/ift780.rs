@@ -4,7 +4,7 @@
 //! validation lists have one value a round, and validation accuracies are those of the one validation set.
 
 use anyhow::{Result, bail};
-use querist_core::config::Recipe;
+use querist_core::config::{Recipe, Task};
 use querist_files::shown;
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,8 @@ fn records(trial: &Trial) -> Result<Value> {
     let epochs = || trial.rounds.iter().flat_map(|round| &round.epochs);
     let first = trial.rounds.first().map_or(0, |round| round.record.labelled);
     let queries: Vec<usize> = trial.rounds.iter().map(|round| round.record.labelled - first).collect();
-    let planned = trial.experiment.budget.plan(trial.pool)?.rounds() + 1;
+    let task = Task { pool: trial.pool, classes: trial.classes, listed: Some(trial.initial.len()) };
+    let planned = trial.experiment.budget.plan(task)?.rounds() + 1;
     Ok(json!({
         "Initialization": initialization(trial),
         "Loops Progress": {

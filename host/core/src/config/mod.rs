@@ -23,7 +23,10 @@ use serde_json::Value;
 use crate::seed::Seeds;
 
 pub use arrays::{FixedConfig, FixedFile, FrozenModel};
-pub use budget::{Batch, BudgetConfig, BudgetError, Plan, Totals};
+pub use budget::{
+    Batch, BudgetConfig, BudgetError, Classes, EachClass, IndexFile, Initial, InitialSet, Named, NamedBudget, Plan,
+    Task, Totals,
+};
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{ColumnsConfig, DatasetConfig, DatasetLayout, Fit, ListConfig, ResizeFilter, SampleOrder};

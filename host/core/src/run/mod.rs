@@ -12,11 +12,11 @@ use querist_protocol::{Giver, Need};
 use crate::config::{Plan, TargetSet};
 use crate::dataset::Dataset;
 use crate::fixed::{FixedArray, FixedArrays};
-use crate::ids::Round;
+use crate::ids::{Label, Round, SampleId};
 use crate::learner::Learner;
 use crate::observer::Observer;
 use crate::oracle::Oracle;
-use crate::partition::Partition;
+use crate::partition::{Partition, PartitionError};
 use crate::seed::Seeds;
 use crate::split::Split;
 use crate::strategy::Strategy;
@@ -42,6 +42,8 @@ pub struct Run<'a> {
     pub oracle: &'a mut dyn Oracle,
     /// Makes rounds durable.
     pub observer: &'a mut dyn Observer,
+    /// The round after which to stop, to go on another time.
+    pub stop_after: Option<Round>,
 }
 
 /// What queries choose from and see beside the model.
@@ -79,9 +81,35 @@ pub struct Position {
     pub state: Option<Vec<u8>>,
     /// Images that the strategy made so far, by round and pick order.
     pub synthetic: Vec<Synthetic>,
+    /// Accuracies on the validation set so far, by round, where there is one.
+    pub validated: Vec<f64>,
 }
 
-/// Runs from `at` to the last round of the plan, or until the pool is empty.
+impl Position {
+    /// Before the first round, with the initial set labelled.
+    ///
+    /// # Errors
+    /// If that is not of the pool.
+    pub fn start(pool: &[SampleId], initial: &[(SampleId, Label)]) -> Result<Self, PartitionError> {
+        let mut partition = Partition::new(pool);
+        partition.acquire(Round(0), initial)?;
+        Ok(Self { round: Round(0), partition, state: None, synthetic: Vec::new(), validated: Vec::new() })
+    }
+
+    /// Goes on to the next round, for which these samples are labelled: beside those before, or in their place.
+    ///
+    /// # Errors
+    /// If they are not of the pool or labelled already.
+    pub fn advance(&mut self, labels: &[(SampleId, Label)], replaces: bool) -> Result<(), PartitionError> {
+        self.round = Round(self.round.0 + 1);
+        if replaces {
+            self.partition = self.partition.started_over();
+        }
+        self.partition.acquire(self.round, labels)
+    }
+}
+
+/// Runs from `at` to the last round of the plan, or until the pool is empty or patience is over.
 ///
 /// Round r trains on all labels so far, evaluates, and, unless it is the last, asks the strategy for the r-th batch.
 ///
@@ -92,20 +120,24 @@ pub fn run(run: &mut Run<'_>, mut at: Position) -> Result<(), RunError> {
     let needs = settled.needs();
     while at.round.index() <= run.plan.rounds() {
         let samples = at.samples(run.plan);
+        let asked = at.asked(run.plan);
+        let asked = asked.as_ref().unwrap_or(&samples);
         let fitted = run.fit(&at, &samples, needs)?;
         let evaluated = run.evaluate()?;
-        let queried = match samples.batch {
+        at.validated.extend(evaluated.validated());
+        let queried = match asked.batch.filter(|_| !run.plan.is_over(&at.validated)) {
             None => None,
             Some(batch) => {
-                let features = run.features(&at, &samples, needs)?;
-                let answered = run.ask(&at, &samples, &features, &fitted, batch)?;
+                let features = run.features(&at, asked, needs)?;
+                let answered = run.ask(&at, asked, &features, &fitted, batch)?;
                 Some(run.label(features, answered, needs)?)
             }
         };
-        let record = run.record(&at, &samples, &fitted, evaluated, queried.as_ref());
-        let next = queried.as_ref().map(|queried| at.after(queried)).transpose()?;
+        let record = run.record(&at, (&samples, asked), &fitted, evaluated, queried.as_ref());
+        let round = at.round;
+        let next = queried.as_ref().map(|queried| at.after(queried, run.plan.replaces())).transpose()?;
         run.commit(&record, &fitted, queried.as_ref())?;
-        let Some(next) = next else { break };
+        let Some(next) = next.filter(|_| run.stop_after != Some(round)) else { break };
         at = next;
     }
     Ok(())

@@ -32,6 +32,7 @@ pub fn check(
     check_calibration(settled.needs(), split)?;
     check_target(settled.needs(), split, options.target)?;
     check_subset(options.subset, plan)?;
+    check_patience(split, plan)?;
     Ok(settled)
 }
 
@@ -48,6 +49,16 @@ fn check_givers(needs: &[Need]) -> Result<(), LearnError> {
             ),
         }),
     }
+}
+
+/// Patience looks at the validation set.
+fn check_patience(split: &Split, plan: &Plan) -> Result<(), LearnError> {
+    if plan.patience().is_none() || !split.validation.is_empty() {
+        return Ok(());
+    }
+    Err(LearnError::Config(
+        "budget.patience looks at a validation set, and there is none; set `dataset.validation`".to_owned(),
+    ))
 }
 
 /// A target set must be named and not empty.

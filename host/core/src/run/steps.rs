@@ -84,6 +84,13 @@ pub(super) struct Queried {
     usage: Usage,
 }
 
+impl Evaluated {
+    /// Accuracy on the validation set, where there is one.
+    pub(super) fn validated(&self) -> Option<f64> {
+        self.validation.as_ref().map(|metrics| metrics.accuracy)
+    }
+}
+
 impl Position {
     /// The samples of the next round.
     pub(super) fn samples(&self, plan: &Plan) -> Samples {
@@ -92,10 +99,16 @@ impl Position {
         Samples { pool, labelled, initial: self.partition.initial_len(), batch }
     }
 
+    /// What the next query is about, where that is not what is trained on: batches that take the place of those before
+    /// are chosen as if there were none.
+    pub(super) fn asked(&self, plan: &Plan) -> Option<Samples> {
+        let over = || Self { partition: self.partition.started_over(), ..self.clone() };
+        plan.replaces().then(|| over().samples(plan))
+    }
+
     /// Where the run stands once these samples are labelled.
-    pub(super) fn after(mut self, queried: &Queried) -> Result<Self, RunError> {
-        self.round = Round(self.round.0 + 1);
-        self.partition.acquire(self.round, &queried.labels)?;
+    pub(super) fn after(mut self, queried: &Queried, replaces: bool) -> Result<Self, RunError> {
+        self.advance(&queried.labels, replaces)?;
         self.state.clone_from(&queried.state);
         self.synthetic.extend_from_slice(&queried.synthetic);
         Ok(self)
@@ -276,16 +289,19 @@ impl Run<'_> {
     pub(super) fn record(
         &self,
         at: &Position,
-        samples: &Samples,
+        (samples, asked): (&Samples, &Samples),
         fitted: &Measured<Fitted>,
         evaluated: Evaluated,
         queried: Option<&Queried>,
     ) -> RoundRecord {
-        let (labelled, pool) = (samples.labelled.len(), samples.pool.len());
+        let (labelled, pool) = (samples.labelled.len(), asked.pool.len());
+        let by_patience = if self.plan.patience().is_some() { self.split.validation.len() } else { 0 };
         let Evaluated { test, validation, backend, seconds } = evaluated;
         let mut record = RoundRecord {
             synthetic: at.synthetic.len(),
-            validation_labels: fitted.value.validation_labels,
+            validation_labels: fitted.value.validation_labels.max(by_patience),
+            bought: self.plan.replaces().then(|| at.partition.bought_len()),
+            out_of_patience: asked.batch.is_some() && queried.is_none(),
             validation,
             seconds: Seconds { fit: fitted.seconds, evaluate: seconds, ..Seconds::default() },
             peak_memory: PeakMemory { fit: fitted.peak_memory, ..PeakMemory::default() },
@@ -295,7 +311,7 @@ impl Run<'_> {
             ..RoundRecord::new(at.round, labelled, pool, test, backend)
         };
         if let Some(queried) = queried {
-            queried.describe(&mut record, samples, self.dataset.classes());
+            queried.describe(&mut record, asked, self.dataset.classes());
         }
         record
     }
