@@ -127,7 +127,9 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
 fn of_others(files: Vec<FileReport>, config: &DatasetConfig, search: &Search, set: Option<&PublicSet>) -> CheckReport {
     let (mut summary, pictures) = (None, None);
     let dataset = read(config, search).and_then(|(loaded, published)| {
-        summary = Some(Summary::of(&loaded));
+        // The known sets with checksums are what they are called; of everything else it is said what was found.
+        let is_known = set.is_some_and(|set| set.is_built_in() || !set.files.is_empty());
+        summary = (!is_known).then(|| Summary::of(&loaded));
         let dataset = finish(config, loaded, published)?;
         set.map_or_else(|| Ok(dataset.digest().to_owned()), |set| check_counts(set, config, &dataset))
     });

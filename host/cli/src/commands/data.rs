@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use anyhow::Result;
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use querist_core::SampleId;
-use querist_core::config::{DatasetConfig, DatasetLayout};
+use querist_core::config::{ColumnsConfig, DatasetConfig, DatasetLayout, ListConfig, SampleOrder};
 use querist_data::{FetchOptions, FileState, Search, catalogue};
 use querist_files::shown;
 use serde_json::json;
@@ -30,35 +30,18 @@ pub enum DataCommand {
     ///
     /// Of folders of pictures it shows what is understood of them: splits, classes, sizes, modes, what is skipped.
     #[command(after_help = "Examples:\n  querist data check mnist --path ~/mnist\n  \
-                            querist data check folder --path ~/flowers --size 32")]
+                            querist data check folder --path ~/flowers --size 32\n  \
+                            querist data check list --path ~/photos --train-list train.txt --test-list test.txt")]
     Check {
-        /// Name of the dataset, or `folder` for images of your own.
-        name: String,
-        /// Folder or archive that holds it [default: the cache].
-        #[arg(long, value_name = "PATH")]
-        path: Option<String>,
-        /// How folders of pictures are read [default: by their names].
-        #[arg(long, value_enum)]
-        layout: Option<Layout>,
-        /// Side in pixels to which every image is resized.
-        #[arg(long, value_name = "PIXELS")]
-        size: Option<u32>,
+        #[command(flatten)]
+        dataset: Given,
     },
     /// List the samples of a dataset by id: where each comes from.
     #[command(after_help = "Ids number the samples of a run, and the rows of `fixed_embeddings`.\n\nExample:\n  \
                             querist data files folder --path ~/flowers --size 32 > samples.csv")]
     Files {
-        /// Name of the dataset, or `folder` for images of your own.
-        name: String,
-        /// Folder or archive that holds it [default: the cache].
-        #[arg(long, value_name = "PATH")]
-        path: Option<String>,
-        /// How folders of pictures are read [default: by their names].
-        #[arg(long, value_enum)]
-        layout: Option<Layout>,
-        /// Side in pixels to which every image is resized; numbers do not depend on it.
-        #[arg(long, value_name = "PIXELS")]
-        size: Option<u32>,
+        #[command(flatten)]
+        dataset: Given,
         /// Form of the list.
         #[arg(long, value_enum, default_value_t = FilesFormat::Csv)]
         format: FilesFormat,
@@ -72,6 +55,79 @@ pub enum DataCommand {
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
     },
+}
+
+/// A dataset, as under `[dataset]` in a run file.
+#[derive(Debug, Args)]
+pub struct Given {
+    /// Name of the dataset, or of a form of your own data: `folder`, `list`, `manifest`, `parquet`, `webdataset`.
+    name: String,
+    /// Folder or archive that holds it [default: the cache].
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// How folders of pictures are read [default: by their names].
+    #[arg(long, value_enum)]
+    layout: Option<Layout>,
+    /// Side in pixels to which every image is resized; numbers of samples do not depend on it.
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<u32>,
+    /// List of training pictures, `dataset.list.train`.
+    #[arg(long, value_name = "FILE")]
+    train_list: Option<String>,
+    /// List of validation pictures, `dataset.list.validation`.
+    #[arg(long, value_name = "FILE", requires = "train_list")]
+    validation_list: Option<String>,
+    /// List of test pictures, or a folder with a folder a class, `dataset.list.test`.
+    #[arg(long, value_name = "FILE", requires = "train_list")]
+    test_list: Option<String>,
+    /// Column of pictures or paths, `dataset.columns.image`.
+    #[arg(long, value_name = "COLUMN")]
+    image_column: Option<String>,
+    /// Column or key of classes, `dataset.columns.label`.
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
+    /// Column of splits, `dataset.columns.split`.
+    #[arg(long, value_name = "COLUMN")]
+    split_column: Option<String>,
+    /// How samples are numbered, `dataset.order`.
+    #[arg(long, value_enum)]
+    order: Option<Order>,
+}
+
+/// How samples are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// By a hash of their contents.
+    Content,
+    /// As in the files.
+    Published,
+}
+
+impl Given {
+    fn config(&self) -> DatasetConfig {
+        let list = self.train_list.clone().map(|train| ListConfig {
+            train,
+            validation: self.validation_list.clone(),
+            test: self.test_list.clone(),
+        });
+        let columns = ColumnsConfig {
+            image: self.image_column.clone(),
+            label: self.label_column.clone(),
+            split: self.split_column.clone(),
+        };
+        DatasetConfig {
+            path: self.path.clone(),
+            layout: self.layout.map(DatasetLayout::from),
+            size: self.size,
+            list,
+            columns: Some(columns).filter(|columns| *columns != ColumnsConfig::default()),
+            order: self.order.map(|order| match order {
+                Order::Content => SampleOrder::Content,
+                Order::Published => SampleOrder::Published,
+            }),
+            ..DatasetConfig::named(&self.name)
+        }
+    }
 }
 
 /// What folders of pictures are, as `dataset.layout` in a run file.
@@ -109,17 +165,10 @@ pub fn main(command: &DataCommand) -> Result<()> {
     let search = Search::from_env();
     match command {
         DataCommand::List { format } => list(&search, *format),
-        DataCommand::Check { name, path, layout, size } => check(&search, &config(name, path, *layout, *size)),
-        DataCommand::Files { name, path, layout, size, format } => {
-            files(&search, &config(name, path, *layout, *size), *format)
-        }
+        DataCommand::Check { dataset } => check(&search, &dataset.config()),
+        DataCommand::Files { dataset, format } => files(&search, &dataset.config(), *format),
         DataCommand::Fetch { name, mirror } => fetch(&search, name, mirror.as_deref()),
     }
-}
-
-fn config(name: &str, path: &Option<String>, layout: Option<Layout>, size: Option<u32>) -> DatasetConfig {
-    let layout = layout.map(DatasetLayout::from);
-    DatasetConfig { path: path.clone(), layout, size, ..DatasetConfig::named(name) }
 }
 
 fn list(search: &Search, format: ListFormat) -> Result<()> {

@@ -101,6 +101,9 @@ struct Table {
     classes: Option<Vec<String>>,
 }
 
+/// Takes the value of a row as bytes; nothing where it has none.
+type Take<'a> = &'a mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), DataError>;
+
 /// A row without its picture.
 struct Row {
     label: String,
@@ -215,11 +218,7 @@ impl Table {
     }
 
     /// Every value of a column as bytes, numbers in digits; nothing where a row has none.
-    fn texts(
-        &self,
-        column: usize,
-        take: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), DataError>,
-    ) -> Result<(), DataError> {
+    fn texts(&self, column: usize, take: Take<'_>) -> Result<(), DataError> {
         let defined = self.reader.metadata().file_metadata().schema_descr().column(column).max_def_level();
         let mut row = 0;
         for group in 0..self.reader.num_row_groups() {
@@ -249,7 +248,7 @@ impl Table {
         defined: i16,
         row: &mut usize,
         bytes: &dyn Fn(&T::T) -> Vec<u8>,
-        take: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), DataError>,
+        take: Take<'_>,
     ) -> Result<(), DataError> {
         loop {
             let (mut levels, mut values) = (Vec::new(), Vec::new());

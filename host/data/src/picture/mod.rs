@@ -58,7 +58,12 @@ pub(crate) fn check(header: &Header, bytes: u64, wanted: Wanted) -> Result<(), S
     if pixels == 0 || width.max(height) > MAX_SIDE {
         return Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side"));
     }
-    if header.format == Format::Jpeg && pixels > bytes.saturating_mul(JPEG_PIXELS_A_BYTE) {
+    let most_pixels = match header.format {
+        Format::Jpeg => bytes.saturating_mul(JPEG_PIXELS_A_BYTE),
+        Format::Pnm => bytes / header.shape()[2] as u64,
+        Format::Png => u64::MAX,
+    };
+    if pixels > most_pixels {
         return Err(format!("it claims {width}x{height} pixels, more than {bytes} bytes can hold"));
     }
     if pixels.saturating_mul(header.shape()[2] as u64) > MAX_DECODED_BYTES {

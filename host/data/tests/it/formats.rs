@@ -150,8 +150,8 @@ fn pickles_run_no_code_and_hold_nothing_else() {
                     a pickle is run";
     let cases: [(&str, String); 10] = [
         ("code", format!("`posix.system`{not_read}")),
-        ("class", format!("{not_read}")),
-        ("set", format!("{not_read}")),
+        ("class", format!("`sklearn.svm.Own`{not_read}")),
+        ("set", not_read.to_owned()),
         ("objects", format!("an array of `O8`{not_read}")),
         ("texts", format!("an array of `U1`{not_read}")),
         ("floats", "`data` is an array of `f4` of shape [1, 3072]; expected an array of bytes (uint8), rows".into()),
