@@ -13,6 +13,7 @@ mod page;
 mod schemas;
 mod setup;
 mod template;
+mod weights;
 mod wheels;
 
 use std::path::PathBuf;
@@ -27,7 +28,11 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Verb {
     /// Fetch what the build needs: libtorch into `.libtorch`, HiGHS into `.highs`, Rust's WebAssembly target.
-    Setup,
+    Setup {
+        /// Published weights too, into `.weights`; some tests are skipped without them.
+        #[arg(long)]
+        weights: bool,
+    },
     /// Build the program, and pack the plugins beside it in `target/debug/plugins`.
     Build,
     /// Build what the example study needs, run it, and say where its report is.
@@ -82,7 +87,11 @@ fn main() -> Result<()> {
     let absolute = |path: PathBuf| folder.join(path);
     std::env::set_current_dir(workspace()).context("the workspace is gone")?;
     match verb {
-        Verb::Setup => setup::setup(),
+        Verb::Setup { weights: false } => setup::setup(),
+        Verb::Setup { weights: true } => {
+            setup::setup()?;
+            weights::setup(&workspace())
+        }
         Verb::Build => {
             setup::setup()?;
             build::everything()

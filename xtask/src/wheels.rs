@@ -104,11 +104,11 @@ fn pip() -> Option<Vec<String>> {
 
 /// The downloaded file of a wheel.
 fn wheel_file(folder: &Path, wheel: &Wheel) -> Result<PathBuf> {
-    let name = wheel.requirement.replace("==", "-").replace("nvidia-cuda-", "nvidia_cuda_");
+    let name = wheel.requirement.replace("==", "-").replace('-', "_");
     let files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
     files
         .into_iter()
-        .find(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&name)))
+        .find(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.replace('-', "_").starts_with(&name)))
         .with_context(|| format!("pip left no file {name}*.whl in {}", folder.display()))
 }
 

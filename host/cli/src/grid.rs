@@ -96,7 +96,10 @@ fn of_dataset(error: DataError) -> Result<Vec<Problem>> {
     let at = match &error {
         DataError::UnknownDataset { .. } => "/dataset/name",
         DataError::Missing { .. } | DataError::File(_) => "/dataset/path",
-        DataError::Config { .. } | DataError::Malformed { .. } | DataError::Dataset(_) => "/dataset",
+        DataError::Config { .. }
+        | DataError::MissingPictures { .. }
+        | DataError::Malformed { .. }
+        | DataError::Dataset(_) => "/dataset",
         _ => return Err(error.into()),
     };
     Ok(vec![problem(at, error.to_string())])
@@ -111,12 +114,21 @@ fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
         Ok(split) => split,
         Err(error) => return vec![problem("/dataset", error.to_string())],
     };
+    let search = Search::from_env();
+    let varied = match querist_data::vary(dataset, &split, wanted, &search, &seeds) {
+        Ok(varied) => varied,
+        Err(error) => return vec![problem("/dataset/variant", error.to_string())],
+    };
+    let (dataset, pool) = match &varied {
+        Some((dataset, split, _)) => (dataset, &split.pool),
+        None => (dataset, &split.pool),
+    };
     let budget = &config.experiment.budget;
-    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose() {
+    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, pool)).transpose() {
         Ok(listed) => listed.map(|listed| listed.samples.len()),
         Err(error) => return vec![problem("/budget/initial", format!("{error:#}"))],
     };
-    match budget.plan(Task { pool: split.pool.len(), classes: dataset.classes(), listed }) {
+    match budget.plan(Task { pool: pool.len(), classes: dataset.classes(), listed }) {
         Ok(_) => Vec::new(),
         Err(error) => vec![problem("/budget", error.to_string())],
     }

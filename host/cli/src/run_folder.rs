@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
+use querist_core::dataset::VariantFacts;
 use querist_core::fitted::EpochRecord;
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::observer::FinishedRound;
@@ -85,6 +86,9 @@ pub struct DatasetFacts {
     pub validation: usize,
     /// Samples of the test.
     pub test: usize,
+    /// What `dataset.variant` changed of the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<VariantFacts>,
 }
 
 impl Header {
@@ -106,6 +110,7 @@ impl Header {
                 pool: split.pool.len(),
                 validation: split.validation.len(),
                 test: split.test.len(),
+                variant: None,
             },
             strategy: ready.strategy.identity().clone(),
             params: ready.params.clone(),

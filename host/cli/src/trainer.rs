@@ -19,7 +19,7 @@ pub const DESCRIBE_VERB: &str = "describe-libtorch";
 /// What only the training executable can do.
 pub trait Trainer {
     /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
-    /// `weights` are the bytes of the file that `model.weights` names; what was loaded of them is logged.
+    /// `weights` are the bytes of the file that `model.weights` names; what was loaded of them is handed to `say`.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
@@ -30,7 +30,7 @@ pub trait Trainer {
         config: &RunConfig,
         scratch: Option<&Path>,
         weights: Option<&[u8]>,
-        progress: &dyn Progress,
+        say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError>;
 
     /// Embeddings of all samples of the dataset from a frozen model's file.

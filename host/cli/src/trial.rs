@@ -53,7 +53,7 @@ fn trial(strategy: &mut dyn Strategy, trainer: &dyn Trainer) -> anyhow::Result<V
     let split = Split::draw(&dataset, data.validation, data.test, config.seeds.split_stream())?;
     let task = Task { pool: split.pool.len(), classes: dataset.classes(), listed: None };
     let plan = config.experiment.budget.plan(task)?;
-    let mut learner = trainer.learner(&dataset, &split.pool, &config, None, None, &Silent)?;
+    let mut learner = trainer.learner(&dataset, &split.pool, &config, None, None, &|_| ())?;
     let mut oracle = DatasetOracle::new(&dataset);
     let initial = oracle.initial_set(&split, plan.initial_set(), &[], config.seeds.initial_stream())?;
     let mut memory = Memory::default();

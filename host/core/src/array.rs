@@ -8,12 +8,25 @@ use querist_protocol::names;
 
 /// A shared, read-only block of values: a vector, a mapped file, or whatever else can lend a slice.
 #[derive(Clone)]
-pub struct Buffer<T>(Arc<dyn AsRef<[T]> + Send + Sync>);
+pub struct Buffer<T> {
+    owner: Arc<dyn AsRef<[T]> + Send + Sync>,
+    is_mapped: bool,
+}
 
 impl<T> Buffer<T> {
     /// A buffer over anything that can lend a slice for ever.
     pub fn new(owner: impl AsRef<[T]> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(owner))
+        Self { owner: Arc::new(owner), is_mapped: false }
+    }
+
+    /// The same over a mapped file that is too large to be copied to memory as a whole.
+    pub fn mapped(owner: impl AsRef<[T]> + Send + Sync + 'static) -> Self {
+        Self { owner: Arc::new(owner), is_mapped: true }
+    }
+
+    /// Whether it must not be copied to memory as a whole.
+    pub fn is_mapped(&self) -> bool {
+        self.is_mapped
     }
 }
 
@@ -27,7 +40,7 @@ impl<T> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        (*self.0).as_ref()
+        (*self.owner).as_ref()
     }
 }
 

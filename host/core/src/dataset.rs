@@ -1,9 +1,13 @@
 //! Images and their labels, of which only the oracle and the evaluation may see any.
 
+mod variant;
+
 use sha2::{Digest, Sha256};
 
 use crate::array::Buffer;
 use crate::ids::{Label, SampleId};
+
+pub use variant::VariantFacts;
 
 /// Equally sized images as bytes, `u8 [count, height, width, channels]`.
 #[derive(Debug, Clone)]
@@ -71,6 +75,8 @@ pub struct DatasetParts {
 #[derive(Debug, Clone)]
 pub struct Dataset {
     parts: DatasetParts,
+    /// Samples behind the test set, which a variant added to the pool.
+    added: usize,
     digest: String,
 }
 
@@ -125,7 +131,7 @@ impl Dataset {
             }
         }
         let digest = digest(&parts);
-        Ok(Self { parts, digest })
+        Ok(Self { parts, added: 0, digest })
     }
 
     /// Name as users write it.

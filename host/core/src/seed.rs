@@ -41,6 +41,11 @@ impl Seeds {
         Stream::new(stream_key(self.split.unwrap_or(self.root), "split", "", ""), 0)
     }
 
+    /// A stream of what is done to the pool after the split: `subset`, `long-tail`, ...
+    pub fn variant_stream(&self, tag: &str) -> Stream {
+        Stream::new(stream_key(self.split.unwrap_or(self.root), "variant", "", tag), 0)
+    }
+
     /// The stream of the initial labelled set.
     pub fn initial_stream(&self) -> Stream {
         Stream::new(stream_key(self.initial.unwrap_or(self.root), "initial", "", ""), 0)

@@ -70,7 +70,7 @@ impl Split {
 }
 
 /// Removes `count` samples from `from`, class shares kept; both stay ascending.
-fn take_stratified(
+pub(crate) fn take_stratified(
     dataset: &Dataset,
     from: &mut Vec<SampleId>,
     count: usize,

@@ -17,14 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runs: usize = runs.first().map_or(Ok(5), |runs| runs.parse())?;
     let size = Some(size.parse()?).filter(|&size| size > 0);
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
-    let config = DatasetConfig {
-        name: "folder".to_owned(),
-        path: Some(folder.clone()),
-        validation: 0,
-        test: None,
-        size,
-        layout: None,
-    };
+    let config = DatasetConfig { path: Some(folder.clone()), size, ..DatasetConfig::named("folder") };
     let cache = tempfile::tempdir()?;
     let kept = Search::at(PathBuf::new()).keeping_pictures_in(cache.path());
     let first = fewest(runs, &config, &Search::at(PathBuf::new()))?;

@@ -3,15 +3,17 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use querist_core::config::DatasetConfig;
+use querist_core::Dataset;
+use querist_core::config::{DatasetConfig, DatasetLayout};
 use querist_files::Links;
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::{self, FOLDER, PublicSet, RemoteFile};
+use crate::catalogue::{self, Arrangement, FOLDER, Format, OWN, PublicSet, RemoteFile};
 use crate::error::DataError;
-use crate::load::{folder_place, load, place_of_pictures};
+use crate::load::{finish, folder_place, load, place_of_pictures, read};
 use crate::search::Search;
 use crate::source::{Source, is_there};
+use crate::summary::Summary;
 use crate::survey::Understood;
 
 /// A public set and whether it is there.
@@ -28,9 +30,14 @@ pub struct Listing {
 /// Every public set, with whether its files lie in the cache.
 pub fn list(search: &Search) -> Vec<Listing> {
     let listing = |set: &'static PublicSet| {
-        let folder = search.folder_of(set).ok().filter(|_| !set.files.is_empty());
+        let folder = search.folder_of(set).ok().filter(|_| !set.is_built_in());
         let has = |file: &RemoteFile| folder.as_ref().is_some_and(|folder| folder.join(file.name).is_file());
-        Listing { present: set.files.iter().all(has), folder, set }
+        let present = match set.files {
+            // What is fetched by hand has no one form; it is there where its folder is.
+            [] => set.is_built_in() || folder.as_ref().is_some_and(|folder| folder.is_dir()),
+            files => files.iter().all(has),
+        };
+        Listing { present, folder, set }
     };
     catalogue::all().iter().map(listing).collect()
 }
@@ -67,6 +74,8 @@ pub struct CheckReport {
     pub files: Vec<FileReport>,
     /// What was understood of folders of pictures; nothing where there are none or they cannot be read.
     pub pictures: Option<Understood>,
+    /// What was understood of everything else, where it could be read.
+    pub summary: Option<Summary>,
     /// Digest of the dataset, or why it cannot be read or is not of the published size.
     pub dataset: Result<String, DataError>,
 }
@@ -90,6 +99,9 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
         let digest = || load(config, search).map(|set| set.digest().to_owned());
         return Ok(of_pictures(folder_place(config), config, digest));
     }
+    if OWN.contains(&config.name.as_str()) {
+        return Ok(of_others(Vec::new(), config, search, None));
+    }
     let set = catalogue::find(&config.name)?;
     let mut files = Vec::new();
     if !set.files.is_empty() {
@@ -99,11 +111,27 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
             files.push(FileReport { state: state_of(file, &path)?, path });
         }
     }
-    let counts = || check_counts(set, config, search);
-    match place_of_pictures(set, config, search)? {
-        Some(place) => Ok(CheckReport { files, ..of_pictures(Ok(place), config, counts) }),
-        None => Ok(CheckReport { files, pictures: None, dataset: counts() }),
+    let counts = || check_counts(set, config, &load(config, search)?);
+    if let Some(place) = place_of_pictures(set, config, search)? {
+        return Ok(CheckReport { files, ..of_pictures(Ok(place), config, counts) });
     }
+    if set.format == Format::Pictures(Arrangement::TrainAndValidation) {
+        let layout = config.layout.or(Some(DatasetLayout::ValidationIsTest));
+        let config = DatasetConfig { layout, ..config.clone() };
+        return Ok(CheckReport { files, ..of_pictures(search.place_of(set, &config), &config, counts) });
+    }
+    Ok(of_others(files, config, search, Some(set)))
+}
+
+/// Reads everything, and says what it was.
+fn of_others(files: Vec<FileReport>, config: &DatasetConfig, search: &Search, set: Option<&PublicSet>) -> CheckReport {
+    let (mut summary, pictures) = (None, None);
+    let dataset = read(config, search).and_then(|(loaded, published)| {
+        summary = Some(Summary::of(&loaded));
+        let dataset = finish(config, loaded, published)?;
+        set.map_or_else(|| Ok(dataset.digest().to_owned()), |set| check_counts(set, config, &dataset))
+    });
+    CheckReport { files, pictures, summary, dataset }
 }
 
 /// Looks at the names and headers of pictures first: what is wrong with them is told beside what was understood.
@@ -117,15 +145,15 @@ fn of_pictures(
         Ok(pictures) => (Some(pictures), digest()),
         Err(error) => (None, Err(error)),
     };
-    CheckReport { files: Vec::new(), pictures, dataset }
+    CheckReport { files: Vec::new(), pictures, summary: None, dataset }
 }
 
-fn check_counts(set: &PublicSet, config: &DatasetConfig, search: &Search) -> Result<String, DataError> {
-    let dataset = load(config, search)?;
+fn check_counts(set: &PublicSet, config: &DatasetConfig, dataset: &Dataset) -> Result<String, DataError> {
     // Validation pictures were training pictures when the set was published.
     let (train, test) = (dataset.len() - dataset.official_test(), dataset.official_test());
-    if (train, test) != (set.train, set.test) {
-        let message = format!("{train} training and {test} test images; {} and {} are published", set.train, set.test);
+    let published = set.train + if config.extra { set.extra } else { 0 };
+    if (train, test) != (published, set.test) {
+        let message = format!("{train} training and {test} test images; {published} and {} are published", set.test);
         return Err(DataError::Config { dataset: set.name.to_owned(), message });
     }
     Ok(dataset.digest().to_owned())

@@ -7,7 +7,6 @@ use querist_protocol::Shown;
 use crate::catalogue::PublicSet;
 use crate::error::DataError;
 use crate::load::Loaded;
-use crate::order;
 
 const PACKED: &[u8] = include_bytes!("../assets/digits.bin.z");
 const COUNT: usize = 1797;
@@ -29,15 +28,16 @@ pub(crate) fn read(set: &PublicSet) -> Result<Loaded, DataError> {
         let dark_to_bright = u32::from(pixels[pixel * COUNT + image]);
         ((dark_to_bright * 255 + BRIGHTEST / 2) / BRIGHTEST) as u8
     };
-    let mut loaded = Loaded {
+    Ok(Loaded {
         shape: [8, 8, 1],
-        bytes: (0..COUNT).flat_map(|image| (0..PIXELS).map(move |pixel| value(image, pixel))).collect(),
+        bytes: (0..COUNT)
+            .flat_map(|image| (0..PIXELS).map(move |pixel| value(image, pixel)))
+            .collect::<Vec<u8>>()
+            .into(),
         labels: labels.iter().map(|&label| u32::from(label)).collect(),
         official_validation: 0,
         official_test: 0,
         class_names: set.class_names(),
         files: (0..COUNT).map(|row| format!("digits#{row}")).collect(),
-    };
-    order::by_pixels(&mut loaded)?;
-    Ok(loaded)
+    })
 }

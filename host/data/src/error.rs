@@ -25,6 +25,14 @@ pub enum DataError {
     /// The dataset's files are not where they should be.
     #[error("dataset `{dataset}`: found no {wanted} in {}; {advice}", list(places))]
     Missing { dataset: String, wanted: String, places: Vec<PathBuf>, advice: String },
+    /// Files of lists or tables name pictures that are not there.
+    #[error(
+        "{place}: {missing} of {named} pictures that are named are missing; expected all, below that folder; missing \
+         are {}{}",
+        join_shown(first),
+        more(*missing, first.len())
+    )]
+    MissingPictures { place: Shown, missing: usize, named: usize, first: Vec<Shown> },
     /// The configuration asks for something this dataset cannot give.
     #[error("dataset `{dataset}`: {message}")]
     Config { dataset: String, message: String },
@@ -86,6 +94,14 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 
 fn join(tries: &[Shown]) -> String {
     tries.iter().map(Shown::as_str).collect::<Vec<_>>().join("; ")
+}
+
+fn join_shown(names: &[Shown]) -> String {
+    names.iter().map(Shown::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn more(missing: usize, named: usize) -> String {
+    if missing > named { format!(" and {} more", missing - named) } else { String::new() }
 }
 
 fn list(places: &[PathBuf]) -> String {

@@ -66,8 +66,13 @@ pub fn fetch(
     options: FetchOptions<'_>,
     progress: &mut dyn FnMut(FetchProgress) -> ControlFlow<()>,
 ) -> Result<Vec<Fetched>, DataError> {
-    if set.files.is_empty() {
+    if set.is_built_in() {
         return Ok(Vec::new());
+    }
+    if set.files.is_empty() {
+        let message = "it has no public address with checksums; get its files from their makers and set `dataset.path` \
+                       (docs/data.md says what must lie there)";
+        return Err(DataError::Config { dataset: set.name.to_owned(), message: message.to_owned() });
     }
     let folder = search.folder_of(set)?;
     fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;

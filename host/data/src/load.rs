@@ -2,23 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use querist_core::config::DatasetConfig;
+use querist_core::array::Buffer;
+use querist_core::config::{DatasetConfig, DatasetLayout, Normalise, SampleOrder};
 use querist_core::dataset::{Dataset, DatasetParts, Images, Normalisation};
 use querist_protocol::Shown;
 
 use crate::catalogue::{self, CifarFormat, Format, PublicSet};
 use crate::error::DataError;
-use crate::picture::resized;
+use crate::labelled::{columns, list, public, shards, table};
+use crate::picture::{Wanted, resized};
 use crate::pictures;
 use crate::places::Pictures;
 use crate::search::Search;
-use crate::{cifar, digits, idx, order};
+use crate::{cifar, digits, idx, mini_imagenet, order, svhn};
 
 /// What every reader yields: training images first, `u8 [images, height, width, channels]`.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub shape: [usize; 3],
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer<u8>,
     pub labels: Vec<u32>,
     pub official_validation: usize,
     pub official_test: usize,
@@ -39,35 +41,76 @@ pub(crate) struct Loaded {
 /// If the name is unknown (with the nearest one), files are missing (with where they were looked for and how to get
 /// them), or a file is not what its format says (with file, position and what was expected).
 pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
-    let size = checked_size(config)?;
-    if config.name == catalogue::FOLDER {
-        let loaded = pictures::read(&folder_place(config)?, config, search.pictures())?;
-        return finish(&config.name, loaded, None);
-    }
-    let set = catalogue::find(&config.name)?;
-    let loaded = read_set(set, config, search, size)?;
-    finish(set.name, loaded, set.normalisation())
+    let (loaded, published) = read(config, search)?;
+    finish(config, loaded, published)
 }
 
-fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, size: Option<u32>) -> Result<Loaded, DataError> {
-    let place = set.files.first().map(|_| set_place(set, config, search)).transpose()?;
-    if config.layout.is_some() && !matches!(set.format, Format::Cifar(_)) {
+/// Everything but the checks of a dataset, and published statistics.
+pub(crate) fn read(config: &DatasetConfig, search: &Search) -> Result<(Loaded, Option<Normalisation>), DataError> {
+    let wanted = Wanted::of(config)?;
+    check_keys(config)?;
+    if catalogue::OWN.contains(&config.name.as_str()) {
+        let (place, cache) = (folder_place(config)?, search.pictures());
+        let loaded = match config.name.as_str() {
+            catalogue::LIST => list::read(&place, config, None, cache)?,
+            catalogue::MANIFEST => table::read(&place, config, cache)?,
+            catalogue::PARQUET => columns::read(&place, config, cache)?,
+            catalogue::WEBDATASET => shards::read(&place, config, cache)?,
+            _ => pictures::read(&place, config, cache)?,
+        };
+        return Ok((loaded, None));
+    }
+    let set = catalogue::find(&config.name)?;
+    Ok((read_set(set, config, search, wanted)?, set.normalisation()))
+}
+
+/// Refuses keys that are for another form of data: they would be left out in silence.
+fn check_keys(config: &DatasetConfig) -> Result<(), DataError> {
+    let is = |names: &[&str]| names.contains(&config.name.as_str());
+    let layouts = [Some(DatasetLayout::ValidationIsTest), None];
+    let strangers = [
+        (config.list.is_some() && !is(&["list", "imagenet-lt", "caltech256"]), "list", "lists"),
+        (config.columns.is_some() && !is(&["manifest", "parquet", "webdataset"]), "columns", "tables"),
+        (config.extra && !is(&["svhn"]), "extra", "`svhn`"),
+        (is(&["list", "manifest", "parquet", "webdataset"]) && !layouts.contains(&config.layout), "layout", "folders"),
+    ];
+    match strangers.into_iter().find(|(is_there, ..)| *is_there) {
+        None => Ok(()),
+        Some((_, key, form)) => {
+            let message = format!("`dataset.{key}` is for {form}; remove it");
+            Err(DataError::Config { dataset: config.name.clone(), message })
+        }
+    }
+}
+
+fn read_set(set: &PublicSet, config: &DatasetConfig, search: &Search, wanted: Wanted) -> Result<Loaded, DataError> {
+    let place = if set.is_built_in() { None } else { Some(set_place(set, config, search)?) };
+    if config.layout.is_some() && !matches!(set.format, Format::Cifar(_) | Format::Pictures(_)) {
         let message = "`dataset.layout` is for folders of pictures; remove it".to_owned();
         return Err(DataError::Config { dataset: set.name.to_owned(), message });
     }
     let mut loaded = match (&set.format, place) {
         (Format::Idx(format), Some(place)) => idx::read_set(set, format, &place)?,
         (Format::Cifar(format), Some(place)) => match cifar::Place::find(format, set, &place) {
-            Some(binary) => cifar::read_set(set, format, &binary)?,
+            Some(found) => cifar::read_set(set, format, &found)?,
             None => return read_cifar_pictures(set, format, &place, config, search),
         },
+        (Format::Svhn, Some(place)) => svhn::read_set(set, &place, config.extra)?,
+        (Format::MiniImagenet, Some(place)) => mini_imagenet::read_set(set, &place)?,
+        (&Format::Pictures(arrangement), Some(place)) => {
+            return public::read_set(set, arrangement, &place, config, search.pictures());
+        }
         _ => digits::read(set)?,
     };
-    if order::tells_classes(&loaded) {
+    let by_pixels = match config.order {
+        Some(order) => order == SampleOrder::Content,
+        None => set.is_ordered() || order::tells_classes(&loaded),
+    };
+    if by_pixels {
         order::by_pixels(&mut loaded)?;
     }
-    match size {
-        Some(side) => resized(loaded, side),
+    match wanted.square {
+        Some(square) => resized(loaded, square),
         None => Ok(loaded),
     }
 }
@@ -99,9 +142,14 @@ pub(crate) fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError>
         advice: advice.to_owned(),
     };
     let Some(path) = config.path.as_ref().map(PathBuf::from) else {
-        let message =
-            "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class"
-                .to_owned();
+        let message = match config.name.as_str() {
+            catalogue::LIST => "set `dataset.path` to the folder of the pictures that the lists name",
+            catalogue::MANIFEST => "set `dataset.path` to the table, which lies beside its pictures",
+            catalogue::PARQUET => "set `dataset.path` to a Parquet file or to a folder of them",
+            catalogue::WEBDATASET => "set `dataset.path` to a tar archive or to a folder of them",
+            _ => "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class",
+        }
+        .to_owned();
         return Err(DataError::Config { dataset: config.name.clone(), message });
     };
     if path.exists() { Ok(path) } else { Err(missing("files", vec![path], "correct `dataset.path`")) }
@@ -138,23 +186,17 @@ fn read_cifar_pictures(
     Ok(loaded)
 }
 
-fn checked_size(config: &DatasetConfig) -> Result<Option<u32>, DataError> {
-    match config.size {
-        Some(size) if !(4..=1024).contains(&size) => {
-            let message = format!("`dataset.size` is {size}; expected 4 to 1024 pixels");
-            Err(DataError::Config { dataset: config.name.clone(), message })
-        }
-        size => Ok(size),
-    }
-}
-
-fn finish(name: &str, loaded: Loaded, normalisation: Option<Normalisation>) -> Result<Dataset, DataError> {
+/// Checks what was read.
+pub(crate) fn finish(
+    config: &DatasetConfig,
+    loaded: Loaded,
+    published: Option<Normalisation>,
+) -> Result<Dataset, DataError> {
     let [height, width, channels] = loaded.shape;
-    // Published statistics are of the images in their own colours.
-    let normalisation = normalisation.filter(|n| n.mean.len() == channels);
-    let images = Images { count: loaded.labels.len(), height, width, channels, bytes: loaded.bytes.into() };
+    let normalisation = normalisation(config, channels, published)?;
+    let images = Images { count: loaded.labels.len(), height, width, channels, bytes: loaded.bytes };
     Ok(Dataset::new(DatasetParts {
-        name: name.to_owned(),
+        name: config.name.clone(),
         images,
         labels: loaded.labels,
         official_validation: loaded.official_validation,
@@ -163,4 +205,43 @@ fn finish(name: &str, loaded: Loaded, normalisation: Option<Normalisation>) -> R
         normalisation,
         files: loaded.files,
     })?)
+}
+
+/// Mean and standard deviation as the configuration asks for them; nothing where they are to be measured.
+fn normalisation(
+    config: &DatasetConfig,
+    channels: usize,
+    published: Option<Normalisation>,
+) -> Result<Option<Normalisation>, DataError> {
+    let error = |message: String| Err(DataError::Config { dataset: config.name.clone(), message });
+    let (found, key) = match (config.normalise, &config.statistics) {
+        (Some(_), Some(_)) => return error("`dataset.normalise` and `dataset.statistics` are two; remove one".into()),
+        (None, Some(numbers)) => {
+            let floats = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+            (
+                Normalisation { mean: floats(&numbers.mean), std: floats(&numbers.std) },
+                "`dataset.statistics`".to_owned(),
+            )
+        }
+        (Some(Normalise::Measured), None) => return Ok(None),
+        // Published statistics are of the images in their own colours.
+        (None, None) => return Ok(published.filter(|found| found.mean.len() == channels)),
+        (Some(Normalise::Published), None) => match published {
+            Some(published) => (published, "`dataset.normalise = \"published\"`".to_owned()),
+            None => return error("no statistics are published for it; set `dataset.normalise` to another".into()),
+        },
+        (Some(name), None) => match name.numbers(channels) {
+            Some(numbers) => (numbers, format!("`dataset.normalise = \"{}\"`", name.name())),
+            None => return Ok(None),
+        },
+    };
+    let is_sound =
+        found.mean.iter().all(|mean| mean.is_finite()) && found.std.iter().all(|&std| std > 0.0 && std < 1e6);
+    match (found.mean.len(), found.std.len()) {
+        _ if !is_sound => error(format!("{key} has a value that is no number or a standard deviation of 0 or less")),
+        (mean, std) if (mean, std) == (channels, channels) => Ok(Some(found)),
+        (mean, std) => {
+            error(format!("{key} has {mean} means and {std} deviations; the images have {channels} channels"))
+        }
+    }
 }

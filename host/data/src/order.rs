@@ -84,7 +84,7 @@ pub(crate) fn by_pixels(loaded: &mut Loaded) -> Result<(), DataError> {
     test.sort_unstable_by_key(|&sample| keys[sample]);
     let mut bytes = reserve(loaded.bytes.len() as u64, "the images")?;
     order.iter().for_each(|&sample| bytes.extend_from_slice(image(sample)));
-    loaded.bytes = bytes;
+    loaded.bytes = bytes.into();
     loaded.labels = order.iter().map(|&sample| loaded.labels[sample]).collect();
     let trained = order.len() - loaded.official_test;
     let name = |sample: usize| match (loaded.files.get(sample), sample.checked_sub(trained)) {

@@ -9,19 +9,24 @@
 //! start together each find a whole file or none.
 
 use std::fs::{self, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use memmap2::MmapOptions;
+use querist_core::array::Buffer;
 use querist_files::Links;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
-use crate::picture::VERSION;
+use crate::picture::{VERSION, Wanted};
 
 const MAGIC: &[u8; 16] = b"querist pixels 1";
 const HEADER: usize = MAGIC.len() + 32 + 32;
 const ENDING: &str = "pixels";
+/// Of files that are mapped and not held in memory; room for them is half of what is free on the disk.
+const LARGE: &str = "mapped";
 /// Beginning of the names of files in the making, and the age from which nobody makes them any more.
 const PARTIAL: &str = ".part-";
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
@@ -39,9 +44,9 @@ pub(crate) struct PictureCache {
 pub(crate) struct Contents(Sha256);
 
 impl Contents {
-    /// Of pictures of this shape, resized to this size.
-    pub fn new(shape: [usize; 3], size: Option<u32>) -> Self {
-        let options = format!("{VERSION}\0{shape:?}\0{size:?}\0");
+    /// Of pictures of this shape, made as is wanted.
+    pub fn new(shape: [usize; 3], wanted: Wanted) -> Self {
+        let options = format!("{VERSION}\0{shape:?}\0{}", wanted.options());
         Self(Sha256::new().chain_update(MAGIC).chain_update(options))
     }
 
@@ -122,7 +127,11 @@ impl Entry<'_> {
 
     /// Magic, key, and digest of the pixels.
     fn header(&self, pixels: &[u8]) -> Vec<u8> {
-        [&MAGIC[..], &self.key, &Sha256::digest(pixels)].concat()
+        self.header_of(Sha256::digest(pixels).into())
+    }
+
+    fn header_of(&self, digest: [u8; 32]) -> Vec<u8> {
+        [&MAGIC[..], &self.key, &digest].concat()
     }
 
     /// Fills `pixels` where the cache has them; says whether it had.
@@ -172,6 +181,105 @@ impl Entry<'_> {
     }
 }
 
+/// A file of pixels that are not held in memory, in the making.
+pub(crate) struct Making<'a> {
+    entry: &'a Entry<'a>,
+    file: NamedTempFile,
+    pixels: u64,
+}
+
+impl Entry<'_> {
+    /// The pixels of a whole file, mapped; they are read from the disk when they are looked at.
+    pub fn map(&self, pixels: u64) -> Option<Buffer<u8>> {
+        querist_files::check_cache_folder(&self.cache.folder).ok()?;
+        let path = self.path().with_extension(LARGE);
+        let mut file = querist_files::open(&path, Links::Refuse).ok()?;
+        if file.metadata().ok()?.len() != HEADER as u64 + pixels {
+            return None;
+        }
+        let mut header = [0; HEADER];
+        file.read_exact(&mut header).ok()?;
+        let _ = file.set_modified(SystemTime::now());
+        let is_whole = header[..] == self.header_of(hash_of(&mut file).ok()?);
+        is_whole.then(|| mapped(&file).ok()).flatten()
+    }
+
+    /// A new file with room for so many bytes of pixels.
+    pub fn begin(&self, pixels: u64) -> io::Result<Making<'_>> {
+        let folder = &self.cache.folder;
+        querist_files::make_cache_folder(folder).map_err(io::Error::other)?;
+        self.cache.make_room(0)?;
+        self.cache.make_room_for_large(HEADER as u64 + pixels)?;
+        let mode = Permissions::from_mode(0o600);
+        let file = tempfile::Builder::new().prefix(PARTIAL).permissions(mode).tempfile_in(folder)?;
+        file.as_file().set_len(HEADER as u64 + pixels)?;
+        Ok(Making { entry: self, file, pixels })
+    }
+}
+
+impl Making<'_> {
+    /// Writes pixels to their place; from any thread.
+    pub fn put(&self, at: u64, pixels: &[u8]) -> io::Result<()> {
+        self.file.as_file().write_all_at(pixels, HEADER as u64 + at)
+    }
+
+    /// Gives the file its name, and maps its pixels.
+    pub fn finish(self) -> io::Result<Buffer<u8>> {
+        let mut file = self.file;
+        file.as_file_mut().seek(SeekFrom::Start(HEADER as u64))?;
+        let header = self.entry.header_of(hash_of(file.as_file_mut())?);
+        file.as_file().write_all_at(&header, 0)?;
+        file.as_file().sync_all()?;
+        let file = file.persist(self.entry.path().with_extension(LARGE)).map_err(|error| error.error)?;
+        debug_assert_eq!(file.metadata()?.len(), HEADER as u64 + self.pixels);
+        mapped(&file)
+    }
+}
+
+impl PictureCache {
+    /// Removes the large files that were not used for longest until there is room on the disk.
+    fn make_room_for_large(&self, bytes: u64) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|ending| ending == LARGE) {
+                kept.push((entry.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+            }
+        }
+        kept.sort();
+        let mut kept = kept.into_iter();
+        while !has_room(&self.folder, bytes) {
+            let Some((_, path)) = kept.next() else {
+                let why = format!("{} has no room, or less than half of what is free", self.folder.display());
+                return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+            };
+            remove(&path)?;
+        }
+        Ok(())
+    }
+}
+
+/// SHA-256 of the rest of a file.
+fn hash_of(file: &mut fs::File) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(n) => hash.update(&block[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The pixels of a file.
+fn mapped(file: &fs::File) -> io::Result<Buffer<u8>> {
+    // SAFETY: the file lies in a folder that is closed to others, and no process writes to a file that has its name.
+    let map = unsafe { MmapOptions::new().offset(HEADER as u64).map(file) }?;
+    Ok(Buffer::mapped(map))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +289,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = PictureCache { folder: folder.path().join("pictures"), most_bytes: 3 * (HEADER as u64 + 1000) };
         let contents = |number: u8| {
-            let mut contents = Contents::new([1, 1000, 1], None);
+            let mut contents = Contents::new([1, 1000, 1], Wanted { square: None, upright: true });
             contents.add(&[number; 32]);
             contents
         };

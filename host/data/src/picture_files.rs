@@ -11,14 +11,16 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::metadata::Orientation;
+use querist_core::array::Buffer;
 use querist_files::Links;
 use rayon::prelude::*;
 
 use crate::error::DataError;
 use crate::memory::{Loan, Shared, reserve};
 use crate::order;
-use crate::picture::{self, Header};
-use crate::picture_cache::{Contents, PictureCache};
+use crate::picture::{self, Header, Wanted};
+use crate::picture_cache::{Contents, Making, PictureCache};
 
 /// Pictures of an archive in work at once: enough to keep every core busy, few enough to hold in memory undecoded.
 const CHUNK: usize = 512;
@@ -52,11 +54,11 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Looks at a file.
-    pub fn file(path: PathBuf, at: String, size: Option<u32>) -> Result<Self, DataError> {
+    pub fn file(path: PathBuf, at: String, wanted: Wanted) -> Result<Self, DataError> {
         let file = querist_files::open(&path, Links::Follow)?;
         let length = querist_files::length_of(&file, &path)?;
         check_length(length, &at)?;
-        let header = checked(Header::read(file), length, size).map_err(|error| undecodable(&at, &error))?;
+        let header = checked(Header::read(file), length, wanted).map_err(|error| undecodable(&at, &error))?;
         Ok(Self { origin: Origin::File(path), at, header, content: None })
     }
 
@@ -66,9 +68,9 @@ impl Seen {
         number: usize,
         at: String,
         bytes: &[u8],
-        size: Option<u32>,
+        wanted: Wanted,
     ) -> Result<Self, DataError> {
-        let header = checked(Header::read(Cursor::new(bytes)), bytes.len() as u64, size);
+        let header = checked(Header::read(Cursor::new(bytes)), bytes.len() as u64, wanted);
         let header = header.map_err(|error| undecodable(&at, &error))?;
         Ok(Self { origin: Origin::Member { archive, number }, at, header, content: Some(order::hash(bytes)) })
     }
@@ -81,17 +83,21 @@ impl Seen {
         Ok(self.content.unwrap_or_default())
     }
 
-    fn decode(&self, bytes: &[u8], size: Option<u32>, to: &mut [u8]) -> Result<(), DataError> {
+    fn decode(&self, bytes: &[u8], wanted: Wanted, to: &mut [u8]) -> Result<(), DataError> {
         if self.content.is_some_and(|content| content != order::hash(bytes)) {
             let found = "a file that was changed while the dataset was read";
             return Err(DataError::malformed(&self.at, "", found, "files that stay as they are; start again"));
         }
-        picture::decode(bytes, &self.header, size, to).map_err(|error| undecodable(&self.at, &error))
+        picture::decode(bytes, &self.header, wanted, to).map_err(|error| undecodable(&self.at, &error))
     }
 }
 
-fn checked(header: Result<Header, String>, length: u64, size: Option<u32>) -> Result<Header, String> {
-    header.and_then(|header| picture::check(&header, length, size).map(|()| header))
+fn checked(header: Result<Header, String>, length: u64, wanted: Wanted) -> Result<Header, String> {
+    let mut header = header?;
+    if !wanted.upright {
+        header.orientation = Orientation::NoTransforms;
+    }
+    picture::check(&header, length, wanted).map(|()| header)
 }
 
 fn undecodable(at: &str, error: &str) -> DataError {
@@ -147,34 +153,64 @@ impl<T: Send> Chunk<T> {
 pub(crate) struct Plan {
     /// Height, width and channels of each.
     pub shape: [usize; 3],
-    /// Whether they are resized.
-    pub size: Option<u32>,
+    /// How each is made.
+    pub wanted: Wanted,
 }
 
 impl Plan {
-    /// The pixels of all pictures in their order: from the cache, or decoded and then kept there.
+    /// The pixels of all pictures in their order: from the cache, or decoded and then kept there. More than `in_memory`
+    /// bytes stay in a file of the cache, which is mapped.
     ///
     /// `members` reads the pictures of an archive again, one after the other.
     pub fn pixels(
         self,
         pictures: &[&Seen],
-        cache: Option<&PictureCache>,
-        members: impl Fn(&Path, &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError>,
-    ) -> Result<Vec<u8>, DataError> {
-        let [height, width, channels] = self.shape;
-        let total = (pictures.len() as u64).saturating_mul((height * width * channels) as u64);
+        (cache, in_memory): (Option<&PictureCache>, u64),
+        members: Members<'_>,
+    ) -> Result<Buffer<u8>, DataError> {
+        let total = (pictures.len() as u64).saturating_mul(self.one() as u64);
+        if total > in_memory {
+            return self.in_file(pictures, cache, total, members);
+        }
         let mut pixels = reserve(total, "the pixels of all pictures (`dataset.size` makes them fewer)")?;
         pixels.resize(total as usize, 0);
         let entry =
             cache.filter(|_| self.is_worth_keeping(pictures)).map(|cache| cache.entry(&self.contents(pictures)));
         if entry.as_ref().is_some_and(|entry| entry.read(&mut pixels)) {
-            return Ok(pixels);
+            return Ok(pixels.into());
         }
-        self.decode(pictures, &mut pixels, members)?;
+        let places = pixels.chunks_exact_mut(self.one()).map(To::Memory);
+        self.decode(pictures.iter().copied().zip(places), members)?;
         if let Some(entry) = entry {
             entry.write(&pixels);
         }
-        Ok(pixels)
+        Ok(pixels.into())
+    }
+
+    /// The same with nothing of it held in memory but what is being decoded.
+    fn in_file(
+        self,
+        pictures: &[&Seen],
+        cache: Option<&PictureCache>,
+        total: u64,
+        members: Members<'_>,
+    ) -> Result<Buffer<u8>, DataError> {
+        let Some(cache) = cache else {
+            return Err(no_file(total, &"no cache folder is known"));
+        };
+        let entry = cache.entry(&self.contents(pictures));
+        if let Some(pixels) = entry.map(total) {
+            return Ok(pixels);
+        }
+        let making = entry.begin(total).map_err(|error| no_file(total, &error))?;
+        let places = (0..).map(|number: u64| To::File(&making, number * self.one() as u64));
+        self.decode(pictures.iter().copied().zip(places), members)?;
+        making.finish().map_err(|error| no_file(total, &error))
+    }
+
+    /// Bytes of one picture.
+    fn one(self) -> usize {
+        self.shape.iter().product()
     }
 
     /// What decodes in a moment needs no cache.
@@ -185,21 +221,19 @@ impl Plan {
     }
 
     fn contents(self, pictures: &[&Seen]) -> Contents {
-        let mut contents = Contents::new(self.shape, self.size);
+        let mut contents = Contents::new(self.shape, self.wanted);
         pictures.iter().for_each(|seen| contents.add(&seen.content.unwrap_or_default()));
         contents
     }
 
-    fn decode(
+    fn decode<'p>(
         self,
-        pictures: &[&Seen],
-        pixels: &mut [u8],
-        members: impl Fn(&Path, &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError>,
+        pictures: impl Iterator<Item = (&'p Seen, To<'p>)>,
+        members: Members<'_>,
     ) -> Result<(), DataError> {
-        let [height, width, channels] = self.shape;
-        let mut files: Vec<(&Seen, &Path, &mut [u8])> = Vec::new();
-        let mut archives: BTreeMap<&Path, BTreeMap<usize, (&Seen, &mut [u8])>> = BTreeMap::new();
-        for (&seen, to) in pictures.iter().zip(pixels.chunks_exact_mut(height * width * channels)) {
+        let mut files: Vec<(&Seen, &Path, To<'_>)> = Vec::new();
+        let mut archives: BTreeMap<&Path, BTreeMap<usize, (&Seen, To<'_>)>> = BTreeMap::new();
+        for (seen, to) in pictures {
             match &seen.origin {
                 Origin::File(path) => files.push((seen, path, to)),
                 Origin::Member { archive, number } => {
@@ -207,21 +241,32 @@ impl Plan {
                 }
             }
         }
-        files.into_par_iter().try_for_each(|(seen, path, to)| seen.decode(&read(path)?.0, self.size, to))?;
+        files.into_par_iter().try_for_each(|(seen, path, to)| self.one_to(seen, &read(path)?.0, to))?;
         for (archive, places) in archives {
-            self.decode_archive(archive, places, &members)?;
+            self.decode_archive(archive, places, members)?;
         }
         Ok(())
+    }
+
+    fn one_to(self, seen: &Seen, bytes: &[u8], to: To<'_>) -> Result<(), DataError> {
+        match to {
+            To::Memory(to) => seen.decode(bytes, self.wanted, to),
+            To::File(making, at) => {
+                let mut pixels = vec![0; self.one()];
+                seen.decode(bytes, self.wanted, &mut pixels)?;
+                making.put(at, &pixels).map_err(|error| no_file(at, &error))
+            }
+        }
     }
 
     fn decode_archive(
         self,
         archive: &Path,
-        mut places: BTreeMap<usize, (&Seen, &mut [u8])>,
-        members: &impl Fn(&Path, &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError>,
+        mut places: BTreeMap<usize, (&Seen, To<'_>)>,
+        members: Members<'_>,
     ) -> Result<(), DataError> {
         let mut chunk = Chunk::new();
-        let work = |(seen, to): (&Seen, &mut [u8]), bytes: Vec<u8>| seen.decode(&bytes, self.size, to);
+        let work = |(seen, to): (&Seen, To<'_>), bytes: Vec<u8>| self.one_to(seen, &bytes, to);
         let mut number = 0;
         members(archive, &mut |bytes| {
             let place = places.remove(&number);
@@ -238,4 +283,25 @@ impl Plan {
             }
         }
     }
+}
+
+/// Reads the pictures of a container again, one after the other.
+pub(crate) type Members<'a> =
+    &'a dyn Fn(&Path, &mut dyn FnMut(Vec<u8>) -> Result<(), DataError>) -> Result<(), DataError>;
+
+/// Where the pixels of a picture go.
+enum To<'a> {
+    Memory(&'a mut [u8]),
+    /// To this byte of the pixels of a file in the making.
+    File(&'a Making<'a>, u64),
+}
+
+/// Why pixels that are not to be in memory have no file.
+fn no_file(bytes: u64, why: &dyn std::fmt::Display) -> DataError {
+    let message = format!(
+        "its pixels are more than `dataset.in_memory` and need a file in the cache, which failed at {bytes} bytes \
+         ({why}); make room or set QUERIST_CACHE to another folder, make `dataset.size` smaller, or raise \
+         `dataset.in_memory`"
+    );
+    DataError::Config { dataset: "pictures".to_owned(), message }
 }

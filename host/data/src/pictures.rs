@@ -20,11 +20,11 @@ use crate::ignored::is_ignored;
 use crate::layout::{Context, Part, Place, Reading};
 use crate::load::Loaded;
 use crate::memory::Kept;
-use crate::order::Key;
-use crate::picture;
+use crate::picture::Wanted;
 use crate::picture_cache::PictureCache;
-use crate::picture_files::{Chunk, Plan, Seen, check_length};
+use crate::picture_files::{Chunk, Seen, check_length};
 use crate::places::Pictures;
+use crate::samples::{How, Sample};
 use crate::tape::Kind;
 use crate::walk::{MAX_OTHERS, Walked, is_picture, shown_names, too_many_others, walk};
 
@@ -34,9 +34,10 @@ const ITEM_BYTES: u64 = 512;
 /// Reads all pictures at `place`: a folder, a tar, tar.gz or zip archive, or a folder of archives whose names tell
 /// splits.
 pub(crate) fn read(place: &Path, config: &DatasetConfig, cache: Option<&PictureCache>) -> Result<Loaded, DataError> {
-    let &DatasetConfig { layout, size, .. } = config;
+    let layout = config.layout;
+    let how = How::of(config, place, false, cache)?;
     let mut placed = Placed::default();
-    let found = Found { size, kept: Kept::new() };
+    let found = Found { wanted: how.wanted, kept: Kept::new() };
     match Pictures::find(place, layout)? {
         Pictures::Folder(folder) => {
             let context = Context { place: &folder, known: None, layout, is_archive: false };
@@ -54,7 +55,7 @@ pub(crate) fn read(place: &Path, config: &DatasetConfig, cache: Option<&PictureC
         let at = format!(", `{}`", twice[0].slot.name());
         return Err(DataError::malformed(place.display(), at, "this path twice", "each path once"));
     }
-    assemble(place, placed, size, cache)
+    assemble(placed, how)
 }
 
 /// Place of a picture in the dataset.
@@ -75,13 +76,6 @@ impl Slot {
 struct Picture {
     slot: Slot,
     seen: Seen,
-}
-
-impl Picture {
-    /// What its number is by.
-    fn key(&mut self) -> Result<Key, DataError> {
-        Ok(Key::of(self.seen.hash()?, self.slot.name().as_bytes()))
-    }
 }
 
 #[derive(Default)]
@@ -108,9 +102,9 @@ enum Content {
     Picture(Seen),
 }
 
-/// What is found, with the size that it is to have and the memory that is taken meanwhile.
+/// What is found, with what it is to become and the memory that is taken meanwhile.
 struct Found {
-    size: Option<u32>,
+    wanted: Wanted,
     kept: Kept,
 }
 
@@ -127,7 +121,7 @@ impl Found {
             }
         }
         let look =
-            |(names, at, path): (Vec<String>, String, PathBuf)| self.item(names, Seen::file(path, at, self.size)?);
+            |(names, at, path): (Vec<String>, String, PathBuf)| self.item(names, Seen::file(path, at, self.wanted)?);
         let pictures: Vec<Item> = files.into_par_iter().map(look).collect::<Result<_, _>>()?;
         items.extend(pictures);
         Ok(items)
@@ -139,7 +133,7 @@ impl Found {
         let mut others = Vec::new();
         let mut chunk = Chunk::new();
         let look = |(names, at, number): (Vec<String>, String, usize), bytes: Vec<u8>| {
-            self.item(names, Seen::member(archive.clone(), number, at, &bytes, self.size)?)
+            self.item(names, Seen::member(archive.clone(), number, at, &bytes, self.wanted)?)
         };
         let mut count = 0;
         each_member(path, &mut |Member { names, at, content }| {
@@ -248,54 +242,16 @@ fn keep(others: &mut Vec<Item>, item: Item, place: &Path) -> Result<(), DataErro
     Ok(())
 }
 
-/// Checks classes and sizes, numbers the pictures by their contents, and only then decodes them to one block.
-///
-/// `placed` is sorted by places.
-fn assemble(
-    place: &Path,
-    placed: Placed,
-    size: Option<u32>,
-    cache: Option<&PictureCache>,
-) -> Result<Loaded, DataError> {
-    let Placed { mut pictures, folders, splits } = placed;
+/// Checks splits and classes. `placed` is sorted by places.
+fn assemble(placed: Placed, how: How<'_>) -> Result<Loaded, DataError> {
+    let Placed { pictures, folders, splits } = placed;
     check_splits(&pictures, &splits)?;
-    let class_names = class_names(place, &pictures, &folders)?;
-    let plan = plan(place, &pictures, size)?;
-    let keys: Vec<Key> = pictures.par_iter_mut().map(Picture::key).collect::<Result<_, _>>()?;
-    let mut keyed: Vec<(Key, Picture)> = keys.into_iter().zip(pictures).collect();
-    keyed.par_sort_unstable_by_key(|(key, picture)| (picture.slot.part, *key));
-    let seen: Vec<&Seen> = keyed.iter().map(|(_, picture)| &picture.seen).collect();
-    let bytes = plan.pixels(&seen, cache, each_picture)?;
-    let slots = || keyed.iter().map(|(_, picture)| &picture.slot);
+    let class_names = class_names(how.place, &pictures, &folders)?;
     // The classes are sorted and hold every picture's.
-    let labels = slots().map(|slot| class_names.binary_search(&slot.class).unwrap_or_default() as u32).collect();
-    let [_, official_validation, official_test] =
-        Part::ALL.map(|part| slots().filter(|slot| slot.part == part).count());
-    Ok(Loaded {
-        shape: plan.shape,
-        bytes,
-        labels,
-        official_validation,
-        official_test,
-        files: slots().map(Slot::name).collect(),
-        class_names,
-    })
-}
-
-/// What all pictures become; without a size they must have the same.
-fn plan(place: &Path, pictures: &[Picture], size: Option<u32>) -> Result<Plan, DataError> {
-    let shapes = || pictures.iter().map(|picture| picture::shape(&picture.seen.header, size));
-    let [height, width, _] = shapes().next().unwrap_or_default();
-    if let Some((odd, shape)) = pictures.iter().zip(shapes()).find(|(_, shape)| shape[..2] != [height, width]) {
-        return Err(DataError::malformed(
-            place.display(),
-            format_args!(", `{}`", odd.slot.name()),
-            format!("a picture of {}x{}", shape[0], shape[1]),
-            format!("{height}x{width} like `{}`; set `dataset.size` to resize all", pictures[0].slot.name()),
-        ));
-    }
-    let channels = shapes().map(|shape| shape[2]).max().unwrap_or(1);
-    Ok(Plan { shape: [height, width, channels], size })
+    let label = |slot: &Slot| class_names.binary_search(&slot.class).unwrap_or_default() as u32;
+    let sample = |Picture { slot, seen }| Sample { part: slot.part, label: label(&slot), name: slot.name(), seen };
+    let samples = pictures.into_iter().map(sample).collect();
+    how.assemble(samples, class_names, &each_picture)
 }
 
 /// Every folder of a split must hold pictures: an empty one would make another dataset in silence.

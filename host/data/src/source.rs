@@ -83,6 +83,19 @@ impl Source {
         Ok(bytes)
     }
 
+    /// All bytes, which must be `most` or fewer.
+    pub fn all(&mut self, most: u64) -> Result<Vec<u8>, DataError> {
+        let most = most.min(self.most);
+        let mut bytes = Vec::new();
+        // Memory grows with the bytes that come, whatever a compressed file could hold.
+        let got = (&mut self.reader).take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(self.io())? as u64;
+        self.position += got;
+        if got > most {
+            return Err(self.error(format!("more than {most} bytes"), "a smaller file"));
+        }
+        Ok(bytes)
+    }
+
     fn fill(&mut self, bytes: &mut [u8]) -> Result<usize, DataError> {
         let mut got = 0;
         while got < bytes.len() {

@@ -142,3 +142,23 @@ impl Masks<'_> {
         Tensor::f_from_slice(&mask)?.f_view([-1, units])?.f_to_device(self.device)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Masks of more than two sites share no number; those of two are what they were.
+    #[test]
+    fn sites_have_numbers_of_their_own() {
+        let two = Sites { units: vec![50, 20] };
+        assert_eq!([(0, 0), (0, 1), (3, 0), (3, 1)].map(|(draw, site)| two.first(draw, site)), [0, 10, 150, 70]);
+        let three = Sites { units: vec![128, 32, 63] };
+        let mut numbers: Vec<u32> = Vec::new();
+        for (draw, site) in (0..4).flat_map(|draw| (0..3).map(move |site| (draw, site))) {
+            let first = three.first(draw, site);
+            numbers.extend(first..first + [64, 16, 32][site]);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..4 * 112).collect::<Vec<u32>>());
+    }
+}

@@ -9,8 +9,8 @@ use crate::model::ImageShape;
 
 /// Every image as bytes, and how bytes become network inputs.
 pub(crate) struct ImageStore {
-    /// `u8 [count, channels, height, width]`.
-    bytes: Tensor,
+    pixels: Pixels,
+    device: Device,
     /// `f32 [1, channels, 1, 1]`: 1 / (255 std).
     scale: Tensor,
     /// `f32 [1, channels, 1, 1]`: -mean / std.
@@ -19,6 +19,16 @@ pub(crate) struct ImageStore {
     range: Vec<[f32; 2]>,
     shape: ImageShape,
     count: usize,
+    /// `f32 [count, width]`: embeddings by a body that no training changes, where the learner keeps one.
+    embedded: Option<Tensor>,
+}
+
+/// Where the bytes are.
+enum Pixels {
+    /// `u8 [count, channels, height, width]`.
+    OnDevice(Tensor),
+    /// In a mapped file, from which minibatches are read: they are more than memory is to hold.
+    InFile(Images),
 }
 
 impl ImageStore {
@@ -36,21 +46,23 @@ impl ImageStore {
     }
 
     fn upload(images: &Images, normalisation: &Normalisation, device: Device) -> Result<Self, TchError> {
-        let sizes = [images.count, images.height, images.width, images.channels].map(|n| n as i64);
-        let [count, height, width, channels] = sizes;
-        let rows = Tensor::f_from_data_size(&images.bytes, &[count, height, width, channels], Kind::Uint8)?;
-        // Turned around where the copy is cheapest; for grey images this is only another name for the same bytes.
-        let bytes = rows.f_to_device(device)?.f_permute([0, 3, 1, 2])?.f_contiguous()?;
+        let [height, width, channels] = [images.height, images.width, images.channels].map(|n| n as i64);
+        let pixels = match images.bytes.is_mapped() {
+            true => Pixels::InFile(images.clone()),
+            false => Pixels::OnDevice(on_device(images, &images.bytes, device)?),
+        };
         let per_channel =
             |values: Vec<f32>| Tensor::f_from_slice(&values)?.f_view([1, channels, 1, 1])?.f_to_device(device);
         let Normalisation { mean, std } = normalisation;
         Ok(Self {
-            bytes,
+            pixels,
+            device,
             scale: per_channel(std.iter().map(|s| 1.0 / (255.0 * s)).collect())?,
             range: mean.iter().zip(std).map(|(m, s)| [-m / s, (1.0 - m) / s]).collect(),
             shift: per_channel(mean.iter().zip(std).map(|(m, s)| -m / s).collect())?,
             shape: ImageShape { channels, height, width },
             count: images.count,
+            embedded: None,
         })
     }
 
@@ -64,14 +76,39 @@ impl ImageStore {
         &self.range
     }
 
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Keeps embeddings of all images, `f32 [count, width]`, by a body that stays as it is.
+    pub(crate) fn keep_embedded(&mut self, embeddings: Tensor) {
+        self.embedded = Some(embeddings);
+    }
+
+    /// The embeddings that are kept.
+    pub(crate) fn embedded(&self) -> Option<&Tensor> {
+        self.embedded.as_ref()
+    }
+
     /// Where the images are.
     pub(crate) fn device(&self) -> Device {
-        self.bytes.device()
+        self.device
     }
 
     /// The bytes of some images, `u8 [n, channels, height, width]`; `ids` is `i64 [n]` on the device.
     pub(crate) fn gather(&self, ids: &Tensor) -> Result<Tensor, TchError> {
-        self.bytes.f_index_select(0, ids)
+        let images = match &self.pixels {
+            Pixels::OnDevice(bytes) => return bytes.f_index_select(0, ids),
+            Pixels::InFile(images) => images,
+        };
+        let rows = Vec::<i64>::try_from(&ids.f_to_device(Device::Cpu)?)?;
+        let mut bytes = Vec::with_capacity(rows.len() * images.image_len());
+        for row in rows {
+            // Ids come from `index`, which checks them.
+            bytes.extend_from_slice(images.image(SampleId(row as u64)));
+        }
+        on_device(images, &bytes, self.device)
     }
 
     /// Images that strategies made, as [`Self::values`] takes them; `None` where there are none.
@@ -138,6 +175,15 @@ impl ImageStore {
         }
         Tensor::f_from_slice(&rows).and_then(|t| t.f_to_device(self.device())).doing("sending sample ids")
     }
+}
+
+/// Bytes of whole images as `u8 [images, channels, height, width]` on the device.
+fn on_device(images: &Images, bytes: &[u8], device: Device) -> Result<Tensor, TchError> {
+    let [height, width, channels] = [images.height, images.width, images.channels].map(|n| n as i64);
+    let count = (bytes.len() / images.image_len()) as i64;
+    let rows = Tensor::f_from_data_size(bytes, &[count, height, width, channels], Kind::Uint8)?;
+    // Turned around where the copy is cheapest; for grey images this is only another name for the same bytes.
+    rows.f_to_device(device)?.f_permute([0, 3, 1, 2])?.f_contiguous()
 }
 
 /// Mean and standard deviation of each channel over the pool, from exact sums.
@@ -217,6 +263,13 @@ mod tests {
         for (found, expected) in values(&inputs).unwrap().into_iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
+        // The same from a file.
+        let mapped = Images { bytes: querist_core::Buffer::mapped(images().bytes.to_vec()), ..images() };
+        let in_file = ImageStore::upload(&mapped, &normalisation, Device::Cpu).unwrap();
+        assert!(matches!(in_file.pixels, Pixels::InFile(_)));
+        let read = in_file.gather(&ids).unwrap();
+        assert_eq!((read.kind(), read.size()), (Kind::Uint8, vec![3, 3, 1, 2]));
+        assert!(read.equal(&store.gather(&ids).unwrap()));
         assert!(store.index([SampleId(2)].into_iter()).is_err());
         assert!(store.index([SampleId(u64::MAX)].into_iter()).is_err());
     }

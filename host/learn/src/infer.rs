@@ -101,7 +101,10 @@ pub(crate) fn reporter(
 }
 
 fn embed(model: &Model, images: &ImageStore, ids: &Tensor) -> Result<Tensor, TchError> {
-    model.embed(&images.normalise(&images.gather(ids)?)?)
+    match images.embedded().filter(|_| model.is_fixed()) {
+        Some(embeddings) => embeddings.f_index_select(0, ids),
+        None => model.embed(&images.normalise(&images.gather(ids)?)?),
+    }
 }
 
 /// Puts the values of a block of rows into their place, and gives that back.

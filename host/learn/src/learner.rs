@@ -1,5 +1,7 @@
 //! The learner that the loop uses.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +36,6 @@ use crate::plan::Plan;
 use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::{Outcome, Trainer};
-use crate::weights::read_body;
 
 /// How a learner is set up.
 #[derive(Debug, Clone)]
@@ -128,20 +129,6 @@ impl TorchLearner {
         checks::ensemble(ensemble)?;
         self.ensemble = ensemble.clone();
         Ok(self)
-    }
-
-    /// The same learner, whose fresh models start from the body in the bytes of a file; their heads start afresh. With
-    /// it comes a sentence about what was loaded, and what was not. `prefix` is what names in the file start with,
-    /// where that is known.
-    ///
-    /// # Errors
-    /// [`LearnError::Config`] if the file cannot be read or lacks a tensor of the body.
-    pub fn with_weights(mut self, file: &[u8], prefix: Option<&str>) -> Result<(Self, String), LearnError> {
-        // On the CPU: it is read again in every round.
-        let model = self.architecture.build(Device::Cpu)?;
-        let report = read_body(&model, &self.architecture, file, prefix)?;
-        self.pretrained = Some(model);
-        Ok((self, report.to_string()))
     }
 
     /// The same learner, keeping the arrays of a query in unnamed files in `folder` where they take more than `memory`
@@ -241,26 +228,6 @@ impl TorchLearner {
         training.train(count, progress).map(Some)
     }
 
-    /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
-    /// architecture and stem of `options`, takes the images as this learner does, and may have a head for other classes.
-    ///
-    /// # Errors
-    /// If the file holds no such model.
-    pub fn frozen_embeddings(
-        &self,
-        options: &ModelConfig,
-        file: &[u8],
-        samples: &[SampleId],
-        progress: &dyn Progress,
-    ) -> Result<(Vec<f32>, usize), LearnError> {
-        let architecture = Architecture::new(options, self.images.shape(), self.classes as i64)?;
-        let model = architecture.build(self.images.device())?;
-        read_body(&model, &architecture, file, None)?;
-        let report = reporter(progress, Phase::Features, samples.len());
-        let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
-        Ok((rows.into_vec(), model.width()))
-    }
-
     fn predicting<'a>(&'a self, task: &'a Model) -> Predicting<'a> {
         Predicting { architecture: &self.architecture, images: &self.images, task, classes: self.classes }
     }
@@ -287,6 +254,7 @@ impl Learner for TorchLearner {
     /// set of one sample is an error for a model with batch-norm.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError> {
         self.round = task.scope.round;
+        self.embed_once(progress)?;
         // The old model goes first: a failed fit must not leave one that looks fresh.
         let before = self.fitted.take();
         self.previous = None;
@@ -336,12 +304,14 @@ impl Learner for TorchLearner {
     }
 
     fn logits(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
+        self.embed_once(progress)?;
         let report = reporter(progress, Phase::Evaluate, samples.len());
         let model = self.model_or_error()?;
         Ok(predict(model, &self.images, samples, Wanted::LOGITS, &Scratch::memory(), report)?.logits.into_vec())
     }
 
     fn evaluated(&mut self, samples: &[SampleId], progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
+        self.embed_once(progress)?;
         match &self.members {
             Some(members) if self.ensemble.evaluate == Evaluate::Mean => {
                 let report = reporter(progress, Phase::Evaluate, samples.len() * members.len());
@@ -357,6 +327,7 @@ impl Learner for TorchLearner {
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Array>, LearnError> {
         let FeatureTask { needs, pool, labelled, .. } = task;
+        self.embed_once(progress)?;
         let scratch = match &self.scratch {
             Some((folder, limit)) => Scratch::new(folder, *limit),
             None => Scratch::memory(),

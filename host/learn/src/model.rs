@@ -10,6 +10,7 @@ mod resnet;
 mod small;
 mod spec;
 mod squeezenet;
+mod unit;
 mod vgg;
 mod vit;
 
@@ -75,6 +76,8 @@ pub(crate) struct Architecture {
     init: InitScheme,
     dropout: f64,
     head_hidden: Option<u32>,
+    normalise: bool,
+    fixed: bool,
     images: ImageShape,
     classes: i64,
     precision: Precision,
@@ -107,8 +110,8 @@ impl Architecture {
         if let Some(units) = head_hidden.filter(|units| !(1..=MOST_HIDDEN).contains(units)) {
             return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
         }
-        let (init, precision) = (options.init, Precision::Float32);
-        Ok(Self { spec, stem, init, dropout, head_hidden, images, classes, precision })
+        let (init, precision, normalise) = (options.init, Precision::Float32, options.normalise);
+        Ok(Self { spec, stem, init, dropout, head_hidden, normalise, fixed: false, images, classes, precision })
     }
 
     /// Its row of the table.
@@ -161,6 +164,11 @@ impl Architecture {
         Self { dropout, ..self }
     }
 
+    /// The same with a body that nothing changes, in training or between rounds.
+    pub(crate) fn with_fixed_body(self) -> Self {
+        Self { fixed: true, ..self }
+    }
+
     /// The same with a body that computes in these numbers.
     pub(crate) fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
@@ -177,11 +185,12 @@ impl Architecture {
         let mut parameters = parameters.with_init(self.init);
         let make = Make { images: self.images, stem: self.stem };
         let body = (self.spec.build)(&mut parameters, make).doing("building the model")?;
+        let body = if self.normalise { boxed(unit::Unit(body)) } else { body };
         let width = self.width();
         let hidden = self.head_hidden.map(i64::from);
         let shape = HeadShape { width, hidden, classes: self.classes, dropout: self.dropout };
         let head = Head::new(&mut parameters, shape).doing("building the model")?;
-        Ok(Model { parameters, body, head, width, precision: self.precision })
+        Ok(Model { parameters, body, head, width, fixed: self.fixed, precision: self.precision })
     }
 }
 
@@ -212,10 +221,16 @@ pub(crate) struct Model {
     body: Box<dyn Body>,
     head: Head,
     width: i64,
+    fixed: bool,
     precision: Precision,
 }
 
 impl Model {
+    /// Whether its body is the one that every model of the run has.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
     /// A forward pass, with the stage maps where they are wanted.
     pub(crate) fn forward(&self, images: &Tensor, mode: Mode, stages: bool) -> Result<Forward, TchError> {
         let mut pass = if stages { Pass::tapped(mode) } else { Pass::new(mode) };

@@ -56,6 +56,9 @@ impl Trainer<'_> {
         let round = self.plan.weights_round(self.round);
         random::seed(self.seeds.model_stream("weights", round).next_bits()).doing("seeding the weights")?;
         let model = self.plan.architecture.build(self.images.device())?;
+        if self.pretrained.is_none() && self.plan.init == Init::Pretrained {
+            return config("recipe.init is `pretrained`, but there are no weights to start from: set `model.weights`");
+        }
         if let Some(pretrained) = self.pretrained {
             model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
         }
@@ -235,6 +238,7 @@ struct Epoch {
 
 /// A minibatch before its forward pass.
 struct Inputs {
+    /// Images, or their embeddings where those are kept.
     images: Tensor,
     labels: Tensor,
     /// With which other images and labels each was mixed.
@@ -315,7 +319,8 @@ impl Fit<'_> {
     fn settle(&mut self, watch: Watch) -> Result<(), LearnError> {
         if let Some(mut average) = self.average.take() {
             average.swap()?;
-            if average.wants_statistics() {
+            // A body that is not trained keeps its statistics, too.
+            if average.wants_statistics() && self.trainer.plan.recipe.train == Trained::All {
                 self.measure_statistics()?;
             }
         }
@@ -413,12 +418,22 @@ impl Fit<'_> {
         self.note(at, epoch, &loss, &out.logits).doing(DOING)
     }
 
+    /// Embeddings of all images that this training starts from, in the place of images; none where it looks at those.
+    fn embedded(&self) -> Option<&Tensor> {
+        let looks = self.live.is_some() || self.adversary.is_some() || self.augmenter.is_some();
+        let is_plain = !looks && self.data.synthetic.is_none() && self.model.is_fixed();
+        self.trainer.images.embedded().filter(|_| is_plain)
+    }
+
     /// A training pass: of the whole model, or of the head on a body in eval mode.
     fn forward(&self, images: &Tensor, stages: bool) -> Result<Forward, TchError> {
         if self.trainer.plan.recipe.train == Trained::All {
             return self.model.forward(images, Mode::Train, stages);
         }
-        let embeddings = tch::no_grad(|| self.model.embed(images))?;
+        let embeddings = match self.embedded() {
+            Some(_) => images.shallow_clone(),
+            None => tch::no_grad(|| self.model.embed(images))?,
+        };
         let logits = self.model.classify(&embeddings, Mode::Train)?;
         Ok(Forward { logits, embeddings, stages: Vec::new() })
     }
@@ -428,6 +443,10 @@ impl Fit<'_> {
         let range: &Range<usize> = &self.layout.minibatches[at];
         let (start, len) = (range.start as i64, range.len() as i64);
         let images = self.trainer.images;
+        if let Some(embeddings) = self.embedded() {
+            let images = embeddings.f_index_select(0, &epoch.ids.f_narrow(0, start, len)?)?;
+            return Ok(Inputs { images, labels: epoch.labels.f_narrow(0, start, len)?, mixed: None });
+        }
         let mut values = images.values(&epoch.ids.f_narrow(0, start, len)?, self.data.synthetic.as_ref())?;
         let mut mixed = None;
         if let (Some(augmenter), Some(draws)) = (&self.augmenter, &epoch.draws) {

@@ -196,8 +196,8 @@ pub(crate) fn read_body(
     let report = Report { loaded, missing, ..others(&file, reading, &used) };
     if !report.missing.is_empty() {
         return config(format!(
-            "{report}. Every tensor of the body of model.name = {} must be there; choose the architecture, stem and \
-             image size that the file was made for, or say with `prefix` where its names start",
+            "{report}: it is of another model than model.name = {}. Choose the architecture, stem and image size that \
+             the file was made for, or say with `prefix` where its names start",
             architecture.label()
         ));
     }
@@ -318,5 +318,8 @@ fn others(file: &Source<'_>, reading: Reading<'_>, used: &[String]) -> Report {
     Report { reading: format!("names of {}{behind}", layout.name), loaded: 0, missing: Vec::new(), head, unexpected }
 }
 
+#[cfg(test)]
+#[path = "weights/compared/tests.rs"]
+mod compared;
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ fn rows(array: &Array) -> Vec<&[f32]> {
 
 #[test]
 fn draws_are_distributions_of_each_sample_that_differ_and_repeat() {
-    for name in [ModelName::Lenet, ModelName::Resnet18] {
+    for name in [ModelName::Lenet, ModelName::Resnet18, ModelName::BayesianCnn] {
         let mut learner = fitted(name);
         let before = learner.model().unwrap();
         let samples = ids(0..600);
@@ -79,14 +79,16 @@ fn draws_are_distributions_of_each_sample_that_differ_and_repeat() {
 
 #[test]
 fn coherent_draws_are_the_same_networks_for_every_sample() {
-    let mut learner = fitted(ModelName::Lenet);
-    let samples = ids(0..700);
-    let coherent = draw(&mut learner, "mc_log_probs(T=8, coherent)", &samples);
-    let apart = draw(&mut learner, "mc_log_probs(T=8)", &samples);
-    let (first, second) = (0, 699);
-    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-5);
-    assert!(close(rows(&coherent)[first], rows(&coherent)[second]), "equal images have the same draws");
-    assert!(!close(rows(&apart)[first], rows(&apart)[second]), "independent masks differ by sample");
+    for name in [ModelName::Lenet, ModelName::BayesianCnn, ModelName::GalCnn] {
+        let mut learner = fitted(name);
+        let samples = ids(0..700);
+        let coherent = draw(&mut learner, "mc_log_probs(T=8, coherent)", &samples);
+        let apart = draw(&mut learner, "mc_log_probs(T=8)", &samples);
+        let (first, second) = (0, 699);
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-5);
+        assert!(close(rows(&coherent)[first], rows(&coherent)[second]), "{name:?}: equal images, the same draws");
+        assert!(!close(rows(&apart)[first], rows(&apart)[second]), "{name:?}: independent masks differ by sample");
+    }
 }
 
 /// With one linear layer after the mask, the mean of the dropped logits is the logits. Of two classes, the difference

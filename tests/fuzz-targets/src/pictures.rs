@@ -17,7 +17,7 @@ pub const PNG: &[u8] = include_bytes!("white.png");
 
 fn read(place: &Path, nothing: &Path, size: Option<u32>) {
     let path = place.to_str().map(str::to_owned);
-    let config = DatasetConfig { name: "folder".to_owned(), path, layout: None, validation: 0, test: None, size };
+    let config = DatasetConfig { path, size, ..DatasetConfig::named("folder") };
     match load(&config, &Search::at(nothing)) {
         Ok(dataset) => {
             let images = dataset.images();

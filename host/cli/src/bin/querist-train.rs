@@ -11,7 +11,6 @@ use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
 use querist_learn::{CPU, Settings, TorchAccelerator, TorchLearner};
 use querist_loader::TorchBuild;
-use querist_protocol::LogLevel;
 use querist_torchx::runtime;
 
 struct Torch;
@@ -24,7 +23,7 @@ impl Trainer for Torch {
         config: &RunConfig,
         scratch: Option<&Path>,
         weights: Option<&[u8]>,
-        progress: &dyn Progress,
+        say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError> {
         let mut learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
         if let (Some(bytes), Some(weights)) = (weights, &config.experiment.model.weights) {
@@ -34,7 +33,7 @@ impl Trainer for Torch {
                 other => other,
             };
             let (with_weights, report) = learner.with_weights(bytes, weights.prefix()).map_err(in_file)?;
-            progress.log(LogLevel::Info, &format!("{said}: {report}"));
+            say(&format!("{said}: {report}"));
             learner = with_weights;
         }
         Ok(Box::new(match scratch {

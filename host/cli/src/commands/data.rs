@@ -119,7 +119,7 @@ pub fn main(command: &DataCommand) -> Result<()> {
 
 fn config(name: &str, path: &Option<String>, layout: Option<Layout>, size: Option<u32>) -> DatasetConfig {
     let layout = layout.map(DatasetLayout::from);
-    DatasetConfig { name: name.to_owned(), path: path.clone(), layout, validation: 0, test: None, size }
+    DatasetConfig { path: path.clone(), layout, size, ..DatasetConfig::named(name) }
 }
 
 fn list(search: &Search, format: ListFormat) -> Result<()> {
@@ -142,13 +142,18 @@ fn list(search: &Search, format: ListFormat) -> Result<()> {
         let state = match (&l.folder, l.present) {
             (None, true) => "built in".to_owned(),
             (Some(folder), true) => shown(folder).into_string(),
+            (_, false) if l.set.files.is_empty() => "not fetched; give `path`".to_owned(),
             (_, false) => format!("missing; `querist data fetch {}`", l.set.name),
         };
-        let shape = format!("{height}x{width}x{channels}");
+        let shape = if height == 0 { "any".to_owned() } else { format!("{height}x{width}x{channels}") };
         let (name, train, test, classes) = (l.set.name, l.set.train, l.set.test, l.set.classes);
         text += &format!("{name:<17} {train:>7} {test:>6} {classes:>8}  {shape:<9} {state}\n");
     }
     text += "folder            images of your own, one folder a class: give `path`\n";
+    text += "list              pictures that text files name, a path and a label a line: `path`, `list`\n";
+    text += "manifest          pictures that a CSV table names: `path`, `columns`\n";
+    text += "parquet           tables with pictures or their paths, as Hugging Face's: `path`, `columns`\n";
+    text += "webdataset        tar shards with KEY.jpg and KEY.cls or KEY.json: `path`\n";
     output::text(&text)
 }
 
@@ -166,6 +171,9 @@ fn check(search: &Search, config: &DatasetConfig) -> Result<()> {
     }
     if let Some(pictures) = &report.pictures {
         output::text(&pictures.to_string())?;
+    }
+    if let Some(summary) = &report.summary {
+        output::text(&summary.to_string())?;
     }
     let is_good = report.is_good();
     let digest = report.dataset?;

@@ -227,18 +227,23 @@ fn open_stored(folder: &Path, config: &RunConfig, resume: bool) -> Result<Option
 fn go(
     config: &RunConfig,
     mut ready: Ready,
-    dataset: &Dataset,
+    whole: &Dataset,
     folder: &Path,
     stored: Option<(RunFolder, StoredRun)>,
     (display, stop_after): (&Display, Option<StopAfter>),
     trainer: &dyn Trainer,
 ) -> Result<Went> {
+    let d = &config.experiment.dataset;
+    let drawn = Split::draw(whole, d.validation, d.test, config.seeds.split_stream());
+    let drawn = drawn.map_err(|error| Usage(error.to_string()))?;
+    let varied = querist_data::vary(whole, &drawn, d, &querist_data::Search::from_env(), &config.seeds)?;
+    let (dataset, split, variant) = match &varied {
+        Some((dataset, split, facts)) => (dataset, split.clone(), Some(facts.clone())),
+        None => (whole, drawn, None),
+    };
     if let Some((_, stored)) = &stored {
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
-    let d = &config.experiment.dataset;
-    let drawn = Split::draw(dataset, d.validation, d.test, config.seeds.split_stream());
-    let split = drawn.map_err(|error| Usage(error.to_string()))?;
     let budget = &config.experiment.budget;
     let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose();
     let listed = listed.map_err(|error| Usage(format!("budget.initial: {error:#}")))?;
@@ -247,7 +252,7 @@ fn go(
     let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
     let weights = fixed::weights(config)?;
     let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, display)?;
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, &|line| display.line(line))?;
     let weights = weights.map(|weights| weights.digest);
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
@@ -259,6 +264,7 @@ fn go(
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
+    header.dataset.variant = variant;
     header.arrays.extend(listed.iter().map(|listed| ("budget.initial".to_owned(), listed.digest.clone())));
     header.weights = weights;
     let mut oracle = DatasetOracle::new(dataset);

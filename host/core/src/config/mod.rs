@@ -9,8 +9,10 @@ mod bytes;
 mod compute;
 mod dataset;
 mod model;
+mod normalise;
 mod recipe;
 mod strategy;
+mod variant;
 
 use std::collections::BTreeMap;
 
@@ -27,15 +29,17 @@ pub use budget::{
 };
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
-pub use dataset::{DatasetConfig, DatasetLayout};
+pub use dataset::{ColumnsConfig, DatasetConfig, DatasetLayout, Fit, ListConfig, ResizeFilter, SampleOrder};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
 };
+pub use normalise::{ChannelStatistics, Normalise};
 pub use recipe::{
     AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
     ResizedCrop, Schedule, Stop, Trained,
 };
 pub use strategy::{StrategyConfig, TargetSet};
+pub use variant::{ForeignConfig, VariantConfig};
 
 /// What runs have in common that are to be compared: everything but who chooses, and the seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

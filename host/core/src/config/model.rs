@@ -183,6 +183,9 @@ pub struct ModelConfig {
     /// How weights are drawn before training.
     #[serde(skip_serializing_if = "is_default")]
     pub init: InitScheme,
+    /// Whether embeddings are divided by their length (with `recipe.train = "head"`, the normalised linear probe).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub normalise: bool,
     /// Weights that the body starts from, wherever it would start from fresh ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsConfig>,
@@ -195,7 +198,8 @@ fn is_default(init: &InitScheme) -> bool {
 impl ModelConfig {
     /// The architecture with every option at its default.
     pub fn of(name: ModelName) -> Self {
-        Self { name, dropout: None, head_hidden: None, stem: None, init: InitScheme::Default, weights: None }
+        let (stem, init, weights) = (None, InitScheme::Default, None);
+        Self { name, dropout: None, head_hidden: None, stem, init, normalise: false, weights }
     }
 
     /// Probability that an input of the last linear layer is dropped, the architecture's own where none is set.

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use image::metadata::Orientation;
 
+use super::pnm;
+
 /// Most bytes that may stand before the pixels.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// What is read at once: most headers lie in it.
@@ -17,6 +19,7 @@ const MAX_EXIF: u64 = 1 << 20;
 pub(crate) enum Format {
     Jpeg,
     Png,
+    Pnm,
 }
 
 /// A picture as its header describes it.
@@ -46,6 +49,12 @@ impl Header {
         match begin {
             [0xff, 0xd8, ..] => jpeg(&mut bytes).map_err(|error| said(&error)),
             _ if begin.starts_with(&PNG_SIGNATURE) => png(&mut bytes).map_err(|error| said(&error)),
+            [b'P', b'5' | b'6', ..] => {
+                let pnm = pnm::parse(&mut || bytes.byte().map_err(|error| said(&error)))?;
+                let pnm::Pnm { width, height, grey, .. } = pnm;
+                let orientation = Orientation::NoTransforms;
+                Ok(Self { format: Format::Pnm, width, height, grey, clear: false, inks: false, bits: 8, orientation })
+            }
             [] => Err("an empty file".to_owned()),
             _ => Err("neither JPEG nor PNG by its first bytes".to_owned()),
         }

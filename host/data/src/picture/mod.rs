@@ -5,7 +5,9 @@
 
 mod header;
 mod jpeg;
+mod pnm;
 mod resize;
+mod wanted;
 
 use std::io::Cursor;
 
@@ -19,6 +21,7 @@ use jpeg::{Jpeg, Output};
 
 pub(crate) use header::Header;
 pub(crate) use resize::resized;
+pub(crate) use wanted::{Square, Wanted};
 
 /// Changes with everything that changes a pixel, so that no cache holds the pixels of another version.
 pub(crate) const VERSION: &str = "mozjpeg 2.2, png 0.18, fast_image_resize 6.1; 1";
@@ -49,7 +52,7 @@ struct Pixels {
 }
 
 /// Whether a picture of this header, in a file of so many bytes, is one that will be decoded.
-pub(crate) fn check(header: &Header, bytes: u64, size: Option<u32>) -> Result<(), String> {
+pub(crate) fn check(header: &Header, bytes: u64, wanted: Wanted) -> Result<(), String> {
     let (width, height) = (header.width, header.height);
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 || width.max(height) > MAX_SIDE {
@@ -61,33 +64,34 @@ pub(crate) fn check(header: &Header, bytes: u64, size: Option<u32>) -> Result<()
     if pixels.saturating_mul(header.shape()[2] as u64) > MAX_DECODED_BYTES {
         return Err(format!("{width}x{height} pixels are more than {MAX_DECODED_BYTES} bytes"));
     }
-    size.map_or(Ok(()), |side| resize::check(width, height, side))
+    wanted.square.map_or(Ok(()), |square| resize::check(width, height, square))
 }
 
 /// Height, width and channels of what [`decode`] makes of a picture.
-pub(crate) fn shape(header: &Header, size: Option<u32>) -> [usize; 3] {
+pub(crate) fn shape(header: &Header, wanted: Wanted) -> [usize; 3] {
     let [height, width, channels] = header.shape();
-    size.map_or([height, width, channels], |side| [side as usize, side as usize, channels])
+    wanted.side().map_or([height, width, channels], |side| [side, side, channels])
 }
 
 /// Decodes a picture into `to`, whose length says whether grey is to become red-green-blue.
 ///
-/// `header` was read from the same bytes. With `size`, the picture is resized to a square as [`crate::load()`] says.
-pub(crate) fn decode(bytes: &[u8], header: &Header, size: Option<u32>, to: &mut [u8]) -> Result<(), String> {
-    check(header, bytes.len() as u64, size)?;
+/// `header` was read from the same bytes. The picture is resized to the wanted square as [`crate::load()`] says.
+pub(crate) fn decode(bytes: &[u8], header: &Header, wanted: Wanted, to: &mut [u8]) -> Result<(), String> {
+    check(header, bytes.len() as u64, wanted)?;
     let pixels = match header.format {
-        Format::Jpeg => decode_jpeg(bytes, header, size)?,
+        Format::Jpeg => decode_jpeg(bytes, header, wanted)?,
         Format::Png => decode_png(bytes, header)?,
+        Format::Pnm => pnm::decode(bytes, header)?,
     };
     let pixels = upright(pixels, header.orientation)?;
-    let pixels = match size {
-        Some(side) => resize::to_square(pixels, side)?,
+    let pixels = match wanted.square {
+        Some(square) => resize::to_square(pixels, square)?,
         None => pixels,
     };
     spread(pixels, to)
 }
 
-fn decode_jpeg(bytes: &[u8], header: &Header, size: Option<u32>) -> Result<Pixels, String> {
+fn decode_jpeg(bytes: &[u8], header: &Header, wanted: Wanted) -> Result<Pixels, String> {
     let area = u64::from(header.width) * u64::from(header.height);
     // Four inks at most.
     let most_bytes = area * 4 * JPEG_BYTES_A_VALUE + DECODER_BYTES;
@@ -97,8 +101,8 @@ fn decode_jpeg(bytes: &[u8], header: &Header, size: Option<u32>) -> Result<Pixel
     if (width, height) != (header.width, header.height) {
         return Err(format!("two sizes, {}x{} and {width}x{height}", header.width, header.height));
     }
-    if let Some(side) = size.filter(|_| area > SMALL) {
-        jpeg.reduce(side);
+    if let Some(square) = wanted.square.filter(|_| area > SMALL) {
+        jpeg.reduce(square.short);
     }
     let Output { width, height, channels } = jpeg.output()?;
     let mut bytes = vec![0; width as usize * height as usize * channels];

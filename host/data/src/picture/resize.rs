@@ -10,9 +10,10 @@
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use querist_core::config::{Fit, ResizeFilter};
 use rayon::prelude::*;
 
-use super::Pixels;
+use super::{Pixels, Square};
 use crate::error::DataError;
 use crate::load::Loaded;
 use crate::memory::reserve;
@@ -21,9 +22,10 @@ use crate::memory::reserve;
 const MAX_SCALED_SIDE: u64 = 16_384;
 
 /// The same images at another size.
-pub(crate) fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError> {
+pub(crate) fn resized(mut loaded: Loaded, square: Square) -> Result<Loaded, DataError> {
     let [height, width, channels] = loaded.shape;
-    if (height, width) == (side as usize, side as usize) {
+    let side = square.side;
+    if (height, width) == (side as usize, side as usize) && square.short == side {
         return Ok(loaded);
     }
     let one = side as usize * side as usize * channels;
@@ -35,41 +37,46 @@ pub(crate) fn resized(mut loaded: Loaded, side: u32) -> Result<Loaded, DataError
         let unfit = || format!("images of {height}x{width} pixels");
         let (width, height) = (u32::try_from(width).ok(), u32::try_from(height).ok());
         let (width, height) = width.zip(height).ok_or_else(unfit)?;
-        check(width, height, side)?;
+        check(width, height, square)?;
         let pixels = Pixels { width, height, channels, bytes: from.to_vec() };
-        to.copy_from_slice(&to_square(pixels, side)?.bytes);
+        to.copy_from_slice(&to_square(pixels, square)?.bytes);
         Ok(())
     });
     filled.map_err(|found: String| DataError::malformed("the images", "", found, "a shape that can be resized"))?;
-    loaded.bytes = bytes;
+    loaded.bytes = bytes.into();
     loaded.shape = [side as usize, side as usize, channels];
     Ok(loaded)
 }
 
 /// Whether a picture has enough of a square in it.
-pub(super) fn check(width: u32, height: u32, side: u32) -> Result<(), String> {
+pub(super) fn check(width: u32, height: u32, square: Square) -> Result<(), String> {
+    let Square { side, short: scaled, fit, .. } = square;
     let (short, long) = (width.min(height), width.max(height));
-    if u64::from(long) * u64::from(side) / u64::from(short.max(1)) > MAX_SCALED_SIDE {
+    if fit == Fit::Cut && u64::from(long) * u64::from(scaled) / u64::from(short.max(1)) > MAX_SCALED_SIDE {
         return Err(format!("{long} by {short} pixels are too oblong to be cut to a square of {side}"));
     }
     Ok(())
 }
 
 /// Scales and cuts to a square.
-pub(super) fn to_square(pixels: Pixels, side: u32) -> Result<Pixels, String> {
-    scaled_by(&mut Resizer::new(), pixels, side)
+pub(super) fn to_square(pixels: Pixels, square: Square) -> Result<Pixels, String> {
+    scaled_by(&mut Resizer::new(), pixels, square)
 }
 
-fn scaled_by(resizer: &mut Resizer, pixels: Pixels, side: u32) -> Result<Pixels, String> {
+fn scaled_by(resizer: &mut Resizer, pixels: Pixels, square: Square) -> Result<Pixels, String> {
+    let side = square.side;
     let Pixels { width, height, channels, bytes } = pixels;
-    if (width, height) == (side, side) {
+    if (width, height) == (side, side) && square.short == side {
         return Ok(Pixels { width, height, channels, bytes });
     }
-    let [left, top, short] = middle(width.into(), height.into(), side);
+    let [left, top, wide, high] = match square.fit {
+        Fit::Cut => middle(width.into(), height.into(), square),
+        Fit::Stretch => [0.0, 0.0, width.into(), height.into()],
+    };
     let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .resize_alg(ResizeAlg::Convolution(convolved(square.filter)))
         .use_alpha(false)
-        .crop(left, top, short, short);
+        .crop(left, top, wide, high);
     let mut to = vec![0; side as usize * side as usize * channels];
     // By type: a resizer that looks at run time is compiled for each kind of pixel there is, two minutes of it.
     let from = (width, height, &bytes[..]);
@@ -91,13 +98,24 @@ fn typed<P: PixelTrait>(
     resizer.resize_typed(&from, &mut to, options).map_err(|error| error.to_string())
 }
 
-/// Left, top and side of the square that becomes one of `side` pixels: whole pixels of the scaled picture are cut off.
-fn middle(width: f64, height: f64, side: u32) -> [f64; 3] {
-    let (short, side) = (width.min(height), f64::from(side));
-    let cut = |long: f64| (((long * side / short).round() - side) / 2.0).floor() * short / side;
+/// The filter as the resizer calls it.
+fn convolved(filter: ResizeFilter) -> FilterType {
+    match filter {
+        ResizeFilter::Triangle => FilterType::Bilinear,
+        ResizeFilter::Box => FilterType::Box,
+        ResizeFilter::Cubic => FilterType::CatmullRom,
+        ResizeFilter::Lanczos => FilterType::Lanczos3,
+    }
+}
+
+/// Left, top, width and height of what becomes the square: whole pixels of the scaled picture are cut off.
+fn middle(width: f64, height: f64, square: Square) -> [f64; 4] {
+    let (short, side, scaled) = (width.min(height), f64::from(square.side), f64::from(square.short));
+    let cut = |long: f64| (((long * scaled / short).round() - side) / 2.0).floor() * short / scaled;
+    let taken = side * short / scaled;
     // Rounded up, the scaled picture can be longer than the picture by half a pixel.
-    let within = |long: f64| cut(long).clamp(0.0, long - short);
-    [within(width), within(height), short]
+    let within = |long: f64| cut(long).clamp(0.0, long - taken);
+    [within(width), within(height), taken, taken]
 }
 
 #[cfg(test)]
@@ -122,8 +140,8 @@ mod tests {
                 let mut plain = Resizer::new();
                 // SAFETY: no extension is used, so none must be there.
                 unsafe { plain.set_cpu_extensions(CpuExtensions::None) };
-                let plain = scaled_by(&mut plain, noise(width, height, channels), side).unwrap();
-                assert!(plain.bytes == to_square(noise(width, height, channels), side).unwrap().bytes);
+                let plain = scaled_by(&mut plain, noise(width, height, channels), Square::plain(side)).unwrap();
+                assert!(plain.bytes == to_square(noise(width, height, channels), Square::plain(side)).unwrap().bytes);
             }
         }
     }
@@ -136,7 +154,7 @@ mod tests {
             let Pixels { bytes, .. } = noise(width, height, 3);
             let image = DynamicImage::from(RgbImage::from_raw(width, height, bytes).unwrap());
             let exact = image.resize_to_fill(side, side, FilterType::Triangle).into_rgb8();
-            let found = to_square(noise(width, height, 3), side).unwrap();
+            let found = to_square(noise(width, height, 3), Square::plain(side)).unwrap();
             // What was cut off is not looked at for the rim.
             let rim = if width == height { 0 } else { 1 };
             let worst = exact

@@ -3,7 +3,9 @@
 mod arrays;
 mod decoding;
 mod folders;
+mod formats;
 mod hostile;
+mod labelled;
 mod order;
 mod pictures;
 mod real;
@@ -19,14 +21,7 @@ use querist_core::config::DatasetConfig;
 
 /// A configuration of a dataset that lies at `path`.
 pub fn at(name: &str, path: &Path) -> DatasetConfig {
-    DatasetConfig {
-        name: name.to_owned(),
-        path: Some(path.display().to_string()),
-        layout: None,
-        validation: 0,
-        test: None,
-        size: None,
-    }
+    DatasetConfig { path: Some(path.display().to_string()), ..DatasetConfig::named(name) }
 }
 
 /// The bytes as one gzip member.

@@ -205,21 +205,19 @@ fn other_forms_of_cifar_are_named() {
         of(folder.path());
         of(folder.path().join(file).parent().unwrap());
     };
-    let python = "cifar10's Python form, which is not read; expected its binary form; fetch it with `querist data \
-                  fetch cifar10`";
-    refuse("cifar10", "cifar-10-batches-py/data_batch_1", python);
-    refuse("cifar10", "data_batch_1", python);
-    refuse("cifar10", "cifar-10-python.tar.gz", python);
-    refuse("cifar10", "cifar-10-batches-mat/data_batch_1.mat", "fetch it with `querist data fetch cifar10`");
-    refuse("cifar100", "cifar-100-python/train", "fetch it with `querist data fetch cifar100`");
+    let matlab = "cifar10's MATLAB form, which is not read; expected its binary or Python form; fetch it with `querist \
+                  data fetch cifar10`";
+    refuse("cifar10", "cifar-10-batches-mat/data_batch_1.mat", matlab);
+    refuse("cifar10", "cifar-10-matlab.tar.gz", matlab);
+    refuse("cifar100", "cifar-100-matlab/train.mat", "fetch it with `querist data fetch cifar100`");
     let folder = TempDir::new().unwrap();
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(3);
-    tar.append_data(&mut header, "cifar-10-batches-py/data_batch_1", &b"abc"[..]).unwrap();
+    tar.append_data(&mut header, "cifar-10-batches-mat/data_batch_1.mat", &b"abc"[..]).unwrap();
     put(folder.path().join("x.tgz"), gzip(&tar.into_inner().unwrap()));
     let text = message(load(&at("cifar10", &folder.path().join("x.tgz")), &Search::at("/nowhere")), folder.path());
-    assert_eq!(text, format!("x.tgz: {python}"));
+    assert_eq!(text, format!("x.tgz: {matlab}"));
 
     // A batch that is missing is named, whichever it is.
     for missing in ["test_batch.bin", "data_batch_1.bin"] {

@@ -1,6 +1,8 @@
 //! What files of weights give, and what is refused.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use querist_core::config::{ModelConfig, ModelName, Stem};
 use safetensors::Dtype;
@@ -116,7 +118,7 @@ fn files_of_other_kinds_are_refused_with_what_to_do() {
 /// Hugging Face cuts the projection of queries, keys and values in three.
 #[test]
 fn transformers_of_hugging_face_are_put_together() {
-    for (name, side, prefix) in [(ModelName::VitS16, 32, "vit."), (ModelName::VitB14, 28, "")] {
+    for (name, side, prefix) in [(ModelName::VitS16, 32, "vit.")] {
         let architecture = architecture(name, side, None);
         let from = model(&architecture, 1);
         let layout = &architecture.spec().layouts[1];
@@ -167,4 +169,68 @@ fn patterns_take_numbers_and_rests() {
     );
     assert_eq!(filled("layer#.#.conv#", "", "layer3.1.bn1"), None);
     assert_eq!(filled("norm", "layernorm", "norm1"), None);
+}
+
+/// A file of `examples/weights/checkpoints.py`.
+fn checkpoint(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/lenet.{kind}.pth"))
+}
+
+fn lenet() -> Architecture {
+    querist_torchx::runtime::set_threads(1).unwrap();
+    let shape = ImageShape { channels: 1, height: 16, width: 16 };
+    Architecture::new(&ModelConfig::of(ModelName::Lenet), shape, 10).unwrap()
+}
+
+fn read(path: &Path) -> Result<Model, String> {
+    let architecture = lenet();
+    let to = model(&architecture, 3);
+    read_body(&to, &architecture, &std::fs::read(path).unwrap(), None).map_err(|error| error.to_string())?;
+    Ok(to)
+}
+
+/// What libtorch reads of checkpoints: archives of plain dictionaries, with what training keeps beside the weights.
+#[test]
+fn archives_of_plain_dictionaries_are_read_as_they_are() {
+    let zipped = read(&checkpoint("plain")).unwrap();
+    assert!(bodies_are_alike(&zipped, &read(&checkpoint("wrapped")).unwrap()));
+    let first = zipped.parameters().named().find(|(name, _)| *name == "conv1.bias").unwrap().1;
+    // As PyTorch prints them.
+    let printed = [-0.0947, 0.0198, -0.1645, -0.0451, -0.1671, -0.1692, 0.0691, 0.0082, -0.0736, -0.0881];
+    assert!(values(first).unwrap().iter().zip(printed).all(|(found, printed)| (found - printed).abs() < 1e-4));
+    for kind in ["module", "legacy", "settings", "script"] {
+        let error = read(&checkpoint(kind)).err().unwrap_or_else(|| panic!("{kind} was read"));
+        assert!(error.contains("examples/weights/convert.py"), "{kind}: {error}");
+    }
+}
+
+/// The converter makes safetensors files of those, too, without PyTorch; only TorchScript has another way.
+#[test]
+fn the_converter_reads_every_age_of_checkpoints() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/weights/convert.py");
+    let folder = tempfile::tempdir().unwrap();
+    let convert = |from: &Path, to: &Path| Command::new("python3").arg(&script).args([from, to]).output();
+    let zipped = read(&checkpoint("plain")).unwrap();
+    for kind in ["plain", "wrapped", "module", "settings", "legacy"] {
+        let new = folder.path().join(format!("{kind}.safetensors"));
+        let output = match convert(&checkpoint(kind), &new) {
+            Ok(output) => output,
+            Err(error) => return eprintln!("skipped: no python3 ({error})"),
+        };
+        assert!(output.status.success(), "{kind}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(bodies_are_alike(&zipped, &read(&new).unwrap()), "{kind}");
+    }
+    // Every file that ends early is refused and leaves nothing behind.
+    for kind in ["module", "legacy"] {
+        let whole = std::fs::read(checkpoint(kind)).unwrap();
+        for part in [3, 40, whole.len() / 2, whole.len() - 30] {
+            let (cut, new) = (folder.path().join("cut.pth"), folder.path().join("cut.safetensors"));
+            std::fs::write(&cut, &whole[..part]).unwrap();
+            let output = convert(&cut, &new).unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && said.starts_with("convert.py: "), "{kind} {part}: {said}");
+            assert!(!new.exists() && !said.contains("Traceback"), "{kind} {part}: {said}");
+            assert!(read(&cut).is_err(), "{kind} {part}");
+        }
+    }
 }

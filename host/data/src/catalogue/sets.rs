@@ -1,144 +1,6 @@
-//! The public datasets: their files, where they come from, how to know them, and what is published about them.
-//!
-//! Checksums are those published for the files; sizes are bytes. Statistics are of the training images on the scale 0
-//! to 1; where peers disagree or use another set's numbers, none are given and they are measured on the pool.
+//! The public sets, one after the other.
 
-use std::path::Path;
-
-use querist_core::dataset::Normalisation;
-use querist_protocol::Shown;
-
-use crate::error::DataError;
-
-/// Name of datasets made of the user's own pictures.
-pub const FOLDER: &str = "folder";
-
-/// One file to download.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// File name, on the server and in the cache.
-    pub name: &'static str,
-    /// Size in bytes.
-    pub size: u64,
-    /// SHA-256 of the file, in hex.
-    pub sha256: &'static str,
-    /// SHA-256 of what the file decompresses to, where it is known: copies compressed anew are told from damaged ones.
-    pub content_sha256: Option<&'static str>,
-}
-
-/// How the files of a set are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Part of this program.
-    BuiltIn,
-    /// Four IDX files.
-    Idx(IdxFormat),
-    /// CIFAR's binary records, or the same pictures in class folders.
-    Cifar(CifarFormat),
-}
-
-/// IDX files of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdxFormat {
-    /// Names without `.gz`: training images and labels, test images and labels.
-    pub stems: [&'static str; 4],
-    /// Whether rows and columns are swapped in the files.
-    pub transposed: bool,
-    /// Label of the first class in the files.
-    pub first_label: u8,
-    /// Whether samples are ordered anew, because the published order may tell classes.
-    pub ordered: bool,
-}
-
-/// CIFAR files of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CifarFormat {
-    /// Folder inside the archive.
-    pub folder: &'static str,
-    /// Training batches, in order.
-    pub train: &'static [&'static str],
-    /// Test batch.
-    pub test: &'static str,
-    /// Bytes of labels at the start of a record; the last of them counts.
-    pub label_bytes: usize,
-}
-
-/// A public dataset.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PublicSet {
-    /// Name as users write it.
-    pub name: &'static str,
-    /// Folder in the cache; sets that come in one file share it.
-    pub folder: &'static str,
-    /// Who made it.
-    pub origin: &'static str,
-    /// How it is written.
-    pub format: Format,
-    /// What to download; nothing for built-in sets.
-    pub files: &'static [RemoteFile],
-    /// Addresses under which the files lie, in the order to try.
-    pub addresses: &'static [&'static str],
-    /// Training images.
-    pub train: usize,
-    /// Official test images; 0 where there is no test set.
-    pub test: usize,
-    /// Height, width, channels.
-    pub shape: [usize; 3],
-    /// Number of classes.
-    pub classes: usize,
-    /// Class names, separated by spaces.
-    pub(crate) names: &'static str,
-    /// Published mean and standard deviation of each channel.
-    pub(crate) statistics: Option<(&'static [f32], &'static [f32])>,
-}
-
-impl PublicSet {
-    /// Name of each class.
-    pub fn class_names(&self) -> Vec<String> {
-        self.names.split(' ').map(|name| name.replace('_', " ")).collect()
-    }
-
-    /// Published statistics, where they can be trusted.
-    pub fn normalisation(&self) -> Option<Normalisation> {
-        self.statistics.map(|(mean, std)| Normalisation { mean: mean.to_vec(), std: std.to_vec() })
-    }
-
-    pub(crate) fn missing(&self, place: &Path, wanted: String) -> DataError {
-        DataError::Missing {
-            dataset: self.name.to_owned(),
-            wanted,
-            places: vec![place.to_owned()],
-            advice: format!("fetch it with `querist data fetch {}`, or set `dataset.path` to its folder", self.name),
-        }
-    }
-}
-
-/// Every public set.
-pub fn all() -> &'static [PublicSet] {
-    &SETS
-}
-
-/// Every name that a run file may give.
-pub fn names() -> Vec<&'static str> {
-    SETS.iter().map(|set| set.name).chain([FOLDER]).collect()
-}
-
-/// A public set by name.
-///
-/// # Errors
-/// If there is none, with the nearest name.
-pub fn find(name: &str) -> Result<&'static PublicSet, DataError> {
-    SETS.iter()
-        .find(|set| set.name == name)
-        .ok_or_else(|| DataError::UnknownDataset { name: Shown::name(name), suggestion: nearest(name) })
-}
-
-fn nearest(name: &str) -> Option<&'static str> {
-    // Names of thousands of letters are no slips of the pen.
-    let name: String = name.chars().take(80).flat_map(char::to_lowercase).collect();
-    let scored = names().into_iter().map(|known| (strsim::jaro_winkler(&name, known), known));
-    scored.filter(|&(score, _)| score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
-}
+use super::{Arrangement, CifarFormat, Format, IdxFormat, PublicSet, RemoteFile};
 
 const fn file(name: &'static str, size: u64, sha256: &'static str) -> RemoteFile {
     RemoteFile { name, size, sha256, content_sha256: None }
@@ -162,9 +24,12 @@ const EMNIST_FILES: &[RemoteFile] =
 const EMNIST_ADDRESSES: &[&str] =
     &["https://biometrics.nist.gov/cs_links/EMNIST/", "https://www.itl.nist.gov/iaui/vip/cs_links/EMNIST/"];
 
+/// Statistics of ImageNet, which hold for its parts, too.
+const IMAGENET: Option<(&[f32], &[f32])> = Some((&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]));
+
 const CIFAR_ADDRESSES: &[&str] = &["https://www.cs.toronto.edu/~kriz/"];
 
-static SETS: [PublicSet; 7] = [
+pub(super) static SETS: [PublicSet; 15] = [
     PublicSet {
         name: "digits",
         folder: "digits",
@@ -173,6 +38,7 @@ static SETS: [PublicSet; 7] = [
         files: &[],
         addresses: &[],
         train: 1797,
+        extra: 0,
         test: 0,
         shape: [8, 8, 1],
         classes: 10,
@@ -215,6 +81,7 @@ static SETS: [PublicSet; 7] = [
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
         ],
         train: 60_000,
+        extra: 0,
         test: 10_000,
         shape: [28, 28, 1],
         classes: 10,
@@ -250,6 +117,7 @@ static SETS: [PublicSet; 7] = [
         ],
         addresses: &["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
         train: 60_000,
+        extra: 0,
         test: 10_000,
         shape: [28, 28, 1],
         classes: 10,
@@ -275,6 +143,7 @@ static SETS: [PublicSet; 7] = [
         files: EMNIST_FILES,
         addresses: EMNIST_ADDRESSES,
         train: 112_800,
+        extra: 0,
         test: 18_800,
         shape: [28, 28, 1],
         classes: 47,
@@ -299,10 +168,37 @@ static SETS: [PublicSet; 7] = [
         files: EMNIST_FILES,
         addresses: EMNIST_ADDRESSES,
         train: 124_800,
+        extra: 0,
         test: 20_800,
         shape: [28, 28, 1],
         classes: 26,
         names: "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z",
+        statistics: None,
+    },
+    PublicSet {
+        name: "emnist-byclass",
+        folder: "emnist",
+        origin: "G. Cohen, S. Afshar, J. Tapson, A. van Schaik: EMNIST, NIST",
+        format: Format::Idx(IdxFormat {
+            stems: [
+                "emnist-byclass-train-images-idx3-ubyte",
+                "emnist-byclass-train-labels-idx1-ubyte",
+                "emnist-byclass-test-images-idx3-ubyte",
+                "emnist-byclass-test-labels-idx1-ubyte",
+            ],
+            transposed: true,
+            first_label: 0,
+            ordered: true,
+        }),
+        files: EMNIST_FILES,
+        addresses: EMNIST_ADDRESSES,
+        train: 697_932,
+        extra: 0,
+        test: 116_323,
+        shape: [28, 28, 1],
+        classes: 62,
+        names: "0 1 2 3 4 5 6 7 8 9 A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j k l m n o p \
+                q r s t u v w x y z",
         statistics: None,
     },
     PublicSet {
@@ -311,6 +207,8 @@ static SETS: [PublicSet; 7] = [
         origin: "A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images",
         format: Format::Cifar(CifarFormat {
             folder: "cifar-10-batches-bin",
+            python_folder: "cifar-10-batches-py",
+            python_archive: "cifar-10-python.tar.gz",
             train: &[
                 "data_batch_1.bin",
                 "data_batch_2.bin",
@@ -328,6 +226,7 @@ static SETS: [PublicSet; 7] = [
         )],
         addresses: CIFAR_ADDRESSES,
         train: 50_000,
+        extra: 0,
         test: 10_000,
         shape: [32, 32, 3],
         classes: 10,
@@ -340,6 +239,8 @@ static SETS: [PublicSet; 7] = [
         origin: "A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images",
         format: Format::Cifar(CifarFormat {
             folder: "cifar-100-binary",
+            python_folder: "cifar-100-python",
+            python_archive: "cifar-100-python.tar.gz",
             train: &["train.bin"],
             test: "test.bin",
             label_bytes: 2,
@@ -351,6 +252,7 @@ static SETS: [PublicSet; 7] = [
         )],
         addresses: CIFAR_ADDRESSES,
         train: 50_000,
+        extra: 0,
         test: 10_000,
         shape: [32, 32, 3],
         classes: 100,
@@ -364,43 +266,109 @@ static SETS: [PublicSet; 7] = [
                 wardrobe whale willow_tree wolf woman worm",
         statistics: Some((&[0.5071, 0.4867, 0.4408], &[0.2675, 0.2565, 0.2761])),
     },
+    PublicSet {
+        name: "svhn",
+        folder: "svhn",
+        origin: "Y. Netzer et al.: Reading Digits in Natural Images, cropped digits",
+        format: Format::Svhn,
+        files: &[],
+        addresses: &[],
+        train: 73_257,
+        extra: 531_131,
+        test: 26_032,
+        shape: [32, 32, 3],
+        classes: 10,
+        names: "0 1 2 3 4 5 6 7 8 9",
+        statistics: Some((&[0.4377, 0.4438, 0.4728], &[0.1980, 0.2010, 0.1970])),
+    },
+    PublicSet {
+        name: "mini-imagenet",
+        folder: "mini-imagenet",
+        origin: "O. Vinyals et al.: Matching Networks for One Shot Learning",
+        format: Format::MiniImagenet,
+        files: &[],
+        addresses: &[],
+        train: 48_000,
+        extra: 0,
+        test: 12_000,
+        shape: [84, 84, 3],
+        classes: 100,
+        names: "",
+        statistics: IMAGENET,
+    },
+    PublicSet {
+        name: "imagenet",
+        folder: "imagenet",
+        origin: "O. Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge",
+        format: Format::Pictures(Arrangement::TrainAndValidation),
+        files: &[],
+        addresses: &[],
+        train: 1_281_167,
+        extra: 0,
+        test: 50_000,
+        shape: [0, 0, 3],
+        classes: 1000,
+        names: "",
+        statistics: IMAGENET,
+    },
+    PublicSet {
+        name: "imagenet-lt",
+        folder: "imagenet-lt",
+        origin: "Z. Liu et al.: Large-Scale Long-Tailed Recognition in an Open World",
+        format: Format::Pictures(Arrangement::TrainListAndValidation),
+        files: &[],
+        addresses: &[],
+        train: 115_846,
+        extra: 0,
+        test: 50_000,
+        shape: [0, 0, 3],
+        classes: 1000,
+        names: "",
+        statistics: IMAGENET,
+    },
+    PublicSet {
+        name: "tiny-imagenet",
+        folder: "tiny-imagenet",
+        origin: "Stanford CS231N: Tiny ImageNet",
+        format: Format::Pictures(Arrangement::TinyImagenet),
+        files: &[],
+        addresses: &[],
+        train: 100_000,
+        extra: 0,
+        test: 10_000,
+        shape: [64, 64, 3],
+        classes: 200,
+        names: "",
+        statistics: IMAGENET,
+    },
+    PublicSet {
+        name: "caltech256",
+        folder: "caltech256",
+        origin: "G. Griffin, A. Holub, P. Perona: Caltech-256",
+        format: Format::Pictures(Arrangement::TwoLists),
+        files: &[],
+        addresses: &[],
+        train: 22_897,
+        extra: 0,
+        test: 7_710,
+        shape: [0, 0, 3],
+        classes: 257,
+        names: "",
+        statistics: Some((&[0.5511, 0.5335, 0.5052], &[0.3151, 0.3116, 0.3257])),
+    },
+    PublicSet {
+        name: "gtsrb",
+        folder: "gtsrb",
+        origin: "J. Stallkamp et al.: The German Traffic Sign Recognition Benchmark",
+        format: Format::Pictures(Arrangement::Gtsrb),
+        files: &[],
+        addresses: &[],
+        train: 39_209,
+        extra: 0,
+        test: 12_630,
+        shape: [0, 0, 3],
+        classes: 43,
+        names: "",
+        statistics: Some((&[0.3337, 0.3064, 0.3171], &[0.2672, 0.2564, 0.2629])),
+    },
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_catalogue_agrees_with_itself() {
-        for set in all() {
-            let names = set.class_names();
-            assert_eq!(names.len(), set.classes, "{}", set.name);
-            let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-            assert_eq!(distinct.len(), set.classes, "{}", set.name);
-            if let Some(n) = set.normalisation() {
-                assert_eq!((n.mean.len(), n.std.len()), (set.shape[2], set.shape[2]), "{}", set.name);
-            }
-            assert_eq!(set.files.is_empty(), set.addresses.is_empty(), "{}", set.name);
-            for file in set.files {
-                let sums = [Some(file.sha256), file.content_sha256];
-                assert!(sums.iter().flatten().all(|sum| sum.len() == 64), "{}", file.name);
-            }
-        }
-        // Pictures of CIFAR in class folders get their labels by the order of the names.
-        for name in ["cifar10", "cifar100"] {
-            assert!(find(name).unwrap().class_names().is_sorted_by_key(|name| name.replace(' ', "_")), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_slip_of_the_pen_is_named() {
-        let text = |name| find(name).unwrap_err().to_string();
-        assert!(text("cifar-10").contains("did you mean `cifar10`?"), "{}", text("cifar-10"));
-        assert!(text("MNIST").contains("did you mean `mnist`?"));
-        assert_eq!(
-            text("imagenet"),
-            "no dataset is called `imagenet`; the names are digits, mnist, fashion-mnist, emnist-balanced, \
-             emnist-letters, cifar10, cifar100, folder"
-        );
-    }
-}

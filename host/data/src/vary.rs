@@ -1,0 +1,40 @@
+//! Variants of a pool, with the datasets that they name.
+
+use querist_core::config::{DatasetConfig, VariantConfig};
+use querist_core::dataset::VariantFacts;
+use querist_core::{Dataset, Seeds, Split};
+
+use crate::error::DataError;
+use crate::load::load;
+use crate::search::Search;
+
+/// The dataset and the split as `dataset.variant` changes them; nothing where there is no variant.
+///
+/// # Errors
+/// If the variant cannot be made, or a dataset that it names cannot be read.
+pub fn vary(
+    dataset: &Dataset,
+    split: &Split,
+    config: &DatasetConfig,
+    search: &Search,
+    seeds: &Seeds,
+) -> Result<Option<(Dataset, Split, VariantFacts)>, DataError> {
+    let Some(variant) = &config.variant else { return Ok(None) };
+    let foreign = foreign(dataset, variant, search)?;
+    Ok(Some(dataset.varied(split, variant, foreign.as_ref(), seeds)?))
+}
+
+/// The other dataset, resized like the first where its own configuration says nothing.
+fn foreign(dataset: &Dataset, variant: &VariantConfig, search: &Search) -> Result<Option<Dataset>, DataError> {
+    let Some(foreign) = &variant.foreign else { return Ok(None) };
+    let mut config = DatasetConfig::clone(&foreign.dataset);
+    if config.variant.is_some() {
+        let message = "a foreign dataset has no variant of its own; remove it".to_owned();
+        return Err(DataError::Config { dataset: config.name, message });
+    }
+    let images = dataset.images();
+    if config.size.is_none() && images.height == images.width {
+        config.size = u32::try_from(images.height).ok().filter(|side| (4..=1024).contains(side));
+    }
+    Ok(Some(load(&config, search)?))
+}

@@ -1,0 +1,170 @@
+//! Bodies from files: those that training starts from, and those that it leaves alone.
+
+use querist_core::config::{ModelConfig, Trained};
+use querist_core::progress::{Phase, Progress};
+use querist_core::{LearnError, SampleId};
+use tch::{Device, Tensor};
+
+use super::TorchLearner;
+use crate::fault::Doing;
+use crate::infer::{Wanted, predict, reporter};
+use crate::model::Architecture;
+use crate::rows::Scratch;
+use crate::weights::read_body;
+
+impl TorchLearner {
+    /// The same learner, whose fresh models start from the body in the bytes of a file; their heads start afresh. With
+    /// it comes a sentence about what was loaded, and what was not. `prefix` is what names in the file start with,
+    /// where that is known.
+    ///
+    /// # Errors
+    /// [`LearnError::Config`] if the file cannot be read or lacks a tensor of the body.
+    pub fn with_weights(mut self, file: &[u8], prefix: Option<&str>) -> Result<(Self, String), LearnError> {
+        if self.recipe.train == Trained::Head {
+            self.architecture = self.architecture.with_fixed_body();
+        }
+        // On the CPU: it is read again in every round.
+        let model = self.architecture.build(Device::Cpu)?;
+        let report = read_body(&model, &self.architecture, file, prefix)?;
+        self.pretrained = Some(model);
+        Ok((self, report.to_string()))
+    }
+
+    /// Embeds every image once, where no training changes the body.
+    pub(super) fn embed_once(&mut self, progress: &dyn Progress) -> Result<(), LearnError> {
+        let Some(pretrained) = self.pretrained.as_ref().filter(|model| model.is_fixed()) else { return Ok(()) };
+        if self.images.embedded().is_some() {
+            return Ok(());
+        }
+        let model = self.architecture.build(self.images.device())?;
+        model.parameters().copy_from(pretrained.parameters()).doing("copying pretrained weights")?;
+        let samples: Vec<SampleId> = (0..self.images.len() as u64).map(SampleId).collect();
+        let report = reporter(progress, Phase::Features, samples.len());
+        let rows = predict(&model, &self.images, &samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
+        let shape = [samples.len() as i64, model.width() as i64];
+        let kept = Tensor::f_from_slice(&rows).and_then(|rows| rows.f_view(shape)?.f_to_device(self.images.device()));
+        self.images.keep_embedded(kept.doing("keeping embeddings")?);
+        Ok(())
+    }
+
+    /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
+    /// architecture and stem of `options`, takes the images as this learner does, and may have a head for other
+    /// classes.
+    ///
+    /// # Errors
+    /// If the file holds no such model.
+    pub fn frozen_embeddings(
+        &self,
+        options: &ModelConfig,
+        file: &[u8],
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<(Vec<f32>, usize), LearnError> {
+        let architecture = Architecture::new(options, self.images.shape(), self.classes as i64)?;
+        let model = architecture.build(self.images.device())?;
+        read_body(&model, &architecture, file, None)?;
+        let report = reporter(progress, Phase::Features, samples.len());
+        let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
+        Ok((rows.into_vec(), model.width()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use querist_core::config::{Init, ModelName, Precision, Recipe};
+    use querist_core::progress::Silent;
+    use querist_core::{Dataset, FitTask, Label, Learner, Round, Seeds};
+    use querist_torch_testkit::bars;
+
+    use super::*;
+    use crate::Settings;
+
+    fn recipe(train: Trained, init: Init) -> Recipe {
+        Recipe { epochs: 6, minibatch: 8, lr: 0.02, train, init, ..Recipe::default() }
+    }
+
+    fn labelled(range: std::ops::Range<u64>) -> Vec<(SampleId, Label)> {
+        range.map(|id| (SampleId(id), Label((id % 2) as u32))).collect()
+    }
+
+    fn ids(range: std::ops::Range<u64>) -> Vec<SampleId> {
+        range.map(SampleId).collect()
+    }
+
+    fn learner(dataset: &Dataset, model: &ModelConfig, recipe: &Recipe) -> TorchLearner {
+        let (seeds, precision) = (Seeds::new(3), Precision::Float32);
+        let settings = Settings { model, recipe, seeds, device: "cpu", precision, threads: 1 };
+        TorchLearner::new(dataset, &ids(0..dataset.len() as u64), &settings).unwrap()
+    }
+
+    /// A model of its own, and a dataset that it knows.
+    fn pretrained() -> (Dataset, Vec<u8>) {
+        let dataset = bars(300, 16, 1);
+        let mut learner = learner(&dataset, &ModelConfig::of(ModelName::Cnn), &recipe(Trained::All, Init::Reinit));
+        learner.fit(FitTask::plain(Round(0), &labelled(0..100)), &Silent).unwrap();
+        let file = learner.model().unwrap();
+        (dataset, file)
+    }
+
+    fn headed(dataset: &Dataset, file: &[u8], model: &ModelConfig) -> TorchLearner {
+        let learner = learner(dataset, model, &recipe(Trained::Head, Init::Pretrained));
+        learner.with_weights(file, None).unwrap().0
+    }
+
+    #[test]
+    fn embeddings_taken_once_train_the_head_as_images_would() {
+        let (dataset, file) = pretrained();
+        for normalise in [false, true] {
+            let model = ModelConfig { normalise, ..ModelConfig::of(ModelName::Cnn) };
+            let logits = |mut learner: TorchLearner| {
+                learner.fit(FitTask::plain(Round(0), &labelled(100..140)), &Silent).unwrap();
+                let kept = learner.images.embedded().is_some();
+                (learner.logits(&ids(200..300), &Silent).unwrap(), kept)
+            };
+            let (once, kept) = logits(headed(&dataset, &file, &model));
+            assert!(kept);
+            // The same with a body that nobody promised to leave alone.
+            let mut anew = headed(&dataset, &file, &model);
+            anew.architecture = Architecture::new(&model, anew.images.shape(), 2).unwrap();
+            anew.pretrained = Some(anew.architecture.build(Device::Cpu).unwrap());
+            read_body(anew.pretrained.as_ref().unwrap(), &anew.architecture, &file, None).unwrap();
+            let (anew, kept) = logits(anew);
+            assert!(!kept);
+            let worst = once.iter().zip(&anew).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+            assert!(worst < 1e-4, "{worst}");
+            let right = once.chunks(2).enumerate().filter(|(i, row)| (row[1] > row[0]) == (i % 2 == 1)).count();
+            assert!(right > 90, "{right} of 100");
+        }
+    }
+
+    #[test]
+    fn the_body_stays_and_embeddings_have_length_1_where_asked() {
+        let (dataset, file) = pretrained();
+        let model = ModelConfig { normalise: true, ..ModelConfig::of(ModelName::Cnn) };
+        let mut learner = headed(&dataset, &file, &model);
+        learner.fit(FitTask::plain(Round(0), &labelled(100..140)), &Silent).unwrap();
+        let embeddings = learner.images.embedded().unwrap();
+        let lengths = embeddings.norm_scalaropt_dim(2.0, [1], false) - 1.0;
+        assert!(lengths.abs().max().double_value(&[]) < 1e-6);
+        let plain = ModelConfig::of(ModelName::Cnn);
+        let (rows, width) = learner.frozen_embeddings(&plain, &file, &ids(0..10), &Silent).unwrap();
+        let first = Tensor::from_slice(&rows[..width]);
+        let found = embeddings.get(0) * first.norm();
+        assert!((found - first).abs().max().double_value(&[]) < 1e-5);
+
+        let trained = learner.model().unwrap();
+        let [before, after] = [&file, &trained].map(|file| safetensors::SafeTensors::deserialize(file).unwrap());
+        for name in before.names() {
+            let same = before.tensor(name).unwrap().data() == after.tensor(name).unwrap().data();
+            assert_eq!(same, !name.starts_with("head."), "{name}");
+        }
+    }
+
+    #[test]
+    fn pretrained_needs_weights() {
+        let (dataset, _) = pretrained();
+        let mut learner = learner(&dataset, &ModelConfig::of(ModelName::Cnn), &recipe(Trained::All, Init::Pretrained));
+        let error = learner.fit(FitTask::plain(Round(0), &labelled(0..9)), &Silent).unwrap_err().to_string();
+        assert!(error.contains("set `model.weights`"), "{error}");
+    }
+}
