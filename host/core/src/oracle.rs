@@ -47,8 +47,8 @@ impl<'a> DatasetOracle<'a> {
         Self { dataset }
     }
 
-    /// The initial labelled set: samples of the pool, each equally likely; of a balanced set as many of each class as of
-    /// any other (the remainder goes to the first classes in keyed order); of a list the samples of `listed`.
+    /// The initial labelled set: samples of the pool, each equally likely; of a balanced set as many of each class as
+    /// of any other (the remainder goes to the first classes in keyed order); of a list the samples of `listed`.
     ///
     /// # Errors
     /// If the pool, or a class of it, has too few samples, or a listed one is not in the pool.

@@ -1,9 +1,10 @@
 """The networks and the training loop of `training.rs` in Python, to compare with: minibatches a second on the CPU.
 
-Needs torch 2.11.0. Run with OMP_WAIT_POLICY=passive, as cargo runs the other side, in turns with it. `--unfused`
-takes torch's default optimiser instead of the fused one.
+Needs torch 2.11.0, and for some networks torchvision 0.26 or timm. Run with OMP_WAIT_POLICY=passive, as cargo runs
+the other side, in turns with it. `--unfused` takes torch's default optimiser instead of the fused one.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-THREADS = 2
+THREADS = int(os.environ.get("QUERIST_BENCH_THREADS", "2"))
 MINIBATCH = 64
 
 
@@ -76,6 +77,38 @@ class Resnet18(nn.Module):
         return self.head(self.blocks(x).mean((2, 3)))
 
 
+def vgg16_bn():
+    """torchvision's layers on 32-pixel images: a map of one pixel into two hidden layers."""
+    from torchvision.models import vgg16_bn as build
+
+    features = build(weights=None).features
+    hidden = [nn.Linear(512, 4096), nn.ReLU(True), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(True), nn.Dropout()]
+    return nn.Sequential(features, nn.Flatten(), *hidden, nn.Linear(4096, 10))
+
+
+def squeezenet():
+    """torchvision's layers, and a linear layer of the pooled features."""
+    from torchvision.models import squeezenet1_1
+
+    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(512, 10)]
+    return nn.Sequential(squeezenet1_1(weights=None).features, *pooled)
+
+
+def vit_s16():
+    import timm
+
+    return timm.create_model("vit_small_patch16_224", img_size=64, num_classes=10, drop_rate=0.2)
+
+
+CASES = {
+    "cnn": (Cnn, 28, 1, 60, 12),
+    "resnet18": (Resnet18, 32, 3, 4, 6),
+    "vgg16bn": (vgg16_bn, 32, 3, 4, 6),
+    "squeezenet": (squeezenet, 64, 3, 8, 6),
+    "vits16": (vit_s16, 64, 3, 4, 6),
+}
+
+
 def measure(build, side, channels, minibatches, repeats, fused):
     """The fastest epoch after the first."""
     count = minibatches * MINIBATCH
@@ -117,7 +150,7 @@ def main():
     machine.say()
     fused = "--unfused" not in sys.argv
     only = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    for name, case in {"cnn": (Cnn, 28, 1, 60, 12), "resnet18": (Resnet18, 32, 3, 4, 6)}.items():
+    for name, case in CASES.items():
         if not only or name in only:
             print(f"{name} {measure(*case, fused):.2f} minibatches/s")
 

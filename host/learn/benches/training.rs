@@ -11,6 +11,7 @@ use querist_core::{FitTask, Label, Learner, Round, SampleId, Seeds};
 use querist_learn::{Settings, TorchLearner};
 use querist_torch_testkit::noise;
 
+/// Of both sides, unless `QUERIST_BENCH_THREADS` says otherwise.
 const THREADS: usize = 2;
 const MINIBATCH: usize = 64;
 
@@ -22,9 +23,12 @@ struct Case {
     repeats: usize,
 }
 
-const CASES: [Case; 2] = [
+const CASES: [Case; 5] = [
     Case { name: ModelName::Cnn, side: 28, channels: 1, minibatches: 60, repeats: 12 },
     Case { name: ModelName::Resnet18, side: 32, channels: 3, minibatches: 4, repeats: 6 },
+    Case { name: ModelName::Vgg16Bn, side: 32, channels: 3, minibatches: 4, repeats: 6 },
+    Case { name: ModelName::Squeezenet, side: 64, channels: 3, minibatches: 8, repeats: 6 },
+    Case { name: ModelName::VitS16, side: 64, channels: 3, minibatches: 4, repeats: 6 },
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,13 +50,14 @@ fn measure(case: &Case) -> Result<f64, Box<dyn std::error::Error>> {
     let samples: Vec<SampleId> = (0..count as u64).map(SampleId).collect();
     let model = ModelConfig::of(case.name);
     let recipe = Recipe { lr: 0.01, epochs: case.repeats + 1, minibatch: MINIBATCH, ..Recipe::default() };
+    let asked = std::env::var("QUERIST_BENCH_THREADS").ok().and_then(|text| text.parse().ok());
     let settings = Settings {
         model: &model,
         recipe: &recipe,
         seeds: Seeds::new(0),
         device: "cpu",
         precision: Precision::Float32,
-        threads: THREADS,
+        threads: asked.unwrap_or(THREADS),
     };
     let mut learner = TorchLearner::new(&dataset, &samples, &settings)?;
     let labelled: Vec<(SampleId, Label)> = samples.iter().map(|&id| (id, Label((id.0 % 10) as u32))).collect();

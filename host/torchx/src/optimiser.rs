@@ -76,8 +76,8 @@ pub struct AdamState<'a> {
     pub steps: &'a [Tensor],
 }
 
-/// Updates parameters from their gradients, and the state, as `torch.optim.Adam` or `torch.optim.AdamW` does (both means
-/// bias-corrected).
+/// Updates parameters from their gradients, and the state, as `torch.optim.Adam` or `torch.optim.AdamW` does (both
+/// means bias-corrected).
 ///
 /// # Errors
 /// If a gradient is missing, or tensors do not fit each other.

@@ -22,10 +22,10 @@ const LIST: [Op; 14] = [
     Op::Colour,
     Op::Contrast,
     Op::Sharpness,
-    Op::Posterize,
-    Op::Solarize,
+    Op::Posterise,
+    Op::Solarise,
     Op::AutoContrast,
-    Op::Equalize,
+    Op::Equalise,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +40,10 @@ enum Op {
     Colour,
     Contrast,
     Sharpness,
-    Posterize,
-    Solarize,
+    Posterise,
+    Solarise,
     AutoContrast,
-    Equalize,
+    Equalise,
 }
 
 /// Strengths from 0 to 30.
@@ -150,10 +150,10 @@ impl Choices {
             Op::Colour => colour::saturation(images, &factor),
             Op::Contrast => colour::contrast(images, &factor),
             Op::Sharpness => colour::sharpness(images, &factor),
-            Op::Posterize => colour::posterize(images, 8 - (4.0 * self.strength).round_ties_even() as u32),
-            Op::Solarize => colour::solarize(images, 255.0 * (1.0 - self.strength)),
+            Op::Posterise => colour::posterise(images, 8 - (4.0 * self.strength).round_ties_even() as u32),
+            Op::Solarise => colour::solarise(images, 255.0 * (1.0 - self.strength)),
             Op::AutoContrast => colour::auto_contrast(images),
-            Op::Equalize => colour::equalize(&images.f_to_kind(Kind::Float)?),
+            Op::Equalise => colour::equalise(&images.f_to_kind(Kind::Float)?),
         }
     }
 }
@@ -218,7 +218,7 @@ mod tests {
     fn weakest_choices_change_nothing() {
         let x = images(2);
         for op in LIST {
-            let same = matches!(op, Op::AutoContrast | Op::Equalize);
+            let same = matches!(op, Op::AutoContrast | Op::Equalise);
             let found = all(&choices(0), op, 1.0, &x);
             // What is white is inverted by the weakest solarisation already.
             let off = (&found - &x).abs() * x.lt(255.0);
@@ -232,8 +232,8 @@ mod tests {
         assert_eq!(nine.numbers(Op::Brightness, -1.0)[0], 1.0 - 0.27);
         assert!((nine.numbers(Op::ShearY, 1.0)[3] - 0.09).abs() < 1e-12);
         let x = images(1);
-        assert_eq!(all(&nine, Op::Posterize, 1.0, &x), colour::posterize(&x, 7).unwrap());
-        assert_eq!(all(&nine, Op::Solarize, 1.0, &x), colour::solarize(&x, 178.5).unwrap());
+        assert_eq!(all(&nine, Op::Posterise, 1.0, &x), colour::posterise(&x, 7).unwrap());
+        assert_eq!(all(&nine, Op::Solarise, 1.0, &x), colour::solarise(&x, 178.5).unwrap());
     }
 
     /// Each choice comes up, with both signs.

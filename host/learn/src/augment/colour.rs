@@ -113,13 +113,13 @@ pub(super) fn sharpness(images: &Tensor, factor: &Tensor) -> Result<Tensor, TchE
 }
 
 /// Keeps the upper `bits` of each byte.
-pub(super) fn posterize(images: &Tensor, bits: u32) -> Result<Tensor, TchError> {
+pub(super) fn posterise(images: &Tensor, bits: u32) -> Result<Tensor, TchError> {
     let step = f64::from(1u32 << (8 - bits.min(8)));
     images.f_floor()?.f_div_scalar(step)?.f_floor()?.f_mul_scalar(step)
 }
 
 /// Inverts what is at least `threshold`.
-pub(super) fn solarize(images: &Tensor, threshold: f64) -> Result<Tensor, TchError> {
+pub(super) fn solarise(images: &Tensor, threshold: f64) -> Result<Tensor, TchError> {
     let inverted = images.f_neg()?.f_add_scalar(WHITE)?;
     inverted.f_where_self(&images.f_ge(threshold)?, images)
 }
@@ -136,7 +136,7 @@ pub(super) fn auto_contrast(images: &Tensor) -> Result<Tensor, TchError> {
 }
 
 /// Spreads the bytes of each channel evenly, by their histogram.
-pub(super) fn equalize(images: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn equalise(images: &Tensor) -> Result<Tensor, TchError> {
     let (n, channels, height, width) = images.size4()?;
     let (rows, pixels) = (n * channels, height * width);
     let bytes = images.f_contiguous()?.f_view([rows, pixels])?.f_to_kind(Kind::Int64)?.f_clamp(0, 255)?;
@@ -268,10 +268,10 @@ mod tests {
     #[test]
     fn tables_are_those_of_single_channels() {
         let (images, values) = images();
-        compare("posterize", &posterize(&images, 3).unwrap(), &values, |_, channels| {
+        compare("posterise", &posterise(&images, 3).unwrap(), &values, |_, channels| {
             each(channels, |_, _, v| f64::from(v as u8 & 0b1110_0000))
         });
-        compare("solarize", &solarize(&images, 100.0).unwrap(), &values, |_, channels| {
+        compare("solarise", &solarise(&images, 100.0).unwrap(), &values, |_, channels| {
             each(channels, |_, _, v| if v >= 100.0 { 255.0 - v } else { v })
         });
         compare("auto-contrast", &auto_contrast(&images).unwrap(), &values, |_, channels| {
@@ -281,7 +281,7 @@ mod tests {
                 if high > low { (v - low) * 255.0 / (high - low) } else { v }
             })
         });
-        compare("equalize", &equalize(&images).unwrap(), &values, |_, channels| {
+        compare("equalise", &equalise(&images).unwrap(), &values, |_, channels| {
             each(channels, |c, _, v| {
                 let count = |of: &dyn Fn(f64) -> bool| channels[c].iter().filter(|&&v| of(v)).count();
                 let high = channels[c].iter().copied().fold(0.0, f64::max);
@@ -296,7 +296,7 @@ mod tests {
     fn bytes_are_spread_evenly() {
         querist_torchx::runtime::set_threads(1).unwrap();
         let bytes: Vec<f32> = (0..1024).map(|at| (at * at % 97) as f32).collect();
-        let found = equalize(&Tensor::from_slice(&bytes).view([1, 1, 32, 32])).unwrap();
+        let found = equalise(&Tensor::from_slice(&bytes).view([1, 1, 32, 32])).unwrap();
         let found = Vec::<f32>::try_from(found.flatten(0, 3)).unwrap();
         let high = bytes.iter().copied().fold(0.0, f32::max);
         let step = bytes.iter().filter(|&&v| v != high).count() / 255;

@@ -4,8 +4,8 @@
 use querist_protocol::philox::Stream;
 use tch::{Kind, Reduction, TchError, Tensor};
 
-/// With which images and labels those of a minibatch are mixed: each with the one as far from the other end. Minibatches
-/// are in a random order, so that is a random partner.
+/// With which images and labels those of a minibatch are mixed: each with the one as far from the other end.
+/// Minibatches are in a random order, so that is a random partner.
 pub(crate) struct Mixed {
     /// Shares of the images themselves, `f32 [n]`.
     shares: Tensor,

@@ -172,8 +172,8 @@ impl BudgetConfig {
                 if initial.len() != totals[0] {
                     let (found, wanted) = (initial.len(), totals[0]);
                     return error(format!(
-                        "`initial` comes to {found} samples, but the named budget begins with {wanted}; leave `initial` \
-                         out, or name other totals"
+                        "`initial` comes to {found} samples, but the named budget begins with {wanted}; leave \
+                         `initial` out, or name other totals"
                     ));
                 }
                 check_rounds(self.steps(totals[0], &totals[1..])?, rounds)?

@@ -78,8 +78,8 @@ pub enum Stop {
     /// After an epoch whose training accuracy (augmented, dropout on) is at least this, such as
     /// `{ train_accuracy = 0.99 }`.
     TrainAccuracy(#[schemars(range(min = 0.0, max = 1.0))] f64),
-    /// After an epoch whose summed loss, the sum of those of its minibatches, differs by less than this from that of the
-    /// epoch before, such as `{ loss_change = 5e-4 }`.
+    /// After an epoch whose summed loss, the sum of those of its minibatches, differs by less than this from that of
+    /// the epoch before, such as `{ loss_change = 5e-4 }`.
     LossChange(#[schemars(range(min = 0.0, max = 1e6))] f64),
     /// After so many epochs without a better accuracy on the validation set, such as `{ patience = 10 }`. The labels of
     /// the validation set then take part in training, and each round's record counts them.
@@ -143,7 +143,7 @@ pub enum Averaging {
     /// A running mean over steps that keeps this share of itself, less in the first steps; batch-norm statistics are
     /// averaged alike. Such as `{ ema = 0.999 }`.
     Ema(#[schemars(range(min = 0.0, max = 0.999_999))] f64),
-    /// The mean of the weights after each epoch from this share of the epochs on (Izmailov and others, 2018); batch-norm
-    /// statistics are then measured anew in one pass over the labelled set. Such as `{ swa = 0.75 }`.
+    /// The mean of the weights after each epoch from this share of the epochs on (Izmailov and others, 2018);
+    /// batch-norm statistics are then measured anew in one pass over the labelled set. Such as `{ swa = 0.75 }`.
     Swa(#[schemars(range(min = 0.0, max = 0.999_999))] f64),
 }

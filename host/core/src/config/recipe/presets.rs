@@ -69,9 +69,9 @@ fn systems() -> Vec<Layer<Recipe>> {
         .once_called(PRESET, "s1"),
         Layer::preset(
             "cure-lab-mnist",
-            "cure-lab/deep-active-learning on MNIST: as `cure-lab`, minibatches of 128, a tenth of the rate from epochs \
-             20 and 40, flips alone. For Fashion-MNIST `minibatch = 256`. Digits are mirrored as the system does it, \
-             although it turns them into what is no digit: `augment = []` leaves that out.",
+            "cure-lab/deep-active-learning on MNIST: as `cure-lab`, minibatches of 128, a tenth of the rate from \
+             epochs 20 and 40, flips alone. For Fashion-MNIST `minibatch = 256`. Digits are mirrored as the system \
+             does it, although it turns them into what is no digit: `augment = []` leaves that out.",
             |recipe: &mut Recipe| {
                 cure_lab(recipe);
                 (recipe.minibatch, recipe.milestones) = (128, vec![20, 40]);
@@ -80,15 +80,16 @@ fn systems() -> Vec<Layer<Recipe>> {
         ),
         Layer::preset(
             "low-budget-linear",
-            "Low-budget evaluation, linear: the head alone on a frozen body from `model.weights`, Adam 0.01, 100 epochs \
-             of minibatches of 128, a tenth of the rate from epochs 50 and 75, resized crops and flips. Weight decay \
-             and momentum, which the system takes and ignores, are 0.",
+            "Low-budget evaluation, linear: the head alone on a frozen body from `model.weights`, Adam 0.01, 100 \
+             epochs of minibatches of 128, a tenth of the rate from epochs 50 and 75, resized crops and flips. Weight \
+             decay and momentum, which the system takes and ignores, are 0. That it brings features to length 1 \
+             before the head is left to the model.",
             linear,
         ),
         Layer::preset(
             "low-budget-entropy",
-            "The head that low-budget's entropy sampling trains: as `low-budget-linear`, Adam 0.001. The system does \
-             not normalise features here, as it does there.",
+            "The head that low-budget's entropy sampling trains: as `low-budget-linear`, Adam 0.001, and features of \
+             any length.",
             linear,
         ),
         Layer::preset(
@@ -112,10 +113,10 @@ fn systems() -> Vec<Layer<Recipe>> {
         Layer::preset(
             "ift780",
             "sgiardl/ActiveLearning: Adam 1e-4, weight decay 0, 50 epochs of minibatches of 50, a constant rate, no \
-             augmentation, one model and one optimiser that go on from round to round. Beside it `budget.patience = 4`. \
-             The system forgets to switch back to training mode after its first validation, which freezes batch-norm \
-             and dropout; here they train. Its augmentations: `augment = [\"flip\", { rotate = 15 }, { jitter = { \
-             contrast = 0.1, hue = 0.1 } }]`.",
+             augmentation, one model and one optimiser that go on from round to round. Beside it `budget.patience = \
+             4`. The system forgets to switch back to training mode after its first validation, which freezes \
+             batch-norm and dropout; here they train. Its augmentations: `augment = [\"flip\", { rotate = 15 }, { \
+             jitter = { contrast = 0.1, hue = 0.1 } }]`.",
             |recipe: &mut Recipe| {
                 recipe.optimiser = Optimiser::Adam;
                 (recipe.weight_decay, recipe.epochs, recipe.minibatch) = (0.0, 50, 50);
@@ -161,8 +162,8 @@ fn papers() -> Vec<Layer<Recipe>> {
         Layer::preset(
             "vaal",
             "Variational Adversarial Active Learning (Sinha and others, 2019) on CIFAR-10: SGD 0.01, momentum 0.9, \
-             weight decay 5e-4, 100 epochs of minibatches of 128, a tenth of the rate from each further quarter, flips, \
-             the best epoch on a validation set (the paper holds out 5000: `dataset.validation`).",
+             weight decay 5e-4, 100 epochs of minibatches of 128, a tenth of the rate from each further quarter, \
+             flips, the best epoch on a validation set (the paper holds out 5000: `dataset.validation`).",
             |recipe: &mut Recipe| {
                 in_steps(recipe, 100, 128, &[25, 50, 75]);
                 recipe.augment = vec![Augmentation::Flip];
@@ -181,8 +182,8 @@ fn papers() -> Vec<Layer<Recipe>> {
         ),
         Layer::preset(
             "alfa",
-            "Active Learning by Feature Mixing (Parvaneh and others, 2022): Adam 0.001, no weight decay, minibatches of \
-             64, until the training accuracy is 99 % or 1000 epochs are over, the same initial weights every round.",
+            "Active Learning by Feature Mixing (Parvaneh and others, 2022): Adam 0.001, no weight decay, minibatches \
+             of 64, until the training accuracy is 99 % or 1000 epochs are over, the same initial weights every round.",
             |recipe: &mut Recipe| {
                 until_fitted(recipe, 1000);
                 recipe.init = Init::SameInit;
@@ -206,8 +207,8 @@ fn papers() -> Vec<Layer<Recipe>> {
         Layer::preset(
             "realistic",
             "What we recommend for comparisons, so that random sampling is no weak baseline: SGD 0.1 with Nesterov \
-             momentum 0.9, weight decay 5e-4, a cosine after two epochs of warm-up, 60 epochs of at least 10,000 samples \
-             in minibatches of 128, crops, flips and RandAugment.",
+             momentum 0.9, weight decay 5e-4, a cosine after two epochs of warm-up, 60 epochs of at least 10,000 \
+             samples in minibatches of 128, crops, flips and RandAugment.",
             |recipe: &mut Recipe| {
                 (recipe.epochs, recipe.minibatch, recipe.warmup) = (60, 128, 2);
                 (recipe.schedule, recipe.nesterov) = (Schedule::Cosine, true);
@@ -219,8 +220,8 @@ fn papers() -> Vec<Layer<Recipe>> {
         Layer::preset(
             "fast-cifar",
             "All of CIFAR-10 in seconds on a GPU, in the style of airbench (Jordan, 2024): SGD with Nesterov momentum \
-             0.85, the rate rising to 0.5 over a fifth of the steps and falling to 0, ten epochs of minibatches of 512, \
-             no decay of biases and normalisation, label smoothing 0.2, crops and flips.",
+             0.85, the rate rising to 0.5 over a fifth of the steps and falling to 0, ten epochs of minibatches of \
+             512, no decay of biases and normalisation, label smoothing 0.2, crops and flips.",
             |recipe: &mut Recipe| {
                 (recipe.epochs, recipe.minibatch, recipe.drop_last) = (10, 512, true);
                 (recipe.schedule, recipe.peak) = (Schedule::OneCycle, 0.2);
