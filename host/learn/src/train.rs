@@ -56,9 +56,6 @@ impl Trainer<'_> {
         let round = self.plan.weights_round(self.round);
         random::seed(self.seeds.model_stream("weights", round).next_bits()).doing("seeding the weights")?;
         let model = self.plan.architecture.build(self.images.device())?;
-        if self.pretrained.is_none() && self.plan.init == Init::Pretrained {
-            return config("recipe.init is `pretrained`, but there are no weights to start from: set `model.weights`");
-        }
         if let Some(pretrained) = self.pretrained {
             model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
         }

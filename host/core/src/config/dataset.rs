@@ -11,8 +11,8 @@ use super::{Bytes, VariantConfig};
 #[serde(deny_unknown_fields)]
 pub struct DatasetConfig {
     /// A public set (`querist data list` shows all), or a form of your own data: `folder`, one folder of pictures a
-    /// class; `list`, text files of paths and labels; `manifest`, a CSV table; `parquet`, tables with pictures or paths;
-    /// `webdataset`, tar shards.
+    /// class; `list`, text files of paths and labels; `manifest`, a CSV table; `parquet`, tables with pictures or
+    /// paths; `webdataset`, tar shards.
     pub name: String,
     /// Folder or archive that holds it, relative to the working folder; the cache of `querist data fetch` where it is
     /// left out.

@@ -192,7 +192,8 @@ fn papers() -> Vec<Layer<Recipe>> {
         Layer::preset(
             "badge",
             "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds (Ash and others, 2020): Adam 1e-4, \
-             no weight decay, minibatches of 64, until the training accuracy is 99 % or 1000 epochs are over.",
+             no weight decay, until the training accuracy is 99 % or 1000 epochs are over. The size of minibatches is \
+             not stated there; ours is 64.",
             |recipe: &mut Recipe| until_fitted(recipe, 1000),
         ),
         Layer::preset(
