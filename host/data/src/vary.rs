@@ -1,6 +1,6 @@
 //! Variants of a pool, with the datasets that they name.
 
-use querist_core::config::{DatasetConfig, VariantConfig};
+use querist_core::config::{DatasetConfig, ForeignConfig, VariantConfig};
 use querist_core::dataset::VariantFacts;
 use querist_core::{Dataset, Seeds, Split};
 
@@ -24,16 +24,14 @@ pub fn vary(
     Ok(Some(dataset.varied(split, variant, foreign.as_ref(), seeds)?))
 }
 
-/// The other dataset, resized like the first where its own configuration says nothing.
+/// The other dataset, resized like the first.
 fn foreign(dataset: &Dataset, variant: &VariantConfig, search: &Search) -> Result<Option<Dataset>, DataError> {
     let Some(foreign) = &variant.foreign else { return Ok(None) };
-    let mut config = DatasetConfig::clone(&foreign.dataset);
-    if config.variant.is_some() {
-        let message = "a foreign dataset has no variant of its own; remove it".to_owned();
-        return Err(DataError::Config { dataset: config.name, message });
-    }
+    let ForeignConfig { name, path, list, columns, .. } = foreign;
+    let mut config = DatasetConfig::named(name);
+    (config.path, config.list, config.columns) = (path.clone(), list.clone(), columns.clone());
     let images = dataset.images();
-    if config.size.is_none() && images.height == images.width {
+    if images.height == images.width {
         config.size = u32::try_from(images.height).ok().filter(|side| (4..=1024).contains(side));
     }
     Ok(Some(load(&config, search)?))

@@ -133,3 +133,26 @@ pub fn schemas() -> BTreeMap<&'static str, Value> {
         ("study", schemars::schema_for!(StudyConfig).to_value()),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::Schema;
+
+    /// Budgets of schemas forbid recursion and excess; the program's own must keep them, or nothing runs.
+    #[test]
+    fn schemas_of_files_can_be_used() {
+        for (name, schema) in schemas() {
+            let schema = Schema::new(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let experiment = json!({"version": 1, "dataset": {"name": "digits"}, "budget": {"initial": 1, "batch": 1}});
+            let mut file = experiment;
+            match name {
+                "run" => file["strategy"] = json!({"id": "random"}),
+                _ => (file["strategies"], file["seeds"]) = (json!([{"id": "random"}]), json!([1])),
+            }
+            assert!(schema.problems(&file).is_empty(), "{name}: {:?}", schema.problems(&file));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DatasetConfig;
+use super::{ColumnsConfig, ListConfig};
 
 /// Changes of the pool, made in this order after the split: validation and test set stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +38,18 @@ pub struct VariantConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForeignConfig {
-    /// The other dataset; of its training samples some are drawn. Images are resized to those of the first where they
-    /// differ.
-    pub dataset: Box<DatasetConfig>,
+    /// The other dataset, as `dataset.name`; of its training samples some are drawn. Images are resized to those of the
+    /// first.
+    pub name: String,
+    /// Where it lies, as `dataset.path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its files where it is a list, as `dataset.list`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<ListConfig>,
+    /// Its columns where it is a table, as `dataset.columns`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<ColumnsConfig>,
     /// How many of its samples.
     #[schemars(range(min = 1))]
     pub count: usize,

@@ -149,7 +149,7 @@ impl Varied<'_> {
         let shape = |images: &Images| [images.height, images.width, images.channels];
         if shape(ours) != shape(theirs) {
             let found = format!("foreign images of {:?}; expected {:?}", shape(theirs), shape(ours));
-            return self.error(format!("{found} (height, width, channels); set `size` of the foreign dataset"));
+            return self.error(format!("{found} (height, width, channels); set `dataset.size`"));
         }
         let tests = foreign.official_validation() + foreign.official_test() + foreign.added;
         let trained = foreign.len() - tests;
@@ -235,7 +235,7 @@ fn noised(value: u8, deviation: f64, stream: &mut Stream) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DatasetConfig, ForeignConfig};
+    use crate::config::ForeignConfig;
 
     /// Four classes in turn; the pixels of a sample are its number.
     fn dataset(count: usize, test: usize) -> Dataset {
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn each_variant_does_what_it_says_and_leaves_the_test_alone() {
         let default = VariantConfig::default;
-        let foreign = ForeignConfig { dataset: Box::new(DatasetConfig::named("tiny")), count: 30 };
+        let foreign = ForeignConfig { name: "tiny".to_owned(), path: None, list: None, columns: None, count: 30 };
         let all = VariantConfig {
             subset: Some(100),
             long_tail: Some(5.0),
