@@ -178,7 +178,11 @@ fn code(text: &str) -> String {
 const NAMED: [(&str, &str); 3] = [
     ("host/report/src/report.rs", "random"),
     ("host/learn/src/need.rs", "entropy"),
-    ("host/core/src/config/recipe.rs", "uwe"),
+    // Recipes of the papers and systems of these names.
+    ("host/core/src/config/recipe/presets.rs", "badge"),
+    ("host/core/src/config/recipe/presets.rs", "uwe"),
+    ("host/core/src/config/recipe/presets.rs", "vaal"),
+    ("host/core/src/config/recipe/presets.rs", "waal"),
 ];
 
 #[test]

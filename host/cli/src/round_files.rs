@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -190,6 +190,24 @@ impl Length {
             bail!("{} is full of holes: {length} bytes, of which the disk holds {}", shown(path), facts.blocks() * 512);
         }
         Ok(length)
+    }
+}
+
+/// Writes a new file, and waits until the disk has it.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = fs::File::create_new(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", shown(path)))
+}
+
+/// Reads a text of a run folder, where there is one.
+pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+    match querist_files::read(path, Links::Refuse, MOST_TEXT) {
+        Err(error) if error.is_not_found() => Ok(None),
+        read => Ok(Some(read?)),
     }
 }
 

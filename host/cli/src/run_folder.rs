@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
-use querist_core::dataset::VariantFacts;
 use querist_core::fitted::EpochRecord;
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::observer::FinishedRound;
 use querist_core::record::need_names;
+use querist_core::variant::VariantFacts;
 use querist_core::{Array, Dataset, Settled, Split, StrategyIdentity, StrategyKind, Synthetic, Values};
 use querist_data::arrays::write_safetensors;
 use querist_files::{Links, open_or_create, shown, sync_folder};
@@ -29,8 +29,8 @@ use crate::exit::Usage;
 use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
-    DIGESTS, EPOCHS, FEATURES, MODEL, MOST_TEXT, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC,
-    digest_of_file, most_bytes, sha256,
+    DIGESTS, EPOCHS, FEATURES, MODEL, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC, digest_of_file,
+    most_bytes, read_optional, sha256, write_durably,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
 use crate::thumbnails;
@@ -483,21 +483,5 @@ fn parent_of(folder: &Path) -> PathBuf {
     match folder.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
-    }
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = File::create_new(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().with_context(|| format!("cannot write {}", shown(path)))
-}
-
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
-    match querist_files::read(path, Links::Refuse, MOST_TEXT) {
-        Err(error) if error.is_not_found() => Ok(None),
-        read => Ok(Some(read?)),
     }
 }

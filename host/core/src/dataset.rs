@@ -1,13 +1,9 @@
 //! Images and their labels, of which only the oracle and the evaluation may see any.
 
-mod variant;
-
 use sha2::{Digest, Sha256};
 
 use crate::array::Buffer;
 use crate::ids::{Label, SampleId};
-
-pub use variant::VariantFacts;
 
 /// Equally sized images as bytes, `u8 [count, height, width, channels]`.
 #[derive(Debug, Clone)]
@@ -74,9 +70,9 @@ pub struct DatasetParts {
 /// Images with hidden labels. Labels reach others through the oracle and the evaluation only.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    parts: DatasetParts,
+    pub(crate) parts: DatasetParts,
     /// Samples behind the test set, which a variant added to the pool.
-    added: usize,
+    pub(crate) added: usize,
     digest: String,
 }
 

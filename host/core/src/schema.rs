@@ -106,7 +106,7 @@ impl Schema {
                     old.filter(|f| f["deprecated"] == true).map(|f| f["const"].to_string()).collect();
                 vec![Problem {
                     pointer,
-                    message: told(&alternatives(error, context, &forms, &wanted, &old)),
+                    message: told(&alternatives(&self.source, error, context, &forms, &wanted, &old)),
                     help: None,
                 }]
             }
@@ -209,6 +209,7 @@ fn told(text: &str) -> String {
 }
 
 fn alternatives(
+    source: &Value,
     error: &jsonschema::ValidationError<'_>,
     context: &[Vec<jsonschema::ValidationError<'static>>],
     forms: &[&Value],
@@ -235,16 +236,8 @@ fn alternatives(
     if !choices.is_empty() {
         return format!("{} is none of {}", error.instance(), choices.join(", "));
     }
-    // Of a form of the same kind one wants to know what is wrong with it.
-    let same_kind = |form: &&Value| form.get("type").is_some_and(|kind| is_of_kind(error.instance(), kind));
-    let mut reasons: Vec<String> = forms
-        .iter()
-        .zip(context)
-        .filter(|(form, _)| same_kind(form))
-        .flat_map(|(_, errors)| errors)
-        .take(MAX_REASONS)
-        .map(ToString::to_string)
-        .collect();
+    let mut reasons = of_same_kind(source, error.instance(), forms, context, 0);
+    reasons.truncate(MAX_REASONS);
     reasons.sort();
     reasons.dedup();
     match (wanted.is_empty(), reasons.is_empty()) {
@@ -252,6 +245,34 @@ fn alternatives(
         (false, true) => format!("expected {}", wanted.join(", or ")),
         (false, false) => format!("{}; expected {}", reasons.join("; "), wanted.join(", or ")),
     }
+}
+
+/// What is wrong with the value as the forms of its own kind: that is what one wants to know.
+fn of_same_kind(
+    source: &Value,
+    value: &Value,
+    forms: &[&Value],
+    context: &[Vec<jsonschema::ValidationError<'static>>],
+    depth: usize,
+) -> Vec<String> {
+    use jsonschema::error::ValidationErrorKind as Kind;
+    let of_form = |(form, errors): (&&Value, &Vec<jsonschema::ValidationError<'static>>)| {
+        let form = resolve(source, form);
+        let inner = ["oneOf", "anyOf"].iter().find_map(|key| form.get(key)?.as_array());
+        match (form.get("type"), inner) {
+            (Some(kind), _) if is_of_kind(value, kind) => errors.iter().map(ToString::to_string).collect(),
+            (None, Some(inner)) if depth < MAX_REASONS => {
+                let inner: Vec<&Value> = inner.iter().collect();
+                let nested = errors.iter().filter_map(|error| match error.kind() {
+                    Kind::OneOfNotValid { context } | Kind::AnyOf { context } => Some(context),
+                    _ => None,
+                });
+                nested.flat_map(|context| of_same_kind(source, value, &inner, context, depth + 1)).collect()
+            }
+            _ => Vec::new(),
+        }
+    };
+    forms.iter().zip(context).flat_map(of_form).collect()
 }
 
 /// A form of values in a reader's words.

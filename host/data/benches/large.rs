@@ -1,7 +1,7 @@
 //! Memory of reading a folder of pictures once, held in memory or in a file of the cache.
 //!
-//! Run with `cargo bench -p querist-data --profile dev --bench large -- FOLDER SIZE IN_MEMORY`, for example `0 64MiB`; a
-//! size of 0 keeps the pictures as they are. Memory of its own is what the system cannot take back; pages of mapped
+//! Run with `cargo bench -p querist-data --profile dev --bench large -- FOLDER SIZE IN_MEMORY`, for example `0 64MiB`;
+//! a size of 0 keeps the pictures as they are. Memory of its own is what the system cannot take back; pages of mapped
 //! files are counted apart.
 
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! CIFAR-10 and CIFAR-100 in their binary and in their Python form.
 //!
-//! A record is one label byte (CIFAR-100: coarse, then fine) and 3072 bytes: the red, green and blue planes of 32x32. In the Python form a batch
-//! is a pickle of a dict with `data`, the same 3072 bytes a row, and `labels` or `fine_labels`.
+//! A record is one label byte (CIFAR-100: coarse, then fine) and 3072 bytes: the red, green and blue planes of 32x32.
+//! In the Python form a batch is a pickle of a dict with `data`, the same 3072 bytes a row, and `labels` or
+//! `fine_labels`.
 
 use std::path::{Path, PathBuf};
 

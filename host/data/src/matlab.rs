@@ -1,7 +1,7 @@
 //! Arrays of numbers in MATLAB's files of version 5, plain or compressed; version 7.3 is HDF5 and not read.
 //!
-//! A header of 128 bytes, then elements: a type, a length, and so many bytes, padded to eight. A compressed element is a
-//! zlib stream of another element.
+//! A header of 128 bytes, then elements: a type, a length, and so many bytes, padded to eight. A compressed element is
+//! a zlib stream of another element.
 
 use std::io::Read;
 use std::path::Path;

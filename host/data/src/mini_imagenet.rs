@@ -1,8 +1,8 @@
 //! mini-ImageNet as three pickles of 64, 16 and 20 classes, merged to one set of 100.
 //!
-//! Each pickle is a dict with `image_data`, bytes of [pictures, height, width, 3], and `class_dict`, from a class's name
-//! to the numbers of its pictures. Classes come in the order training, validation, test; the first fifth of each class
-//! is the test set.
+//! Each pickle is a dict with `image_data`, bytes of [pictures, height, width, 3], and `class_dict`, from a class's
+//! name to the numbers of its pictures. Classes come in the order training, validation, test; the first fifth of each
+//! class is the test set.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

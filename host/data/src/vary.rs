@@ -1,7 +1,7 @@
 //! Variants of a pool, with the datasets that they name.
 
 use querist_core::config::{DatasetConfig, ForeignConfig, VariantConfig};
-use querist_core::dataset::VariantFacts;
+use querist_core::variant::VariantFacts;
 use querist_core::{Dataset, Seeds, Split};
 
 use crate::error::DataError;

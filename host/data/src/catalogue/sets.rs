@@ -197,8 +197,8 @@ pub(super) static SETS: [PublicSet; 15] = [
         test: 116_323,
         shape: [28, 28, 1],
         classes: 62,
-        names: "0 1 2 3 4 5 6 7 8 9 A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j k l m n o p \
-                q r s t u v w x y z",
+        names: "0 1 2 3 4 5 6 7 8 9 A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j k l m n o \
+                p q r s t u v w x y z",
         statistics: None,
     },
     PublicSet {

@@ -1,5 +1,5 @@
-//! Datasets in forms that other programs write: `tests/formats/make.py` made them with scipy, pickle, numpy, pyarrow and
-//! tarfile.
+//! Datasets in forms that other programs write: `tests/formats/make.py` made them with scipy, pickle, numpy, pyarrow
+//! and tarfile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,8 +146,8 @@ fn mini_imagenet_is_merged_and_split_by_class() {
 #[test]
 fn pickles_run_no_code_and_hold_nothing_else() {
     let folder = formats();
-    let not_read = ", which is not read; expected arrays of numbers, numbers, texts, lists, tuples and dicts; nothing in \
-                    a pickle is run";
+    let not_read = ", which is not read; expected arrays of numbers, numbers, texts, lists, tuples and dicts; nothing \
+                    in a pickle is run";
     let cases: [(&str, String); 10] = [
         ("code", format!("`posix.system`{not_read}")),
         ("class", format!("`sklearn.svm.Own`{not_read}")),

@@ -6,8 +6,8 @@
 use querist_protocol::philox::Stream;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, DatasetError, DatasetParts, Images};
 use crate::config::VariantConfig;
+use crate::dataset::{Dataset, DatasetError, DatasetParts, Images};
 use crate::ids::SampleId;
 use crate::seed::Seeds;
 use crate::split::{Split, take_stratified};
