@@ -73,9 +73,10 @@ impl Dataset {
         let Varied { parts, pool, mut facts, .. } = varied;
         facts.pool = pool.len();
         let added = parts.images.count - self.len();
-        let dataset = if facts.relabelled == 0 && added == 0 { self.clone() } else { Self::new(parts)? };
+        let mut dataset = if facts.relabelled == 0 && added == 0 { self.clone() } else { Self::new(parts)? };
+        dataset.added = self.added + added;
         let split = Split { pool, validation: split.validation.clone(), test: split.test.clone() };
-        Ok((Self { added: self.added + added, ..dataset }, split, facts))
+        Ok((dataset, split, facts))
     }
 }
 
