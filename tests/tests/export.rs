@@ -101,6 +101,25 @@ fn low_budget_indices_are_all_that_is_labelled() {
     assert_eq!(ids.collect::<Vec<_>>(), expected);
 }
 
+/// With batches that take the place of those before, each round's own set is the list, and no sample comes twice.
+#[test]
+fn low_budget_indices_of_batches_that_replace() {
+    let place = Place::new();
+    place.write("study.toml", STUDY.replace("rounds = 2", "rounds = 2, replace = true"));
+    place.good(&["study", "run", "study.toml", "--out", "runs", "--set", "seeds=[3]"]);
+    place.good(&["export", "runs", "--format", "low-budget", "--out", "out"]);
+    let names: Vec<String> = fs::read_dir(place.at("out/indices/seed-3"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("margin"))
+        .collect();
+    let trained: Vec<Value> =
+        records(&place.at("runs/margin/seed-3")).into_iter().map(|record| record["labelled"].clone()).collect();
+    for size in trained {
+        assert!(names.contains(&format!("margin_digits_{size}.npy")), "{size}: {names:?}");
+    }
+}
+
 #[test]
 fn ift780_records_show_the_validation_set() {
     let place = exported("ift780");

@@ -53,11 +53,9 @@ fn judged(place: &Place, args: &[&str]) -> Vec<Value> {
 fn more_labels_are_worth_more_in_every_probe() {
     let place = place();
     for (kind, set) in [("linear", "recipe.epochs=30"), ("knn", "seeds.root=0"), ("finetune", "recipe.epochs=5")] {
-        // A recipe of one's own takes the place of the preset, so the preset is named beside it.
-        let preset = format!("recipe.preset=low-budget-{kind}");
         let mut args = vec![kind, "probe.toml", "--indices", "three.txt", "many.txt", "--set", set];
         if kind != "knn" {
-            args.extend(["--set", &preset, "--set", "recipe.augment=[]", "--set", "model.normalise=true"]);
+            args.extend(["--set", "recipe.augment=[]"]);
         }
         let found = judged(&place, &args);
         let accuracy = |at: usize| found[at]["accuracy"].as_f64().unwrap();
@@ -74,10 +72,12 @@ fn more_labels_are_worth_more_in_every_probe() {
 fn what_a_probe_cannot_use_is_told_before_it_trains() {
     let place = place();
     let call = |args: &[&str]| place.call(&[&["probe"], args].concat());
-    call(&["knn", "probe.toml", "--indices", "three.txt", "--neighbours", "4"]).fails(2, &["3 samples", "--neighbours"]);
+    let too_many = ["knn", "probe.toml", "--indices", "three.txt", "--neighbours", "4"];
+    call(&too_many).fails(2, &["3 samples", "--neighbours"]);
     call(&["knn", "run.toml", "--indices", "three.txt"]).fails(2, &["`model.weights`"]);
     call(&["linear", "run.toml", "--indices", "three.txt", "--set", "recipe.preset=low-budget-linear"])
         .fails(1, &["model.weights"]);
+    call(&["scratch", "probe.toml", "--indices", "three.txt"]).fails(2, &["`model.weights`", "finetune"]);
     place.write("wrong.txt", "5\n5\n99999\n");
     call(&["linear", "probe.toml", "--indices", "many.txt", "wrong.txt"])
         .fails(2, &["wrong.txt", "more than once", "99999"]);
@@ -99,9 +99,8 @@ fn shards_of_embeddings_are_the_whole() {
         parts.1.extend(rows(&format!("parts/ids-{shard}-of-3.npy")));
     }
     assert_eq!(parts.1, rows("whole/ids.npy"));
-    let floats = |bytes: &[u8]| -> Vec<f32> {
-        bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-    };
+    let floats =
+        |bytes: &[u8]| -> Vec<f32> { bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect() };
     let (apart, whole) = (floats(&parts.0), floats(&rows("whole/embeddings.npy")));
     assert_eq!(whole.len(), 1797 * 128);
     let worst = apart.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);

@@ -30,6 +30,9 @@ pub struct EmbedArgs {
     /// The I-th of N parts of the samples, from 1; each has rows of neighbouring samples.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
+    /// Only samples of the pool, as the split and `dataset.variant` leave it: no validation and no test samples.
+    #[arg(long)]
+    pub pool: bool,
 }
 
 /// One of several parts.
@@ -73,18 +76,22 @@ pub fn main(args: &EmbedArgs, trainer: &dyn Trainer) -> Result<()> {
     progress::stop_on_interrupt()?;
     let prepared = Prepared::new(&file)?;
     let Prepared { dataset, .. } = &prepared;
-    let range = args.shard.map_or(0..dataset.len(), |shard| shard.of(dataset.len()));
+    let all: Vec<SampleId> = match args.pool {
+        true => prepared.pool().to_vec(),
+        false => (0..dataset.len() as u64).map(SampleId).collect(),
+    };
+    let range = args.shard.map_or(0..all.len(), |shard| shard.of(all.len()));
     if range.is_empty() {
-        return Err(Usage(format!("{} samples have no such part: ask for fewer of them", dataset.len())).into());
+        return Err(Usage(format!("{} samples have no such part: ask for fewer of them", all.len())).into());
     }
-    let samples: Vec<SampleId> = (range.start as u64..range.end as u64).map(SampleId).collect();
+    let samples = &all[range];
     let name = |what: &str| match args.shard {
         None => args.out.join(format!("{what}.npy")),
         Some(Shard { number, of }) => args.out.join(format!("{what}-{number}-of-{of}.npy")),
     };
     let (rows, ids) = (name("embeddings"), name("ids"));
     refuse_existing(&[&rows, &ids])?;
-    let array = prepared.embeddings(&samples, trainer, &display)?;
+    let array = prepared.embeddings(samples, trainer, &display)?;
     display.clear();
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", shown(&args.out)))?;
     let numbers: Vec<u64> = samples.iter().map(|sample| sample.0).collect();

@@ -26,8 +26,8 @@ use crate::{fixed, index_file, output};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
 pub enum ProbeCommand {
-    /// A linear head on embeddings of length 1 by the body in `model.weights`, which stays as it is; recipe
-    /// `low-budget-linear` where the file has none.
+    /// A linear head on embeddings of length 1 by the body in `model.weights`, which stays as it is. Preset
+    /// `low-budget-linear`, where the file names none.
     Linear(ProbeArgs),
     /// The classes of the nearest labelled embeddings by the body in `model.weights`.
     Knn {
@@ -38,10 +38,10 @@ pub enum ProbeCommand {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         neighbours: u32,
     },
-    /// The whole model from `model.weights`, head and body with rates of their own; recipe `low-budget-finetune` where
-    /// the file has none.
+    /// The whole model from `model.weights`, head and body with rates of their own. Preset `low-budget-finetune`, where
+    /// the file names none.
     Finetune(ProbeArgs),
-    /// The whole model from fresh weights; recipe `low-budget-scratch` where the file has none.
+    /// The whole model from fresh weights. Preset `low-budget-scratch`, where the file names none.
     Scratch(ProbeArgs),
 }
 
@@ -117,8 +117,11 @@ pub fn main(command: &ProbeCommand, trainer: &dyn Trainer) -> Result<()> {
     }
     file.default_to("strategy.id=\"random\"");
     file.default_to("budget={ initial = 1, batch = 1, rounds = 1 }");
-    if !file.has("/recipe") {
-        command.defaults().iter().for_each(|assignment| file.default_to(assignment));
+    // What the file says itself goes before.
+    command.defaults().iter().for_each(|assignment| file.default_to(assignment));
+    if matches!(command, ProbeCommand::Scratch(_)) && file.has("/model/weights") {
+        let message = "a probe from scratch starts from fresh weights: leave `model.weights` out, or use `finetune`";
+        return Err(Usage(message.to_owned()).into());
     }
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
@@ -152,6 +155,11 @@ impl Prepared {
             None => (whole, drawn),
         };
         Ok(Self { dataset, split, config })
+    }
+
+    /// The samples that may be labelled.
+    pub fn pool(&self) -> &[SampleId] {
+        &self.split.pool
     }
 
     fn labelled(&self, path: &Path, base: u8) -> Result<Labelled> {

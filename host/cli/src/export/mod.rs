@@ -107,9 +107,11 @@ impl Trial {
         Ok(trial)
     }
 
-    /// Samples that are labelled in a round, the initial ones first.
+    /// Samples that a round is trained on, the initial ones first.
     fn labelled(&self, round: usize) -> impl Iterator<Item = (SampleId, Label)> + '_ {
-        let bought = self.rounds.iter().take(round).flat_map(|cycle| &cycle.bought);
+        // A batch joins those before it, unless it takes their place.
+        let first = if self.experiment.budget.replace { round.saturating_sub(1) } else { 0 };
+        let bought = self.rounds.iter().take(round).skip(first).flat_map(|cycle| &cycle.bought);
         self.initial.iter().chain(bought).copied()
     }
 }
