@@ -24,7 +24,7 @@ pub fn nearest_rows(
     neighbours: usize,
     compute: &Compute,
 ) -> Result<Vec<(u32, f64)>, String> {
-    if width == 0 || rows.len() % width != 0 || others.len() % width != 0 {
+    if width == 0 || !rows.len().is_multiple_of(width) || !others.len().is_multiple_of(width) {
         return Err(format!("{} and {} values are no rows of {width} columns", rows.len(), others.len()));
     }
     let control = Arc::new(Control::new(Limits { memory: u64::MAX, ..Limits::default() }, None));
