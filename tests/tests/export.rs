@@ -105,7 +105,7 @@ fn low_budget_indices_are_all_that_is_labelled() {
 #[test]
 fn low_budget_indices_of_batches_that_replace() {
     let place = Place::new();
-    place.write("study.toml", STUDY.replace("rounds = 2", "rounds = 2, replace = true"));
+    place.write("study.toml", STUDY.replace("batch = 10, rounds = 2", "batch = [10, 20], replace = true"));
     place.good(&["study", "run", "study.toml", "--out", "runs", "--set", "seeds=[3]"]);
     place.good(&["export", "runs", "--format", "low-budget", "--out", "out"]);
     let names: Vec<String> = fs::read_dir(place.at("out/indices/seed-3"))

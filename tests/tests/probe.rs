@@ -76,7 +76,7 @@ fn what_a_probe_cannot_use_is_told_before_it_trains() {
     call(&too_many).fails(2, &["3 samples", "--neighbours"]);
     call(&["knn", "run.toml", "--indices", "three.txt"]).fails(2, &["`model.weights`"]);
     call(&["linear", "run.toml", "--indices", "three.txt", "--set", "recipe.preset=low-budget-linear"])
-        .fails(1, &["model.weights"]);
+        .fails(2, &["model.weights"]);
     call(&["scratch", "probe.toml", "--indices", "three.txt"]).fails(2, &["`model.weights`", "finetune"]);
     place.write("wrong.txt", "5\n5\n99999\n");
     call(&["linear", "probe.toml", "--indices", "many.txt", "wrong.txt"])

@@ -64,7 +64,8 @@ pub struct BudgetConfig {
     #[schemars(range(min = 1, max = 100000))]
     pub rounds: Option<usize>,
     /// Whether a batch takes the place of the one before instead of joining it, as in low-budget's k-means: each query
-    /// chooses from all of the pool but the initial set, and the record counts every label that was ever bought.
+    /// chooses from all of the pool but the initial set, and the record counts every label that was ever bought. Batches
+    /// then grow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
     /// Rounds without a better accuracy on the validation set after which the run ends. The labels of the validation
@@ -181,6 +182,9 @@ impl BudgetConfig {
         };
         if batches.contains(&0) {
             return error("a batch of 0 samples asks for nothing".to_owned());
+        }
+        if self.replace && !batches.is_sorted_by(|before, after| before < after) {
+            return error("with `replace` each batch is larger than the one whose place it takes".to_owned());
         }
         let all = batches.iter().try_fold(initial.len(), |sum, &n| sum.checked_add(n));
         let plan = Plan { initial, batches, replaces: self.replace, patience: self.patience };
@@ -333,8 +337,10 @@ mod tests {
         let totals = Batch::Totals(Totals { totals: vec![500, 1000] });
         let plan = BudgetConfig { replace: true, ..budget(totals, None) }.plan(TASK).unwrap();
         assert_eq!((&plan.batches, plan.total()), (&vec![480, 980], 1000));
-        let many = BudgetConfig { replace: true, ..budget(Batch::Samples(600), Some(3)) };
+        let many = BudgetConfig { replace: true, ..budget(Batch::List(vec![500, 600]), None) };
         assert_eq!(many.plan(TASK).unwrap().total(), 620);
+        let alike = BudgetConfig { batch: Batch::List(vec![500, 500]), ..many.clone() };
+        assert!(alike.plan(TASK).unwrap_err().to_string().contains("larger"));
         assert!(BudgetConfig { replace: false, ..many }.plan(TASK).is_err());
     }
 
