@@ -64,8 +64,8 @@ pub struct BudgetConfig {
     #[schemars(range(min = 1, max = 100000))]
     pub rounds: Option<usize>,
     /// Whether a batch takes the place of the one before instead of joining it, as in low-budget's k-means: each query
-    /// chooses from all of the pool but the initial set, and the record counts every label that was ever bought. Batches
-    /// then grow.
+    /// chooses from all of the pool but the initial set, and the record counts every label that was ever bought.
+    /// Batches then grow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
     /// Rounds without a better accuracy on the validation set after which the run ends. The labels of the validation
