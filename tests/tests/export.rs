@@ -141,6 +141,13 @@ fn ift780_records_show_the_validation_set() {
     let refused = place.call(&["export", "bare", "--format", "ift780", "--out", "other"]);
     refused.fails(1, &["dataset.validation"]);
     assert!(!place.at("other").exists());
+
+    // Two runs that would be one file: neither is lost in silence.
+    let same = ["export", "runs", "again", "--format", "ift780", "--out", "other"];
+    place.write("study.toml", STUDY);
+    place.good(&["study", "run", "study.toml", "--out", "again"]);
+    place.call(&same).fails(2, &["same strategy, dataset and seed", "apart"]);
+    assert!(!place.at("other").exists());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use querist_files::Links;
 use querist_protocol::names;
 use sha2::{Digest, Sha256};
 
+use crate::round_files::sha256;
 use crate::trainer::Trainer;
 
 /// Bytes of a model's file at most.
@@ -31,7 +32,7 @@ pub fn weights(config: &RunConfig) -> Result<Option<WeightsOfRun>> {
     let Some(weights) = &config.experiment.model.weights else { return Ok(None) };
     let said = || format!("model.weights = {}", weights.file());
     let bytes = querist_files::read(Path::new(weights.file()), Links::Follow, MAX_MODEL).with_context(said)?;
-    let digest = hex(Sha256::new_with_prefix(&bytes));
+    let digest = sha256(&bytes);
     Ok(Some(WeightsOfRun { bytes, digest }))
 }
 

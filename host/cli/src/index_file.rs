@@ -9,7 +9,8 @@ use querist_core::{Dataset, SampleId, Values};
 use querist_data::arrays::{Kind, read_array};
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
-use sha2::{Digest, Sha256};
+
+use crate::round_files::sha256;
 
 /// Bytes of a file at most.
 const MOST_BYTES: u64 = 1 << 30;
@@ -30,7 +31,7 @@ pub fn read(index: &IndexFile, dataset: &Dataset, pool: &[SampleId]) -> Result<L
     let IndexFile { file, base } = index;
     let path = Path::new(file);
     let bytes = querist_files::read(path, Links::Follow, MOST_BYTES)?;
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&bytes);
     let is_array = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
     let numbers =
         if is_array { of_array(path)? } else { of_text(&bytes).with_context(|| shown(path).into_string())? };

@@ -1,5 +1,6 @@
 //! `querist export`: finished runs in the files of other systems, for their readers and plots.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -64,8 +65,14 @@ pub fn main(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Writes all files, or none where one of them is there.
+/// Writes all files, or none where one of them is there or two are one.
 fn write(out: &Path, files: &[File]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    if let Some(file) = files.iter().find(|file| !seen.insert(&file.path)) {
+        let path = shown(&file.path);
+        let message = format!("two of these runs have the same strategy, dataset and seed, and would both be {path}");
+        return Err(Usage(format!("{message}: export them apart")).into());
+    }
     if let Some(there) = files.iter().map(|file| out.join(&file.path)).find(|path| path.symlink_metadata().is_ok()) {
         return Err(Usage(format!("{} is there, and nothing is replaced: choose another --out", shown(&there))).into());
     }
