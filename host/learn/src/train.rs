@@ -346,7 +346,11 @@ impl Fit<'_> {
         let rows = self.data.rows_at(&order);
         let order = Tensor::f_from_slice(&order)?.f_to_device(device)?;
         let draws = match &self.augmenter {
-            Some(augmenter) => Some(augmenter.draw(&mut self.augment, samples)?),
+            Some(augmenter) => {
+                let mut draws = augmenter.draw(&mut self.augment, samples)?;
+                draws.share_out(&self.layout.minibatches, device)?;
+                Some(draws)
+            }
             None => None,
         };
         Ok(Epoch {
