@@ -2,14 +2,14 @@
 
     python3 benches/peers/embedding.py QUERIST [--pictures 512] [--turns 3] [--threads 2] [--workers 2]
 
-QUERIST is the program of a build, with `querist-train` beside it. Needs torch 2.11.0, torchvision 0.26, Pillow, numpy and
-safetensors. Pictures of 500 x 375 pixels are made: noise with the spectrum of photographs, as JPEG.
+QUERIST is the program of a build, with `querist-train` beside it. Needs torch 2.11.0, torchvision 0.26, Pillow, numpy
+and safetensors. Pictures of 500 x 375 pixels are made: noise with the spectrum of photographs, as JPEG.
 
-Ours is the whole process, its start, the walk, hashing, decoding and the files that it writes; it has an empty cache each
-time. PyTorch is what follows once torch is loaded: an `ImageFolder` in a `DataLoader` with workers that decode, resize and
-normalise, and a forward pass without gradients, in the customary layout and with the channels of a pixel together. Each
-has `--threads` threads beside its workers. Both take weights from the same file, and their embeddings are compared; they
-differ a little, as Pillow's filter does.
+Ours is the whole process, its start, the walk, hashing, decoding and the files that it writes; it has an empty cache
+each time. PyTorch is what follows once torch is loaded: an `ImageFolder` in a `DataLoader` with workers that decode,
+resize and normalise, and a forward pass without gradients, in the customary layout and with the channels of a pixel
+together. Each has `--threads` threads beside its workers. Both take weights from the same file, and their embeddings
+are compared; they differ a little, as Pillow's filter does.
 """
 
 import argparse
@@ -133,8 +133,8 @@ def main():
     # Ours numbers pictures by their contents.
     norms = {side: np.sort(np.linalg.norm(values, axis=1)) for side, values in rows.items()}
     off = np.abs(norms["ours"] - norms["PyTorch"]).max() / norms["PyTorch"].max()
-    print(f"{asked.pictures} pictures, {asked.threads} threads, {asked.workers} workers, {asked.turns} turns; lengths of")
-    print(f"embeddings are {100 * off:.2f} % apart at most; medians, and medians of the ratios of a turn")
+    print(f"{asked.pictures} pictures, {asked.threads} threads, {asked.workers} workers, {asked.turns} turns")
+    print(f"lengths of embeddings are {100 * off:.2f} % apart at most; medians, and medians of the ratios of a turn")
     print("| | ms a picture | processor ms a picture | over ours, by the clock | by the processor |")
     print("| --- | --- | --- | --- | --- |")
     for side, times in took.items():

@@ -2,16 +2,16 @@
 
     python3 gpu_check.py --programs FOLDER --data FOLDER --results FOLDER [--device cuda:0] [--only PART ...]
 
-`gpu_pack.py` makes an archive with this script, the programs and the data, which is all that it needs beside a Python with
-torch and torchvision. FOLDER of programs holds `querist`, `querist-train` and `plugins`. FOLDER of data holds `mnist` (four
-IDX files) and `cifar10-jpeg` (archives of JPEGs). FOLDER of results must be new.
+`gpu_pack.py` makes an archive with this script, the programs and the data, which is all that it needs beside a Python
+with torch and torchvision. FOLDER of programs holds `querist`, `querist-train` and `plugins`. FOLDER of data holds
+`mnist` (four IDX files) and `cifar10-jpeg` (archives of JPEGs). FOLDER of results must be new.
 
-Each part has a time of its own; what goes beyond is ended, noted, and the next part begins. The table at the end, also in
-`table.md` of the results, has for each figure what was found, what is asked for, and whether that holds. It is written anew
-after each part, so that a check that is cut off leaves it.
+Each part has a time of its own; what goes beyond is ended, noted, and the next part begins. The table at the end,
+also in `table.md` of the results, has for each figure what was found, what is asked for, and whether that holds. It
+is written anew after each part, so that a check that is cut off leaves it.
 
-With `--quick` all is small: one network, few labels, built-in digits where no data is given. With `--device cpu --quick`
-the check tries itself on a machine without a GPU; figures are then printed and held to nothing.
+With `--quick` all is small: one network, few labels, built-in digits where no data is given. With `--device cpu
+--quick` the check tries itself on a machine without a GPU; figures are then printed and held to nothing.
 """
 
 import argparse

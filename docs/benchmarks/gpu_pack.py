@@ -2,9 +2,9 @@
 
     python3 docs/benchmarks/gpu_pack.py --programs target/debug --data FOLDER --out gpu.tar.xz [--most 60]
 
-FOLDER of data holds `mnist` (four IDX files) and `cifar10-jpeg` (archives of JPEGs). Programs and native plugins lose their
-symbols, in copies; `SHA256SUMS` of the plugins, by which the program trusts native ones that lie beside it, is made anew of
-what is packed. An archive of more than `--most` MiB is refused. On the other machine:
+FOLDER of data holds `mnist` (four IDX files) and `cifar10-jpeg` (archives of JPEGs). Programs and native plugins lose
+their symbols, in copies; `SHA256SUMS` of the plugins, by which the program trusts native ones that lie beside it, is
+made anew of what is packed. An archive of more than `--most` MiB is refused. On the other machine:
 
     tar xf gpu.tar.xz && python3 gpu/gpu_check.py --programs gpu/programs --data gpu/data --results results
 """

@@ -3,11 +3,11 @@
     python3 docs/benchmarks/outside.py QUERIST --data FOLDER [--model cifar-cnn] [--epochs 10] [--threads 1] [--turns 3]
     python3 docs/benchmarks/outside.py --read RUN_FOLDER SECONDS
 
-FOLDER is CIFAR-10 in a form that `dataset.path` takes. A run of ten evaluations and nine queries, from 1,000 labels by 1,000
-to 10,000, is timed as a whole process: start, reading data, features, queries, records. Its records say what training
-(`fit`), the test set (`evaluate`) and the strategy's arrays (`features`, which are forward passes) took; the rest is
-outside. The first start decodes the pictures into the cache and is not counted. With `--read` the share is that of a run
-that took SECONDS and lies in a folder.
+FOLDER is CIFAR-10 in a form that `dataset.path` takes. A run of ten evaluations and nine queries, from 1,000 labels
+by 1,000 to 10,000, is timed as a whole process: start, reading data, features, queries, records. Its records say what
+training (`fit`), the test set (`evaluate`) and the strategy's arrays (`features`, which are forward passes) took; the
+rest is outside. The first start decodes the pictures into the cache and is not counted. With `--read` the share is
+that of a run that took SECONDS and lies in a folder.
 """
 
 import argparse

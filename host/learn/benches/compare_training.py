@@ -3,9 +3,10 @@
     python3 host/learn/benches/compare_training.py BENCH [--turns 5] [--threads 1] [NAME ...]
 
 BENCH is the program that `cargo bench --workspace --profile dev --bench training --no-run` names for `querist-learn`.
-The Python that runs this runs the peer, too. NAME is a case of `peer_training.py`. Each turn runs both, each side first
-every other turn; the figure is the median over turns of ours over PyTorch's: above 1 ours is faster. Of several threads
-the clock says how fast it is, and only where nothing else runs; of one thread the processor second says it anywhere.
+The Python that runs this runs the peer, too. NAME is a case of `peer_training.py`. Each turn runs both, each side
+first every other turn; the figure is the median over turns of ours over PyTorch's: above 1 ours is faster. Of several
+threads the clock says how fast it is, and only where nothing else runs; of one thread the processor second says it
+anywhere.
 """
 
 import argparse
