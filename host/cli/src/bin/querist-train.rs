@@ -55,6 +55,19 @@ impl Trainer for Torch {
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
+    fn embed(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        (model, file): (&ModelConfig, &[u8]),
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError> {
+        let (values, width) = learner(dataset, pool, config)?.fast_embeddings(model, file, samples, progress)?;
+        Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
     fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError> {
         if device == CPU {
             return Ok(None);
@@ -74,15 +87,16 @@ impl Trainer for Torch {
 }
 
 fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<TorchLearner, LearnError> {
+    let (device, others) = config.experiment.compute.device.split();
     let settings = Settings {
         model: &config.experiment.model,
         recipe: &config.experiment.recipe,
         seeds: config.seeds,
-        device: &config.experiment.compute.device,
+        device,
         precision: config.experiment.compute.precision,
         threads: config.experiment.compute.threads(),
     };
-    TorchLearner::new(dataset, pool, &settings)
+    TorchLearner::new(dataset, pool, &settings)?.with_devices(others)
 }
 
 fn main() -> ExitCode {

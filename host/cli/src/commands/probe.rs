@@ -224,7 +224,7 @@ impl Prepared {
         let model = &self.config.experiment.model;
         let (pool, file) = (&self.split.pool, (model, weights.bytes.as_slice()));
         let said = || model.weights.as_ref().map_or_else(String::new, |w| format!("model.weights = {}", w.file()));
-        trainer.frozen(&self.dataset, pool, &self.config, file, samples, display).with_context(said)
+        trainer.embed(&self.dataset, pool, &self.config, file, samples, display).with_context(said)
     }
 
     fn judged(&self, file: PathBuf, labelled: &[(SampleId, Label)], logits: &[f32], clock: Instant) -> Judged {
