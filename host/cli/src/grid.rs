@@ -11,14 +11,19 @@ use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
 use serde_json::Value;
 
-use crate::index_file;
 use crate::plugins::{self, PluginArgs};
+use crate::{body, index_file};
 
 /// Every problem with a study, at its place in the file.
 pub fn problems(config: &StudyConfig, args: &PluginArgs) -> Result<Vec<Problem>> {
     let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
     problems.extend(of_seeds(config));
     problems.extend(of_files(config));
+    let mut config = config.clone();
+    if problems.is_empty() {
+        body::settle(&mut config.experiment)?;
+    }
+    let config = &config;
     match load(&config.experiment.dataset, &Search::from_env()) {
         Ok(dataset) => problems.extend(of_budget(config, &dataset)),
         Err(error) => problems.extend(of_dataset(error)?),
@@ -77,6 +82,8 @@ fn of_files(config: &StudyConfig) -> Vec<Problem> {
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
     }
     named.extend(experiment.budget.initial_file().map(|index| ("/budget/initial/file".to_owned(), &index.file)));
+    let keys = [("/model/file", &experiment.model.file), ("/model/sidecar", &experiment.model.sidecar)];
+    named.extend(keys.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file.as_ref()?))));
     if let Some(weights) = &experiment.model.weights {
         named.push(match weights {
             WeightsConfig::File(file) => ("/model/weights".to_owned(), file),

@@ -8,6 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod again;
+mod body;
 mod commands;
 mod config_file;
 mod exit;
@@ -54,6 +55,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use body::Body;
 use commands::{data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study};
 use exit::LimitNames;
 use querist_loader::Step;

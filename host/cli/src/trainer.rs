@@ -13,13 +13,15 @@ use querist_files::Links;
 use querist_kernels::Accelerator;
 use querist_loader::TorchBuild;
 
+use crate::body::Body;
+
 /// The hidden verb that says which libtorch is used.
 pub const DESCRIBE_VERB: &str = "describe-libtorch";
 
 /// What only the training executable can do.
 pub trait Trainer {
     /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
-    /// `weights` are the bytes of the file that `model.weights` names; what was loaded of them is handed to `say`.
+    /// `body` is what the files that `model` names hold; what was loaded of them is handed to `say`.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
@@ -29,9 +31,23 @@ pub trait Trainer {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
-        weights: Option<&[u8]>,
+        body: Option<&Body>,
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError>;
+
+    /// Embeddings of samples, `f32 [samples, width]`, by the network of `model.file`, which is `body`.
+    ///
+    /// # Errors
+    /// If the network cannot be used, or does not take the images.
+    fn embeddings(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        body: &Body,
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError>;
 
     /// Embeddings of samples, `f32 [samples, width]`, from a frozen model's file.
     ///

@@ -13,7 +13,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::{BLOCK, fill};
+use crate::infer::{BLOCK, embed, fill};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
 
@@ -52,25 +52,32 @@ pub(crate) fn log_probs(
     Ok(rows)
 }
 
+/// What every draw starts from.
+enum From {
+    /// Inputs of the last layer, where nothing is dropped before it.
+    Inputs(Tensor),
+    /// Network inputs.
+    Pictures(Tensor),
+}
+
 /// `[n, draws, classes]`.
 fn draw_block(model: &Model, images: &ImageStore, ids: &Tensor, masks: &Masks<'_>) -> Result<Tensor, TchError> {
-    let pictures = images.normalise(&images.gather(ids)?)?;
     let head = model.head();
-    let fixed = match model.drops().is_empty() {
-        true => Some(model.penultimate(&model.embed(&pictures)?)?),
-        false => None,
+    let from = match model.drops().is_empty() {
+        true => From::Inputs(model.penultimate(&embed(model, images, ids)?)?),
+        false => From::Pictures(images.normalise(&images.gather(ids)?)?),
     };
     let sites = Sites::of(model);
     let mut drawn = Vec::with_capacity(masks.draws.count);
     for draw in 0..masks.draws.count {
-        let inputs = match &fixed {
-            Some(inputs) => inputs.shallow_clone(),
-            None => {
+        let inputs = match &from {
+            From::Inputs(inputs) => inputs.shallow_clone(),
+            From::Pictures(pictures) => {
                 let inner = (1..).zip(model.drops()).map(|(site, drop)| {
                     let mask = masks.of(sites.first(draw, site), drop.units, drop.share)?;
                     if drop.channels { mask.f_view([-1, drop.units, 1, 1]) } else { Ok(mask) }
                 });
-                model.penultimate(&model.embed_masked(&pictures, inner.collect::<Result<_, _>>()?)?)?
+                model.penultimate(&model.embed_masked(pictures, inner.collect::<Result<_, _>>()?)?)?
             }
         };
         let logits = match head.dropout() {

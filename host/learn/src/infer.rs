@@ -100,7 +100,8 @@ pub(crate) fn reporter(
     }
 }
 
-fn embed(model: &Model, images: &ImageStore, ids: &Tensor) -> Result<Tensor, TchError> {
+/// Embeddings of images in eval mode: those that are kept, where the body is the one that they are of.
+pub(crate) fn embed(model: &Model, images: &ImageStore, ids: &Tensor) -> Result<Tensor, TchError> {
     match images.embedded().filter(|_| model.is_fixed()) {
         Some(embeddings) => embeddings.f_index_select(0, ids),
         None => model.embed(&images.normalise(&images.gather(ids)?)?),

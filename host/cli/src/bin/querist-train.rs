@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use querist::Trainer;
-use querist_core::config::{ModelConfig, RunConfig};
+use querist::{Body, Trainer};
+use querist_core::config::{ModelConfig, ModelName, RunConfig, Trained};
 use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
-use querist_learn::{CPU, Settings, TorchAccelerator, TorchLearner};
+use querist_learn::{Backbone, CPU, Settings, TorchAccelerator, TorchLearner, onnx_library};
 use querist_loader::TorchBuild;
+use querist_protocol::Shown;
 use querist_torchx::runtime;
 
 struct Torch;
@@ -22,11 +23,11 @@ impl Trainer for Torch {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
-        weights: Option<&[u8]>,
+        body: Option<&Body>,
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError> {
-        let mut learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
-        if let (Some(bytes), Some(weights)) = (weights, &config.experiment.model.weights) {
+        let mut learner = learner(dataset, pool, config, body)?.with_ensemble(&config.experiment.ensemble)?;
+        if let (Some(Body { bytes, sidecar: None, .. }), Some(weights)) = (body, &config.experiment.model.weights) {
             let said = format!("model.weights = {}", weights.file());
             let in_file = |error| match error {
                 LearnError::Config(message) => LearnError::Config(format!("{said}: {message}")),
@@ -42,6 +43,22 @@ impl Trainer for Torch {
         }))
     }
 
+    fn embeddings(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        body: &Body,
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError> {
+        let mut config = config.clone();
+        // Nothing is trained, whatever the recipe says of it.
+        config.experiment.recipe.train = Trained::Head;
+        let (values, width) = learner(dataset, pool, &config, Some(body))?.embeddings(samples, progress)?;
+        Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
     fn frozen(
         &self,
         dataset: &Dataset,
@@ -51,7 +68,8 @@ impl Trainer for Torch {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError> {
-        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(model, file, samples, progress)?;
+        let learner = learner(dataset, pool, config, None)?;
+        let (values, width) = learner.frozen_embeddings(model, file, samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
@@ -73,7 +91,12 @@ impl Trainer for Torch {
     }
 }
 
-fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<TorchLearner, LearnError> {
+fn learner(
+    dataset: &Dataset,
+    pool: &[SampleId],
+    config: &RunConfig,
+    body: Option<&Body>,
+) -> Result<TorchLearner, LearnError> {
     let settings = Settings {
         model: &config.experiment.model,
         recipe: &config.experiment.recipe,
@@ -82,7 +105,20 @@ fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<T
         precision: config.experiment.compute.precision,
         threads: config.experiment.compute.threads(),
     };
-    TorchLearner::new(dataset, pool, &settings)
+    let Some(Body { bytes, sidecar: Some(sidecar), .. }) = body else {
+        return TorchLearner::new(dataset, pool, &settings);
+    };
+    runtime::init();
+    let file = config.experiment.model.file.as_deref().unwrap_or_default();
+    let in_file = |error| match error {
+        LearnError::Config(message) => LearnError::Config(format!("model.file = {}: {message}", Shown::name(file))),
+        other => other,
+    };
+    let backbone = match config.experiment.model.name {
+        ModelName::Onnx => Backbone::onnx(bytes, sidecar, &onnx_library()?, settings.threads),
+        _ => Backbone::torchscript(bytes.clone(), sidecar),
+    };
+    TorchLearner::with_backbone(dataset, pool, &settings, backbone.map_err(in_file)?)
 }
 
 fn main() -> ExitCode {
