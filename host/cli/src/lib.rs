@@ -59,7 +59,7 @@ pub use body::Body;
 use commands::{data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study};
 use exit::LimitNames;
 use querist_loader::Step;
-pub use trainer::Trainer;
+pub use trainer::{EmbeddedTask, Trainer};
 
 /// Active learning with plugin strategies.
 #[derive(Debug, Parser)]

@@ -41,3 +41,4 @@ pub use backbone::{Backbone, onnx_library};
 pub use device::CPU;
 pub use infer::BLOCK;
 pub use learner::{Settings, TorchLearner};
+pub use services::{EmbeddedServices, EmbeddedTask};

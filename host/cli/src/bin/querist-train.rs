@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use querist::{Body, Trainer};
+use querist::{Body, EmbeddedTask, Trainer};
 use querist_core::config::{ModelConfig, ModelName, RunConfig, Trained};
 use querist_core::progress::Progress;
-use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
+use querist_core::{Array, Dataset, HostServices, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
-use querist_learn::{Backbone, CPU, Settings, TorchAccelerator, TorchLearner, onnx_library};
+use querist_learn::{Backbone, CPU, EmbeddedServices, Settings, TorchAccelerator, TorchLearner, onnx_library};
 use querist_loader::TorchBuild;
 use querist_protocol::Shown;
 use querist_torchx::runtime;
@@ -71,6 +71,17 @@ impl Trainer for Torch {
         let learner = learner(dataset, pool, config, None)?;
         let (values, width) = learner.frozen_embeddings(model, file, samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
+    fn embedded<'a>(
+        &self,
+        task: EmbeddedTask<'a>,
+        device: &str,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + 'a>, LearnError> {
+        let EmbeddedTask { scope, classes, pool, labelled } = task;
+        let task = querist_learn::EmbeddedTask { scope, classes, pool, labelled };
+        Ok(Box::new(EmbeddedServices::new(task, device, threads)?))
     }
 
     fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError> {
