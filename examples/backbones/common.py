@@ -17,11 +17,11 @@ TOLERANCE = 1e-4
 
 def arguments(description, suffix):
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("model", help="torchvision:NAME, timm:NAME, or FILE.py:FUNCTION, a function that gives the module")
+    parser.add_argument("model", help="torchvision:NAME, timm:NAME, or FILE.py:FUNCTION, which gives the module")
     parser.add_argument("out", help=f"file to write, NAME{suffix}; NAME.toml is written beside it")
     parser.add_argument("--weights", help="file of a state dictionary that is loaded into it, whole")
-    parser.add_argument("--head", help="name of the last module, from embeddings to class scores, such as fc; none where "
-                                       "the model gives embeddings")
+    parser.add_argument("--head", help="name of the last module, from embeddings to class scores, such as fc; none "
+                                       "where the model gives embeddings")
     parser.add_argument("--size", type=int, required=True, help="side of the square images in pixels")
     parser.add_argument("--channels", type=int, default=3, choices=[1, 3])
     parser.add_argument("--resize", type=int, help="length of the shorter side before the middle is cut out")

@@ -3,9 +3,10 @@
 
     python3 export_torchscript.py torchvision:resnet18 resnet18.pt --head fc --size 32
 
-It is scripted, so that dropout and batch-norm know whether they are trained; `--trace` is for models that cannot be, and
-freezes both as they are in evaluation. The file is loaded and run on two and on three images before it is kept: embeddings
-and class scores must be those of PyTorch to 1e-4 of the largest value. Needs torch. PyTorch has deprecated TorchScript.
+It is scripted, so that dropout and batch-norm know whether they are trained; `--trace` is for models that cannot be,
+and keeps both as they are in evaluation. The file is loaded and run on two and on three images before it is kept:
+embeddings and class scores must be those of PyTorch to 1e-4 of the largest value. Needs torch, which has deprecated
+TorchScript.
 """
 
 import sys

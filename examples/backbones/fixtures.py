@@ -91,7 +91,8 @@ def images(count):
 def export(folder, script, name, *more):
     here = os.path.dirname(os.path.abspath(__file__))
     out = os.path.join(folder, name)
-    command = [sys.executable, os.path.join(here, script), f"{os.path.join(here, 'fixtures.py')}:tiny", out, "--head", "fc"]
+    model = f"{os.path.join(here, 'fixtures.py')}:tiny"
+    command = [sys.executable, os.path.join(here, script), model, out, "--head", "fc"]
     numbers = ["--mean", "0.4", "0.5", "0.6", "--std", "0.2", "0.25", "0.3"]
     subprocess.run([*command, "--size", str(SIDE), *numbers, *more], check=True)
 

@@ -67,7 +67,13 @@ impl Backbone {
         if sidecar.batch.is_some() {
             return config("sidecar: `batch` is for ONNX files; a TorchScript network takes minibatches as they come");
         }
-        Self::tried(Network::Script(Arc::new(ScriptFile::load(bytes)?)), sidecar)
+        let whole = Self::tried(Network::Script(Arc::new(ScriptFile::load(bytes)?)), sidecar)?;
+        let Network::Script(file) = &whole.network else { return Ok(whole) };
+        let (inputs, images) = Inputs::new(sidecar, Device::Cpu)
+            .and_then(|inputs| Ok((inputs, whole.trial_images(TRIED[0])?)))
+            .or_else(config_of)?;
+        let used = ScriptFile::clone(file).where_used(inputs, sidecar.outputs.embedding.clone(), &images)?;
+        Ok(Self { network: Network::Script(Arc::new(used)), ..whole })
     }
 
     fn tried(network: Network, sidecar: &Sidecar) -> Result<Self, LearnError> {
