@@ -105,8 +105,8 @@ fn embeddings_are_written_and_probed() {
         // Any samples will do; these are the pool.
         fs::copy(place.at("features/ids.npy"), place.at("set.npy")).unwrap();
         for probe in ["knn", "linear"] {
-            let args = ["probe", probe, "run.toml", "--indices", "set.npy", "--set", "recipe.epochs=5", "--format", "json"];
-            let args = [&args[..], network, &["--set", "recipe.train=head"]].concat();
+            let args = ["probe", probe, "run.toml", "--indices", "set.npy", "--format", "json"];
+            let args = [&args[..], network, &["--set", "recipe.train=head", "--set", "recipe.epochs=5"]].concat();
             let found: Value = serde_json::from_str(&place.good(&args)).unwrap();
             assert!(found[0]["accuracy"].as_f64().unwrap() > 0.1, "{file} {probe}: {found}");
         }
@@ -144,8 +144,8 @@ fn what_does_not_fit_is_told_before_anything_runs() {
     place.write("no.toml", fs::read(place.at("tiny.toml")).unwrap());
     call(&["--set", "model={name=\"onnx\",file=\"no.onnx\"}"], &[]).fails(1, &["model.file = no.onnx"]);
     let sidecar = fs::read_to_string(place.at("tiny.toml")).unwrap();
-    place.write("wrong.toml", sidecar.replace("size = 8", "sise = 8"));
-    call(&SCRIPT, &["--set", "model.sidecar=wrong.toml"]).fails(2, &["sise", "wrong.toml"]);
+    place.write("wrong.toml", sidecar.replace("size = 8", "sizes = 8"));
+    call(&SCRIPT, &["--set", "model.sidecar=wrong.toml"]).fails(2, &["sizes", "wrong.toml"]);
     place.write("wrong.toml", sidecar.replace("embedding = \"embedding\"", "embedding = \"features\""));
     call(&SCRIPT, &["--set", "model.sidecar=wrong.toml"]).fails(2, &["model.file = tiny.pt", "`features`"]);
     place.write("cut.pt", &fs::read(place.at("tiny.pt")).unwrap()[..3000]);

@@ -29,6 +29,10 @@ const WHEELS: [Wheel; 1] = [Wheel {
 /// # Errors
 /// If it cannot be fetched.
 pub fn setup(root: &Path) -> Result<()> {
+    if std::env::var_os("QUERIST_ONNXRUNTIME").is_some() {
+        step("QUERIST_ONNXRUNTIME is exported: ONNX Runtime is there");
+        return Ok(());
+    }
     let target = root.join(FOLDER);
     if !target.join(LIBRARY).is_file() {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {

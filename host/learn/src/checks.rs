@@ -80,8 +80,8 @@ fn file(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Re
     }
     if !backbone.is_differentiable() && recipe.train != Trained::Head {
         return config(format!(
-            "model.name = {name} is not trained: set recipe.train = \"head\", which trains a head on its embeddings, or \
-             bring the network as TorchScript or its weights as safetensors"
+            "model.name = {name} is not trained: set recipe.train = \"head\", which trains a head on its embeddings, \
+             or bring the network as TorchScript or its weights as safetensors"
         ));
     }
     if !backbone.is_differentiable() && architecture.precision() != Precision::Float32 {
@@ -92,8 +92,8 @@ fn file(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Re
     }
     if recipe.train != Trained::Head && !backbone.is_trainable() {
         return config(format!(
-            "model.name = {name}: the file has no weights that could be trained, as after `torch.jit.freeze`; export it \
-             without that, or set recipe.train = \"head\""
+            "model.name = {name}: the file has no weights that could be trained, as after `torch.jit.freeze`; export \
+             it without that, or set recipe.train = \"head\""
         ));
     }
     if recipe.train != Trained::Head && matches!(recipe.average, Averaging::Swa(_)) {

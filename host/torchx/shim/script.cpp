@@ -20,8 +20,8 @@ enum Mode : int32_t { kEval = 0, kTrain = 1, kTrainStill = 2 };
 
 torch::jit::Module& module_of(void* module) { return *static_cast<torch::jit::Module*>(module); }
 
-// The values of buffers, to be put back without autograd taking notice: a pass that is still to be differentiated may have
-// seen them.
+// The values of buffers, to be put back without autograd taking notice: a pass that is still to be differentiated may
+// have seen them.
 class Still {
  public:
   explicit Still(const torch::jit::Module& module) {

@@ -112,12 +112,12 @@ impl Drop for Script {
     }
 }
 
-// SAFETY: a module is used by one thread at a time, as `&mut` or a lock of its owner sees to, and libtorch ties it to none.
+// SAFETY: libtorch ties a module to no thread, and it is not `Sync`: one thread uses it at a time.
 unsafe impl Send for Script {}
 
 /// # Safety
-/// `context` is that of [`Script::tensors`], `name` has `length` bytes, and `tensor` is an `at::Tensor` that nobody else
-/// frees.
+/// `context` is that of [`Script::tensors`], `name` has `length` bytes, and `tensor` is an `at::Tensor` that nobody
+/// else frees.
 unsafe extern "C" fn keep(
     context: *mut c_void,
     name: *const c_char,

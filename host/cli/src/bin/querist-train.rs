@@ -98,7 +98,11 @@ impl Trainer for Torch {
     fn describe(&self) -> String {
         let torch = runtime::describe();
         let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
-        format!("libtorch     {} in {folder}\nGPU          {}\n", torch.version, torch.cuda)
+        let onnx = match onnx_library() {
+            Ok(library) => library.display().to_string(),
+            Err(_) => "not there; only models in ONNX files need it (`cargo xtask setup --onnx`)".to_owned(),
+        };
+        format!("libtorch     {} in {folder}\nGPU          {}\nONNX Runtime {onnx}\n", torch.version, torch.cuda)
     }
 }
 

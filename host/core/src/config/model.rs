@@ -175,9 +175,9 @@ impl WeightsConfig {
 pub struct ModelConfig {
     /// Architecture.
     pub name: ModelName,
-    /// The network itself, with name = "onnx" or "torchscript". It is read from the working folder; its SHA-256 and that
-    /// of its sidecar are in the header, and a run goes on only with the same. Such files are programs: use none that you
-    /// would not run.
+    /// The network itself, with `name = "onnx"` or `"torchscript"`. It is read from the working folder; its SHA-256 and
+    /// that of its sidecar are in the header, and a run goes on only with the same. Such files are programs: use none
+    /// that you would not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// What says which images the network of `file` takes, and which of its outputs are what; the file of the same name

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{Fit, ResizeFilter};
 
-/// What a network in an ONNX or TorchScript file expects and gives: the file `NAME.toml` beside `NAME.onnx` or `NAME.pt`.
+/// What a network in an ONNX or TorchScript file expects and gives: the file `NAME.toml` beside `NAME.onnx` or
+/// `NAME.pt`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sidecar {
@@ -35,8 +36,8 @@ pub struct Sidecar {
     /// Standard deviation of each channel, above 0, by which it is divided.
     #[schemars(length(min = 1, max = 3))]
     pub std: Vec<f64>,
-    /// Images of one pass, of ONNX files alone: 64 where it is left out, or what the file says, where it takes so many and
-    /// no other number. A last pass of fewer is filled up, and what was filled in is thrown away.
+    /// Images of one pass, of ONNX files alone: 64 where it is left out, or what the file says, where it takes so many
+    /// and no other number. A last pass of fewer is filled up, and what was filled in is thrown away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub batch: Option<u32>,

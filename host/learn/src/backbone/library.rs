@@ -48,8 +48,8 @@ pub fn onnx_library() -> Result<PathBuf, LearnError> {
 
 fn how_to() -> String {
     format!(
-        "`cargo xtask setup --onnx` fetches it, or export {VARIABLE} with the path of a {} of version 1.{OLDEST} or later: \
-         the Python package `onnxruntime` has one",
+        "`cargo xtask setup --onnx` fetches it, or export {VARIABLE} with the path of a {} of version 1.{OLDEST} or \
+         later: the Python package `onnxruntime` has one",
         file_name()
     )
 }

@@ -134,7 +134,8 @@ fn batch(dimensions: &[i64], sidecar: &Sidecar) -> Result<Batch, LearnError> {
     }
     match (usize::try_from(dimensions[0]).ok().filter(|&fixed| fixed > 0), batch) {
         (Some(fixed), Some(said)) if fixed != said as usize => config(format!(
-            "it takes {fixed} images in one pass and no other number, but its sidecar says `batch = {said}`; correct that"
+            "it takes {fixed} images in one pass and no other number, but its sidecar says `batch = {said}`; correct \
+             that"
         )),
         (Some(size), _) => Ok(Batch { size, is_fixed: true }),
         (None, Some(said)) => Ok(Batch { size: said as usize, is_fixed: true }),

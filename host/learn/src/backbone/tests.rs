@@ -9,8 +9,8 @@ use querist_core::config::{
 };
 use querist_core::dataset::{DatasetParts, Images, Normalisation};
 use querist_core::progress::Silent;
-use querist_core::{Dataset, FeatureTask, FitTask, Label, Learner, Need, Round, SampleId, Seeds};
-use querist_protocol::TrainOverrides;
+use querist_core::{Dataset, FeatureTask, FitTask, Label, Learner, Round, SampleId, Seeds};
+use querist_protocol::{Need, TrainOverrides};
 
 use super::*;
 use crate::{Settings, TorchLearner};
@@ -249,7 +249,7 @@ fn what_an_onnx_file_cannot_do_is_refused() {
 #[test]
 fn a_library_that_is_missing_or_no_onnx_runtime_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |path: &std::path::Path| {
+    let refused = |path: &Path| {
         Backbone::onnx(&data("tiny.onnx"), &called("embedding"), path, 1).err().unwrap().to_string()
     };
     let path = folder.path().join("libonnxruntime.so");
@@ -263,7 +263,7 @@ fn a_library_that_is_missing_or_no_onnx_runtime_is_told() {
     let old = folder.path().join("libold.so");
     let code = "static const char* version(void) { return \"1.10.0\"; }\n\
                 static const void* api(unsigned v) { (void)v; return 0; }\n\
-                static const struct { const void* (*api)(unsigned); const char* (*version)(void); } base = { api, version };\n\
+                static const struct { const void* (*a)(unsigned); const char* (*v)(void); } base = { api, version };\n\
                 const void* OrtGetApiBase(void) { return &base; }\n";
     std::fs::write(&source, code).unwrap();
     let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&old, &source]).status();

@@ -115,8 +115,8 @@ fn finite(rows: &[f32], samples: &[SampleId], width: usize) -> Result<(), LearnE
     match rows.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(at) => config(format!(
-            "the body's embedding of sample {} has a value that is {}; use other weights, or correct how its images are \
-             normalised",
+            "the body's embedding of sample {} has a value that is {}; use other weights, or correct how its images \
+             are normalised",
             samples[at / width.max(1)],
             rows[at]
         )),

@@ -81,7 +81,8 @@ impl DefaultStem {
 
 /// Networks from files: what else is fixed about them stands in the file.
 const IN_ONNX: Spec = Spec::new("onnx", 0, without_file);
-const IN_TORCHSCRIPT: Spec = Spec::new("torchscript", 0, without_file);
+/// It may have batch-norm, which nobody sees from here.
+const IN_TORCHSCRIPT: Spec = Spec { smallest_minibatch: 2, ..Spec::new("torchscript", 0, without_file) };
 
 fn without_file(_: &mut Parameters, _: Make) -> Result<Box<dyn Body>, TchError> {
     Err(TchError::Torch("the network's file was not read".to_owned()))

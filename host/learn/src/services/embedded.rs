@@ -33,8 +33,8 @@ pub struct EmbeddedTask<'a> {
     pub labelled: &'a Array,
 }
 
-/// Services in which an image is its embedding: streams give rows of embeddings without labels, and a forward pass gives
-/// them back. Picks are those of a run with a model of these embeddings.
+/// Services in which an image is its embedding: streams give rows of embeddings without labels, and a forward pass
+/// gives them back. Picks are those of a run with a model of these embeddings.
 pub struct EmbeddedServices<'a> {
     task: EmbeddedTask<'a>,
     /// `f32 [samples, width]` on the device: labelled, pool.
