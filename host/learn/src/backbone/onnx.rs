@@ -47,7 +47,8 @@ impl Onnx {
             Ok(session) => session,
             Err(error) => {
                 return config(format!(
-                    "ONNX Runtime cannot use it ({}); export it anew, with its weights inside the file",
+                    "ONNX Runtime cannot use it ({}); export it anew, in single precision and with its weights inside \
+                     the file",
                     Shown::sentence(&error.to_string())
                 ));
             }

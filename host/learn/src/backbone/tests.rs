@@ -75,20 +75,19 @@ fn dataset_of(images: Images) -> Dataset {
         official_test: 0,
         class_names: vec!["even".to_owned(), "odd".to_owned()],
         normalisation: Some(Normalisation { mean: vec![0.0; channels], std: vec![1.0; channels] }),
-        files: vec!["made".to_owned()],
+        files: Vec::new(),
     })
     .unwrap()
 }
 
-/// Two classes: bright above, or bright below.
-fn halves(count: usize) -> Dataset {
+/// Two classes: bright in the first or in the last channel.
+fn colours(count: usize) -> Dataset {
     let mut images = pictures(count, 3);
     let mut bytes = images.bytes.to_vec();
-    let half = SIDE * SIDE * 3 / 2;
-    for (at, image) in bytes.chunks_mut(2 * half).enumerate() {
-        let bright = if at % 2 == 0 { 0..half } else { half..2 * half };
-        for (place, byte) in image.iter_mut().enumerate() {
-            *byte = *byte / 4 + if bright.contains(&place) { 180 } else { 0 };
+    for (at, image) in bytes.chunks_mut(SIDE * SIDE * 3).enumerate() {
+        for pixel in image.chunks_mut(3) {
+            pixel.iter_mut().for_each(|value| *value /= 4);
+            pixel[2 * (at % 2)] += 180;
         }
     }
     images.bytes = bytes.into();
@@ -121,7 +120,7 @@ fn learner(
 }
 
 fn of_script(recipe: &Recipe) -> TorchLearner {
-    learner(&halves(60), &ModelConfig::of(ModelName::Torchscript), recipe, tiny()).unwrap()
+    learner(&colours(60), &ModelConfig::of(ModelName::Torchscript), recipe, tiny()).unwrap()
 }
 
 /// How far values lie from PyTorch's, as a share of the largest.
@@ -180,7 +179,7 @@ fn a_head_learns_on_an_onnx_file_and_everything_that_needs_no_gradient_works() {
     querist_torchx::runtime::set_threads(1).unwrap();
     let onnx = || Backbone::onnx(&data("tiny.onnx"), &called("embedding"), &library, 1).unwrap();
     let model = ModelConfig { dropout: Some(0.3), ..ModelConfig::of(ModelName::Onnx) };
-    let dataset = halves(60);
+    let dataset = colours(60);
     let head = Recipe { epochs: 40, lr: 0.1, ..recipe(Trained::Head) };
     let fitted = || {
         let mut learner = learner(&dataset, &model, &head, onnx()).unwrap();
@@ -231,6 +230,7 @@ fn what_an_onnx_file_cannot_do_is_refused() {
     said(load("tiny.onnx", &grey), &["[3, 8, 8]", "[1, 8, 8]"]);
     said(load("four.onnx", &Sidecar { batch: Some(8), ..called("embedding") }), &["takes 4 images", "batch = 8"]);
     said(load("double.onnx", &called("embedding")), &["expected images in single precision"]);
+    said(load("wide.onnx", &called("embedding")), &["its output `embedding`", "expected a tensor in single precision"]);
     let cut = &data("tiny.onnx")[..900];
     let error = Backbone::onnx(cut, &called("embedding"), &library, 1).err().unwrap().to_string();
     said(error, &["ONNX Runtime cannot use it", "export it anew"]);
@@ -239,9 +239,9 @@ fn what_an_onnx_file_cannot_do_is_refused() {
 
     let onnx = || Backbone::onnx(&data("tiny.onnx"), &called("embedding"), &library, 1).unwrap();
     let model = ModelConfig::of(ModelName::Onnx);
-    let refused = |recipe: &Recipe| learner(&halves(8), &model, recipe, onnx()).err().unwrap();
+    let refused = |recipe: &Recipe| learner(&colours(8), &model, recipe, onnx()).err().unwrap();
     said(refused(&recipe(Trained::All)), &["recipe.train = \"head\"", "TorchScript"]);
-    let learner = learner(&halves(8), &model, &recipe(Trained::Head), onnx()).unwrap();
+    let learner = learner(&colours(8), &model, &recipe(Trained::Head), onnx()).unwrap();
     let adversarial = EnsembleConfig { adversarial: Adversarial::Fgsm, ..EnsembleConfig::default() };
     said(learner.with_ensemble(&adversarial).err().unwrap().to_string(), &["ensemble.adversarial", "`none`"]);
 }
@@ -249,9 +249,8 @@ fn what_an_onnx_file_cannot_do_is_refused() {
 #[test]
 fn a_library_that_is_missing_or_no_onnx_runtime_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |path: &Path| {
-        Backbone::onnx(&data("tiny.onnx"), &called("embedding"), path, 1).err().unwrap().to_string()
-    };
+    let refused =
+        |path: &Path| Backbone::onnx(&data("tiny.onnx"), &called("embedding"), path, 1).err().unwrap().to_string();
     let path = folder.path().join("libonnxruntime.so");
     let missing = refused(&path);
     assert!(missing.contains("libonnxruntime.so") && missing.contains("setup --onnx"), "{missing}");
@@ -423,19 +422,19 @@ fn what_a_script_cannot_do_is_refused() {
     assert!(error.contains("does not take 2 images of 1 channels and 8x8 pixels"), "{error}");
 
     let model = ModelConfig::of(ModelName::Torchscript);
-    let refused = |recipe: &Recipe, backbone: Backbone| learner(&halves(8), &model, recipe, backbone).err().unwrap();
+    let refused = |recipe: &Recipe, backbone: Backbone| learner(&colours(8), &model, recipe, backbone).err().unwrap();
     let frozen = script("frozen.pt", &sidecar(OutputName::Place(0))).unwrap();
     let error = refused(&recipe(Trained::All), frozen.clone());
     assert!(error.contains("torch.jit.freeze") && error.contains("\"head\""), "{error}");
-    assert!(learner(&halves(8), &model, &recipe(Trained::Head), frozen).is_ok());
+    assert!(learner(&colours(8), &model, &recipe(Trained::Head), frozen).is_ok());
     let error = refused(&Recipe { average: Averaging::Swa(0.5), ..recipe(Trained::All) }, tiny());
     assert!(error.contains("use `ema`"), "{error}");
     let weights = Some(querist_core::config::WeightsConfig::File("a.safetensors".to_owned()));
     let both = ModelConfig { weights, ..model.clone() };
-    let error = learner(&halves(8), &both, &recipe(Trained::All), tiny()).err().unwrap();
+    let error = learner(&colours(8), &both, &recipe(Trained::All), tiny()).err().unwrap();
     assert!(error.contains("leave `model.weights` out"), "{error}");
     let stem = ModelConfig { stem: Some(querist_core::config::Stem::Cifar), ..model.clone() };
-    assert!(learner(&halves(8), &stem, &recipe(Trained::All), tiny()).err().unwrap().contains("model.stem"));
+    assert!(learner(&colours(8), &stem, &recipe(Trained::All), tiny()).err().unwrap().contains("model.stem"));
 }
 
 #[test]
@@ -448,7 +447,7 @@ fn images_and_network_must_fit() {
     assert!(error.contains("8x8") && error.contains("16x4") && error.contains("dataset.size = 8"), "{error}");
     // Grey images are seen in three equal channels.
     assert_eq!(refused(&dataset_of(pictures(8, 1))), "");
-    let whole = halves(8);
+    let whole = colours(8);
     let published = Dataset::new(DatasetParts {
         name: "p".to_owned(),
         images: whole.images().clone(),
@@ -457,7 +456,7 @@ fn images_and_network_must_fit() {
         official_test: 0,
         class_names: vec!["a".to_owned(), "b".to_owned()],
         normalisation: Some(Normalisation { mean: vec![0.5; 3], std: vec![0.5; 3] }),
-        files: vec!["made".to_owned()],
+        files: Vec::new(),
     });
     let error = refused(&published.unwrap());
     assert!(error.contains("dataset.normalise = \"none\""), "{error}");
