@@ -42,6 +42,7 @@ fn called(name: &str) -> Sidecar {
 }
 
 /// The library, where `cargo xtask setup --onnx` has fetched it.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn library() -> Option<PathBuf> {
     let found = onnx_library().ok();
     if found.is_none() {
