@@ -63,6 +63,11 @@ impl ConfigFile {
         Ok(Self { name, text, value, spans, set: Vec::new() })
     }
 
+    /// The text that was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the file lists several strategies, as only studies do.
     pub fn is_study(&self) -> bool {
         self.value.get("strategies").is_some()

@@ -13,8 +13,8 @@ use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
 use serde_json::{Value, json};
 
-use crate::index_file;
 use crate::plugins::{self, PluginArgs};
+use crate::{body, index_file};
 
 /// A study that was looked at before its first run.
 pub struct Grid {
@@ -28,6 +28,16 @@ pub struct Grid {
 pub fn check(config: &StudyConfig, cells: &[Cell], args: &PluginArgs) -> Result<Grid> {
     let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
     problems.extend(of_seeds(config));
+    let mut settled = cells.to_vec();
+    for cell in &mut settled {
+        // A file that is missing is told of below.
+        if of_files(&cell.config.experiment).is_empty()
+            && let Err(error) = body::settle(&mut cell.config.experiment)
+        {
+            problems.push(at_place(cell, problem("/model", format!("{error:#}"))));
+        }
+    }
+    let cells = &settled;
     let mut plans = vec![None; cells.len()];
     for (dataset, places) in alike(cells, |cell| json!(cell.config.experiment.dataset)) {
         let loaded = load(&dataset.config.experiment.dataset, &Search::from_env());
@@ -126,6 +136,8 @@ fn of_files(experiment: &Experiment) -> Vec<Problem> {
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
     }
     named.extend(experiment.budget.initial_file().map(|index| ("/budget/initial/file".to_owned(), &index.file)));
+    let keys = [("/model/file", &experiment.model.file), ("/model/sidecar", &experiment.model.sidecar)];
+    named.extend(keys.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file.as_ref()?))));
     if let Some(weights) = &experiment.model.weights {
         named.push(match weights {
             WeightsConfig::File(file) => ("/model/weights".to_owned(), file),

@@ -1,7 +1,9 @@
 //! Whether settings can be trained with.
 
 use querist_core::LearnError;
-use querist_core::config::{EnsembleConfig, Init, ModelConfig, Optimiser, Recipe};
+use querist_core::config::{
+    Adversarial, Averaging, EnsembleConfig, Init, ModelConfig, Optimiser, Precision, Recipe, Trained,
+};
 
 use crate::fault::config;
 use crate::model::Architecture;
@@ -33,7 +35,8 @@ pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &Model
         return config("recipe.step_epochs is 0, expected 1 or more");
     }
     contradiction(recipe).or_else(config)?;
-    if recipe.init == Init::Pretrained && model.weights.is_none() {
+    file(recipe, architecture, model)?;
+    if recipe.init == Init::Pretrained && model.weights.is_none() && !model.name.is_in_file() {
         return config(
             "recipe.init is `pretrained`, but model.weights names no file of weights; name one, or choose `reinit`",
         );
@@ -60,7 +63,55 @@ pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &Model
     Ok(())
 }
 
-pub(crate) fn ensemble(ensemble: &EnsembleConfig) -> Result<(), LearnError> {
+/// Settings that a network from a file cannot have, and those that only such networks have.
+fn file(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Result<(), LearnError> {
+    let name = architecture.label();
+    let Some(backbone) = architecture.backbone() else {
+        return match (&model.file, &model.sidecar) {
+            (None, None) => Ok(()),
+            _ => config(format!(
+                "model.file and model.sidecar are for model.name = onnx or torchscript, not for {name}; for weights of \
+                 {name} there is `model.weights`"
+            )),
+        };
+    };
+    if model.weights.is_some() {
+        return config(format!("model.name = {name} has its weights in model.file; leave `model.weights` out"));
+    }
+    if !backbone.is_differentiable() && recipe.train != Trained::Head {
+        return config(format!(
+            "model.name = {name} is not trained: set recipe.train = \"head\", which trains a head on its embeddings, \
+             or bring the network as TorchScript or its weights as safetensors"
+        ));
+    }
+    if !backbone.is_differentiable() && architecture.precision() != Precision::Float32 {
+        return config(format!(
+            "model.name = {name} computes in the numbers of its file; leave `compute.precision` out, and export the \
+             file with other numbers where you want them"
+        ));
+    }
+    if recipe.train != Trained::Head && !backbone.is_trainable() {
+        return config(format!(
+            "model.name = {name}: the file has no weights that could be trained, as after `torch.jit.freeze`; export \
+             it without that, or set recipe.train = \"head\""
+        ));
+    }
+    if recipe.train != Trained::Head && matches!(recipe.average, Averaging::Swa(_)) {
+        return config(format!(
+            "recipe.average = {{ swa = ... }} measures statistics of batch-norm anew, which cannot be told from other \
+             tensors of model.name = {name}; use `ema`"
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn ensemble(ensemble: &EnsembleConfig, architecture: &Architecture) -> Result<(), LearnError> {
+    if ensemble.adversarial != Adversarial::None && !architecture.is_differentiable() {
+        return config(format!(
+            "ensemble.adversarial needs gradients at images, which model.name = {} does not give; set it to `none`",
+            architecture.label()
+        ));
+    }
     let EnsembleConfig { fgsm_eps, vat_eps, vat_xi, vat_iters, .. } = *ensemble;
     for (name, value, least, most) in [
         ("fgsm_eps", fgsm_eps, 0.0, 1.0),

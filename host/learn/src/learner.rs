@@ -18,6 +18,7 @@ use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
 use tch::{Device, Tensor};
 
+use crate::backbone::Backbone;
 use crate::checks;
 use crate::device;
 use crate::draws::log_probs;
@@ -92,6 +93,15 @@ impl TorchLearner {
     /// # Errors
     /// [`LearnError::Config`] with the setting that does not fit; [`LearnError::Backend`] if the device has no room.
     pub fn new(dataset: &Dataset, pool: &[SampleId], settings: &Settings<'_>) -> Result<Self, LearnError> {
+        Self::set_up(dataset, pool, settings, None)
+    }
+
+    fn set_up(
+        dataset: &Dataset,
+        pool: &[SampleId],
+        settings: &Settings<'_>,
+        backbone: Option<Backbone>,
+    ) -> Result<Self, LearnError> {
         runtime::init();
         runtime::set_threads(settings.threads).or_else(|e| config(format!("compute.threads: {e}")))?;
         let device = device::parse(settings.device, &runtime::describe().cuda).map_err(in_config)?;
@@ -101,7 +111,11 @@ impl TorchLearner {
             return config("compute.precision is `tf32`, which only GPUs have; use `float32` or `bf16`, or a GPU");
         }
         let images = ImageStore::new(dataset, pool, device)?;
-        let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
+        let (shape, classes) = (images.shape(), dataset.classes() as i64);
+        let architecture = match backbone {
+            Some(backbone) => Architecture::brought(settings.model, backbone, shape, classes)?,
+            None => Architecture::new(settings.model, shape, classes)?,
+        };
         let architecture = architecture.with_precision(settings.precision);
         checks::recipe(settings.recipe, &architecture, settings.model)?;
         Ok(Self {
@@ -141,7 +155,7 @@ impl TorchLearner {
     /// # Errors
     /// [`LearnError::Config`] with the setting that is out of range.
     pub fn with_ensemble(mut self, ensemble: &EnsembleConfig) -> Result<Self, LearnError> {
-        checks::ensemble(ensemble)?;
+        checks::ensemble(ensemble, &self.architecture)?;
         self.ensemble = ensemble.clone();
         Ok(self)
     }

@@ -20,6 +20,7 @@ use querist_torchx::TorchError;
 use querist_torchx::ambient::Bf16;
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::backbone::Backbone;
 use crate::fault::{Doing, config};
 use crate::layer::{Mode, Pass, Seen, channels_last};
 use crate::parameters::Parameters;
@@ -45,6 +46,11 @@ pub(crate) trait Body: Send {
     fn drops(&self) -> &[Drop] {
         &[]
     }
+
+    /// Whether a pass that keeps layers sees all that have weights.
+    fn records_layers(&self) -> bool {
+        true
+    }
 }
 
 /// A dropout inside a body.
@@ -69,9 +75,11 @@ pub(crate) struct Forward {
 }
 
 /// What is fixed about a model before it has weights.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Architecture {
     spec: &'static Spec,
+    /// The network from a file, where it is none of this program's.
+    backbone: Option<Backbone>,
     stem: Stem,
     init: InitScheme,
     dropout: f64,
@@ -89,6 +97,33 @@ impl Architecture {
     /// # Errors
     /// If the images do not fit it or an option is out of range.
     pub(crate) fn new(options: &ModelConfig, images: ImageShape, classes: i64) -> Result<Self, LearnError> {
+        if options.name.is_in_file() {
+            let label = spec(options.name).label;
+            return config(format!("model.name = {label} needs `model.file`, the file of the network"));
+        }
+        Self::build_of(options, None, images, classes)
+    }
+
+    /// The same with a network from a file.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub(crate) fn brought(
+        options: &ModelConfig,
+        backbone: Backbone,
+        images: ImageShape,
+        classes: i64,
+    ) -> Result<Self, LearnError> {
+        backbone.check_images(spec(options.name).label, images)?;
+        Self::build_of(options, Some(backbone), images, classes)
+    }
+
+    fn build_of(
+        options: &ModelConfig,
+        backbone: Option<Backbone>,
+        images: ImageShape,
+        classes: i64,
+    ) -> Result<Self, LearnError> {
         let spec = spec(options.name);
         check_images(spec, images)?;
         let stem = match (spec.stem, options.stem) {
@@ -111,7 +146,8 @@ impl Architecture {
             return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
         }
         let (init, precision, normalise) = (options.init, Precision::Float32, options.normalise);
-        Ok(Self { spec, stem, init, dropout, head_hidden, normalise, fixed: false, images, classes, precision })
+        let fixed = false;
+        Ok(Self { spec, backbone, stem, init, dropout, head_hidden, normalise, fixed, images, classes, precision })
     }
 
     /// Its row of the table.
@@ -136,7 +172,17 @@ impl Architecture {
 
     /// Width of an embedding.
     pub(crate) fn width(&self) -> i64 {
-        self.spec.width
+        self.backbone.as_ref().map_or(self.spec.width, Backbone::width)
+    }
+
+    /// The network from a file, where it is none of this program's.
+    pub(crate) fn backbone(&self) -> Option<&Backbone> {
+        self.backbone.as_ref()
+    }
+
+    /// Whether gradients go through the body.
+    pub(crate) fn is_differentiable(&self) -> bool {
+        self.backbone.as_ref().is_none_or(Backbone::is_differentiable)
     }
 
     /// Whether anything is dropped in training, so that draws differ.
@@ -184,7 +230,11 @@ impl Architecture {
         let parameters = Parameters::new(device).with_channels_last(self.precision != Precision::Float32);
         let mut parameters = parameters.with_init(self.init);
         let make = Make { images: self.images, stem: self.stem };
-        let body = (self.spec.build)(&mut parameters, make).doing("building the model")?;
+        let body = match &self.backbone {
+            Some(backbone) => backbone.body(&mut parameters, device),
+            None => (self.spec.build)(&mut parameters, make),
+        };
+        let body = body.doing("building the model")?;
         let body = if self.normalise { boxed(unit::Unit(body)) } else { body };
         let width = self.width();
         let hidden = self.head_hidden.map(i64::from);
@@ -294,6 +344,11 @@ impl Model {
     /// What dropout inside the body drops.
     pub(crate) fn drops(&self) -> &[Drop] {
         self.body.drops()
+    }
+
+    /// Whether [`Self::recorded`] sees every layer with weights.
+    pub(crate) fn records_layers(&self) -> bool {
+        self.body.records_layers()
     }
 
     /// Embeddings in eval mode, with a mask for each dropout of the body.

@@ -167,15 +167,15 @@ fn stage_maps(need: &Need, model: &Architecture) -> Result<Feature, LearnError> 
 
 /// Images, at least `min_side` pixels high and wide where that is given.
 fn images(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
-    let Some(side) = need.arg("min_side") else {
-        return match *need == Need::new(need.name()) {
-            true => Ok(Feature::Condition),
-            false => refuse(need, "the one argument of `images` is `min_side`"),
-        };
+    let plain = match need.has_flag(names::EMBEDDED) {
+        true => Need::new(need.name()).with_flag(names::EMBEDDED),
+        false => Need::new(need.name()),
     };
-    if *need != Need::new(need.name()).with("min_side", side) {
-        return refuse(need, "the one argument of `images` is `min_side`");
+    let side = need.arg("min_side");
+    if *need != side.map_or(plain.clone(), |side| plain.with("min_side", side)) {
+        return refuse(need, "the arguments of `images` are `min_side` and `embedded`");
     }
+    let Some(side) = side else { return Ok(Feature::Condition) };
     let ImageShape { height, width, .. } = model.images();
     match side.parse::<i64>() {
         Ok(side) if side <= height.min(width) => Ok(Feature::Condition),
@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn conditions_hold_or_say_what_to_change() {
         let resolve = |name, text: &str| resolve(&text.parse().unwrap(), &model(name));
-        for text in ["stage_maps", "images", "images(min_side=16)"] {
+        for text in ["stage_maps", "images", "images(min_side=16)", "images(embedded)", "images(embedded, min_side=16)"]
+        {
             assert_eq!(resolve(ModelName::Cnn, text).unwrap(), Feature::Condition, "{text}");
         }
         for (text, part) in [

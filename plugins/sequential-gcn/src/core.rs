@@ -44,7 +44,7 @@ impl Strategy for CoreGcnParams {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::IMAGES)]
+        vec![Need::new(names::IMAGES).with_flag(names::EMBEDDED)]
     }
 
     fn check(&self) -> Result<(), String> {

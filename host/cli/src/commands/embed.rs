@@ -19,7 +19,7 @@ use crate::trainer::Trainer;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  querist embed probe.toml --out features --shard 1/4")]
 pub struct EmbedArgs {
-    /// A run file; only its dataset, model and compute count, and `model.weights` must be there.
+    /// A run file; only its dataset, model and compute count, and `model.weights` or `model.file` must be there.
     pub file: PathBuf,
     /// Replace a value of the file, such as model.weights="resnet18.safetensors".
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -20,16 +20,16 @@ use crate::config_file::ConfigFile;
 use crate::exit::Usage;
 use crate::progress::{self, Display};
 use crate::trainer::Trainer;
-use crate::{fixed, index_file, output};
+use crate::{body, index_file, output};
 
 /// Judge labelled sets by what a model learns from them.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
 pub enum ProbeCommand {
-    /// A linear head on embeddings of length 1 by the body in `model.weights`, which stays as it is. Preset
-    /// `low-budget-linear`, where the file names none.
+    /// A linear head on embeddings of length 1 by the body in `model.weights` or `model.file`, which stays as it is.
+    /// Preset `low-budget-linear`, where the file names none.
     Linear(ProbeArgs),
-    /// The classes of the nearest labelled embeddings by the body in `model.weights`.
+    /// The classes of the nearest labelled embeddings by the body in `model.weights` or `model.file`.
     Knn {
         #[command(flatten)]
         args: ProbeArgs,
@@ -119,8 +119,9 @@ pub fn main(command: &ProbeCommand, trainer: &dyn Trainer) -> Result<()> {
     file.default_to("budget={ initial = 1, batch = 1, rounds = 1 }");
     // What the file says itself goes before.
     command.defaults().iter().for_each(|assignment| file.default_to(assignment));
-    if matches!(command, ProbeCommand::Scratch(_)) && file.has("/model/weights") {
-        let message = "a probe from scratch starts from fresh weights: leave `model.weights` out, or use `finetune`";
+    if matches!(command, ProbeCommand::Scratch(_)) && (file.has("/model/weights") || file.has("/model/file")) {
+        let message = "a probe from scratch starts from fresh weights: leave `model.weights` and `model.file` out, or \
+                       use `finetune`";
         return Err(Usage(message.to_owned()).into());
     }
     progress::stop_on_interrupt()?;
@@ -143,6 +144,7 @@ impl Prepared {
     /// Reads what a run file names.
     pub fn new(file: &ConfigFile) -> Result<Self> {
         let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
+        body::settle(&mut config.experiment)?;
         config.experiment.compute.threads = Some(config.experiment.compute.threads.unwrap_or_else(cores));
         let search = querist_data::Search::from_env();
         let whole = querist_data::load(&config.experiment.dataset, &search)?;
@@ -174,10 +176,9 @@ impl Prepared {
 
     /// Trains on each set from the start.
     fn by_training(&self, sets: Vec<Labelled>, trainer: &dyn Trainer, display: &Display) -> Result<Vec<Judged>> {
-        let weights = fixed::weights(&self.config)?;
-        let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
+        let body = body::read(&self.config.experiment.model)?;
         let say = |line: &str| display.line(line);
-        let mut learner = trainer.learner(&self.dataset, &self.split.pool, &self.config, None, bytes, &say)?;
+        let mut learner = trainer.learner(&self.dataset, &self.split.pool, &self.config, None, body.as_ref(), &say)?;
         let judge = |(file, labelled): Labelled| {
             let clock = Instant::now();
             learner.fit(FitTask::plain(Round(0), &labelled), display)?;
@@ -216,15 +217,20 @@ impl Prepared {
         sets.into_iter().map(judge).collect()
     }
 
-    /// Embeddings by the body in `model.weights`, `f32 [samples, width]`.
+    /// Embeddings by the body in `model.weights` or `model.file`, `f32 [samples, width]`.
     pub fn embeddings(&self, samples: &[SampleId], trainer: &dyn Trainer, display: &Display) -> Result<Array> {
-        let Some(weights) = fixed::weights(&self.config)? else {
-            return Err(Usage("embeddings need a body: set `model.weights` to a file of weights".to_owned()).into());
-        };
         let model = &self.config.experiment.model;
-        let (pool, file) = (&self.split.pool, (model, weights.bytes.as_slice()));
+        let Some(body) = body::read(model)? else {
+            let message =
+                "embeddings need a body: set `model.weights` to a file of weights, or `model.file` to a network";
+            return Err(Usage(message.to_owned()).into());
+        };
+        let (dataset, pool, config) = (&self.dataset, &self.split.pool, &self.config);
+        if body.sidecar.is_some() {
+            return Ok(trainer.embeddings(dataset, pool, config, &body, samples, display)?);
+        }
         let said = || model.weights.as_ref().map_or_else(String::new, |w| format!("model.weights = {}", w.file()));
-        trainer.embed(&self.dataset, pool, &self.config, file, samples, display).with_context(said)
+        trainer.embed(dataset, pool, config, (model, body.bytes.as_slice()), samples, display).with_context(said)
     }
 
     fn judged(&self, file: PathBuf, labelled: &[(SampleId, Label)], logits: &[f32], clock: Instant) -> Judged {

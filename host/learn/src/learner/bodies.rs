@@ -1,18 +1,57 @@
 //! Bodies from files: those that training starts from, and those that it leaves alone.
 
-use querist_core::config::{ModelConfig, Trained, WeightsConfig};
+use querist_core::config::{ModelConfig, Normalise, Trained, WeightsConfig};
 use querist_core::progress::{Phase, Progress};
-use querist_core::{LearnError, SampleId};
+use querist_core::{Dataset, LearnError, SampleId};
 use tch::{Device, Tensor};
 
-use super::TorchLearner;
-use crate::fault::Doing;
+use super::{Settings, TorchLearner};
+use crate::backbone::Backbone;
+use crate::fault::{Doing, config};
 use crate::infer::{Wanted, predict, reporter};
 use crate::model::Architecture;
 use crate::rows::Scratch;
 use crate::weights::read_body;
 
 impl TorchLearner {
+    /// A learner whose body is a network from a file. Its images are pixels from 0 to 1, which the network's sidecar
+    /// normalises. Where the recipe trains the head alone, every image is embedded once.
+    ///
+    /// # Errors
+    /// As for [`Self::new`]; if images, recipe and network do not fit each other.
+    pub fn with_backbone(
+        dataset: &Dataset,
+        pool: &[SampleId],
+        settings: &Settings<'_>,
+        backbone: Backbone,
+    ) -> Result<Self, LearnError> {
+        let channels = dataset.images().channels;
+        if dataset.normalisation() != Normalise::None.numbers(channels).as_ref() {
+            return config(
+                "the sidecar of a network normalises its images: set `dataset.normalise = \"none\"` and leave \
+                 `dataset.statistics` out",
+            );
+        }
+        let mut learner = Self::set_up(dataset, pool, settings, Some(backbone))?;
+        if learner.recipe.train == Trained::Head {
+            learner.architecture = learner.architecture.clone().with_fixed_body();
+            learner.pretrained = Some(learner.architecture.build(Device::Cpu)?);
+        }
+        Ok(learner)
+    }
+
+    /// Embeddings of samples by the body from a file, `[samples, width]`, and their width.
+    ///
+    /// # Errors
+    /// If the body fails.
+    pub fn embeddings(&self, samples: &[SampleId], progress: &dyn Progress) -> Result<(Vec<f32>, usize), LearnError> {
+        let model = self.architecture.build(self.images.device())?;
+        let report = reporter(progress, Phase::Features, samples.len());
+        let rows = predict(&model, &self.images, samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
+        finite(&rows, samples, model.width())?;
+        Ok((rows.into_vec(), model.width()))
+    }
+
     /// The same learner, whose fresh models start from the body in the bytes of a file; their heads start afresh. With
     /// it comes a sentence about what was loaded, and what was not. `prefix` is what names in the file start with,
     /// where that is known.
@@ -21,7 +60,7 @@ impl TorchLearner {
     /// [`LearnError::Config`] if the file cannot be read or lacks a tensor of the body.
     pub fn with_weights(mut self, file: &[u8], prefix: Option<&str>) -> Result<(Self, String), LearnError> {
         if self.recipe.train == Trained::Head {
-            self.architecture = self.architecture.with_fixed_body();
+            self.architecture = self.architecture.clone().with_fixed_body();
         }
         // On the CPU: it is read again in every round.
         let model = self.architecture.build(Device::Cpu)?;
@@ -41,6 +80,7 @@ impl TorchLearner {
         let samples: Vec<SampleId> = (0..self.images.len() as u64).map(SampleId).collect();
         let report = reporter(progress, Phase::Features, samples.len());
         let rows = predict(&model, &self.images, &samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
+        finite(&rows, &samples, model.width())?;
         let shape = [samples.len() as i64, model.width() as i64];
         let kept = Tensor::f_from_slice(&rows).and_then(|rows| rows.f_view(shape)?.f_to_device(self.images.device()));
         self.images.keep_embedded(kept.doing("keeping embeddings")?);
@@ -70,15 +110,27 @@ impl TorchLearner {
     }
 }
 
+/// Refuses embeddings that no head could be trained on.
+fn finite(rows: &[f32], samples: &[SampleId], width: usize) -> Result<(), LearnError> {
+    match rows.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => config(format!(
+            "the body's embedding of sample {} has a value that is {}; use other weights, or correct how its images \
+             are normalised",
+            samples[at / width.max(1)],
+            rows[at]
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use querist_core::config::{Init, ModelName, Precision, Recipe};
     use querist_core::progress::Silent;
-    use querist_core::{Dataset, FitTask, Label, Learner, Round, Seeds};
+    use querist_core::{FitTask, Label, Learner, Round, Seeds};
     use querist_torch_testkit::bars;
 
     use super::*;
-    use crate::Settings;
 
     fn recipe(train: Trained, init: Init) -> Recipe {
         Recipe { epochs: 6, minibatch: 8, lr: 0.02, train, init, ..Recipe::default() }

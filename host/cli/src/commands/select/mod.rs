@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
-use querist_core::{Answer, Question, Round, Seeds, Sorted, Strategy};
+use querist_core::{
+    Answer, Arrays, HostServices, Label, Question, Round, SampleId, Seeds, ServiceScope, Sorted, Strategy,
+    StrategyIdentity, StrategyKind,
+};
 use querist_data::arrays::write_npy;
+use querist_protocol::names;
 use serde_json::{Map, Value, json};
 
 use self::inputs::Inputs;
@@ -16,7 +20,7 @@ use crate::exit::Usage;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs};
 use crate::progress::{self, Display};
-use crate::trainer::Trainer;
+use crate::trainer::{EmbeddedTask, Trainer, become_trainer};
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
@@ -113,6 +117,10 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let mut params = params(args)?;
     let listing = plugins::listing(&args.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
+    if resolved.package.kind == StrategyKind::NativeTorch && trainer.is_none() {
+        // Its own networks need libtorch.
+        return become_trainer();
+    }
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(cores);
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
@@ -122,19 +130,27 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let inputs = Inputs::read(args, &params)?;
     inputs.settle_draws(&resolved.strategy.schema, &mut params)?;
     let config = StrategyConfig { id: args.strategy.clone(), params, label: None, subset_size: None, target: None };
-    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
+    let torch = trainer.map(Trainer::torch);
+    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
     let asked = inputs.complete(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
     let mut answers = Vec::new();
+    let embedded = Embedded::of(&*ready.strategy, &asked);
     for &budget in &args.budget {
+        let services = match (&embedded, trainer) {
+            (Some(embedded), Some(trainer)) => Some(embedded.services(args, budget, trainer, threads)?),
+            _ => None,
+        };
         let question = Question::new(&asked.arrays, budget)
             .in_round(Round(args.round))
             .with_seeds(Seeds::new(args.seed))
+            .with_services(services.as_deref())
             .with_progress(&display);
-        let answer = ready.strategy.answer(&question)?;
+        let mut answer = ready.strategy.answer(&question)?;
+        answer.selection.diagnostics.extend(services.as_ref().map(|services| services.metrics()).unwrap_or_default());
         let acquired = question
             .check(&answer.selection)
             .with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
@@ -143,6 +159,42 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     }
     display.clear();
     write(args, &*ready.strategy, &asked, &answers)
+}
+
+/// The samples of a question to a strategy that would see images of them, of which it looks at embeddings alone.
+struct Embedded<'a> {
+    arrays: &'a Arrays,
+    strategy: StrategyIdentity,
+    pool: Vec<SampleId>,
+    labelled: Vec<(SampleId, Label)>,
+}
+
+impl<'a> Embedded<'a> {
+    /// `None` where the strategy works on arrays.
+    fn of(strategy: &dyn Strategy, asked: &'a Sorted) -> Option<Self> {
+        strategy.needs().iter().find(|need| !need.as_arrays().is_empty())?;
+        let arrays = &asked.arrays;
+        // Labels reach no strategy by this way.
+        let labelled = arrays.labelled_ids().iter().map(|&id| (SampleId(id), Label(0))).collect();
+        let pool = arrays.ids().iter().copied().map(SampleId).collect();
+        Some(Self { arrays, strategy: strategy.identity().clone(), pool, labelled })
+    }
+
+    fn services(
+        &self,
+        args: &SelectArgs,
+        batch: usize,
+        trainer: &dyn Trainer,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + '_>> {
+        let streams = Seeds::new(args.seed).strategy(&self.strategy.id);
+        let (pool, labelled) = (self.pool.as_slice(), self.labelled.as_slice());
+        let scope = ServiceScope { round: Round(args.round), pool, labelled, initial: labelled.len(), batch, streams };
+        let array = |name: &str| self.arrays.get(name).with_context(|| format!("`{name}` is missing"));
+        let (pool, labelled) = (array(names::EMBEDDINGS)?, array("labelled.embeddings")?);
+        let task = EmbeddedTask { scope, classes: self.arrays.classes(), pool, labelled };
+        trainer.embedded(task, &args.device, threads).map_err(|error| Usage(error.to_string()).into())
+    }
 }
 
 fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
