@@ -87,16 +87,22 @@ impl ConfigFile {
         let schema = Schema::new(schema.clone())?;
         let mut value = self.value.clone();
         for (pointer, text) in &self.set {
-            // A folder called 2024 is no number, whatever it looks like.
-            if let Some(value) = value.pointer_mut(pointer).filter(|v| !v.is_string() && schema.wants_text(pointer)) {
-                *value = Value::String(text.clone());
-            }
+            as_text(&mut value, pointer, text, &schema);
         }
         let problems = schema.problems(&value);
         if !problems.is_empty() {
             return Err(self.report(&problems, "").into());
         }
         serde_json::from_value(value).with_context(|| self.name.clone())
+    }
+
+    /// Values below `pointer` that `--set` gave, as they were written where the schema of that part wants text.
+    pub fn restore_texts(&self, value: &mut Value, pointer: &str, schema: &Schema) {
+        for (at, text) in &self.set {
+            if let Some(below) = at.strip_prefix(pointer) {
+                as_text(value, below, text, schema);
+            }
+        }
     }
 
     /// Problems with the part of the file at `pointer`, as one report.
@@ -152,6 +158,13 @@ impl ConfigFile {
         let pointer = format!("/{}", keys.join("/"));
         self.set.push((pointer, text.trim().to_owned()));
         Ok(())
+    }
+}
+
+/// Puts a value back as it was written where the schema wants text: a folder called 2024 is no number.
+pub fn as_text(value: &mut Value, pointer: &str, text: &str, schema: &Schema) {
+    if let Some(value) = value.pointer_mut(pointer).filter(|v| !v.is_string() && schema.wants_text(pointer)) {
+        *value = Value::String(text.to_owned());
     }
 }
 

@@ -119,16 +119,16 @@ fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
         Ok(varied) => varied,
         Err(error) => return vec![problem("/dataset/variant", error.to_string())],
     };
-    let (dataset, pool) = match &varied {
-        Some((dataset, split, _)) => (dataset, &split.pool),
-        None => (dataset, &split.pool),
+    let (dataset, split) = match &varied {
+        Some((dataset, split, _)) => (dataset, split),
+        None => (dataset, &split),
     };
     let budget = &config.experiment.budget;
-    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, pool)).transpose() {
+    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, split)).transpose() {
         Ok(listed) => listed.map(|listed| listed.samples.len()),
         Err(error) => return vec![problem("/budget/initial", format!("{error:#}"))],
     };
-    match budget.plan(Task { pool: pool.len(), classes: dataset.classes(), listed }) {
+    match budget.plan(Task { pool: split.pool.len(), classes: dataset.classes(), listed }) {
         Ok(_) => Vec::new(),
         Err(error) => vec![problem("/budget", error.to_string())],
     }

@@ -15,6 +15,8 @@ mod export;
 mod fixed;
 mod grid;
 mod index_file;
+mod kept;
+mod lists;
 mod output;
 mod plugins;
 mod progress;
@@ -56,6 +58,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 use commands::{data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study};
 use exit::LimitNames;
+pub use fixed::WeightsOfRun;
+pub use kept::KeptEmbeddings;
 use querist_loader::Step;
 pub use trainer::Trainer;
 

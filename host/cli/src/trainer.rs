@@ -13,13 +13,15 @@ use querist_files::Links;
 use querist_kernels::Accelerator;
 use querist_loader::TorchBuild;
 
+use crate::fixed::WeightsOfRun;
+
 /// The hidden verb that says which libtorch is used.
 pub const DESCRIBE_VERB: &str = "describe-libtorch";
 
 /// What only the training executable can do.
 pub trait Trainer {
     /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
-    /// `weights` are the bytes of the file that `model.weights` names; what was loaded of them is handed to `say`.
+    /// `weights` is the file that `model.weights` names; what was loaded of it is handed to `say`.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
@@ -29,7 +31,7 @@ pub trait Trainer {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
-        weights: Option<&[u8]>,
+        weights: Option<&WeightsOfRun>,
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError>;
 

@@ -1,7 +1,7 @@
 //! Whether settings can be trained with.
 
 use querist_core::LearnError;
-use querist_core::config::{EnsembleConfig, Init, ModelConfig, Optimiser, Recipe};
+use querist_core::config::{Adversarial, EnsembleConfig, Init, ModelConfig, ModelName, Optimiser, Recipe};
 
 use crate::fault::config;
 use crate::model::Architecture;
@@ -10,6 +10,33 @@ use crate::plan::contradiction;
 /// Bounds of the run file's schema, kept here too: counts of steps must not overflow.
 const MOST_EPOCHS: usize = 100_000;
 const LARGEST_MINIBATCH: usize = 65_536;
+
+/// What is for pictures, where there are embeddings in their place, and the other way round.
+pub(crate) fn rows(are_rows: bool, recipe: &Recipe, model: &ModelConfig) -> Result<(), LearnError> {
+    match (are_rows, model.name == ModelName::Head) {
+        (true, true) => {}
+        (false, false) => return Ok(()),
+        (true, false) => {
+            return config(
+                "the dataset has embeddings and no pictures; set `model.name = \"head\"`, the head alone, which \
+                 `model.head_hidden` and `model.normalise` shape",
+            );
+        }
+        (false, true) => {
+            return config(
+                "model.name = head is for the dataset `embeddings`; for pictures name a network, and with \
+                 `model.weights` and `recipe.train = \"head\"` the head alone is trained",
+            );
+        }
+    }
+    if !recipe.augment.is_empty() {
+        return config("recipe.augment changes pictures, and the dataset has embeddings; set `recipe.augment = []`");
+    }
+    match &model.weights {
+        Some(_) => config("model.weights is for a network, and model.name = head has none; leave it out"),
+        None => Ok(()),
+    }
+}
 
 /// Settings that would train in silence to no good, or fail only in the middle.
 pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Result<(), LearnError> {
@@ -33,7 +60,7 @@ pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &Model
         return config("recipe.step_epochs is 0, expected 1 or more");
     }
     contradiction(recipe).or_else(config)?;
-    if recipe.init == Init::Pretrained && model.weights.is_none() {
+    if recipe.init == Init::Pretrained && model.weights.is_none() && model.name != ModelName::Head {
         return config(
             "recipe.init is `pretrained`, but model.weights names no file of weights; name one, or choose `reinit`",
         );
@@ -60,7 +87,10 @@ pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &Model
     Ok(())
 }
 
-pub(crate) fn ensemble(ensemble: &EnsembleConfig) -> Result<(), LearnError> {
+pub(crate) fn ensemble(ensemble: &EnsembleConfig, are_rows: bool) -> Result<(), LearnError> {
+    if are_rows && ensemble.adversarial != Adversarial::None {
+        return config("ensemble.adversarial changes pictures, and the dataset has embeddings; leave it out");
+    }
     let EnsembleConfig { fgsm_eps, vat_eps, vat_xi, vat_iters, .. } = *ensemble;
     for (name, value, least, most) in [
         ("fgsm_eps", fgsm_eps, 0.0, 1.0),

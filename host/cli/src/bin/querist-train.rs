@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use querist::Trainer;
+use querist::{KeptEmbeddings, Trainer, WeightsOfRun};
 use querist_core::config::{ModelConfig, RunConfig};
 use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
@@ -22,19 +22,23 @@ impl Trainer for Torch {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
-        weights: Option<&[u8]>,
+        weights: Option<&WeightsOfRun>,
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError> {
         let mut learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
-        if let (Some(bytes), Some(weights)) = (weights, &config.experiment.model.weights) {
+        if let (Some(file), Some(weights)) = (weights, &config.experiment.model.weights) {
             let said = format!("model.weights = {}", weights.file());
             let in_file = |error| match error {
                 LearnError::Config(message) => LearnError::Config(format!("{said}: {message}")),
                 other => other,
             };
-            let (with_weights, report) = learner.with_weights(bytes, weights.prefix()).map_err(in_file)?;
+            let (with_weights, report) = learner.with_weights(&file.bytes, weights.prefix()).map_err(in_file)?;
             say(&format!("{said}: {report}"));
             learner = with_weights;
+            if let Some(kept) = KeptEmbeddings::from_env() {
+                let name = format!("{} with prefix {:?}", file.digest, weights.prefix());
+                learner = learner.keeping_embeddings(Box::new(kept), name);
+            }
         }
         Ok(Box::new(match scratch {
             Some(folder) => learner.with_scratch(folder, config.experiment.compute.memory.0),

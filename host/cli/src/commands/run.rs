@@ -245,14 +245,14 @@ fn go(
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
     let budget = &config.experiment.budget;
-    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose();
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split)).transpose();
     let listed = listed.map_err(|error| Usage(format!("budget.initial: {error:#}")))?;
     let (pool, classes) = (split.pool.len(), dataset.classes());
     let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()) };
     let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
     let weights = fixed::weights(config)?;
-    let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, &|line| display.line(line))?;
+    let say = |line: &str| display.line(line);
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), weights.as_ref(), &say)?;
     let weights = weights.map(|weights| weights.digest);
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {

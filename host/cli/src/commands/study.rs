@@ -53,6 +53,9 @@ pub struct StudyRunArgs {
     /// Device of training and features, instead of the file's.
     #[arg(long, value_name = "cpu|cuda:N")]
     pub device: Option<String>,
+    /// Threads of each run where the file names none [default: its share of the cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Form of the summary on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -105,8 +108,8 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     let (done, todo): (Vec<Job>, Vec<Job>) =
         jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished()));
     output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), done.len()));
-    let threads =
-        config.experiment.compute.threads.unwrap_or_else(|| (cores() / args.jobs.min(todo.len().max(1))).max(1));
+    let asked = config.experiment.compute.threads.or(args.threads.map(usize::from));
+    let threads = asked.unwrap_or_else(|| (cores() / args.jobs.min(todo.len().max(1))).max(1));
     warn_of_threads(threads, args.jobs.min(todo.len()));
     let failed = work(todo, args, &out, threads)?;
     // Whatever becomes of the summary, what failed is said.

@@ -49,11 +49,13 @@ pub enum ModelName {
     VitB14,
     /// EfficientNet-Lite0 with TensorFlow's padding.
     EfficientnetLite0,
+    /// No body: the head alone, on the rows of a dataset `embeddings`.
+    Head,
 }
 
 impl ModelName {
     /// Every architecture.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Cnn,
         Self::Lenet,
         Self::Mlp,
@@ -73,6 +75,7 @@ impl ModelName {
         Self::VitS16,
         Self::VitB14,
         Self::EfficientnetLite0,
+        Self::Head,
     ];
 
     /// Probability that an input of the last linear layer is dropped where none is set.

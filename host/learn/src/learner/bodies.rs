@@ -2,17 +2,31 @@
 
 use querist_core::config::{ModelConfig, Trained, WeightsConfig};
 use querist_core::progress::{Phase, Progress};
-use querist_core::{LearnError, SampleId};
+use querist_core::{KeepsEmbeddings, LearnError, Learner, SampleId};
+use querist_torchx::{random, runtime};
 use tch::{Device, Tensor};
 
 use super::TorchLearner;
-use crate::fault::Doing;
+use crate::fault::{Doing, config};
 use crate::infer::{Wanted, predict, reporter};
-use crate::model::Architecture;
+use crate::model::{Architecture, Model};
 use crate::rows::Scratch;
 use crate::weights::read_body;
 
+/// Where embeddings are kept, and what says which weights they are by.
+pub(super) struct Kept {
+    store: Box<dyn KeepsEmbeddings>,
+    weights: String,
+}
+
 impl TorchLearner {
+    /// The same learner, which keeps embeddings by a body that no training changes in `store`. `weights` says which
+    /// weights that body has: a digest of their file, and how it is read.
+    #[must_use]
+    pub fn keeping_embeddings(self, store: Box<dyn KeepsEmbeddings>, weights: String) -> Self {
+        Self { kept: Some(Kept { store, weights }), ..self }
+    }
+
     /// The same learner, whose fresh models start from the body in the bytes of a file; their heads start afresh. With
     /// it comes a sentence about what was loaded, and what was not. `prefix` is what names in the file start with,
     /// where that is known.
@@ -30,21 +44,59 @@ impl TorchLearner {
         Ok((self, report.to_string()))
     }
 
+    /// The model of a round that has no labels: its body from the file, if there is one, and the first weights of its
+    /// head.
+    pub(super) fn untrained(&self) -> Result<Model, LearnError> {
+        let bits = self.seeds.model_stream("weights", self.round).next_bits();
+        let seeded = || random::seed(bits).doing("seeding the weights");
+        let model = self.architecture.build_from(self.images.device(), seeded)?;
+        if let Some(pretrained) = &self.pretrained {
+            model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
+        }
+        Ok(model)
+    }
+
     /// Embeds every image once, where no training changes the body.
     pub(super) fn embed_once(&mut self, progress: &dyn Progress) -> Result<(), LearnError> {
         let Some(pretrained) = self.pretrained.as_ref().filter(|model| model.is_fixed()) else { return Ok(()) };
         if self.images.embedded().is_some() {
             return Ok(());
         }
-        let model = self.architecture.build(self.images.device())?;
-        model.parameters().copy_from(pretrained.parameters()).doing("copying pretrained weights")?;
-        let samples: Vec<SampleId> = (0..self.images.len() as u64).map(SampleId).collect();
-        let report = reporter(progress, Phase::Features, samples.len());
-        let rows = predict(&model, &self.images, &samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?.embeddings;
-        let shape = [samples.len() as i64, model.width() as i64];
+        let shape = [self.images.len() as i64, self.architecture.width()];
+        let of = self.kept.as_ref().map(|kept| self.named(&kept.weights));
+        let before = self.kept.as_ref().zip(of.as_deref());
+        let before = before.and_then(|(kept, of)| kept.store.read(of, (shape[0] * shape[1]) as usize));
+        let rows = match before {
+            Some(rows) => rows,
+            None => {
+                let rows = self.embed_all(pretrained, progress)?;
+                if let Some((kept, of)) = self.kept.as_ref().zip(of) {
+                    kept.store.write(&of, &rows);
+                }
+                rows
+            }
+        };
         let kept = Tensor::f_from_slice(&rows).and_then(|rows| rows.f_view(shape)?.f_to_device(self.images.device()));
         self.images.keep_embedded(kept.doing("keeping embeddings")?);
         Ok(())
+    }
+
+    /// Embeddings of every image by a body.
+    fn embed_all(&self, body: &Model, progress: &dyn Progress) -> Result<Vec<f32>, LearnError> {
+        let model = self.architecture.build(self.images.device())?;
+        model.parameters().copy_from(body.parameters()).doing("copying pretrained weights")?;
+        let samples: Vec<SampleId> = (0..self.images.len() as u64).map(SampleId).collect();
+        let report = reporter(progress, Phase::Features, samples.len());
+        let outputs = predict(&model, &self.images, &samples, Wanted::EMBEDDINGS, &Scratch::memory(), report)?;
+        Ok(outputs.embeddings.into_vec())
+    }
+
+    /// Everything that embeddings of all images by these weights hang on.
+    fn named(&self, weights: &str) -> String {
+        let gpu = if self.images.device().is_cuda() { runtime::describe().cuda.to_string() } else { String::new() };
+        let (backend, body, transform) = (self.backend(), self.architecture.of_body(), self.images.transform());
+        let dataset = &self.digest;
+        format!("{backend}\n{gpu}\n{body}\n{transform}\nweights {weights}\ndataset {dataset}\n")
     }
 
     /// Embeddings of samples from the body of a model file, `[samples, width]`, and their width. It has the
@@ -60,6 +112,9 @@ impl TorchLearner {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<(Vec<f32>, usize), LearnError> {
+        if self.images.are_rows() {
+            return config("the dataset has embeddings and no pictures that a model could embed");
+        }
         let architecture = Architecture::new(options, self.images.shape(), self.classes as i64)?;
         let model = architecture.build(self.images.device())?;
         let prefix = options.weights.as_ref().and_then(WeightsConfig::prefix);

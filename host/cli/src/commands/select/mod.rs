@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
+use querist_core::schema::Schema;
 use querist_core::{Answer, Question, Round, Seeds, Sorted, Strategy};
 use querist_data::arrays::write_npy;
 use serde_json::{Map, Value, json};
@@ -110,9 +111,9 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     if !(args.seconds > 0.0 && args.seconds <= 1e7) {
         return Err(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()).into());
     }
-    let mut params = params(args)?;
     let listing = plugins::listing(&args.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
+    let mut params = params(args, &resolved.strategy.schema)?;
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(cores);
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
@@ -145,7 +146,7 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     write(args, &*ready.strategy, &asked, &answers)
 }
 
-fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
+fn params(args: &SelectArgs, schema: &Value) -> Result<Map<String, Value>> {
     let usage = |message: String| anyhow::Error::new(Usage(message));
     let mut params = match &args.params {
         None => Map::new(),
@@ -153,10 +154,16 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
             serde_json::from_str(text).map_err(|error| usage(format!("`--params` is no JSON object: {error}")))?
         }
     };
+    let schema = Schema::new(schema.clone())?;
     for assignment in &args.param {
         let (key, text) =
             assignment.split_once('=').ok_or_else(|| usage(format!("`--param {assignment}`: write key=value")))?;
-        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+        let value = match serde_json::from_str(text) {
+            // What looks like a number may be a name.
+            Ok(value) if schema.wants_text(&format!("/{key}")) && !Value::is_string(&value) => text.into(),
+            Ok(value) => value,
+            Err(_) => text.into(),
+        };
         if params.insert(key.to_owned(), value).is_some() {
             return Err(usage(format!("parameter `{key}` is given twice")));
         }
