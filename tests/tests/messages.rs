@@ -38,7 +38,7 @@ dataset = { name = "digits", tset = 300 }
 strategy = { id = "random" }
 
 [budget]
-initial = 0
+initial = -1
 batch = 10
 rounds = "many"
 

@@ -292,9 +292,9 @@ mod tests {
     fn all_problems_stand_at_their_lines() {
         let out = report(
             "version = 1\ndataset = { name = \"digits\", tset = 300 }\nstrategy = { id = \"random\" }\n\
-             [budget]\ninitial = 0\nbatch = 10\nrounds = \"many\"\n[model]\ndropout = 1.5\n",
+             [budget]\ninitial = -1\nbatch = 10\nrounds = \"many\"\n[model]\ndropout = 1.5\n",
         );
-        for part in ["4 problems", "unknown key `tset`", "did you mean `test`?", "0 is less than", "1.5 is greater"] {
+        for part in ["4 problems", "unknown key `tset`", "did you mean `test`?", "-1 is less than", "1.5 is greater"] {
             assert!(out.contains(part), "{part} is missing in\n{out}");
         }
         assert!(out.contains("rounds = \"many\""), "{out}");

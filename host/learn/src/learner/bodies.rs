@@ -127,9 +127,13 @@ impl TorchLearner {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
     use querist_core::config::{Init, ModelName, Precision, Recipe};
+    use querist_core::dataset::DatasetParts;
     use querist_core::progress::Silent;
-    use querist_core::{Dataset, FitTask, Label, Learner, Round, Seeds};
+    use querist_core::{Dataset, Embeddings, FitTask, Images, Label, Learner, Round, Seeds};
     use querist_torch_testkit::bars;
 
     use super::*;
@@ -192,6 +196,143 @@ mod tests {
             let right = once.chunks(2).enumerate().filter(|(i, row)| (row[1] > row[0]) == (i % 2 == 1)).count();
             assert!(right > 90, "{right} of 100");
         }
+    }
+
+    /// Keeps in memory, and counts.
+    #[derive(Clone, Default)]
+    struct Shelf(Arc<Mutex<(BTreeMap<String, Vec<f32>>, usize)>>);
+
+    impl KeepsEmbeddings for Shelf {
+        fn read(&self, of: &str, values: usize) -> Option<Vec<f32>> {
+            self.0.lock().unwrap().0.get(of).filter(|kept| kept.len() == values).cloned()
+        }
+
+        fn write(&self, of: &str, values: &[f32]) {
+            let mut shelf = self.0.lock().unwrap();
+            shelf.0.insert(of.to_owned(), values.to_vec());
+            shelf.1 += 1;
+        }
+    }
+
+    #[test]
+    fn embeddings_that_are_kept_are_those_of_this_body_on_these_images() {
+        let (dataset, file) = pretrained();
+        let shelf = Shelf::default();
+        let plain = ModelConfig::of(ModelName::Cnn);
+        let unit = ModelConfig { normalise: true, ..plain.clone() };
+        let logits = |dataset: &Dataset, model: &ModelConfig, weights: &str| {
+            let learner = headed(dataset, &file, model);
+            let mut learner = learner.keeping_embeddings(Box::new(shelf.clone()), weights.to_owned());
+            learner.fit(FitTask::plain(Round(0), &labelled(100..140)), &Silent).unwrap();
+            (learner.logits(&ids(200..300), &Silent).unwrap(), shelf.0.lock().unwrap().1)
+        };
+        let (first, _) = logits(&dataset, &plain, "a");
+        assert_eq!(logits(&dataset, &plain, "a"), (first.clone(), 1), "found, and not computed again");
+        assert_eq!(logits(&dataset, &plain, "b").1, 2, "other weights");
+        assert_eq!(logits(&dataset, &unit, "a").1, 3, "divided by their length");
+        assert_eq!(logits(&bars(300, 16, 2), &plain, "a").1, 4, "other images");
+        assert_eq!(logits(&dataset, &plain, "a"), (first, 4));
+        // What is found is used.
+        shelf.0.lock().unwrap().0.values_mut().for_each(|kept| kept.fill(0.0));
+        let (blank, _) = logits(&dataset, &plain, "a");
+        assert!(blank.chunks(2).all(|row| row == &blank[..2]));
+    }
+
+    #[test]
+    fn embeddings_that_are_kept_are_given_to_no_other_model() {
+        let (dataset, file) = pretrained();
+        let plain = ModelConfig::of(ModelName::Cnn);
+        let mut other = learner(&dataset, &plain, &recipe(Trained::All, Init::Reinit));
+        other.fit(FitTask::plain(Round(5), &labelled(0..60)), &Silent).unwrap();
+        let other = other.model().unwrap();
+        let by_other = |learner: &TorchLearner| learner.frozen_embeddings(&plain, &other, &ids(0..20), &Silent).unwrap();
+        let mut headed = headed(&dataset, &file, &plain);
+        let before = by_other(&headed);
+        headed.fit(FitTask::plain(Round(0), &labelled(100..140)), &Silent).unwrap();
+        assert!(headed.images.embedded().is_some());
+        assert_eq!(by_other(&headed), before, "of the other body, whatever is kept of this one");
+        let own = headed.images.embedded().unwrap().narrow(0, 0, 20);
+        let theirs = Tensor::from_slice(&before.0).view([20, -1]);
+        assert!((own - theirs).abs().max().double_value(&[]) > 1e-3, "two bodies that differ");
+    }
+
+    #[test]
+    fn a_head_starts_alike_on_images_and_on_their_embeddings() {
+        let (dataset, file) = pretrained();
+        let model = ModelConfig { head_hidden: Some(12), ..ModelConfig::of(ModelName::Cnn) };
+        let recipe = recipe(Trained::Head, Init::Reinit);
+        let mut on_images = headed(&dataset, &file, &model);
+        on_images.recipe = recipe.clone();
+        let samples = ids(0..300);
+        let (values, width) = on_images.frozen_embeddings(&model, &file, &samples, &Silent).unwrap();
+        let labels = labelled(0..300).into_iter().map(|(_, label)| label.0).collect();
+        let parts = DatasetParts {
+            name: "rows".to_owned(),
+            images: Images::none(300),
+            labels,
+            official_validation: 0,
+            official_test: 0,
+            class_names: vec!["a".to_owned(), "b".to_owned()],
+            normalisation: None,
+            files: Vec::new(),
+        };
+        let rows = Dataset::embedded(parts, Embeddings { values: values.into(), width }).unwrap();
+        let model = ModelConfig { name: ModelName::Head, ..model };
+        let mut on_rows = learner(&rows, &model, &recipe);
+        for round in [0, 3] {
+            let logits = [&mut on_images, &mut on_rows].map(|learner| {
+                learner.fit(FitTask::plain(Round(round), &labelled(100..141)), &Silent).unwrap();
+                learner.logits(&ids(200..300), &Silent).unwrap()
+            });
+            assert_eq!(logits[0], logits[1], "round {round}");
+        }
+        // Without a label both have the head's first weights.
+        let logits = [&mut on_images, &mut on_rows].map(|learner| {
+            assert!(learner.fit(FitTask::plain(Round(0), &[]), &Silent).unwrap().epochs.is_empty());
+            learner.logits(&ids(200..300), &Silent).unwrap()
+        });
+        assert_eq!(logits[0], logits[1]);
+    }
+
+    #[test]
+    fn what_is_for_pictures_is_refused_on_rows_and_the_other_way_round() {
+        let (dataset, _) = pretrained();
+        let parts = DatasetParts {
+            name: "rows".to_owned(),
+            images: Images::none(4),
+            labels: vec![0, 1, 0, 1],
+            official_validation: 0,
+            official_test: 0,
+            class_names: vec!["a".to_owned(), "b".to_owned()],
+            normalisation: None,
+            files: Vec::new(),
+        };
+        let rows = Dataset::embedded(parts, Embeddings { values: vec![0.0; 12].into(), width: 3 }).unwrap();
+        let flip = vec![querist_core::config::Augmentation::Flip];
+        let plain = Recipe::default();
+        let head = ModelConfig::of(ModelName::Head);
+        let kept = Some(WeightsConfig::File("kept".to_owned()));
+        for (dataset, model, recipe, part) in [
+            (&dataset, head.clone(), plain.clone(), "`embeddings`"),
+            (&rows, ModelConfig::default(), plain.clone(), "`model.name = \"head\"`"),
+            (&rows, head.clone(), Recipe { augment: flip, ..plain.clone() }, "`recipe.augment = []`"),
+            (&rows, ModelConfig { weights: kept, ..head.clone() }, plain.clone(), "model.weights"),
+        ] {
+            let (seeds, precision) = (Seeds::new(3), Precision::Float32);
+            let settings =
+                Settings { model: &model, recipe: &recipe, seeds, device: "cpu", precision, threads: 1 };
+            let error = TorchLearner::new(dataset, &ids(0..4), &settings).err().unwrap().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let learner = learner(&rows, &head, &plain);
+        for need in ["images", "images(min_side=16)", "stage_maps"] {
+            let error = learner.check_needs(&[need.parse().unwrap()]).unwrap_err().to_string();
+            assert!(error.contains("embeddings and no pictures"), "{error}");
+        }
+        let untrained = |need: &str| learner.check_untrained(&[need.parse().unwrap()]);
+        assert!(untrained("embeddings").is_ok() && untrained("labelled.fixed_embeddings").is_ok());
+        let error = untrained("logits").unwrap_err().to_string();
+        assert!(error.contains("`logits`") && error.contains("`budget.initial = 0`"), "{error}");
     }
 
     #[test]
