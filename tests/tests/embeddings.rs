@@ -77,7 +77,8 @@ fn a_run_on_embeddings_is_the_run_on_pictures() {
 fn everything_that_needs_no_pictures_works_on_rows() {
     let place = place();
     place.good(&["embed", "run.toml", "--out", "rows"]);
-    let study = ROWS.replace(NO_STRATEGY, "") + "seeds = [0]\n[[strategies]]\nid = \"random\"\n[[strategies]]\nid = \"typiclust\"\n";
+    let study = ROWS.replace(NO_STRATEGY, "")
+        + "seeds = [0]\n[[strategies]]\nid = \"random\"\n[[strategies]]\nid = \"typiclust\"\n";
     let study = study.replace("compute = { threads = 1 }\n", "");
     let (top, rest) = study.split_once("seeds").unwrap();
     place.write("study.toml", format!("{top}compute = {{ threads = 1 }}\nseeds{rest}"));
@@ -174,10 +175,14 @@ fn a_run_may_start_without_labels_or_end_without_queries() {
         .fails(2, &["`logits`", "`budget.initial = 0`"]);
     // On pictures, too, where embeddings come from a body that is not trained; and with nothing of a model at all.
     place.good(&[&["run", "run.toml", "--out", "cold2", "--set", "strategy.id=typiclust"][..], &cold].concat());
-    let scratch = ["--set", "model={ name = \"mlp\" }", "--set", "recipe={ epochs = 2 }", "--set", "strategy.id=random"];
+    let scratch =
+        ["--set", "model={ name = \"mlp\" }", "--set", "recipe={ epochs = 2 }", "--set", "strategy.id=random"];
     place.good(&[&["run", "run.toml", "--out", "cold3"][..], &cold, &scratch].concat());
     place
-        .call(&[&["run", "run.toml", "--out", "cold4"][..], &cold, &scratch[..4], &["--set", "strategy.id=typiclust"]].concat())
+        .call(
+            &[&["run", "run.toml", "--out", "cold4"][..], &cold, &scratch[..4], &["--set", "strategy.id=typiclust"]]
+                .concat(),
+        )
         .fails(2, &["fixed_embeddings", "`budget.initial = 0`"]);
     // All labels at once.
     place.good(&["run", "rows.toml", "--out", "all", "--set", "budget={ initial = \"100%\", batch = 1, rounds = 0 }"]);

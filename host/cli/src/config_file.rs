@@ -275,6 +275,7 @@ impl Diagnostic for Problems {
 #[cfg(test)]
 mod tests {
     use querist_core::config::{RunConfig, schemas};
+    use serde_json::json;
 
     use super::*;
 
@@ -311,6 +312,15 @@ mod tests {
         let config: RunConfig = file.check(&schemas()["run"]).unwrap();
         assert_eq!((config.strategy.id.as_str(), config.seeds.root), ("badge", 3));
         assert_eq!(config.strategy.params["first"], "uniform");
+        let params =
+            json!({"type": "object", "properties": {"folder": {"type": "string"}, "count": {"type": "integer"}}});
+        for assignment in ["strategy.params.folder=2024", "strategy.params.count=7"] {
+            file.set(assignment).unwrap();
+        }
+        let config: RunConfig = file.check(&schemas()["run"]).unwrap();
+        let mut given = Value::Object(config.strategy.params);
+        file.restore_texts(&mut given, "/strategy/params", &Schema::new(params).unwrap());
+        assert_eq!((&given["folder"], &given["count"]), (&json!("2024"), &json!(7)));
         assert!(file.set("budget").is_err() && file.set("budget.batch.x=1").is_err() && file.set(".=1").is_err());
         file.set("budget.batch=-1").unwrap();
         assert!(file.check::<RunConfig>(&schemas()["run"]).is_err());

@@ -11,8 +11,8 @@ use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
 use serde_json::Value;
 
-use crate::index_file;
 use crate::plugins::{self, PluginArgs};
+use crate::{index_file, lists};
 
 /// Every problem with a study, at its place in the file.
 pub fn problems(config: &StudyConfig, args: &PluginArgs) -> Result<Vec<Problem>> {
@@ -50,7 +50,12 @@ fn of_strategies(config: &StudyConfig, listing: &Listing, policy: &Policy) -> Re
             problems.push(problem(format!("{at}/id"), error.to_string()));
         }
         let schema = Schema::new(resolved.strategy.schema.clone())?;
-        let found = schema.problems(&Value::Object(strategy.params.clone()));
+        let mut given = Value::Object(strategy.params.clone());
+        if let Err(error) = lists::read(&mut given, &resolved.strategy.schema) {
+            problems.push(problem(format!("{at}/params"), format!("{error:#}")));
+            continue;
+        }
+        let found = schema.problems(&given);
         problems.extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
     }
     Ok(problems)

@@ -33,8 +33,8 @@ impl KeepsEmbeddings for KeptEmbeddings {
         if !entry.path().exists() {
             return None;
         }
-        let mut bytes = vec![0; values.checked_mul(4)?];
-        match entry.read(&mut bytes) {
+        let mut rows = vec![0f32; values];
+        match entry.read(bytemuck::cast_slice_mut(&mut rows)) {
             Found::Nothing => None,
             Found::Damaged => {
                 let file = shown(&entry.path()).into_string();
@@ -43,20 +43,14 @@ impl KeepsEmbeddings for KeptEmbeddings {
             }
             Found::Whole => {
                 output::note("embeddings of the body, which is not trained: from the cache");
-                Some(
-                    bytes
-                        .chunks_exact(4)
-                        .map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]))
-                        .collect(),
-                )
+                Some(rows)
             }
         }
     }
 
     fn write(&self, of: &str, values: &[f32]) {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let entry = self.0.entry(Self::key(of));
-        let said = match entry.write(&bytes) {
+        let said = match entry.write(bytemuck::cast_slice(values)) {
             Ok(true) => "kept in the cache".to_owned(),
             Ok(false) => "not kept, since there is no room in the cache".to_owned(),
             Err(error) => format!("not kept: {error}"),

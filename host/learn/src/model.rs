@@ -277,7 +277,8 @@ impl Model {
     /// Embeddings `f32 [n, width]`. Only the body computes in other numbers: heads are small, and what is made of their
     /// outputs needs the bits.
     fn through_body(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        if self.precision == Precision::Float32 {
+        // Rows that are embeddings already are no images, and nothing is computed of them.
+        if self.precision == Precision::Float32 || images.dim() != 4 {
             return self.body.embed(images, pass);
         }
         // Units for short numbers read channels of a pixel together.

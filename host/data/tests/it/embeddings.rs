@@ -77,8 +77,13 @@ fn rows_take_the_place_of_pictures() {
     write_npy(&folder.path().join("wide.npy"), &[2, 2], &[0.5f32, 1.5, 2.5, 3.25]).unwrap();
     let values = EmbeddingsConfig { test: Some(one("wide.npy")), ..with_test() };
     let (test, test_labels) = (with_test().test, with_test().test_labels);
-    let part =
-        EmbeddingsConfig { validation: test, validation_labels: test_labels, test: None, test_labels: None, ..with_test() };
+    let part = EmbeddingsConfig {
+        validation: test,
+        validation_labels: test_labels,
+        test: None,
+        test_labels: None,
+        ..with_test()
+    };
     let digests = [set.digest().to_owned(), named.digest().to_owned(), other(labels), other(values), other(part)];
     assert_eq!(digests.iter().collect::<std::collections::BTreeSet<_>>().len(), 5, "{digests:?}");
     let report = check(&config(folder.path(), with_test()), &Search::at("/nowhere")).unwrap();

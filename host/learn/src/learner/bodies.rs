@@ -245,7 +245,8 @@ mod tests {
         let mut other = learner(&dataset, &plain, &recipe(Trained::All, Init::Reinit));
         other.fit(FitTask::plain(Round(5), &labelled(0..60)), &Silent).unwrap();
         let other = other.model().unwrap();
-        let by_other = |learner: &TorchLearner| learner.frozen_embeddings(&plain, &other, &ids(0..20), &Silent).unwrap();
+        let by_other =
+            |learner: &TorchLearner| learner.frozen_embeddings(&plain, &other, &ids(0..20), &Silent).unwrap();
         let mut headed = headed(&dataset, &file, &plain);
         let before = by_other(&headed);
         headed.fit(FitTask::plain(Round(0), &labelled(100..140)), &Silent).unwrap();
@@ -319,8 +320,7 @@ mod tests {
             (&rows, ModelConfig { weights: kept, ..head.clone() }, plain.clone(), "model.weights"),
         ] {
             let (seeds, precision) = (Seeds::new(3), Precision::Float32);
-            let settings =
-                Settings { model: &model, recipe: &recipe, seeds, device: "cpu", precision, threads: 1 };
+            let settings = Settings { model: &model, recipe: &recipe, seeds, device: "cpu", precision, threads: 1 };
             let error = TorchLearner::new(dataset, &ids(0..4), &settings).err().unwrap().to_string();
             assert!(error.contains(part), "{error}");
         }

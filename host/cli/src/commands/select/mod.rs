@@ -158,17 +158,21 @@ fn params(args: &SelectArgs, schema: &Value) -> Result<Map<String, Value>> {
     for assignment in &args.param {
         let (key, text) =
             assignment.split_once('=').ok_or_else(|| usage(format!("`--param {assignment}`: write key=value")))?;
-        let value = match serde_json::from_str(text) {
-            // What looks like a number may be a name.
-            Ok(value) if schema.wants_text(&format!("/{key}")) && !Value::is_string(&value) => text.into(),
-            Ok(value) => value,
-            Err(_) => text.into(),
-        };
+        let value = value_of(key, text, &schema);
         if params.insert(key.to_owned(), value).is_some() {
             return Err(usage(format!("parameter `{key}` is given twice")));
         }
     }
     Ok(params)
+}
+
+/// The value of one parameter: JSON, or the text itself, also where what looks like a number is wanted as text.
+fn value_of(key: &str, text: &str, schema: &Schema) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::String(text)) => Value::String(text),
+        Ok(value) if !schema.wants_text(&format!("/{key}")) => value,
+        _ => Value::String(text.to_owned()),
+    }
 }
 
 type Answered = (usize, Answer, Vec<u64>);
@@ -233,5 +237,25 @@ fn write(args: &SelectArgs, strategy: &dyn Strategy, asked: &Sorted, answers: &[
             };
             output::bytes(format!("{}\n", serde_json::to_string_pretty(&value)?).as_bytes(), out)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_as_text_stays_text() {
+        let properties = json!({
+            "folder": {"type": "string"},
+            "maybe": {"type": ["string", "null"]},
+            "count": {"type": "integer"},
+            "any": {},
+        });
+        let schema = Schema::new(json!({"type": "object", "properties": properties})).unwrap();
+        let of = |key: &str, text: &str| value_of(key, text, &schema);
+        assert_eq!((of("folder", "2024"), of("maybe", "true")), (json!("2024"), json!("true")));
+        assert_eq!((of("count", "2024"), of("any", "[1]"), of("other", "1")), (json!(2024), json!([1]), json!(1)));
+        assert_eq!((of("folder", "\"quoted\""), of("count", "few")), (json!("quoted"), json!("few")));
     }
 }
