@@ -38,7 +38,7 @@ const NAMES: [(&str, &[(&str, &str)]); 5] = [
             ("tavaal", "ta-vaal"),
             ("bait", "bait"),
             ("alfamix", "alfa-mix"),
-            ("gradnorm", "gradnorm-expected"),
+            ("gradnorm", "gradnorm-entropy"),
             ("FixedSampling", "fixed"),
             ("AlphaMixSampling", "alfa-mix"),
             ("BaitSampling", "bait"),

@@ -1,7 +1,7 @@
 //! Parameters that are lists of sample numbers, from files: `order = { file = "order.txt", base = 1 }`.
 //!
-//! A strategy opens no file. Where a parameter is a list of whole numbers, a table with `file` stands for the numbers in
-//! that file, or for those of several files, one behind the other: the batches of a schedule, say.
+//! A strategy opens no file. Where a parameter is a list of whole numbers, a table with `file` stands for the numbers
+//! in that file, or for those of several files, one behind the other: the batches of a schedule, say.
 
 use std::path::Path;
 

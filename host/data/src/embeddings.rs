@@ -1,8 +1,8 @@
 //! Embeddings in the place of pictures: files of rows, with files of labels.
 //!
-//! Either `dataset.embeddings` names the files of each part, or `dataset.path` is a folder as `querist embed` writes it:
-//! `embeddings.npy`, `labels.npy` and `splits.npy`, or shards of them, and `classes.txt`. Samples are numbered by their
-//! rows: the training rows first, then those to validate with and to test on.
+//! Either `dataset.embeddings` names the files of each part, or `dataset.path` is a folder as `querist embed` writes
+//! it: `embeddings.npy`, `labels.npy` and `splits.npy`, or shards of them, and `classes.txt`. Samples are numbered by
+//! their rows: the training rows first, then those to validate with and to test on.
 
 use std::path::{Path, PathBuf};
 

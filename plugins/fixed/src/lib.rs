@@ -59,8 +59,8 @@ impl Fixed {
         let strangers: Vec<&u64> = self.order.iter().filter(is_stranger).collect();
         let Some(first) = strangers.first() else { return Ok(()) };
         Err(StrategyError::Failed(format!(
-            "`order` names {} samples that are neither in the pool nor labelled, such as {first}; take them out, and leave \
-             `subset_size` out if it is set",
+            "`order` names {} samples that are neither in the pool nor labelled, such as {first}; take them out, and \
+             leave `subset_size` out if it is set",
             strangers.len()
         )))
     }
