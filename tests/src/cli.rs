@@ -42,6 +42,22 @@ pub struct Place {
     folder: TempDir,
 }
 
+/// The only path that begins like this, with a digest behind it.
+#[track_caller]
+fn found(start: &Path, ending: &str) -> PathBuf {
+    let name = format!("{}-", start.file_name().expect("it has a name").to_string_lossy());
+    let folder = start.parent().expect("it is in a folder");
+    let fits = |path: &PathBuf| {
+        let found = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let digest = found.strip_prefix(&name).and_then(|rest| rest.strip_suffix(ending));
+        digest.is_some_and(|digest| digest.len() == 10 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let entries = fs::read_dir(folder).map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())));
+    let mut paths: Vec<PathBuf> = entries.map(|paths| paths.filter(fits).collect()).unwrap_or_default();
+    assert_eq!(paths.len(), 1, "{} with a digest: {paths:?}", start.display());
+    paths.remove(0)
+}
+
 impl Default for Place {
     fn default() -> Self {
         Self::new()
@@ -69,6 +85,22 @@ impl Place {
     /// A path in the folder.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path().join(name)
+    }
+
+    /// The run folder of a cell such as `random/seed-0` in a study's folder, whatever its digest.
+    pub fn run_of(&self, study: &str, cell: &str) -> PathBuf {
+        found(&self.at(study).join(cell), "")
+    }
+
+    /// The run file, `toml`, or the `log` of a cell such as `random-s0`.
+    pub fn file_of(&self, study: &str, cell: &str, ending: &str) -> PathBuf {
+        found(&self.at(study).join("cells").join(cell), &format!(".{ending}"))
+    }
+
+    /// The run folders that a study will have, in the order of its cells, each within the study's.
+    pub fn planned(&self, args: &[&str]) -> Vec<String> {
+        let out = self.good(&[&["study", "plan", "--cells"][..], args].concat());
+        out.lines().filter(|line| line.contains("/seed-")).map(str::to_owned).collect()
     }
 
     /// Writes a file, with the folders above it.

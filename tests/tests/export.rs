@@ -27,17 +27,17 @@ fn text(place: &Place, name: &str) -> String {
 }
 
 fn accuracies(place: &Place, label: &str, seed: u32) -> Vec<f64> {
-    let records = records(&place.at(&format!("runs/{label}/seed-{seed}")));
+    let records = records(&place.run_of("runs", &format!("{label}/seed-{seed}")));
     records.iter().map(|record| record["metrics"]["accuracy"].as_f64().unwrap()).collect()
 }
 
 fn acquired(place: &Place, label: &str, seed: u32, round: usize) -> Vec<u64> {
-    let record = &records(&place.at(&format!("runs/{label}/seed-{seed}")))[round];
+    let record = &records(&place.run_of("runs", &format!("{label}/seed-{seed}")))[round];
     record["acquired"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
 }
 
 fn column(place: &Place, label: &str, seed: u32) -> Vec<u64> {
-    let text = text(place, &format!("runs/{label}/seed-{seed}/initial.csv"));
+    let text = fs::read_to_string(place.run_of("runs", &format!("{label}/seed-{seed}")).join("initial.csv")).unwrap();
     text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect()
 }
 
@@ -115,7 +115,7 @@ fn low_budget_indices_of_batches_that_replace() {
         .filter(|name| name.starts_with("margin"))
         .collect();
     let trained: Vec<Value> =
-        records(&place.at("runs/margin/seed-3")).into_iter().map(|record| record["labelled"].clone()).collect();
+        records(&place.run_of("runs", "margin/seed-3")).into_iter().map(|record| record["labelled"].clone()).collect();
     for size in trained {
         assert!(names.contains(&format!("margin_digits_{size}.npy")), "{size}: {names:?}");
     }
@@ -125,7 +125,7 @@ fn low_budget_indices_of_batches_that_replace() {
 fn ift780_records_show_the_validation_set() {
     let place = exported("ift780");
     let found = json(&place.at("out/digits_margin_s8/records.json"));
-    let records = records(&place.at("runs/margin/seed-8"));
+    let records = records(&place.run_of("runs", "margin/seed-8"));
     let validation: Vec<&Value> = records.iter().map(|record| &record["validation"]["accuracy"]).collect();
     assert_eq!(found["Validation-2 Accuracy"].as_array().unwrap().iter().collect::<Vec<_>>(), validation);
     assert_eq!(found["Query Instances"], serde_json::json!([0, 10, 20]));
@@ -179,12 +179,12 @@ fn unfinished_runs_and_forged_names_are_refused() {
     let place = Place::new();
     place.write("study.toml", STUDY);
     place.good(&["study", "run", "study.toml", "--out", "runs", "--set", "seeds=[3]"]);
-    let last = place.at("runs/random/seed-3/rounds/0002");
+    let last = place.run_of("runs", "random/seed-3").join("rounds/0002");
     fs::rename(&last, place.at("elsewhere")).unwrap();
     let call = ["export", "runs/random", "--format", "uwe", "--out", "out"];
     place.call(&call).fails(2, &["is not finished", "--resume"]);
     fs::rename(place.at("elsewhere"), &last).unwrap();
-    let header = place.at("runs/random/seed-3/header.json");
+    let header = place.run_of("runs", "random/seed-3").join("header.json");
     let forged = fs::read_to_string(&header).unwrap().replace("\"name\": \"digits\"", "\"name\": \"../../digits\"");
     fs::write(&header, forged).unwrap();
     place.call(&call).fails(1, &["no plain name"]);

@@ -136,9 +136,10 @@ fn a_study_that_did_not_finish_goes_on() {
     let study = RUN.replace("strategy = { id = \"badge\" }", "strategies = [{ id = \"random\" }]\nseeds = [1]");
     place.write("study.toml", &study);
     // Somebody holds the folder of its only run.
-    place.write("s/random/seed-1/mine.txt", "mine");
+    let folder = place.planned(&["study.toml"]).remove(0);
+    place.write(&format!("s/{folder}/mine.txt"), "mine");
     let said = place.call(&["study", "run", "study.toml", "--out", "s"]);
-    said.fails(1, &["1 of 1 runs did not finish: random/seed-1", "the logs in s/files say why"]);
-    std::fs::remove_file(place.at("s/random/seed-1/mine.txt")).unwrap();
+    said.fails(1, &["1 of 1 runs did not finish: random/seed-1", "`querist study status s` says why"]);
+    std::fs::remove_file(place.at(&format!("s/{folder}/mine.txt"))).unwrap();
     works(&place, &said);
 }

@@ -587,25 +587,25 @@ fn a_study_writes_only_into_its_own_folder() {
     place.write("study.toml", study);
     let args = ["study", "run", "study.toml", "--out", "s"];
     place.write("mine/file.txt", "keep me");
-    symlink(place.at("mine"), place.at("files")).unwrap();
     fs::create_dir(place.at("s")).unwrap();
-    fs::rename(place.at("files"), place.at("s/files")).unwrap();
-    refused(&place, &args, &["s/files is a link or no folder"]);
-    fs::remove_file(place.at("s/files")).unwrap();
-    fs::create_dir(place.at("s/files")).unwrap();
-    for (at, name) in ["s/files/random-s0.toml", "s/files/random-s0.log"].into_iter().enumerate() {
-        if at == 0 {
-            symlink(place.at("mine/file.txt"), place.at(name)).unwrap();
-        } else {
-            mknodat(CWD, place.at(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        }
-    }
+    symlink(place.at("mine"), place.at("s/cells")).unwrap();
+    refused(&place, &args, &["s/cells is a link or no folder"]);
+    fs::remove_file(place.at("s/cells")).unwrap();
+    fs::create_dir(place.at("s/cells")).unwrap();
+    let name = place.planned(&["study.toml"]).remove(0).replace("random/seed-0", "s/cells/random-s0");
+    symlink(place.at("mine/file.txt"), place.at(&format!("{name}.toml"))).unwrap();
+    symlink(place.at("mine/file.txt"), place.at("s/plan.json")).unwrap();
+    mknodat(CWD, place.at(&format!("{name}.log")), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    // A ledger that somebody made of a link or a pipe is not read.
+    symlink(place.at("mine/file.txt"), place.at(&format!("{name}.json"))).unwrap();
+    refused(&place, &args, &["json"]);
+    fs::remove_file(place.at(&format!("{name}.json"))).unwrap();
     let said = call(&place, &args);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(fs::read_to_string(place.at("mine/file.txt")).unwrap(), "keep me");
-    assert!(fs::read_to_string(place.at("s/files/random-s0.toml")).unwrap().contains("version = 1"));
+    assert!(fs::read_to_string(place.at(&format!("{name}.toml"))).unwrap().contains("version = 1"));
     // A finished run that was changed later is not taken for done.
-    fs::write(place.at("s/random/seed-0/rounds/0001/state.bin"), "x").unwrap();
+    fs::write(place.run_of("s", "random/seed-0").join("rounds/0001/state.bin"), "x").unwrap();
     let said = call(&place, &args);
     assert_eq!(said.code, Some(1), "{}", said.out);
     assert!(said.err.contains("state.bin is not named in digests.json"), "{}", said.err);

@@ -97,10 +97,11 @@ fn work_goes_on_where_nobody_listens() {
     let place = Place::with_run(RUN);
     place.write("study.toml", study());
     let args = |out| ["run", "run.toml", "--out", out];
-    let whole = |run: &str, status: ExitStatus| {
-        assert!(status.success(), "{run}: {status}");
-        assert_eq!(records(&place.at(run)).len(), 6, "{run}");
+    let is_whole = |run: &Path, status: ExitStatus| {
+        assert!(status.success(), "{}: {status}", run.display());
+        assert_eq!(records(run).len(), 6, "{}", run.display());
     };
+    let whole = |run: &str, status: ExitStatus| is_whole(&place.at(run), status);
     // Nothing can be written, from the first line on.
     whole("full", start(&place, &args("full"), Stdio::null(), full()).wait().unwrap());
     // Somebody listens to the first line only, as `2>&1 | head -1` does.
@@ -113,8 +114,8 @@ fn work_goes_on_where_nobody_listens() {
     let mut child = start(&place, &["study", "run", "study.toml", "--out", "s"], Stdio::piped(), Stdio::piped());
     drop((child.stdout.take(), child.stderr.take()));
     let status = child.wait().unwrap();
-    whole("s/random/seed-0", status);
-    whole("s/random/seed-1", status);
+    is_whole(&place.run_of("s", "random/seed-0"), status);
+    is_whole(&place.run_of("s", "random/seed-1"), status);
     // Errors keep their exit code.
     let args = ["run", "nothing.toml"];
     assert_eq!(start(&place, &args, Stdio::null(), full()).wait().unwrap().code(), Some(2));
@@ -141,7 +142,7 @@ fn a_full_standard_output_is_a_failure_and_a_closed_one_an_end() {
 
 /// The processes that do the runs of a study in `folder`.
 fn runs_of(folder: &Path) -> Vec<u32> {
-    let file = folder.join("files").display().to_string();
+    let file = folder.join("cells").display().to_string();
     let is_run = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.split(|&b| b == 0).any(|argument| String::from_utf8_lossy(argument).starts_with(&file))
@@ -152,11 +153,10 @@ fn runs_of(folder: &Path) -> Vec<u32> {
 
 fn started_study(place: &Place, out: &Path) -> Child {
     let out = out.display().to_string();
+    let folders = place.planned(&["study.toml"]);
     let args = ["study", "run", "study.toml", "--jobs", "2", "--out", &out];
     let child = start(place, &args, Stdio::piped(), Stdio::piped());
-    wait_until("a round of each run", || {
-        (0..2).all(|seed| has_a_round(&Path::new(&out).join(format!("random/seed-{seed}"))))
-    });
+    wait_until("a round of each run", || folders.iter().all(|folder| has_a_round(&Path::new(&out).join(folder))));
     child
 }
 
@@ -171,7 +171,7 @@ fn a_study_that_is_killed_leaves_no_run_behind() {
     killed.wait().unwrap();
     wait_until("the end of its runs", || runs_of(&out).is_empty());
     for seed in 0..2 {
-        let rounds = records(&out.join(format!("random/seed-{seed}"))).len();
+        let rounds = records(&place.run_of("s", &format!("random/seed-{seed}"))).len();
         assert!(rounds < 6, "the run of seed {seed} went on to its end");
     }
     // Whoever starts it again at once finds everything free.
@@ -184,13 +184,15 @@ fn a_study_passes_a_wish_to_stop_on_and_keeps_others_out() {
     let place = Place::new();
     place.write("study.toml", study().replace("epochs = 25", "epochs = 60"));
     let out = place.at("s");
-    let log = |seed: u32| fs::read_to_string(out.join(format!("files/random-s{seed}.log"))).unwrap();
+    let log = |seed: u32| fs::read_to_string(place.file_of("s", &format!("random-s{seed}"), "log")).unwrap();
+    let changed = || {
+        let file = File::open(place.file_of("s", "random-s0", "toml")).unwrap();
+        file.metadata().unwrap().modified().unwrap()
+    };
     let study = started_study(&place, &out);
-    let before =
-        (log(0), File::open(out.join("files/random-s0.toml")).unwrap().metadata().unwrap().modified().unwrap());
+    let before = (log(0), changed());
     place.call(&["study", "run", "study.toml", "--out", "s"]).fails(1, &["another process works on the study s"]);
-    let after = File::open(out.join("files/random-s0.toml")).unwrap().metadata().unwrap().modified().unwrap();
-    assert!(log(0).starts_with(&before.0) && after == before.1, "the second study changed files of the first");
+    assert!(log(0).starts_with(&before.0) && changed() == before.1, "the second study changed files of the first");
     send(study.id(), Signal::TERM);
     let said = ended(&place, study);
     assert_eq!(said.code, Some(1));

@@ -1,29 +1,79 @@
 //! What is wrong with a study before its first run: everything that all its runs would stumble over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use querist_core::config::{FixedConfig, FixedFile, StudyConfig, Task, WeightsConfig};
+use querist_core::config::{
+    Cell, Experiment, FixedConfig, FixedFile, Plan, RunConfig, StudyConfig, Task, WeightsConfig,
+};
 use querist_core::schema::{Problem, Schema};
-use querist_core::{Dataset, Seeds, Split};
+use querist_core::{Dataset, Split};
 use querist_data::{DataError, Search, load};
 use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::plugins::{self, PluginArgs};
 use crate::{index_file, lists};
 
-/// Every problem with a study, at its place in the file.
-pub fn problems(config: &StudyConfig, args: &PluginArgs) -> Result<Vec<Problem>> {
+/// A study that was looked at before its first run.
+pub struct Grid {
+    /// Everything that is wrong with it, at its place in the file.
+    pub problems: Vec<Problem>,
+    /// The plan of each cell, in the order of the cells; `None` where it has none.
+    pub plans: Vec<Option<Plan>>,
+}
+
+/// Looks at all that runs of a study would stumble over, each part of it once.
+pub fn check(config: &StudyConfig, cells: &[Cell], args: &PluginArgs) -> Result<Grid> {
     let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
     problems.extend(of_seeds(config));
-    problems.extend(of_files(config));
-    match load(&config.experiment.dataset, &Search::from_env()) {
-        Ok(dataset) => problems.extend(of_budget(config, &dataset)),
-        Err(error) => problems.extend(of_dataset(error)?),
+    let mut plans = vec![None; cells.len()];
+    for (dataset, places) in alike(cells, |cell| json!(cell.config.experiment.dataset)) {
+        let loaded = load(&dataset.config.experiment.dataset, &Search::from_env());
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                problems.extend(of_dataset(error)?.into_iter().map(|problem| at_place(dataset, problem)));
+                continue;
+            }
+        };
+        let some: Vec<&Cell> = places.iter().map(|&at| &cells[at]).collect();
+        for (first, inner) in alike(some.iter().copied(), |cell| parts(cell)) {
+            match of_budget(&first.config, &loaded) {
+                Ok(plan) => inner.iter().for_each(|&at| plans[places[at]] = Some(plan.clone())),
+                Err(problem) => problems.push(at_place(first, problem)),
+            }
+        }
     }
-    Ok(problems)
+    for (cell, _) in alike(cells, |cell| json!(cell.config.experiment)) {
+        problems.extend(of_files(&cell.config.experiment).into_iter().map(|problem| at_place(cell, problem)));
+    }
+    // Cells that share a place share its problem.
+    let mut seen = BTreeSet::new();
+    problems.retain(|problem| seen.insert((problem.pointer.clone(), problem.message.clone())));
+    Ok(Grid { problems, plans })
+}
+
+/// What of a run decides how many labels it buys when.
+fn parts(cell: &Cell) -> Value {
+    json!([cell.config.experiment.dataset, cell.config.experiment.budget])
+}
+
+/// Cells that agree in something: the first of them, and the places of all.
+fn alike<'a>(
+    cells: impl IntoIterator<Item = &'a Cell>,
+    what: impl Fn(&Cell) -> Value,
+) -> impl Iterator<Item = (&'a Cell, Vec<usize>)> {
+    let mut classes: BTreeMap<String, (&'a Cell, Vec<usize>)> = BTreeMap::new();
+    for (at, cell) in cells.into_iter().enumerate() {
+        classes.entry(what(cell).to_string()).or_insert_with(|| (cell, Vec::new())).1.push(at);
+    }
+    classes.into_values()
+}
+
+fn at_place(cell: &Cell, problem: Problem) -> Problem {
+    Problem { pointer: cell.place(&problem.pointer), ..problem }
 }
 
 fn problem(pointer: impl Into<String>, message: impl Into<String>) -> Problem {
@@ -68,12 +118,11 @@ fn of_seeds(config: &StudyConfig) -> impl Iterator<Item = Problem> + '_ {
 }
 
 /// Files that every run would look for.
-fn of_files(config: &StudyConfig) -> Vec<Problem> {
+fn of_files(experiment: &Experiment) -> Vec<Problem> {
     fn parts<'a>(key: &str, FixedFile { file, ids }: &'a FixedFile) -> Vec<(String, &'a String)> {
         let ids = ids.iter().map(|ids| (format!("{key}/ids"), ids));
         std::iter::once((format!("{key}/file"), file)).chain(ids).collect()
     }
-    let experiment = &config.experiment;
     let mut named: Vec<(String, &String)> =
         experiment.arrays.iter().flat_map(|(name, file)| parts(&format!("/arrays/{name}"), file)).collect();
     match &experiment.fixed_embeddings {
@@ -110,31 +159,21 @@ fn of_dataset(error: DataError) -> Result<Vec<Problem>> {
     Ok(vec![problem(at, error.to_string())])
 }
 
-/// A budget or a split that does not fit the dataset, with any seed.
-fn of_budget(config: &StudyConfig, dataset: &Dataset) -> Vec<Problem> {
+/// The plan of a run on its dataset; its seeds change which samples are held out, not how many.
+fn of_budget(config: &RunConfig, dataset: &Dataset) -> std::result::Result<Plan, Problem> {
     let wanted = &config.experiment.dataset;
-    // Seeds change which samples are held out, not how many.
-    let seeds = Seeds::new(config.seeds[0]);
-    let split = match Split::draw(dataset, wanted.validation, wanted.test, seeds.split_stream()) {
-        Ok(split) => split,
-        Err(error) => return vec![problem("/dataset", error.to_string())],
-    };
-    let search = Search::from_env();
-    let varied = match querist_data::vary(dataset, &split, wanted, &search, &seeds) {
-        Ok(varied) => varied,
-        Err(error) => return vec![problem("/dataset/variant", error.to_string())],
-    };
+    let split = Split::draw(dataset, wanted.validation, wanted.test, config.seeds.split_stream())
+        .map_err(|error| problem("/dataset", error.to_string()))?;
+    let varied = querist_data::vary(dataset, &split, wanted, &Search::from_env(), &config.seeds)
+        .map_err(|error| problem("/dataset/variant", error.to_string()))?;
     let (dataset, split) = match &varied {
         Some((dataset, split, _)) => (dataset, split),
         None => (dataset, &split),
     };
     let budget = &config.experiment.budget;
-    let listed = match budget.initial_file().map(|file| index_file::read(file, dataset, split)).transpose() {
-        Ok(listed) => listed.map(|listed| listed.samples.len()),
-        Err(error) => return vec![problem("/budget/initial", format!("{error:#}"))],
-    };
-    match budget.plan(Task { pool: split.pool.len(), classes: dataset.classes(), listed }) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![problem("/budget", error.to_string())],
-    }
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, split)).transpose();
+    let listed = listed.map_err(|error| problem("/budget/initial", format!("{error:#}")))?;
+    let task =
+        Task { pool: split.pool.len(), classes: dataset.classes(), listed: listed.map(|listed| listed.samples.len()) };
+    budget.plan(task).map_err(|error| problem("/budget", error.to_string()))
 }

@@ -24,6 +24,7 @@ mod reveal_log;
 mod round_files;
 mod run_folder;
 mod stored_run;
+mod study;
 mod thumbnails;
 mod trainer;
 mod trial;
@@ -56,7 +57,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use commands::{data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study};
+use commands::{
+    data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study as study_verb,
+};
 use exit::LimitNames;
 pub use fixed::WeightsOfRun;
 pub use kept::KeptEmbeddings;
@@ -75,7 +78,7 @@ struct Cli {
 enum Verb {
     Run(run::RunArgs),
     #[command(subcommand)]
-    Study(study::StudyCommand),
+    Study(study_verb::StudyCommand),
     Report(report::ReportArgs),
     Export(export_verb::ExportArgs),
     Embed(embed::EmbedArgs),
@@ -138,7 +141,7 @@ pub fn train(trainer: &dyn Trainer) -> ExitCode {
 
 fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
-        Verb::Study(command) => study::main(command),
+        Verb::Study(command) => study_verb::main(command),
         Verb::Report(args) => report::main(args),
         Verb::Export(args) => export_verb::main(args),
         Verb::Select(args) => select::main(args, trainer),

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         runs.extend((0..5).map(|seed| run(label, lift, at as u64, seed)));
     }
     runs[17].state = RunState::Incomplete { done: 12, planned: 20 };
-    let report = Report::new(runs)?;
+    let report = Report::new(runs, &[])?;
     let options = PageOptions { title: "CIFAR-10, low budget".to_owned(), ..PageOptions::default() };
     std::fs::write(path, html(&report, &options)?)?;
     print!("{}", table(&report));
@@ -68,6 +68,8 @@ fn run(label: &str, lift: f64, strategy: u64, seed: u64) -> RunSummary {
         model: Shown::name("resnet18"),
         config: serde_json::json!({ "version": 1, "budget": { "initial": 100, "batch": 100, "rounds": 11 } }),
         rounds: rounds.collect(),
+        start: Shown::name(&"ee".repeat(32)),
+        losses: vec![(1..=12).map(|epoch| 2.0 / f64::from(epoch)).collect(); 12],
         thumbnails: if seed == 0 { thumbnails.collect() } else { Vec::new() },
         state: RunState::Finished,
     }

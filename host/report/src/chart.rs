@@ -1,9 +1,8 @@
-//! Curves against labels, as inline SVG.
+//! Curves as inline SVG, which needs no script and can be printed.
 
 use maud::{Markup, html};
 
-use crate::formats::percent;
-use crate::report::Point;
+use crate::analysis::Point;
 
 /// Hues of the style sheet for groups after the first, which is grey.
 const HUES: usize = 7;
@@ -21,7 +20,15 @@ pub(crate) struct Line<'a> {
     /// Position of its group, which decides its looks.
     pub at: usize,
     pub label: &'a str,
+    /// Places on the horizontal axis, one a point, ascending.
+    pub x: &'a [f64],
     pub points: &'a [Point],
+}
+
+impl Line<'_> {
+    fn places(&self) -> impl DoubleEndedIterator<Item = (f64, &Point)> {
+        self.x.iter().copied().zip(self.points)
+    }
 }
 
 /// Size of a chart and whether names stand at the ends of the curves.
@@ -57,13 +64,14 @@ impl Scale {
         LEFT + (labelled - self.x.0) / (self.x.1 - self.x.0) * (self.right - LEFT)
     }
 
-    fn y(&self, accuracy: f64) -> f64 {
-        self.bottom - (accuracy - self.y.0) / (self.y.1 - self.y.0) * (self.bottom - TOP)
+    fn y(&self, value: f64) -> f64 {
+        self.bottom - (value - self.y.0) / (self.y.1 - self.y.0) * (self.bottom - TOP)
     }
 }
 
-/// The curves with bands of a standard deviation to each side; nothing where there is no point.
-pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, what: &str) -> Option<Markup> {
+/// The curves with the bands of their t intervals; nothing where there is no point. Values are multiplied by `unit`, such
+/// as 100 for percentages.
+pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, x_label: &str, y_label: &str, unit: f64) -> Option<Markup> {
     let longest = lines.iter().map(|line| line.label.chars().count()).max()?.min(24);
     let margin = if frame.names { 16.0 + 8.0 * longest as f64 } else { 14.0 };
     let (x, y) = ranges(lines)?;
@@ -71,23 +79,23 @@ pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, what: &str) -> Option<Mar
     let middle = (LEFT + scale.right) / 2.0;
     Some(html! {
         svg.chart.(frame.class) viewBox=(format!("0 0 {} {}", frame.width, frame.height)) role="img"
-            aria-label=(format!("{what}, against labelled samples")) {
+            aria-label=(format!("{y_label}, against {x_label}")) {
             @for tick in ticks(scale.y.0, scale.y.1, 6) {
                 line.grid x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(tick))) y2=(px(scale.y(tick))) {}
-                text.tick x=(LEFT - 8.0) y=(px(scale.y(tick) + 4.0)) text-anchor="end" { (tick_text(tick * 100.0)) }
+                text.tick x=(LEFT - 8.0) y=(px(scale.y(tick) + 4.0)) text-anchor="end" { (tick_text(tick * unit)) }
             }
             @for tick in ticks(scale.x.0, scale.x.1, if frame.names { 8 } else { 4 }) {
                 line.grid x1=(px(scale.x(tick))) x2=(px(scale.x(tick))) y1=(TOP) y2=(px(scale.bottom)) {}
                 text.tick x=(px(scale.x(tick))) y=(px(scale.bottom + 18.0)) text-anchor="middle" { (tick_text(tick)) }
             }
-            text.axis x=(px(middle)) y=(px(frame.height - 6.0)) text-anchor="middle" { "labelled samples" }
+            text.axis x=(px(middle)) y=(px(frame.height - 6.0)) text-anchor="middle" { (x_label) }
             text.axis x="0" y="0" text-anchor="middle"
-                transform=(format!("translate(12 {}) rotate(-90)", px((TOP + scale.bottom) / 2.0))) { (what) }
+                transform=(format!("translate(12 {}) rotate(-90)", px((TOP + scale.bottom) / 2.0))) { (y_label) }
             @if scale.y.0 < 0.0 && scale.y.1 > 0.0 {
                 line.zero x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(0.0))) y2=(px(scale.y(0.0))) {}
             }
             @for line in lines { (band(line, &scale)) }
-            @for line in lines { (curve(line, &scale)) }
+            @for line in lines { (curve(line, &scale, unit)) }
             @if frame.names { (names(lines, &scale)) }
         }
     })
@@ -95,13 +103,13 @@ pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, what: &str) -> Option<Mar
 
 fn band(line: &Line<'_>, scale: &Scale) -> Markup {
     let edge = |sign: f64| {
-        move |point: &Point| {
-            let accuracy = point.accuracy.mean + sign * point.accuracy.std?;
-            Some(format!("{},{}", px(scale.x(point.labelled as f64)), px(scale.y(accuracy))))
+        move |(x, point): (f64, &Point)| {
+            let value = point.accuracy.mean + sign * point.half_width?;
+            Some(format!("{},{}", px(scale.x(x)), px(scale.y(value))))
         }
     };
-    let upper: Vec<String> = line.points.iter().filter_map(edge(1.0)).collect();
-    let lower: Vec<String> = line.points.iter().rev().filter_map(edge(-1.0)).collect();
+    let upper: Vec<String> = line.places().filter_map(edge(1.0)).collect();
+    let lower: Vec<String> = line.places().rev().filter_map(edge(-1.0)).collect();
     html! {
         @if upper.len() > 1 {
             polygon.band.(style(line.at).0) points=(format!("{} {}", upper.join(" "), lower.join(" "))) {}
@@ -109,33 +117,36 @@ fn band(line: &Line<'_>, scale: &Scale) -> Markup {
     }
 }
 
-fn curve(line: &Line<'_>, scale: &Scale) -> Markup {
+fn curve(line: &Line<'_>, scale: &Scale, unit: f64) -> Markup {
     let (hue, dash) = style(line.at);
-    let place = |point: &Point| (px(scale.x(point.labelled as f64)), px(scale.y(point.accuracy.mean)));
-    let path: Vec<String> = line.points.iter().map(place).map(|(x, y)| format!("{x},{y}")).collect();
+    let place = |(x, point): (f64, &Point)| (px(scale.x(x)), px(scale.y(point.accuracy.mean)));
+    let path: Vec<String> = line.places().map(place).map(|(x, y)| format!("{x},{y}")).collect();
     html! {
         g.(hue) {
             polyline.curve points=(path.join(" ")) stroke-dasharray=[Some(dash).filter(|dash| !dash.is_empty())] {
                 title { (line.label) }
             }
-            @for point in line.points {
-                @let (x, y) = place(point);
+            @for (at, point) in line.places() {
+                @let (x, y) = place((at, point));
                 circle.dot cx=(x) cy=(y) r="3" {
-                    title {
-                        (line.label) ", " (point.labelled) " labelled: " (percent(Some(point.accuracy))) " %, n="
-                        (point.accuracy.n)
-                    }
+                    title { (line.label) ", " (tick_text(at)) ": " (value_text(point, unit)) }
                 }
             }
         }
     }
 }
 
+/// A value with half of its interval, and over how many seeds.
+fn value_text(point: &Point, unit: f64) -> String {
+    let half = point.half_width.map(|half| format!(" ± {:.2}", half * unit)).unwrap_or_default();
+    format!("{:.2}{half}, n={}", point.accuracy.mean * unit, point.accuracy.n)
+}
+
 /// Names at the ends of the curves, moved apart where ends are close.
 fn names(lines: &[Line<'_>], scale: &Scale) -> Markup {
     let end = |line: &Line<'_>| {
-        let last = line.points.last()?;
-        Some((line.at, scale.x(last.labelled as f64), scale.y(last.accuracy.mean), line.label.to_owned()))
+        let (x, last) = line.places().next_back()?;
+        Some((line.at, scale.x(x), scale.y(last.accuracy.mean), line.label.to_owned()))
     };
     let mut ends: Vec<_> = lines.iter().filter_map(end).collect();
     ends.sort_by(|a, b| a.2.total_cmp(&b.2));
@@ -169,17 +180,21 @@ fn spread_out(wanted: &[f64], bottom: f64) -> Vec<f64> {
 
 type Range = (f64, f64);
 
-/// Ranges of labels and accuracies, widened a little.
+/// Ranges of both axes, the vertical one widened a little.
 fn ranges(lines: &[Line<'_>]) -> Option<(Range, Range)> {
     let points = || lines.iter().flat_map(|line| line.points);
-    let labelled = || points().map(|point| point.labelled as f64);
-    let deviation = |point: &Point| point.accuracy.std.unwrap_or(0.0);
-    let low = points().map(|point| point.accuracy.mean - deviation(point)).reduce(f64::min)?;
-    let high = points().map(|point| point.accuracy.mean + deviation(point)).reduce(f64::max)?;
-    let (first, last) = (labelled().reduce(f64::min)?, labelled().reduce(f64::max)?);
+    let places = || lines.iter().flat_map(|line| line.x.iter().copied());
+    let half = |point: &Point| point.half_width.unwrap_or(0.0);
+    let mean = |point: &Point| point.accuracy.mean;
+    // Two seeds may have an interval of many times what is measured; it must not flatten the curves.
+    let (lowest, highest) = (points().map(mean).reduce(f64::min)?, points().map(mean).reduce(f64::max)?);
+    let room = (highest - lowest).max(0.02);
+    let low = points().map(|point| mean(point) - half(point)).reduce(f64::min)?.max(lowest - room);
+    let high = points().map(|point| mean(point) + half(point)).reduce(f64::max)?.min(highest + room);
+    let (first, last) = (places().reduce(f64::min)?, places().reduce(f64::max)?);
     let pad = ((high - low) * 0.04).max(0.002);
     let last = if last > first { last } else { first + 1.0 };
-    Some(((first, last), (if low < 0.0 { low - pad } else { (low - pad).max(0.0) }, (high + pad).min(1.0))))
+    Some(((first, last), (if lowest < 0.0 { low - pad } else { (low - pad).max(0.0) }, high + pad)))
 }
 
 /// At most `count` round numbers within a range.

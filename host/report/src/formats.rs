@@ -1,4 +1,4 @@
-//! Text, CSV and JSON.
+//! Text, CSV, JSON, Markdown and LaTeX.
 
 use std::io::Write;
 
@@ -6,70 +6,28 @@ use comfy_table::{CellAlignment, Table, presets};
 use querist_protocol::{Shown, is_showable};
 use serde_json::{Value, json};
 
-use crate::report::{Comparison, Report, ReportError};
+use crate::analysis::SettingFigures;
+use crate::report::{Report, ReportError};
 use crate::run::RunState;
-use crate::statistics::Spread;
+use crate::sheet::{Cell, Sheet, WINS, against, costs, heading, matrix, results, standings, wins};
 
 /// Version of the JSON form; a change that breaks readers raises it.
-const JSON_VERSION: u32 = 1;
+const JSON_VERSION: u32 = 2;
 
-/// A fraction as percent, with its spread where there is one.
-pub(crate) fn percent(spread: Option<Spread>) -> String {
-    match spread {
-        None => "-".to_owned(),
-        Some(Spread { mean, std: None, .. }) => format!("{:.2}", mean * 100.0),
-        Some(Spread { mean, std: Some(std), .. }) => format!("{:.2} ± {:.2}", mean * 100.0, std * 100.0),
-    }
-}
-
-/// A difference of fractions in points, with half the width of its interval.
-pub(crate) fn points(mean: f64, half_width: Option<f64>) -> String {
-    match half_width {
-        None => format!("{:+.2}", mean * 100.0),
-        Some(half) => format!("{:+.2} ± {:.2}", mean * 100.0, half * 100.0),
-    }
-}
-
-/// Seconds, with as many digits as matter.
-pub(crate) fn seconds(spread: Option<Spread>) -> String {
-    match spread.map(|spread| spread.mean) {
-        None => "-".to_owned(),
-        Some(s) if s < 10.0 => format!("{s:.2}"),
-        Some(s) => format!("{s:.0}"),
-    }
-}
-
-/// The sentence of a comparison.
-pub(crate) fn sentence(comparison: &Comparison) -> String {
-    let Comparison { area_difference: area, area_half_width, .. } = comparison;
-    format!("{} points, n={}", points(area.mean, *area_half_width), area.n)
-}
-
-/// The results as an aligned table, then comparisons, incomplete runs and warnings, one a line.
+/// The results as aligned tables, then what stands out, incomplete runs and warnings, one a line.
 pub fn table(report: &Report) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["strategy", "n", "final %", "area %", "area by round %", "vs random", "fit s", "query s"]);
-    for group in report.groups() {
-        let star = if report.best().is_some_and(|best| best.label == group.label) { " *" } else { "" };
-        let comparison = report.comparisons().iter().find(|comparison| comparison.label == group.label);
-        table.add_row([
-            group.label.clone(),
-            group.seeds.len().to_string(),
-            percent(group.final_accuracy),
-            format!("{}{star}", percent(group.area_over_labels)),
-            percent(group.area_over_rounds),
-            comparison.map_or_else(|| "-".to_owned(), sentence),
-            seconds(group.fit_seconds),
-            seconds(group.query_seconds),
-        ]);
+    let mut lines = Vec::new();
+    for setting in &report.analysis().settings {
+        lines.extend(heading(setting).map(|heading| format!("== {heading}")));
+        lines.extend(aligned(&short_sheet(report, setting)));
+        if let Some(best) = &setting.best {
+            lines.push(format!("* `{best}` is above every other with 95 % confidence (paired t, Bonferroni)"));
+        }
+        lines.extend(unseen(setting));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    if let Some(best) = report.best() {
-        lines.push(format!("* `{}` is above every other with 95 % confidence (paired t, Bonferroni)", best.label));
+    if let Some(sheet) = standings(report.analysis()) {
+        lines.push(format!("== {}", sheet.title.to_lowercase()));
+        lines.extend(aligned(&sheet));
     }
     for run in report.runs().iter().filter(|run| run.state != RunState::Finished) {
         lines.push(format!("not counted: `{}`, seed {}: {}", run.label, run.seed, run.state));
@@ -77,6 +35,188 @@ pub fn table(report: &Report) -> String {
     lines.extend(report.warnings().iter().map(|warning| format!("warning: {warning}")));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What fits a terminal: accuracy, area, difference from the baseline, cost.
+fn short_sheet(report: &Report, setting: &SettingFigures) -> Sheet {
+    let Sheet { title, rows: accuracy, note, .. } = results(setting);
+    let (against, costs) = (against(setting), costs(report, setting));
+    let find = |sheet: &Option<Sheet>, label: &str| {
+        sheet.as_ref().and_then(|sheet| sheet.rows.iter().find(|row| row[0].text == label).cloned())
+    };
+    let row = |row: Vec<Cell>| {
+        let label = row[0].text.clone();
+        let (difference, cost) = (find(&against, &label), find(&costs, &label));
+        let pick =
+            |row: &Option<Vec<Cell>>, at: usize| row.as_ref().map_or_else(|| Cell::text("-"), |row| row[at].clone());
+        let [label, last, area, _, seeds, _] = <[Cell; 6]>::try_from(row).ok()?;
+        Some(vec![
+            label,
+            seeds,
+            last,
+            area,
+            pick(&difference, 1),
+            pick(&difference, 2),
+            pick(&difference, 5),
+            pick(&cost, 3),
+            pick(&cost, 1),
+        ])
+    };
+    let columns = vec!["strategy", "n", "final %", "area %", "vs random", "p", "labels needed", "fit s", "query s"];
+    Sheet { title, columns, rows: accuracy.into_iter().filter_map(row).collect(), note }
+}
+
+/// What the seeds of a setting could not have shown.
+fn unseen(setting: &SettingFigures) -> Option<String> {
+    let largest = setting.comparisons.iter().filter_map(|comparison| Some((comparison.area.detectable?, comparison)));
+    let (points, comparison) = largest.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(format!(
+        "with {} seeds a difference of areas under {:.2} points could not be seen (power .8, `{}`)",
+        comparison.area.difference.n,
+        points * 100.0,
+        comparison.label
+    ))
+}
+
+fn aligned(sheet: &Sheet) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(&sheet.columns);
+    for row in &sheet.rows {
+        table.add_row(row.iter().map(|cell| format!("{}{}", cell.text, if cell.strong { " *" } else { "" })));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Every table in Markdown, each setting under its heading.
+pub fn markdown(report: &Report) -> String {
+    let escape = |text: &str| text.replace('\\', "\\\\").replace('|', "\\|").replace('*', "\\*").replace('<', "&lt;");
+    let rows = |columns: &[String], rows: &[Vec<Cell>]| {
+        let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
+        let cell = |cell: &Cell| if cell.strong { format!("**{}**", escape(&cell.text)) } else { escape(&cell.text) };
+        let rule = columns.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" }.to_owned()).collect();
+        let mut lines = vec![line(columns.iter().map(|name| escape(name)).collect()), line(rule)];
+        lines.extend(rows.iter().map(|row| line(row.iter().map(cell).collect())));
+        lines.join("\n")
+    };
+    let part = |title: &str, columns: &[String], body: &[Vec<Cell>], note: &str| {
+        format!("### {}\n\n{}\n\n{}\n", escape(title), rows(columns, body), escape(note))
+    };
+    forms(report, part, |heading| format!("## {}\n", escape(heading))).join("\n")
+}
+
+/// Every table in LaTeX, for `booktabs`, each with its caption.
+pub fn latex(report: &Report) -> String {
+    let part = |title: &str, columns: &[String], body: &[Vec<Cell>], note: &str| {
+        let line = |cells: Vec<String>| format!("{} \\\\", cells.join(" & "));
+        let cell = |cell: &Cell| {
+            let text = in_latex(&cell.text);
+            if cell.strong { format!("\\textbf{{{text}}}") } else { text }
+        };
+        let mut lines = vec![
+            "\\begin{table}".to_owned(),
+            format!("\\caption{{{}. {}}}", in_latex(title), in_latex(note)),
+            format!("\\begin{{tabular}}{{l{}}}", "r".repeat(columns.len().saturating_sub(1))),
+            "\\toprule".to_owned(),
+            line(columns.iter().map(|name| in_latex(name)).collect()),
+            "\\midrule".to_owned(),
+        ];
+        lines.extend(body.iter().map(|row| line(row.iter().map(cell).collect())));
+        lines.extend(["\\bottomrule", "\\end{tabular}", "\\end{table}", ""].map(str::to_owned));
+        lines.join("\n")
+    };
+    forms(report, part, |heading| format!("% {}\n", heading.replace('\n', " "))).join("\n")
+}
+
+fn in_latex(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '\\' => "\\textbackslash{}".to_owned(),
+        '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{c}"),
+        '~' => "\\textasciitilde{}".to_owned(),
+        '^' => "\\textasciicircum{}".to_owned(),
+        '±' => "$\\pm$".to_owned(),
+        '≤' => "$\\leq$".to_owned(),
+        '≥' => "$\\geq$".to_owned(),
+        '<' => "$<$".to_owned(),
+        '>' => "$>$".to_owned(),
+        c => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// All tables in one form.
+fn forms(
+    report: &Report,
+    part: impl Fn(&str, &[String], &[Vec<Cell>], &str) -> String,
+    head: impl Fn(&str) -> String,
+) -> Vec<String> {
+    let sheet = |sheet: &Sheet| {
+        let columns: Vec<String> = sheet.columns.iter().map(|&name| name.to_owned()).collect();
+        part(&sheet.title, &columns, &sheet.rows, sheet.note)
+    };
+    let square = |title: &str, rows: Vec<(String, Vec<Cell>)>, width: usize, note: &str| {
+        let names = rows.iter().take(width).map(|(name, _)| name.clone());
+        let columns: Vec<String> = std::iter::once(String::new()).chain(names).collect();
+        let rows: Vec<Vec<Cell>> =
+            rows.into_iter().map(|(name, cells)| std::iter::once(Cell::text(name)).chain(cells).collect()).collect();
+        part(title, &columns, &rows, note)
+    };
+    let mut out = Vec::new();
+    for setting in &report.analysis().settings {
+        out.extend(heading(setting).map(|heading| head(&heading)));
+        let sheets = [against(setting), Some(results(setting)), costs(report, setting)];
+        out.extend(sheets.iter().flatten().map(sheet));
+        if setting.groups.len() > 1 {
+            out.push(square(MATRIX_TITLE, matrix(setting), setting.groups.len(), MATRIX));
+        }
+    }
+    out.extend(standings(report.analysis()).as_ref().map(sheet));
+    if let Some(penalties) = report.analysis().penalties.as_ref().filter(|table| table.strategies.len() > 1) {
+        out.push(square(WINS_TITLE, wins(penalties), penalties.strategies.len(), WINS));
+    }
+    out
+}
+
+pub(crate) const MATRIX_TITLE: &str = "Each against each";
+pub(crate) const WINS_TITLE: &str = "Wins over all settings";
+/// What the matrix of a setting means.
+pub(crate) const MATRIX: &str = "Area over labels of the row minus that of the column, in percentage points, mean over paired seeds; what stands out \
+     differs with p < .05 after Holm's correction for all pairs.";
+
+/// One row a setting, label and labelled count of the curves, RFC 4180, with a header: mean, deviation, both intervals.
+///
+/// # Errors
+/// If `to` cannot be written.
+pub fn curves_csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
+    let error = |error: csv::Error| ReportError::Write(error.to_string());
+    let mut csv = csv::Writer::from_writer(to);
+    let columns =
+        ["setting", "label", "labelled", "accuracy", "std", "seeds", "t_half_width", "bootstrap_low", "bootstrap_high"];
+    csv.write_record(columns).map_err(error)?;
+    let number = |number: Option<f64>| number.map(|n| format!("{n:?}")).unwrap_or_default();
+    for setting in &report.analysis().settings {
+        let name = heading(setting).unwrap_or_default();
+        for (group, point) in
+            setting.groups.iter().flat_map(|group| group.curve.iter().map(move |point| (group, point)))
+        {
+            csv.write_record([
+                cell(&name),
+                cell(&group.label),
+                point.labelled.to_string(),
+                number(Some(point.accuracy.mean)),
+                number(point.accuracy.std),
+                point.accuracy.n.to_string(),
+                number(point.half_width),
+                number(point.bootstrap.map(|interval| interval.low)),
+                number(point.bootstrap.map(|interval| interval.high)),
+            ])
+            .map_err(error)?;
+        }
+    }
+    csv.flush().map_err(|error| ReportError::Write(error.to_string()))
 }
 
 /// One row a run and round, RFC 4180, with a header.
@@ -176,13 +316,15 @@ pub fn json_text(report: &Report) -> Result<String, ReportError> {
     Ok(escaped)
 }
 
-/// Everything as JSON: `version` (1), `groups`, `best`, `comparisons`, `runs` with their records, `warnings`.
+/// Everything as JSON: `version` (2), `settings` with every number of their tables, `penalties`, `standings`, `runs` with
+/// their records, `warnings`.
 ///
 /// Accuracies are fractions, times seconds, memory bytes.
 pub fn json(report: &Report) -> Value {
-    let run = |run: &crate::RunSummary| {
+    let run = |(run, label): (&crate::RunSummary, &String)| {
         json!({
             "label": run.label.as_str(),
+            "curve": label,
             "strategy": run.strategy,
             "seed": run.seed,
             "dataset": run.dataset.as_str(),
@@ -194,12 +336,18 @@ pub fn json(report: &Report) -> Value {
             "rounds": run.rounds,
         })
     };
+    let setting = |setting: &SettingFigures| {
+        let cost = |label: &String| report.cost(&setting.setting, label).map(|cost| (label.clone(), json!(cost)));
+        let mut value = json!(setting);
+        value["costs"] = setting.groups.iter().filter_map(|group| cost(&group.label)).collect();
+        value
+    };
     json!({
         "version": JSON_VERSION,
-        "groups": report.groups(),
-        "best": report.best().map(|group| &group.label),
-        "comparisons": report.comparisons(),
-        "runs": report.runs().iter().map(run).collect::<Vec<_>>(),
+        "settings": report.analysis().settings.iter().map(setting).collect::<Vec<_>>(),
+        "penalties": report.analysis().penalties,
+        "standings": report.analysis().standings,
+        "runs": report.runs().iter().zip(report.labels()).map(run).collect::<Vec<_>>(),
         "warnings": report.warnings(),
     })
 }

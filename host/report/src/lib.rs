@@ -1,19 +1,34 @@
 //! Records to statistics, tables, curves and one self-contained page.
 //!
-//! [`Report::new`] takes the records of runs, groups them by label and computes everything; [`table`], [`csv()`],
-//! [`json`] and [`html`] only write it down. Nothing here reads a run folder or a network.
+//! [`Report::new`] takes the records of runs, or [`Report::of_curves`] curves that were made elsewhere, groups them by
+//! setting and label and computes everything; [`table`], [`csv()`], [`json`], [`markdown`], [`latex`] and [`html`] only
+//! write it down. Nothing here reads a run folder or a network.
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod analysis;
 mod chart;
+mod compare;
+mod cost;
+mod curve;
+mod curves_file;
 mod formats;
 mod page;
+mod protocol;
 mod report;
 mod run;
+mod settings;
+mod sheet;
 pub mod statistics;
 mod thumbnail;
 
-pub use formats::{csv, json, json_text, table};
-pub use page::{PageOptions, html};
-pub use report::{Comparison, Group, Point, Report, ReportError};
+pub use analysis::{Analysis, BASELINE, Group, Point, SettingFigures, Standing};
+pub use compare::{Comparison, Difference, Pair};
+pub use cost::Cost;
+pub use curve::{Curve, Seed, Setting};
+pub use curves_file::{Columns, CurvesError};
+pub use formats::{csv, curves_csv, json, json_text, latex, markdown, table};
+pub use page::{PageOptions, html, svg_figures};
+pub use protocol::{Line, Standing as LineStanding, checklist};
+pub use report::{Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};

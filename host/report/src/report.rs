@@ -1,91 +1,27 @@
-//! Runs to groups, and groups to comparisons.
+//! Runs or curves to everything that is reported of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use querist_core::config::{Adversarial, Evaluate};
 use querist_core::fitted::EnsembleRecord;
-use querist_protocol::Shown;
-use serde::Serialize;
 
+use crate::analysis::{Analysis, BASELINE, SettingFigures};
+use crate::cost::Cost;
+use crate::curve::{Curve, Setting, common_counts};
+use crate::curves_file::MOST_LABELLED;
 use crate::run::{RunState, RunSummary};
-use crate::statistics::{Spread, area_over_labels, area_over_rounds};
+use crate::settings::{Placed, curve, place, short};
 
-/// Label of the strategy that every other is measured against.
-pub(crate) const BASELINE: &str = "random";
-/// Confidence of every interval.
-pub(crate) const CONFIDENCE: f64 = 0.95;
-
-/// Labelled samples at most, so that curves are exact in floating point.
-const MOST_LABELLED: usize = u32::MAX as usize;
-
-/// A figure of a curve of (labelled samples, accuracy).
-type Figure = dyn Fn(&[(usize, f64)]) -> Option<f64>;
-
-/// Runs with everything computed from them.
+/// Runs or curves with everything computed from them.
 #[derive(Debug)]
 pub struct Report {
     pub(crate) runs: Vec<RunSummary>,
-    groups: Vec<Group>,
-    comparisons: Vec<Comparison>,
+    /// The label of each run's curve.
+    labels: Vec<String>,
+    /// Costs by setting and label.
+    costs: BTreeMap<(Setting, String), Cost>,
+    analysis: Analysis,
     warnings: Vec<String>,
-    best: Option<usize>,
-}
-
-/// A point of a group's curve.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Point {
-    /// Labelled samples.
-    pub labelled: usize,
-    /// Accuracy on the test set over the seeds, or a difference of two, as a fraction.
-    pub accuracy: Spread,
-}
-
-/// The runs of one label. Figures are over its finished runs; `None` where there are none.
-#[derive(Debug, Clone, Serialize)]
-pub struct Group {
-    /// The label.
-    pub label: String,
-    /// Seeds of the finished runs, ascending.
-    pub seeds: Vec<u64>,
-    /// Runs that are not finished.
-    pub incomplete: usize,
-    /// Accuracy at the labelled counts that all its finished runs share.
-    pub curve: Vec<Point>,
-    /// Accuracy at the last of these counts.
-    pub final_accuracy: Option<Spread>,
-    /// Area under the curve over labels.
-    pub area_over_labels: Option<Spread>,
-    /// Area under the curve over rounds.
-    pub area_over_rounds: Option<Spread>,
-    /// Seconds of all training of a run.
-    pub fit_seconds: Option<Spread>,
-    /// Seconds of all feature computation of a run.
-    pub features_seconds: Option<Spread>,
-    /// Seconds that the strategy itself took in a run.
-    pub query_seconds: Option<Spread>,
-    /// Most bytes that a query held, over all rounds and runs, where it was measured.
-    pub query_peak_bytes: Option<u64>,
-}
-
-/// A group against the baseline on the seeds and labelled counts they share.
-#[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
-    /// Label of the group.
-    pub label: String,
-    /// Label it is measured against.
-    pub against: String,
-    /// Labelled counts that both share.
-    pub labelled: Vec<usize>,
-    /// Difference of the accuracies at each of them, seed by seed.
-    pub curve: Vec<Point>,
-    /// Difference of the areas over labels, seed by seed; above 0 is better than the baseline.
-    pub area_difference: Spread,
-    /// Half the width of the 95 % t interval of its mean; `None` for one seed.
-    pub area_half_width: Option<f64>,
-    /// Difference of the accuracies at the last shared count.
-    pub final_difference: Spread,
-    /// Half the width of its interval.
-    pub final_half_width: Option<f64>,
 }
 
 /// Runs that make no report.
@@ -116,61 +52,78 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Checks the runs, groups them by label (the baseline first, then by name) and compares the groups.
+    /// Checks the runs, groups them by setting and label (the baseline first, then by name) and compares the groups.
+    ///
+    /// A label is the strategy's, or the values of the config's keys in `curves_by`, such as `recipe.preset`, with the
+    /// strategy's where `strategy` is among them.
     ///
     /// # Errors
     /// If there are no runs, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot
     /// be.
-    pub fn new(mut runs: Vec<RunSummary>) -> Result<Self, ReportError> {
+    pub fn new(mut runs: Vec<RunSummary>, curves_by: &[String]) -> Result<Self, ReportError> {
         if runs.is_empty() {
             return Err(ReportError::Empty);
         }
         runs.iter().try_for_each(check)?;
-        let order = |run: &RunSummary| (run.label.as_str() != BASELINE, run.label.clone(), run.seed);
-        runs.sort_by_key(order);
+        let placed = place(&runs, curves_by);
+        let mut placed: Vec<(Placed, RunSummary)> = placed.into_iter().zip(runs.drain(..)).collect();
+        placed.sort_by(|(a, run), (b, other)| key(a, run).cmp(&key(b, other)));
         let mut warnings = Vec::new();
-        drop_repeats(&mut runs, &mut warnings);
-        let comparable = warn_of_mixtures(&runs, &mut warnings);
-        let labels: Vec<&str> = runs.chunk_by(|a, b| a.label == b.label).map(|runs| runs[0].label.as_str()).collect();
-        let groups: Vec<Group> =
-            runs.chunk_by(|a, b| a.label == b.label).map(|runs| group(runs, &mut warnings)).collect();
-        warn_of_grids(&groups, &mut warnings);
+        drop_repeats(&mut placed, &mut warnings);
+        let mut curves: Vec<Curve> = placed.iter().filter_map(|(place, run)| curve(run, place)).collect();
+        let costs = costs(&placed);
+        let (labels, runs): (Vec<String>, Vec<RunSummary>) =
+            placed.into_iter().map(|(place, run)| (place.label, run)).unzip();
+        warn_of_builds(&runs, &mut warnings);
         warn_of_ensembles(&runs, &mut warnings);
         warn_of_synthetic(&runs, &mut warnings);
-        let (mut comparisons, mut best) = (Vec::new(), None);
-        if comparable {
-            for label in labels.iter().filter(|&&label| label != BASELINE) {
-                comparisons.extend(compare(&runs, label, BASELINE, CONFIDENCE));
-            }
-            best = clear_best(&runs, &groups);
-        }
-        Ok(Self { runs, groups, comparisons, warnings, best })
+        let analysis = Analysis::new(&mut curves);
+        warn_of_curves(&curves, &analysis, &mut warnings);
+        Ok(Self { runs, labels, costs, analysis, warnings })
     }
 
-    /// The runs, by label and seed.
+    /// The same of curves that were made elsewhere; nothing is known of what they cost.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn of_curves(mut curves: Vec<Curve>) -> Result<Self, ReportError> {
+        if curves.is_empty() {
+            return Err(ReportError::Empty);
+        }
+        let analysis = Analysis::new(&mut curves);
+        let mut warnings = Vec::new();
+        warn_of_curves(&curves, &analysis, &mut warnings);
+        Ok(Self { runs: Vec::new(), labels: Vec::new(), costs: BTreeMap::new(), analysis, warnings })
+    }
+
+    /// The runs, by setting, label and seed; none where the report is of curves.
     pub fn runs(&self) -> &[RunSummary] {
         &self.runs
     }
 
-    /// The groups, the baseline first.
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
+    /// The label of each run's curve.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
     }
 
-    /// Each group against `random`, where both have finished runs with common seeds and counts.
-    pub fn comparisons(&self) -> &[Comparison] {
-        &self.comparisons
+    /// Everything that is computed of curves.
+    pub fn analysis(&self) -> &Analysis {
+        &self.analysis
+    }
+
+    /// What the finished runs of a label cost in a setting.
+    pub fn cost(&self, setting: &Setting, label: &str) -> Option<&Cost> {
+        self.costs.get(&(setting.clone(), label.to_owned()))
     }
 
     /// What a reader must know before believing the figures.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
 
-    /// The group whose area is above that of each other group with 95 % confidence (paired over seeds, Bonferroni).
-    pub fn best(&self) -> Option<&Group> {
-        self.best.map(|at| &self.groups[at])
-    }
+fn key<'a>(place: &'a Placed, run: &'a RunSummary) -> impl Ord + use<'a> {
+    (&place.setting, place.label != BASELINE, &place.label, &place.seed, run.state != RunState::Finished)
 }
 
 fn check(run: &RunSummary) -> Result<(), ReportError> {
@@ -195,136 +148,94 @@ fn check(run: &RunSummary) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// Keeps the first run of a label and seed, a finished one before others.
-fn drop_repeats(runs: &mut Vec<RunSummary>, warnings: &mut Vec<String>) {
-    runs.sort_by_key(|run| {
-        (run.label.as_str() != BASELINE, run.label.clone(), run.seed, run.state != RunState::Finished)
-    });
-    runs.dedup_by(|later, first| {
-        let same = later.label == first.label && later.seed == first.seed;
+/// Keeps the first run of a setting, label and seed: a finished one before others.
+fn drop_repeats(runs: &mut Vec<(Placed, RunSummary)>, warnings: &mut Vec<String>) {
+    runs.dedup_by(|(later, _), (first, run)| {
+        let same = later.setting == first.setting && later.label == first.label && later.seed == first.seed;
         if same {
             warnings.push(format!(
                 "`{}` has more than one run of seed {}; only one, {}, is counted",
-                first.label, first.seed, first.state
+                first.label, first.seed, run.state
             ));
         }
         same
     });
 }
 
-/// Warns of what must not be compared; false where no comparison makes sense.
-fn warn_of_mixtures(runs: &[RunSummary], warnings: &mut Vec<String>) -> bool {
-    let distinct = |what: &dyn Fn(&RunSummary) -> String| runs.iter().map(what).collect::<BTreeSet<_>>();
-    let datasets = distinct(&|run| format!("{} ({})", run.dataset, short(run.dataset_digest.as_str())));
-    let models = distinct(&|run| run.model.to_string());
-    let layouts = distinct(&|run| run.layout.to_string());
-    let mut comparable = true;
-    for (what, found) in [("datasets", datasets), ("models", models), ("layouts of run folders", layouts)] {
-        if found.len() > 1 {
-            comparable = false;
-            let list = found.into_iter().collect::<Vec<_>>().join(", ");
-            warnings.push(format!("the runs use different {what}: {list}; nothing is compared"));
+fn costs(runs: &[(Placed, RunSummary)]) -> BTreeMap<(Setting, String), Cost> {
+    let same =
+        |a: &(Placed, RunSummary), b: &(Placed, RunSummary)| a.0.setting == b.0.setting && a.0.label == b.0.label;
+    let of = |runs: &[(Placed, RunSummary)]| {
+        let finished: Vec<&RunSummary> =
+            runs.iter().map(|(_, run)| run).filter(|run| run.state == RunState::Finished).collect();
+        ((runs[0].0.setting.clone(), runs[0].0.label.clone()), Cost::of(&finished))
+    };
+    runs.chunk_by(same).map(of).collect()
+}
+
+/// One name for two programs makes no fair row.
+fn warn_of_builds(runs: &[RunSummary], warnings: &mut Vec<String>) {
+    let mut builds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for run in runs {
+        builds.entry(run.label.as_str()).or_default().insert(short(&run.strategy.digest));
+    }
+    for (label, digests) in builds.into_iter().filter(|(_, digests)| digests.len() > 1) {
+        let list = digests.into_iter().collect::<Vec<_>>().join(", ");
+        warnings.push(format!("`{label}` mixes different builds of its plugin: {list}"));
+    }
+}
+
+/// Curves that stand on too little, or on different counts.
+fn warn_of_curves(curves: &[Curve], analysis: &Analysis, warnings: &mut Vec<String>) {
+    for curves in curves.chunk_by(|a, b| a.setting == b.setting && a.label == b.label) {
+        let (label, shared) = (&curves[0].label, common_counts(curves).len());
+        if curves.iter().any(|curve| curve.points.len() != shared) {
+            warnings.push(format!(
+                "the runs of `{label}`{} were measured at different labelled counts; only the {shared} common ones are \
+                 used",
+                in_setting(&curves[0].setting)
+            ));
+        }
+        if curves.len() == 1 {
+            let place = in_setting(&curves[0].setting);
+            warnings
+                .push(format!("`{label}`{place} has one finished seed; its differences cannot be told from chance"));
         }
     }
-    let settings = distinct(&|run| settings(run).to_string());
-    if settings.len() > 1 {
+    let has_baseline = |setting: &&SettingFigures| setting.groups.iter().any(|group| group.label == BASELINE);
+    let lack: Vec<String> =
+        analysis.settings.iter().filter(|setting| !has_baseline(setting)).map(|s| setting_name(&s.setting)).collect();
+    if !lack.is_empty() && lack.len() < analysis.settings.len() {
         warnings.push(format!(
-            "the runs differ in more than strategy and seed ({} different configurations); differences may come from \
-             there",
-            settings.len()
+            "nothing is compared with `{BASELINE}` where it was not run: {}. What runs differ in, beside strategy and \
+             seed, makes settings of their own",
+            lack.join(" | ")
         ));
     }
-    for runs in runs.chunk_by(|a, b| a.label == b.label) {
-        let digests: BTreeSet<_> = runs.iter().map(|run| short(&run.strategy.digest)).collect();
-        if digests.len() > 1 {
-            let list = digests.into_iter().collect::<Vec<_>>().join(", ");
-            warnings.push(format!("`{}` mixes different builds of its plugin: {list}", runs[0].label));
-        }
-    }
-    comparable
+    analysis.settings.iter().for_each(|setting| warn_of_grids(setting, warnings));
 }
 
-/// The configuration without what may differ in a study.
-fn settings(run: &RunSummary) -> serde_json::Value {
-    let mut config = run.config.clone();
-    if let Some(config) = config.as_object_mut() {
-        for free in ["strategy", "seeds", "compute", "limits", "keep"] {
-            config.remove(free);
-        }
-    }
-    config
+/// A setting as words: `budget.batch 100, dataset.name mnist`; empty where there is only one.
+pub(crate) fn setting_name(setting: &Setting) -> String {
+    setting.iter().map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The start of a digest, enough to tell builds apart.
-pub(crate) fn short(digest: &str) -> String {
-    Shown::name(&digest.chars().take(12).collect::<String>()).into_string()
+fn in_setting(setting: &Setting) -> String {
+    if setting.is_empty() { String::new() } else { format!(" ({})", setting_name(setting)) }
 }
 
-fn finished(runs: &[RunSummary]) -> impl Iterator<Item = &RunSummary> {
-    runs.iter().filter(|run| run.state == RunState::Finished)
-}
-
-/// Labelled counts that all these runs have.
-fn common_counts<'a>(runs: impl Iterator<Item = &'a RunSummary>) -> BTreeSet<usize> {
-    let counts = runs.map(|run| run.rounds.iter().map(|round| round.labelled).collect::<BTreeSet<_>>());
-    counts.reduce(|common, counts| &common & &counts).unwrap_or_default()
-}
-
-/// The points of a run at these counts.
-fn curve(run: &RunSummary, counts: &BTreeSet<usize>) -> Vec<(usize, f64)> {
-    let points = run.rounds.iter().map(|round| (round.labelled, round.metrics.accuracy));
-    points.filter(|(labelled, _)| counts.contains(labelled)).collect()
-}
-
-fn group(runs: &[RunSummary], warnings: &mut Vec<String>) -> Group {
-    let label = runs[0].label.to_string();
-    let counts = common_counts(finished(runs));
-    if finished(runs).any(|run| run.rounds.len() != counts.len()) {
-        warnings.push(format!(
-            "the runs of `{label}` were measured at different labelled counts; only the {} common ones are used",
-            counts.len()
-        ));
-    }
-    let curves: Vec<Vec<(usize, f64)>> = finished(runs).map(|run| curve(run, &counts)).collect();
-    if curves.len() == 1 {
-        warnings.push(format!("`{label}` has one finished seed; its differences cannot be told from chance"));
-    }
-    let over = |figure: &Figure| Spread::of(&curves.iter().filter_map(|curve| figure(curve)).collect::<Vec<_>>());
-    let seconds = |of: &dyn Fn(&querist_core::record::Seconds) -> f64| {
-        let totals = finished(runs).map(|run| run.rounds.iter().map(|round| of(&round.seconds)).sum());
-        Spread::of(&totals.collect::<Vec<f64>>())
-    };
-    let point = |(at, &labelled): (usize, &usize)| {
-        let accuracy = Spread::of(&curves.iter().map(|curve| curve[at].1).collect::<Vec<_>>())?;
-        Some(Point { labelled, accuracy })
-    };
-    Group {
-        seeds: finished(runs).map(|run| run.seed).collect(),
-        incomplete: runs.len() - curves.len(),
-        curve: counts.iter().enumerate().filter_map(point).collect(),
-        final_accuracy: over(&|curve| curve.last().map(|point| point.1)),
-        area_over_labels: over(&area_over_labels),
-        area_over_rounds: over(&area_over_rounds),
-        fit_seconds: seconds(&|seconds| seconds.fit),
-        features_seconds: seconds(&|seconds| seconds.features),
-        query_seconds: seconds(&|seconds| seconds.query),
-        query_peak_bytes: finished(runs).flat_map(|run| &run.rounds).filter_map(|round| round.peak_memory.query).max(),
-        label,
-    }
-}
-
-fn warn_of_grids(groups: &[Group], warnings: &mut Vec<String>) {
-    let grid = |group: &Group| group.curve.iter().map(|point| point.labelled).collect::<Vec<_>>();
+fn warn_of_grids(setting: &SettingFigures, warnings: &mut Vec<String>) {
     let mut grids: BTreeMap<Vec<usize>, Vec<&str>> = BTreeMap::new();
-    for group in groups.iter().filter(|group| !group.curve.is_empty()) {
-        grids.entry(grid(group)).or_default().push(&group.label);
+    for group in setting.groups.iter().filter(|group| !group.curve.is_empty()) {
+        grids.entry(group.curve.iter().map(|point| point.labelled).collect()).or_default().push(&group.label);
     }
     if grids.len() > 1 {
         let of = |labels: &Vec<&str>| labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let list = grids.values().map(of).collect::<Vec<_>>().join(" | ");
         warnings.push(format!(
-            "not all groups were measured at the same labelled counts ({list}); each area is over its own counts, and \
-             two groups are compared only at those they share"
+            "not all groups{} were measured at the same labelled counts ({list}); each area is over its own counts, and \
+             two groups are compared only at those they share",
+            in_setting(&setting.setting)
         ));
     }
 }
@@ -361,54 +272,4 @@ fn warn_of_synthetic(runs: &[RunSummary], warnings: &mut Vec<String>) {
             ));
         }
     }
-}
-
-/// `label` minus `against`, paired by seed over their shared counts.
-fn compare(runs: &[RunSummary], label: &str, against: &str, confidence: f64) -> Option<Comparison> {
-    let of = |label: &str| finished(runs).filter(|run| run.label.as_str() == label).collect::<Vec<_>>();
-    let (ours, theirs) = (of(label), of(against));
-    let pairs: Vec<(&RunSummary, &RunSummary)> =
-        ours.iter().filter_map(|run| Some((*run, *theirs.iter().find(|other| other.seed == run.seed)?))).collect();
-    let counts = common_counts(pairs.iter().flat_map(|&(a, b)| [a, b]));
-    let difference = |figure: &Figure| {
-        let values = pairs.iter().map(|(a, b)| Some(figure(&curve(a, &counts))? - figure(&curve(b, &counts))?));
-        Spread::of(&values.collect::<Option<Vec<_>>>()?)
-    };
-    let area_difference = difference(&area_over_labels)?;
-    let final_difference = difference(&|curve| curve.last().map(|point| point.1))?;
-    let at_count = |(at, &labelled): (usize, &usize)| {
-        let accuracy = difference(&move |curve| curve.get(at).map(|point| point.1))?;
-        Some(Point { labelled, accuracy })
-    };
-    Some(Comparison {
-        label: label.to_owned(),
-        curve: counts.iter().enumerate().filter_map(at_count).collect(),
-        against: against.to_owned(),
-        labelled: counts.into_iter().collect(),
-        area_half_width: area_difference.half_width(confidence),
-        final_half_width: final_difference.half_width(confidence),
-        area_difference,
-        final_difference,
-    })
-}
-
-/// The group of the largest area, if its interval against each other group lies above 0.
-fn clear_best(runs: &[RunSummary], groups: &[Group]) -> Option<usize> {
-    let area = |group: &Group| group.area_over_labels.map(|area| area.mean);
-    let ranked = groups.iter().enumerate().filter_map(|(at, group)| Some((at, area(group)?)));
-    let (best, _) = ranked.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let others: Vec<&Group> = groups
-        .iter()
-        .enumerate()
-        .filter(|&(at, group)| at != best && area(group).is_some())
-        .map(|(_, group)| group)
-        .collect();
-    let grid = |group: &Group| group.curve.iter().map(|point| point.labelled).collect::<Vec<_>>();
-    let confidence = 1.0 - (1.0 - CONFIDENCE) / others.len().max(1) as f64;
-    let beats = |other: &&Group| {
-        grid(other) == grid(&groups[best])
-            && compare(runs, &groups[best].label, &other.label, confidence)
-                .is_some_and(|c| c.area_half_width.is_some_and(|half| c.area_difference.mean - half > 0.0))
-    };
-    (!others.is_empty() && others.iter().all(beats)).then_some(best)
 }

@@ -47,6 +47,10 @@ pub struct RunSummary {
     pub model: Shown,
     /// The run file with every default written out.
     pub config: Value,
+    /// SHA-256 of the initial labelled set, in hex.
+    pub start: Shown,
+    /// Training loss of each epoch, one list a round; empty where it was not kept.
+    pub losses: Vec<Vec<f64>>,
     /// Finished rounds, by round.
     pub rounds: Vec<RoundRecord>,
     /// Pictures that were asked for, one list a round, by rank.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use querist_files::shown;
+use querist_files::{Links, shown};
 use querist_protocol::Shown;
-use querist_report::{PageOptions, Picture, Report, RunState, RunSummary, Thumbnail};
+use querist_report::{Columns, PageOptions, Picture, Report, RunState, RunSummary, Thumbnail};
 
 use crate::exit::Usage;
 use crate::output;
-use crate::round_files::PICTURES;
+use crate::round_files::{EPOCHS, PICTURES, sha256};
 use crate::stored_run::{StoredRound, StoredRun};
 use crate::thumbnails;
 
@@ -22,19 +22,60 @@ const MOST_ENTRIES: usize = 1_000_000;
 /// Bytes of pixels in a page at most; those of one more round may come on top.
 const MOST_PICTURES: usize = 256 << 20;
 
-/// Summarise and compare finished runs.
+/// Bytes of a file of curves at most.
+const MOST_CURVES: u64 = 1 << 30;
+/// Bytes of `initial.csv` and of `epochs.csv` at most that are looked at.
+const MOST_LINES: u64 = 256 << 20;
+
+/// Summarise and compare finished runs, or curves that were made elsewhere.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  querist report runs/quick --html quick.html")]
+#[command(after_help = "Examples:\n  querist report runs/quick --html quick.html\n  \
+                        querist report --curves published.csv --labelled-column n --accuracy-column acc")]
 pub struct ReportArgs {
     /// Run folders, or folders that hold some.
-    #[arg(required = true, value_name = "DIR")]
+    #[arg(required_unless_present = "curves", conflicts_with = "curves", value_name = "DIR")]
     pub folders: Vec<PathBuf>,
+    /// What a curve is of: keys of the run files such as `recipe.optimiser`, and `strategy`. What runs differ in
+    /// otherwise makes settings, which are reported one by one [default: strategy].
+    #[arg(long, value_name = "KEY", value_delimiter = ',', conflicts_with = "curves")]
+    pub curves_by: Vec<String>,
     /// Write one self-contained page, too.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Write the charts as SVG files in a folder, too.
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
     /// Form of the figures on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+    #[command(flatten)]
+    pub curves: CurvesArgs,
+}
+
+/// Curves that were made elsewhere.
+#[derive(Debug, Args)]
+pub struct CurvesArgs {
+    /// CSV file with a header: a strategy, a seed, labelled samples and an accuracy a row; other columns are settings.
+    #[arg(long, value_name = "FILE.csv")]
+    pub curves: Option<PathBuf>,
+    /// Column of the strategy's name.
+    #[arg(long, value_name = "NAME", default_value = "strategy", requires = "curves")]
+    pub strategy_column: String,
+    /// Column of what pairs the curves of two strategies.
+    #[arg(long, value_name = "NAME", default_value = "seed", requires = "curves")]
+    pub seed_column: String,
+    /// Column of the number of labelled samples.
+    #[arg(long, value_name = "NAME", default_value = "labelled", requires = "curves")]
+    pub labelled_column: String,
+    /// Column of the accuracy, a fraction.
+    #[arg(long, value_name = "NAME", default_value = "accuracy", requires = "curves")]
+    pub accuracy_column: String,
+    /// Column that says nothing of the setting, such as a time; may be given more than once.
+    #[arg(long, value_name = "NAME", requires = "curves")]
+    pub ignore_column: Vec<String>,
+    /// Accuracies are percentages.
+    #[arg(long, requires = "curves")]
+    pub percent: bool,
 }
 
 /// Forms of figures.
@@ -44,30 +85,68 @@ pub enum Format {
     Table,
     /// One row a run and round.
     Csv,
-    /// Everything.
+    /// One row a point of each mean curve, with its intervals.
+    CurvesCsv,
+    /// Every table, for a README.
+    Markdown,
+    /// Every table, for a paper.
+    Latex,
+    /// Every number of every table, and the records.
     Json,
 }
 
 /// Runs the verb.
 pub fn main(args: &ReportArgs) -> Result<()> {
     let pictures = if args.html.is_some() { Pictures::Shown } else { Pictures::None };
-    let report = load(&args.folders, pictures)?;
+    let report = match &args.curves.curves {
+        Some(file) => of_curves(file, &args.curves, args.format)?,
+        None => load(&args.folders, pictures, &args.curves_by)?,
+    };
     if let Some(path) = &args.html {
         let page = querist_report::html(&report, &PageOptions::default())?;
-        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        write(path, page.as_bytes())?;
         output::note(&format!("report: {}", path.display()));
+    }
+    if let Some(folder) = &args.figures {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for (name, svg) in querist_report::svg_figures(&report) {
+            write(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
+        }
+        output::note(&format!("figures: {}", folder.display()));
     }
     show(&report, args.format)
 }
 
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn of_curves(file: &Path, args: &CurvesArgs, format: Format) -> Result<Report> {
+    if format == Format::Csv {
+        let message = "`--format csv` has a row for each round of a run; for curves there is `--format curves-csv`";
+        return Err(Usage(message.to_owned()).into());
+    }
+    let columns = Columns {
+        strategy: args.strategy_column.clone(),
+        seed: args.seed_column.clone(),
+        labelled: args.labelled_column.clone(),
+        accuracy: args.accuracy_column.clone(),
+        ignored: args.ignore_column.clone(),
+        percent: args.percent,
+    };
+    let bytes = querist_files::read(file, Links::Follow, MOST_CURVES)?;
+    let curves = columns.read(&bytes[..]).map_err(|error| Usage(format!("{}: {error}", shown(file))))?;
+    Ok(Report::of_curves(curves)?)
+}
+
 /// Prints the figures of some folders.
 pub fn print(folders: &[PathBuf], format: Format) -> Result<()> {
-    show(&load(folders, Pictures::None)?, format)
+    show(&load(folders, Pictures::None, &[])?, format)
 }
 
 /// A report in every form, for fuzzers.
 pub fn every_form(folder: &Path) -> Result<Vec<String>> {
-    let report = load(&[folder.to_owned()], Pictures::Shown)?;
+    let report = load(&[folder.to_owned()], Pictures::Shown, &[])?;
     let mut csv = Vec::new();
     querist_report::csv(&report, &mut csv)?;
     Ok(vec![
@@ -86,6 +165,13 @@ fn show(report: &Report, format: Format) -> Result<()> {
             querist_report::csv(report, &mut csv)?;
             output::bytes(&csv, None)
         }
+        Format::CurvesCsv => {
+            let mut csv = Vec::new();
+            querist_report::curves_csv(report, &mut csv)?;
+            output::bytes(&csv, None)
+        }
+        Format::Markdown => output::text(&querist_report::markdown(report)),
+        Format::Latex => output::text(&querist_report::latex(report)),
         Format::Json => output::line(&querist_report::json_text(report)?),
     }
 }
@@ -124,7 +210,7 @@ pub fn runs_of(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
+fn load(folders: &[PathBuf], pictures: Pictures, curves_by: &[String]) -> Result<Report> {
     let runs = runs_of(folders)?;
     let mut album = Album { wanted: pictures == Pictures::Shown, bytes: 0, left_out: 0 };
     let summaries = runs.iter().map(|folder| summary(folder, &mut album)).collect::<Result<Vec<_>>>()?;
@@ -134,7 +220,7 @@ fn load(folders: &[PathBuf], pictures: Pictures) -> Result<Report> {
             "note: the pictures of {rounds} rounds are left out, a page holds {MOST_PICTURES} bytes of them"
         ));
     }
-    Ok(Report::new(summaries)?)
+    Ok(Report::new(summaries, curves_by)?)
 }
 
 /// Looks for runs below a folder, and never leaves it.
@@ -192,10 +278,36 @@ fn summary(folder: &Path, album: &mut Album) -> Result<RunSummary> {
         dataset_digest: Shown::name(&run.header.dataset.digest),
         model: Shown::name(model.as_str().unwrap_or_default()),
         config: serde_json::to_value(&run.config)?,
+        start: Shown::name(&start(folder)?),
+        losses: match album.wanted {
+            true => run.rounds.iter().map(losses).collect::<Result<_>>()?,
+            false => Vec::new(),
+        },
         thumbnails: run.rounds.iter().map(|round| album.pictures(round, classes)).collect::<Result<_>>()?,
         rounds: run.rounds.into_iter().map(|round| round.record).collect(),
         state,
     })
+}
+
+/// SHA-256 of the initial labelled set, in hex.
+fn start(folder: &Path) -> Result<String> {
+    let bytes = querist_files::read(&folder.join("initial.csv"), Links::Refuse, MOST_LINES)?;
+    Ok(sha256(&bytes))
+}
+
+/// Training loss of each epoch of a round; none where they were not kept.
+fn losses(round: &StoredRound) -> Result<Vec<f64>> {
+    let Some(bytes) = round.files.bytes(EPOCHS)? else { return Ok(Vec::new()) };
+    let path = round.files.folder().join(EPOCHS);
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
+    let column = reader.headers()?.iter().position(|name| name == "loss");
+    let column = column.with_context(|| format!("{} has no column `loss`", shown(&path)))?;
+    let loss = |row: csv::Result<csv::StringRecord>| {
+        let value: f64 = row?.get(column).unwrap_or_default().parse()?;
+        anyhow::ensure!(value.is_finite(), "a loss is {value}");
+        Ok(value)
+    };
+    reader.records().map(loss).collect::<Result<_>>().with_context(|| shown(&path).into_string())
 }
 
 /// Whether a report shows pictures.

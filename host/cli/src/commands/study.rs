@@ -1,58 +1,77 @@
-//! `querist study run`: a grid of strategies and seeds, each run in a process of its own.
+//! `querist study`: grids of runs.
 
-use std::collections::VecDeque;
-use std::fs::{self, File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
-use querist_core::config::{StudyConfig, cores, schemas};
-use querist_files::{Links, shown};
-use querist_protocol::Shown;
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use querist_core::config::{Cell, LaunchConfig, Launcher, StudyConfig, cores, schemas};
+use querist_files::shown;
 
 use crate::commands::report::{self, Format};
 use crate::commands::run::warn_of_threads;
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
+use crate::grid::{self, Grid};
 use crate::plugins::PluginArgs;
-use crate::run_folder::lock;
-use crate::stored_run::{StoredRun, refuse_linked};
-use crate::trainer::set_waiting;
-use crate::{again, grid, output, progress};
+use crate::stored_run::StoredRun;
+use crate::study::doing::{Doing, How, is_held};
+use crate::study::folder::{Planned, StudyFolder};
+use crate::study::launch;
+use crate::study::ledger::State;
+use crate::study::local::{self, Places};
+use crate::study::outlook::{Outlook, Work};
+use crate::study::slurm::{self, Queue};
+use crate::study::status::Status;
+use crate::{again, output, progress};
 
-/// Compare strategies over seeds.
+/// Compare strategies over seeds, and over whatever else a study varies.
 #[derive(Debug, Subcommand)]
 pub enum StudyCommand {
     /// Do every run of a study that is not finished yet.
     Run(StudyRunArgs),
+    /// Show the grid of a study and what it will cost; nothing is run.
+    Plan(StudyPlanArgs),
+    /// Show how far a study is, and why runs failed.
+    Status(StudyStatusArgs),
+    /// Do one run of a study: what launchers call.
+    #[command(hide = true)]
+    Cell(CellArgs),
+}
+
+/// A study file, and where its folder is.
+#[derive(Debug, Args)]
+pub struct StudyFileArgs {
+    /// Study file.
+    pub file: PathBuf,
+    /// Replace a value of the file, such as budget.batch=100.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the study [default: runs/FILE].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Runs at the same time; each uses `compute.threads` threads, or its share of the cores [default: launch.jobs].
+    #[arg(long, value_name = "N", value_parser = jobs)]
+    pub jobs: Option<usize>,
+    #[command(flatten)]
+    pub plugins: PluginArgs,
+    /// Device of training and features, instead of the file's.
+    #[arg(long, value_name = "cpu|cuda:N")]
+    pub device: Option<String>,
 }
 
 /// Do every run of a study that is not finished yet.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  querist study run examples/quick.toml --jobs 2 --out runs/quick")]
 pub struct StudyRunArgs {
-    /// Study file.
-    pub file: PathBuf,
-    /// Replace a value of the file, such as budget.batch=100.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Runs at the same time; each uses `compute.threads` threads, or its share of the cores.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = jobs)]
-    pub jobs: usize,
-    /// Folder of the study [default: runs/FILE].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
     #[command(flatten)]
-    pub plugins: PluginArgs,
-    /// Device of training and features, instead of the file's.
-    #[arg(long, value_name = "cpu|cuda:N")]
-    pub device: Option<String>,
+    pub study: StudyFileArgs,
+    /// What starts the runs, instead of the file's.
+    #[arg(long, value_enum)]
+    pub launcher: Option<LauncherArg>,
+    /// Hand the runs to Slurm and end; `querist study status` shows how far they are.
+    #[arg(long)]
+    pub no_wait: bool,
     /// Threads of each run where the file names none [default: its share of the cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -61,29 +80,105 @@ pub struct StudyRunArgs {
     pub format: Format,
 }
 
+/// Show the grid of a study and what it will cost.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  querist study plan examples/quick.toml --jobs 2")]
+pub struct StudyPlanArgs {
+    #[command(flatten)]
+    pub study: StudyFileArgs,
+    /// Name every run.
+    #[arg(long)]
+    pub cells: bool,
+}
+
+/// Show how far a study is.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  querist study status runs/quick --watch")]
+pub struct StudyStatusArgs {
+    /// Folder of the study.
+    pub folder: PathBuf,
+    /// Show it again every two seconds, until nothing is queued or running.
+    #[arg(long)]
+    pub watch: bool,
+    /// Form of the state on standard output.
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    pub format: StatusFormat,
+}
+
+/// Forms of a study's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people.
+    Table,
+    /// Every run with its attempts.
+    Json,
+}
+
+/// What starts runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LauncherArg {
+    /// Processes on this machine.
+    Local,
+    /// Tasks of a Slurm job array.
+    Slurm,
+    /// The command of the file's `launch.command`.
+    Command,
+}
+
+/// Do one run of a study.
+#[derive(Debug, Args)]
+pub struct CellArgs {
+    /// Folder of the study.
+    pub folder: PathBuf,
+    /// Digest of the run.
+    #[arg(long, required_unless_present = "list", conflicts_with = "list")]
+    pub digest: Option<String>,
+    /// File with a digest a line.
+    #[arg(long, requires = "index")]
+    pub list: Option<PathBuf>,
+    /// Line of that file, from 0.
+    #[arg(long)]
+    pub index: Option<usize>,
+    /// Job and task that this is.
+    #[arg(long)]
+    pub job: Option<String>,
+    /// Threads where the run's file names none.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+    /// Minutes after which the run is stopped.
+    #[arg(long)]
+    pub minutes: Option<f64>,
+    #[command(flatten)]
+    pub plugins: PluginArgs,
+}
+
 /// Runs at a time at most.
-const MOST_JOBS: usize = 1024;
+const MOST_JOBS: usize = 10_000;
 
 fn jobs(text: &str) -> std::result::Result<usize, String> {
     let expected = || format!("expected 1 to {MOST_JOBS} runs at a time");
     text.parse().ok().filter(|jobs| (1..=MOST_JOBS).contains(jobs)).ok_or_else(expected)
 }
 
-/// Bytes of a run file at most, as of any config file.
-const MOST_RUN_FILE: u64 = 4 << 20;
-/// Bytes of a log at most that is looked at for the reason of a failure.
-const MOST_LOG: u64 = 16 << 20;
-
-/// One run of the grid.
-struct Job {
-    name: String,
-    folder: PathBuf,
-    file: PathBuf,
-}
-
 /// Runs the verb.
 pub fn main(command: &StudyCommand) -> Result<()> {
-    let StudyCommand::Run(args) = command;
+    match command {
+        StudyCommand::Run(args) => run(args),
+        StudyCommand::Plan(args) => plan(args),
+        StudyCommand::Status(args) => status(args),
+        StudyCommand::Cell(args) => cell(args),
+    }
+}
+
+/// A study file, read and looked at.
+struct Asked {
+    cells: Vec<Cell>,
+    grid: Grid,
+    launch: LaunchConfig,
+    out: PathBuf,
+}
+
+fn read(args: &StudyFileArgs) -> Result<Asked> {
     let mut overrides = args.set.clone();
     overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
     let file = ConfigFile::read(&args.file, &overrides)?;
@@ -93,35 +188,188 @@ pub fn main(command: &StudyCommand) -> Result<()> {
         return Err(Usage(message).into());
     }
     let config: StudyConfig = file.check(&schemas()["study"])?;
-    let problems = grid::problems(&config, &args.plugins)?;
-    if !problems.is_empty() {
-        return Err(file.report(&problems, "").into());
+    let cells = config.cells().map_err(|problems| file.report(&problems, ""))?;
+    let grid = grid::check(&config, &cells, &args.plugins)?;
+    if !grid.problems.is_empty() {
+        return Err(file.report(&grid.problems, "").into());
     }
     let out = args.out.clone().unwrap_or_else(|| {
         let stem = args.file.file_stem().map_or_else(|| "study".into(), |stem| stem.to_string_lossy());
         PathBuf::from("runs").join(stem.as_ref())
     });
+    let mut launch = config.launch;
+    launch.jobs = args.jobs.unwrap_or(launch.jobs);
+    Ok(Asked { cells, grid, launch, out })
+}
+
+fn run(args: &StudyRunArgs) -> Result<()> {
+    let Asked { cells, mut launch, out, .. } = read(&args.study)?;
+    launch.launcher = match args.launcher {
+        None => launch.launcher,
+        Some(LauncherArg::Local) => Launcher::Local,
+        Some(LauncherArg::Slurm) => Launcher::Slurm,
+        Some(LauncherArg::Command) => Launcher::Command,
+    };
     progress::stop_on_interrupt()?;
-    let (jobs, _lock) = lay_out(&config, &out)?;
-    let total = jobs.len();
-    let folders: Vec<PathBuf> = jobs.iter().map(|job| job.folder.clone()).collect();
-    let (done, todo): (Vec<Job>, Vec<Job>) =
-        jobs.into_iter().partition(|job| StoredRun::read(&job.folder).is_ok_and(|run| run.is_finished()));
-    output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), done.len()));
-    let asked = config.experiment.compute.threads.or(args.threads.map(usize::from));
-    let threads = asked.unwrap_or_else(|| (cores() / args.jobs.min(todo.len().max(1))).max(1));
-    warn_of_threads(threads, args.jobs.min(todo.len()));
-    let failed = work(todo, args, &out, threads)?;
+    let (study, _lock) = StudyFolder::lay_out(&out, &cells)?;
+    let total = cells.len();
+    let mut todo = Vec::new();
+    for cell in &study.cells {
+        // Done is what is there and unchanged, whatever the ledger says.
+        if !StoredRun::read(&study.run(cell)).is_ok_and(|run| run.is_finished()) {
+            todo.push(cell);
+        }
+    }
+    output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), total - todo.len()));
+    let beside = launch.jobs.min(todo.len().max(1));
+    let wanted = cells.iter().filter_map(|cell| cell.config.experiment.compute.threads).max();
+    let wanted = wanted.or(args.threads.map(usize::from));
+    let is_local = launch.launcher == Launcher::Local;
+    let threads = wanted.unwrap_or_else(|| if is_local { (cores() / beside).max(1) } else { 1 });
+    let how = How {
+        threads,
+        beside,
+        plugins: args.study.plugins.to_args()?,
+        limit: launch.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+        job: None,
+    };
+    let failed = match launch.launcher {
+        Launcher::Local => {
+            warn_of_threads(threads, beside);
+            let places = Places { jobs: beside, devices: launch.devices.clone(), pin: launch.pin };
+            local::work(&study, todo, &how, &places)?
+        }
+        Launcher::Slurm => by_slurm(&study, &todo, &how, &launch, args.no_wait)?,
+        Launcher::Command => launch::by_command(&study, &todo, &how, &launch)?,
+    };
+    let Some(failed) = Some(failed).filter(|_| !(args.no_wait && launch.launcher == Launcher::Slurm)) else {
+        return Ok(());
+    };
     // Whatever becomes of the summary, what failed is said.
-    let summary = summarise(&folders, &out, args.format);
+    let summary = summarise(&study, args.format);
     match failed.as_slice() {
         [] => summary,
         failed => Err(unfinished(failed, total, &out)),
     }
 }
 
+/// Submits what no task has in hand, and waits for all.
+fn by_slurm(
+    study: &StudyFolder,
+    todo: &[&Planned],
+    how: &How,
+    launch: &LaunchConfig,
+    no_wait: bool,
+) -> Result<Vec<String>> {
+    let queue = Queue::of(study)?;
+    let mut missing = Vec::new();
+    for &cell in todo {
+        if !queue.holds(&study.ledger(cell)?) {
+            missing.push(cell);
+        }
+    }
+    for job in slurm::submit(study, &missing, how, launch)? {
+        output::note(&format!("submitted job {job}"));
+    }
+    output::note(&format!("{} runs submitted, {} in the queue already", missing.len(), todo.len() - missing.len()));
+    if no_wait { Ok(Vec::new()) } else { launch::wait(study, todo, &|| Queue::of(study)) }
+}
+
+fn plan(args: &StudyPlanArgs) -> Result<()> {
+    let Asked { cells, grid, launch, out } = read(&args.study)?;
+    let begun = StudyFolder::read(&out).ok();
+    let seconds = |cell: &Cell| {
+        let begun = begun.as_ref()?;
+        let planned = begun.cells.iter().find(|planned| planned.digest == cell.digest)?;
+        let (state, ledger) = begun.state(planned).ok()?;
+        (state == State::Done).then(|| ledger.attempts.iter().filter_map(|attempt| attempt.seconds).sum())
+    };
+    let kind = |cell: &Cell| {
+        let point = cell.point.iter().map(|(key, value)| format!(", {key} {value}")).collect::<String>();
+        format!("{}{point}", cell.config.strategy.label())
+    };
+    let known = cells.iter().zip(&grid.plans).map(|(cell, plan)| {
+        let work = plan.as_ref().map(|plan| Work::of(cell, plan)).unwrap_or_default();
+        (cell.folder(), kind(cell), work, seconds(cell))
+    });
+    let outlook = Outlook { cells: known.collect() };
+    if args.cells {
+        outlook.cells.iter().try_for_each(|(folder, ..)| output::line(folder))?;
+    }
+    output::text(&outlook.text(launch.jobs))
+}
+
+fn status(args: &StudyStatusArgs) -> Result<()> {
+    progress::stop_on_interrupt()?;
+    loop {
+        let status = Status::of(&StudyFolder::read(&args.folder)?)?;
+        match args.format {
+            StatusFormat::Table => output::text(&status.text())?,
+            StatusFormat::Json => output::line(&status.json().to_string())?,
+        }
+        if !args.watch || status.is_over() || progress::stopped() {
+            return Ok(());
+        }
+        for _ in 0..40 {
+            std::thread::sleep(Duration::from_millis(50));
+            if progress::stopped() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Does one cell here, as a launcher asked; a cell that is done, or that another process does, is left alone.
+fn cell(args: &CellArgs) -> Result<()> {
+    progress::stop_on_interrupt()?;
+    let study = StudyFolder::read(&args.folder)?;
+    let digest = match (&args.digest, &args.list, args.index) {
+        (Some(digest), ..) => digest.clone(),
+        (None, Some(list), Some(index)) => slurm::listed(list, index)?,
+        _ => return Err(Usage("expected `--digest`, or `--list` with `--index`".to_owned()).into()),
+    };
+    let found = study.cells.iter().find(|cell| cell.digest == digest);
+    let found = found.ok_or_else(|| Usage(format!("{} has no run of digest {digest}", shown(&args.folder))))?;
+    let name = found.name();
+    if study.state(found)?.0 == State::Done {
+        output::note(&format!("{name} is done already"));
+        return Ok(());
+    }
+    if is_held(&study.run(found)) {
+        output::note(&format!("another process does {name}"));
+        return Ok(());
+    }
+    let how = How {
+        threads: args.threads.into(),
+        beside: 1,
+        plugins: args.plugins.to_args()?,
+        limit: args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+        job: args.job.clone(),
+    };
+    let mut doing = Doing::start(&study, found, &how, None, None)?;
+    let mut told = false;
+    let ledger = loop {
+        if let Some(ledger) = doing.poll()? {
+            break ledger;
+        }
+        if progress::stopped() && !told {
+            told = true;
+            doing.stop();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let reason = ledger.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    output::note(&format!("{name} {}{reason}", ledger.state().name()));
+    match ledger.state() {
+        State::Done => Ok(()),
+        _ => Err(anyhow::anyhow!("{name} is not done")),
+    }
+}
+
 /// Prints the figures of the study's runs; others that lie in its folder are only named.
-fn summarise(folders: &[PathBuf], out: &Path, format: Format) -> Result<()> {
+fn summarise(study: &StudyFolder, format: Format) -> Result<()> {
+    let folders: Vec<PathBuf> = study.cells.iter().map(|cell| study.run(cell)).collect();
+    let out = study.root();
     let begun: Vec<PathBuf> = folders.iter().filter(|folder| StoredRun::is_run(folder)).cloned().collect();
     let others: Vec<PathBuf> = report::runs_in(out)?.into_iter().filter(|run| !folders.contains(run)).collect();
     if let Some(first) = others.first() {
@@ -148,140 +396,15 @@ fn unfinished(failed: &[String], total: usize, out: &Path) -> anyhow::Error {
     let message = format!("{} of {total} runs did not finish: {names}{more}", failed.len());
     let hint = match progress::stopped() {
         true => format!("finished rounds are safe; {goes_on} goes on with them"),
-        false => format!("the logs in {} say why; {goes_on} goes on with them", shown(&out.join("files"))),
+        false => format!(
+            "`querist study status {}` says why, the logs in {} more; {goes_on} goes on with them",
+            again::argument(&out.to_string_lossy()),
+            shown(&out.join("cells"))
+        ),
     };
     Hinted::say(message, hint)
 }
 
 fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("one {what}") } else { format!("{count} {what}s") }
-}
-
-/// Writes the run files; a study that is laid out already must be the same. The folder is this process's as long as it
-/// holds the lock.
-fn lay_out(config: &StudyConfig, out: &Path) -> Result<(Vec<Job>, File)> {
-    let files = out.join("files");
-    fs::create_dir_all(&files).with_context(|| format!("cannot make {}", shown(&files)))?;
-    refuse_linked(&files)?;
-    let lock = lock(&files.join("lock"), "study", out)?;
-    let mut jobs = Vec::new();
-    for &seed in &config.seeds {
-        for strategy in &config.strategies {
-            let name = format!("{}/seed-{seed}", strategy.label());
-            let file = files.join(format!("{}-s{seed}.toml", strategy.label()));
-            let text = toml::to_string(&config.run(strategy, seed))?;
-            let folder = out.join(&name);
-            let before = querist_files::read_text(&file, Links::Refuse, MOST_RUN_FILE);
-            if StoredRun::is_run(&folder) && before.is_ok_and(|before| before != text) {
-                let message = format!(
-                    "{} holds runs of another study: its `{name}` has another config\nhint: choose another `--out`",
-                    shown(out)
-                );
-                return Err(Usage(message).into());
-            }
-            replace(&file, text.as_bytes()).with_context(|| format!("cannot write {}", shown(&file)))?;
-            jobs.push(Job { name, folder, file });
-        }
-    }
-    Ok((jobs, lock))
-}
-
-/// Writes a file in place of whatever has its name; a link is replaced, not followed.
-fn replace(path: &Path, bytes: &[u8]) -> Result<File> {
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(path.parent().context("it has no folder")?)?;
-    file.write_all(bytes)?;
-    Ok(file.persist(path)?)
-}
-
-/// Does the jobs, some at a time; returns the names of those that failed.
-fn work(todo: Vec<Job>, args: &StudyRunArgs, out: &Path, threads: usize) -> Result<Vec<String>> {
-    let total = todo.len();
-    let mut waiting: VecDeque<Job> = todo.into();
-    let mut running: Vec<(Job, Child, Instant)> = Vec::new();
-    let mut failed = Vec::new();
-    let mut ended = 0;
-    let mut told = false;
-    loop {
-        if progress::stopped() && !told {
-            told = true;
-            running.iter().for_each(|(_, child, _)| stop(child));
-        }
-        while running.len() < args.jobs && !progress::stopped() {
-            let Some(job) = waiting.pop_front() else { break };
-            let child = start(&job, args, out, threads)?;
-            running.push((job, child, Instant::now()));
-        }
-        if running.is_empty() {
-            failed.extend(waiting.into_iter().map(|job| job.name));
-            return Ok(failed);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        let mut still = Vec::new();
-        for (job, mut child, since) in running {
-            match child.try_wait()? {
-                None => still.push((job, child, since)),
-                Some(status) => {
-                    ended += 1;
-                    let seconds = since.elapsed().as_secs_f64();
-                    let outcome = if status.success() { "done" } else { "FAILED" };
-                    output::note(&format!(
-                        "[{ended}/{total}] {:<32} {outcome} in {seconds:.0} s{}",
-                        job.name,
-                        result_of(&job)
-                    ));
-                    if !status.success() {
-                        failed.push(job.name);
-                    }
-                }
-            }
-        }
-        running = still;
-    }
-}
-
-/// The last accuracy of a run, or the last line of its log.
-fn result_of(job: &Job) -> String {
-    let accuracy = StoredRun::read(&job.folder).ok().and_then(|run| {
-        let last = run.rounds.last()?.record.clone();
-        run.is_finished().then(|| format!("  accuracy {:.1} %", last.metrics.accuracy * 100.0))
-    });
-    accuracy.unwrap_or_else(|| {
-        let log = querist_files::read_text(&log_of(job), Links::Refuse, MOST_LOG).unwrap_or_default();
-        log.lines()
-            .find(|line| line.starts_with("error"))
-            .map(|line| format!("  {}", Shown::sentence(line)))
-            .unwrap_or_default()
-    })
-}
-
-/// Asks a run to stop at its next safe point.
-fn stop(child: &Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // A run that has just ended is stopped.
-        let _ = kill_process(pid, Signal::TERM);
-    }
-}
-
-fn log_of(job: &Job) -> PathBuf {
-    job.file.with_extension("log")
-}
-
-fn start(job: &Job, args: &StudyRunArgs, out: &Path, threads: usize) -> Result<Child> {
-    let log = replace(&log_of(job), b"").with_context(|| format!("cannot write in {}", shown(out)))?;
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(program);
-    command.arg("run").arg(&job.file).arg("--out").arg(&job.folder).arg("--resume").args(["--format", "csv"]);
-    command.args(["--threads", &threads.to_string(), "--with-parent", &std::process::id().to_string()]);
-    command.args(args.plugins.to_args()?);
-    set_waiting(&mut command, threads.saturating_mul(args.jobs));
-    command
-        // A terminal's Ctrl-C is for the study, which passes it on once.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("cannot start {}", job.name))
 }

@@ -12,6 +12,7 @@ mod model;
 mod normalise;
 mod recipe;
 mod strategy;
+mod study;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub use recipe::{
     ResizedCrop, Schedule, Stop, Trained,
 };
 pub use strategy::{StrategyConfig, TargetSet};
+pub use study::{Cell, LaunchConfig, Launcher, MOST_CELLS, StudyConfig};
 pub use variant::{ForeignConfig, VariantConfig};
 
 /// What runs have in common that are to be compared: everything but who chooses, and the seeds.
@@ -93,28 +95,6 @@ pub struct RunConfig {
     /// Sources of randomness.
     #[serde(default)]
     pub seeds: Seeds,
-}
-
-/// A grid of runs: every strategy with every seed, everything else alike.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StudyConfig {
-    /// Everything else.
-    #[serde(flatten)]
-    pub experiment: Experiment,
-    /// The strategies to compare; two of one id need different labels.
-    #[schemars(length(min = 1, max = 1000))]
-    pub strategies: Vec<StrategyConfig>,
-    /// Root seeds, distinct. Every strategy is run with each; all of one seed share split, initial set and weights.
-    #[schemars(length(min = 1, max = 10000))]
-    pub seeds: Vec<u64>,
-}
-
-impl StudyConfig {
-    /// The run of one strategy and one seed.
-    pub fn run(&self, strategy: &StrategyConfig, seed: u64) -> RunConfig {
-        RunConfig { experiment: self.experiment.clone(), strategy: strategy.clone(), seeds: Seeds::new(seed) }
-    }
 }
 
 impl RunConfig {

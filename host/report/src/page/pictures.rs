@@ -1,0 +1,103 @@
+//! The pictures that were asked for.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::tables::heading;
+use crate::report::{Report, ReportError};
+use crate::run::{Picture, RunSummary, Thumbnail};
+use crate::thumbnail::address;
+
+/// The pictures of all runs of a seed, round by round, strategies side by side.
+pub(super) fn pictures(report: &Report, most: usize) -> Result<Markup, ReportError> {
+    let mut seeds: BTreeMap<(&str, u64), Vec<&RunSummary>> = BTreeMap::new();
+    for run in report.runs().iter().filter(|run| run.thumbnails.iter().any(|round| !round.is_empty())) {
+        seeds.entry((run.dataset.as_str(), run.seed)).or_default().push(run);
+    }
+    let many = seeds.keys().any(|(dataset, _)| seeds.keys().any(|(other, _)| other != dataset));
+    let mut parts = Vec::new();
+    for ((dataset, seed), runs) in &seeds {
+        let rounds = rounds(runs, most)?;
+        parts.push(html! {
+            details {
+                summary { @if many { (dataset) ", " } "seed " (seed) }
+                @for round in &rounds { (round) }
+            }
+        });
+    }
+    Ok(html! {
+        @if !parts.is_empty() {
+            (heading("Queried pictures"))
+            @for part in &parts { (part) }
+        }
+    })
+}
+
+fn rounds(runs: &[&RunSummary], most: usize) -> Result<Vec<Markup>, ReportError> {
+    let count = runs.iter().map(|run| run.thumbnails.len()).max().unwrap_or(0);
+    let mut rounds = Vec::new();
+    for at in 0..count {
+        let asked =
+            runs.iter().filter_map(|run| Some((*run, run.thumbnails.get(at).filter(|round| !round.is_empty())?)));
+        let columns = asked.map(|(run, round)| column(run, at, round, most)).collect::<Result<Vec<_>, _>>()?;
+        if !columns.is_empty() {
+            rounds.push(html! { h3 { "Round " (at) } div.beside { @for column in &columns { (column) } } });
+        }
+    }
+    Ok(rounds)
+}
+
+fn column(run: &RunSummary, at: usize, round: &[Thumbnail], most: usize) -> Result<Markup, ReportError> {
+    let mut shown: Vec<&Thumbnail> = round.iter().collect();
+    shown.sort_by_key(|thumbnail| thumbnail.rank);
+    shown.truncate(most);
+    let twins: Vec<Option<usize>> = shown.iter().enumerate().map(|(at, picture)| twin(picture, &shown[..at])).collect();
+    let figures =
+        shown.iter().zip(&twins).map(|(picture, twin)| figure(picture, *twin)).collect::<Result<Vec<_>, _>>()?;
+    let repeated = twins.iter().flatten().count();
+    // Only a part of the pictures may have been handed over.
+    let asked = run.rounds.get(at).map_or(round.len(), |record| record.acquired.len().max(round.len()));
+    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
+    round.iter().for_each(|thumbnail| *classes.entry(thumbnail.class.as_str()).or_default() += 1);
+    Ok(html! {
+        div {
+            h4 { (run.label) ", " (asked) " asked, " (classes.len()) @if classes.len() == 1 { " class" } @else { " classes" }
+                @if repeated > 0 { ", " (repeated) " of those shown nearly repeated" } }
+            div.pictures {
+                @for figure in &figures { (figure) }
+                @if asked > figures.len() { span.soft { "and " (asked - figures.len()) " more" } }
+            }
+        }
+    })
+}
+
+/// The rank of an earlier picture that this one nearly repeats.
+fn twin(picture: &Thumbnail, before: &[&Thumbnail]) -> Option<usize> {
+    before.iter().find(|other| nearly_equal(&picture.picture, &other.picture)).map(|other| other.rank)
+}
+
+/// Whether two pictures of one shape differ by less than four of 255 levels in the mean.
+fn nearly_equal(a: &Picture, b: &Picture) -> bool {
+    let (
+        Picture::Raw { height, width, channels, pixels },
+        Picture::Raw { height: other_height, width: other_width, channels: other_channels, pixels: others },
+    ) = (a, b)
+    else {
+        return false;
+    };
+    let one_shape = (height, width, channels) == (other_height, other_width, other_channels);
+    let difference: u64 = pixels.iter().zip(others).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    one_shape && !pixels.is_empty() && difference < 4 * pixels.len() as u64
+}
+
+fn figure(thumbnail: &Thumbnail, twin: Option<usize>) -> Result<Markup, ReportError> {
+    let address = address(&thumbnail.picture)?;
+    Ok(html! {
+        figure.twin[twin.is_some()] {
+            img src=(address) alt=(thumbnail.class) title=(format!("rank {}", thumbnail.rank)) loading="lazy"
+                decoding="async";
+            figcaption { (thumbnail.class) @if let Some(rank) = twin { ", like rank " (rank) } }
+        }
+    })
+}

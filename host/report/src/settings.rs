@@ -1,0 +1,160 @@
+//! Runs to curves: what runs differ in, beside strategy and seed, makes their setting.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use querist_protocol::Shown;
+use serde_json::Value;
+
+use crate::curve::{Curve, Seed, Setting};
+use crate::run::{RunState, RunSummary};
+
+/// Parts of a config in which the runs of a comparison may differ: who chooses, the seeds, and what no figure depends
+/// on.
+const FREE: [&str; 6] = ["strategy", "seeds", "compute", "limits", "keep", "version"];
+/// What names a setting best, before all other keys.
+const FIRST: [&str; 5] = ["dataset.name", "dataset.path", "dataset.kind", "model.name", "recipe.preset"];
+/// Value of a key that a run does not have.
+const UNSET: &str = "not set";
+
+/// Names of a run's config, flat: `budget.batch`. The dataset's digest and the layout of the run folder are among them.
+fn keys(run: &RunSummary) -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    if let Some(config) = run.config.as_object() {
+        for (name, value) in config.iter().filter(|(name, _)| !FREE.contains(&name.as_str())) {
+            flatten(name, value, &mut keys);
+        }
+    }
+    keys.insert("dataset.sha256".to_owned(), short(run.dataset_digest.as_str()));
+    keys.insert("dataset.name".to_owned(), run.dataset.to_string());
+    keys.insert("model.name".to_owned(), run.model.to_string());
+    keys.insert("run folder layout".to_owned(), run.layout.to_string());
+    keys
+}
+
+fn flatten(name: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(entries) => {
+            entries.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, into));
+        }
+        Value::Null => {}
+        Value::String(text) => drop(into.insert(shown(name), shown(text))),
+        other => drop(into.insert(shown(name), shown(&other.to_string()))),
+    }
+}
+
+fn shown(text: &str) -> String {
+    Shown::name(text).into_string()
+}
+
+/// The start of a digest, enough to tell builds apart.
+pub(crate) fn short(digest: &str) -> String {
+    shown(&digest.chars().take(12).collect::<String>())
+}
+
+/// A run with its place in the comparison.
+pub(crate) struct Placed {
+    /// What else was chosen than strategy and seed.
+    pub setting: Setting,
+    /// Name of its curve.
+    pub label: String,
+    /// What pairs it.
+    pub seed: Seed,
+}
+
+/// The place of each run: its setting, of the fewest keys that tell all settings apart, and its label. Where `curves_by`
+/// names keys, these make the label, with the strategy where it is among them, and are in no setting.
+pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Vec<Placed> {
+    let keys: Vec<BTreeMap<String, String>> = runs.iter().map(keys).collect();
+    let telling = telling(&keys, curves_by);
+    let value = |at: usize, key: &str| keys[at].get(key).map_or(UNSET, String::as_str).to_owned();
+    let label = |at: usize, run: &RunSummary| match curves_by {
+        [] => run.label.to_string(),
+        named => {
+            let part = |key: &String| match key.as_str() {
+                "strategy" => run.label.to_string(),
+                key => value(at, key),
+            };
+            named.iter().map(part).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let placed = runs.iter().enumerate().map(|(at, run)| Placed {
+        setting: telling.iter().map(|key| (key.clone(), value(at, key))).collect(),
+        label: label(at, run),
+        seed: seed(run),
+    });
+    placed.collect()
+}
+
+/// The curve of a finished run.
+pub(crate) fn curve(run: &RunSummary, placed: &Placed) -> Option<Curve> {
+    let points = run.rounds.iter().map(|round| (round.labelled, round.metrics.accuracy)).collect();
+    let Placed { setting, label, seed } = placed;
+    let curve = || Curve { setting: setting.clone(), label: label.clone(), seed: seed.clone(), points };
+    (run.state == RunState::Finished).then(curve)
+}
+
+/// The seeds of a run: its root where that is all, else every part.
+fn seed(run: &RunSummary) -> Seed {
+    let part = |name: &str| Some(format!("{name} {}", run.config.get("seeds")?.get(name)?.as_u64()?));
+    let parts: Vec<String> = ["split", "initial", "model"].into_iter().filter_map(part).collect();
+    match parts.as_slice() {
+        [] => Seed::Number(run.seed),
+        parts => Seed::Text(format!("{}, {}", run.seed, parts.join(", "))),
+    }
+}
+
+/// Fewest keys, the best names first, that tell as many settings apart as all keys.
+fn telling(runs: &[BTreeMap<String, String>], free: &[String]) -> Vec<String> {
+    let all: BTreeSet<&str> = runs.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    let first = FIRST.into_iter().filter(|key| all.contains(key));
+    let rest = all.iter().copied().filter(|key| !FIRST.contains(key));
+    let mut classes = vec![0; runs.len()];
+    let mut telling = Vec::new();
+    for key in first.chain(rest).filter(|key| !free.iter().any(|free| free == key)) {
+        let before = classes.iter().max().copied();
+        let finer: Vec<(usize, Option<&String>)> =
+            classes.iter().zip(runs).map(|(&class, run)| (class, run.get(key))).collect();
+        let numbers: BTreeMap<&(usize, Option<&String>), usize> =
+            finer.iter().collect::<BTreeSet<_>>().into_iter().enumerate().map(|(at, class)| (class, at)).collect();
+        if numbers.len() > before.map_or(0, |most| most + 1) {
+            classes = finer.iter().map(|class| numbers[class]).collect();
+            telling.push(key.to_owned());
+        }
+    }
+    telling
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(keys: &[(&str, &str)]) -> BTreeMap<String, String> {
+        keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn keys_that_only_say_the_same_again_name_no_setting() {
+        let runs = [
+            run(&[("dataset.name", "mnist"), ("dataset.sha256", "a"), ("budget.batch", "10")]),
+            run(&[("dataset.name", "digits"), ("dataset.sha256", "b"), ("budget.batch", "10")]),
+            run(&[("dataset.name", "digits"), ("dataset.sha256", "b"), ("budget.batch", "20")]),
+        ];
+        assert_eq!(telling(&runs, &[]), ["dataset.name", "budget.batch"]);
+        assert_eq!(telling(&runs[..1], &[]), Vec::<String>::new());
+        assert_eq!(telling(&runs, &["budget.batch".to_owned()]), ["dataset.name"]);
+    }
+
+    #[test]
+    fn two_datasets_of_one_name_are_told_apart() {
+        let runs = [
+            run(&[("dataset.name", "folder"), ("dataset.sha256", "a")]),
+            run(&[("dataset.name", "folder"), ("dataset.sha256", "b")]),
+        ];
+        assert_eq!(telling(&runs, &[]), ["dataset.sha256"]);
+    }
+
+    #[test]
+    fn a_key_that_one_run_lacks_tells_it_apart() {
+        assert_eq!(telling(&[run(&[("recipe.swa", "true")]), run(&[])], &[]), ["recipe.swa"]);
+    }
+}
