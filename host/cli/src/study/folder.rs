@@ -109,6 +109,7 @@ impl StudyFolder {
         ensure!(plan.version == VERSION, "{}: version {}, this program reads {VERSION}", shown(&path), plan.version);
         for cell in &plan.cells {
             let fits = cell.digest.len() == 64 && cell.digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_name = !cell.label.is_empty() && !cell.label.contains('/');
             let inside =
                 Path::new(&cell.folder).components().all(|part| matches!(part, std::path::Component::Normal(_)));
             ensure!(fits && inside && is_name, "{}: a cell has no digest or a folder elsewhere", shown(&path));
