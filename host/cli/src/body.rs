@@ -26,6 +26,15 @@ pub struct Body {
     pub network: BTreeMap<String, String>,
 }
 
+impl Body {
+    /// What tells its files from all others.
+    pub fn digests(&self) -> String {
+        let network = self.network.iter().map(|(key, digest)| format!("{key} {digest}"));
+        let weights = self.weights.iter().map(|digest| format!("model.weights {digest}"));
+        network.chain(weights).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Reads the files that `model` names, where it names any.
 pub fn read(model: &ModelConfig) -> Result<Option<Body>> {
     let file = |key: &str, file: &str| {

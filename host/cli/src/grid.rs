@@ -14,7 +14,7 @@ use querist_loader::package::trust::Policy;
 use serde_json::{Value, json};
 
 use crate::plugins::{self, PluginArgs};
-use crate::{body, index_file};
+use crate::{body, index_file, lists};
 
 /// A study that was looked at before its first run.
 pub struct Grid {
@@ -110,7 +110,12 @@ fn of_strategies(config: &StudyConfig, listing: &Listing, policy: &Policy) -> Re
             problems.push(problem(format!("{at}/id"), error.to_string()));
         }
         let schema = Schema::new(resolved.strategy.schema.clone())?;
-        let found = schema.problems(&Value::Object(strategy.params.clone()));
+        let mut given = Value::Object(strategy.params.clone());
+        if let Err(error) = lists::read(&mut given, &resolved.strategy.schema) {
+            problems.push(problem(format!("{at}/params"), format!("{error:#}")));
+            continue;
+        }
+        let found = schema.problems(&given);
         problems.extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
     }
     Ok(problems)
@@ -173,13 +178,14 @@ fn of_budget(config: &RunConfig, dataset: &Dataset) -> std::result::Result<Plan,
         .map_err(|error| problem("/dataset", error.to_string()))?;
     let varied = querist_data::vary(dataset, &split, wanted, &Search::from_env(), &config.seeds)
         .map_err(|error| problem("/dataset/variant", error.to_string()))?;
-    let (dataset, pool) = match &varied {
-        Some((dataset, split, _)) => (dataset, &split.pool),
-        None => (dataset, &split.pool),
+    let (dataset, split) = match &varied {
+        Some((dataset, split, _)) => (dataset, split),
+        None => (dataset, &split),
     };
     let budget = &config.experiment.budget;
-    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, pool)).transpose();
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, split)).transpose();
     let listed = listed.map_err(|error| problem("/budget/initial", format!("{error:#}")))?;
-    let task = Task { pool: pool.len(), classes: dataset.classes(), listed: listed.map(|listed| listed.samples.len()) };
+    let task =
+        Task { pool: split.pool.len(), classes: dataset.classes(), listed: listed.map(|listed| listed.samples.len()) };
     budget.plan(task).map_err(|error| problem("/budget", error.to_string()))
 }

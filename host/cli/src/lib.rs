@@ -16,6 +16,8 @@ mod export;
 mod fixed;
 mod grid;
 mod index_file;
+mod kept;
+mod lists;
 mod output;
 mod plugins;
 mod progress;
@@ -61,6 +63,7 @@ use commands::{
     data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
+pub use kept::KeptEmbeddings;
 use querist_loader::Step;
 pub use trainer::{EmbeddedTask, Trainer};
 

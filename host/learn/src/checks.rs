@@ -2,7 +2,7 @@
 
 use querist_core::LearnError;
 use querist_core::config::{
-    Adversarial, Averaging, EnsembleConfig, Init, ModelConfig, Optimiser, Precision, Recipe, Trained,
+    Adversarial, Averaging, EnsembleConfig, Init, ModelConfig, ModelName, Optimiser, Precision, Recipe, Trained,
 };
 
 use crate::fault::config;
@@ -12,6 +12,33 @@ use crate::plan::contradiction;
 /// Bounds of the run file's schema, kept here too: counts of steps must not overflow.
 const MOST_EPOCHS: usize = 100_000;
 const LARGEST_MINIBATCH: usize = 65_536;
+
+/// What is for pictures, where there are embeddings in their place, and the other way round.
+pub(crate) fn rows(are_rows: bool, recipe: &Recipe, model: &ModelConfig) -> Result<(), LearnError> {
+    match (are_rows, model.name == ModelName::Head) {
+        (true, true) => {}
+        (false, false) => return Ok(()),
+        (true, false) => {
+            return config(
+                "the dataset has embeddings and no pictures; set `model.name = \"head\"`, the head alone, which \
+                 `model.head_hidden` and `model.normalise` shape",
+            );
+        }
+        (false, true) => {
+            return config(
+                "model.name = head is for the dataset `embeddings`; for pictures name a network, and with \
+                 `model.weights` and `recipe.train = \"head\"` the head alone is trained",
+            );
+        }
+    }
+    if !recipe.augment.is_empty() {
+        return config("recipe.augment changes pictures, and the dataset has embeddings; set `recipe.augment = []`");
+    }
+    match &model.weights {
+        Some(_) => config("model.weights is for a network, and model.name = head has none; leave it out"),
+        None => Ok(()),
+    }
+}
 
 /// Settings that would train in silence to no good, or fail only in the middle.
 pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Result<(), LearnError> {
@@ -36,7 +63,8 @@ pub(crate) fn recipe(recipe: &Recipe, architecture: &Architecture, model: &Model
     }
     contradiction(recipe).or_else(config)?;
     file(recipe, architecture, model)?;
-    if recipe.init == Init::Pretrained && model.weights.is_none() && !model.name.is_in_file() {
+    let has_no_body = model.name == ModelName::Head;
+    if recipe.init == Init::Pretrained && model.weights.is_none() && !model.name.is_in_file() && !has_no_body {
         return config(
             "recipe.init is `pretrained`, but model.weights names no file of weights; name one, or choose `reinit`",
         );
@@ -105,7 +133,14 @@ fn file(recipe: &Recipe, architecture: &Architecture, model: &ModelConfig) -> Re
     Ok(())
 }
 
-pub(crate) fn ensemble(ensemble: &EnsembleConfig, architecture: &Architecture) -> Result<(), LearnError> {
+pub(crate) fn ensemble(
+    ensemble: &EnsembleConfig,
+    architecture: &Architecture,
+    are_rows: bool,
+) -> Result<(), LearnError> {
+    if are_rows && ensemble.adversarial != Adversarial::None {
+        return config("ensemble.adversarial changes pictures, and the dataset has embeddings; leave it out");
+    }
     if ensemble.adversarial != Adversarial::None && !architecture.is_differentiable() {
         return config(format!(
             "ensemble.adversarial needs gradients at images, which model.name = {} does not give; set it to `none`",

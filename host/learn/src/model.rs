@@ -3,6 +3,7 @@
 mod bayesian;
 mod cnn;
 mod efficientnet;
+mod given;
 mod head;
 mod lenet;
 mod mlp;
@@ -15,7 +16,7 @@ mod vgg;
 mod vit;
 
 use querist_core::LearnError;
-use querist_core::config::{InitScheme, ModelConfig, Precision, Stem};
+use querist_core::config::{InitScheme, ModelConfig, ModelName, Precision, Stem};
 use querist_torchx::TorchError;
 use querist_torchx::ambient::Bf16;
 use tch::{Device, Kind, TchError, Tensor};
@@ -24,6 +25,7 @@ use crate::backbone::Backbone;
 use crate::fault::{Doing, config};
 use crate::layer::{Mode, Pass, Seen, channels_last};
 use crate::parameters::Parameters;
+pub(crate) use given::HEAD;
 pub(crate) use head::Head;
 use head::{HeadShape, MOST_HIDDEN};
 pub(crate) use spec::names_of;
@@ -87,6 +89,8 @@ pub(crate) struct Architecture {
     normalise: bool,
     fixed: bool,
     images: ImageShape,
+    /// Of an embedding.
+    width: i64,
     classes: i64,
     precision: Precision,
 }
@@ -146,8 +150,27 @@ impl Architecture {
             return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
         }
         let (init, precision, normalise) = (options.init, Precision::Float32, options.normalise);
+        // Rows that are embeddings already come as images of one pixel.
+        let width = match (&backbone, options.name) {
+            (Some(backbone), _) => backbone.width(),
+            (None, ModelName::Head) => images.channels,
+            (None, _) => spec.width,
+        };
         let fixed = false;
-        Ok(Self { spec, backbone, stem, init, dropout, head_hidden, normalise, fixed, images, classes, precision })
+        Ok(Self {
+            spec,
+            backbone,
+            stem,
+            init,
+            dropout,
+            head_hidden,
+            normalise,
+            fixed,
+            images,
+            width,
+            classes,
+            precision,
+        })
     }
 
     /// Its row of the table.
@@ -157,7 +180,8 @@ impl Architecture {
 
     /// The fewest samples that a training step can use.
     pub(crate) fn smallest_minibatch(&self) -> usize {
-        self.spec.smallest_minibatch
+        // A body that stays as it is needs no statistics.
+        if self.fixed { 1 } else { self.spec.smallest_minibatch }
     }
 
     /// The name as users write it.
@@ -172,7 +196,7 @@ impl Architecture {
 
     /// Width of an embedding.
     pub(crate) fn width(&self) -> i64 {
-        self.backbone.as_ref().map_or(self.spec.width, Backbone::width)
+        self.width
     }
 
     /// The network from a file, where it is none of this program's.
@@ -225,8 +249,28 @@ impl Architecture {
         self.precision
     }
 
+    /// What changes an embedding of the body, beside weights and images, in words.
+    pub(crate) fn of_body(&self) -> String {
+        let Self { stem, normalise, precision, images, .. } = self;
+        let name = self.spec.label;
+        format!("{name}, stem {stem:?}, of length 1 {normalise}, {precision:?}, images {images:?}")
+    }
+
     /// A model with fresh weights from libtorch's generator.
     pub(crate) fn build(&self, device: Device) -> Result<Model, LearnError> {
+        self.build_from(device, || Ok(()))
+    }
+
+    /// A model with fresh weights from libtorch's generator, which `seeded` puts to its start.
+    ///
+    /// Before the head of a body that stays as it is, it starts again: what is drawn for such a body counts for
+    /// nothing, so that a head starts alike on images and on embeddings of them.
+    pub(crate) fn build_from(
+        &self,
+        device: Device,
+        seeded: impl Fn() -> Result<(), LearnError>,
+    ) -> Result<Model, LearnError> {
+        seeded()?;
         let parameters = Parameters::new(device).with_channels_last(self.precision != Precision::Float32);
         let mut parameters = parameters.with_init(self.init);
         let make = Make { images: self.images, stem: self.stem };
@@ -236,6 +280,9 @@ impl Architecture {
         };
         let body = body.doing("building the model")?;
         let body = if self.normalise { boxed(unit::Unit(body)) } else { body };
+        if self.fixed {
+            seeded()?;
+        }
         let width = self.width();
         let hidden = self.head_hidden.map(i64::from);
         let shape = HeadShape { width, hidden, classes: self.classes, dropout: self.dropout };
@@ -297,7 +344,8 @@ impl Model {
     /// Embeddings `f32 [n, width]`. Only the body computes in other numbers: heads are small, and what is made of their
     /// outputs needs the bits.
     fn through_body(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        if self.precision == Precision::Float32 {
+        // Rows that are embeddings already are no images, and nothing is computed of them.
+        if self.precision == Precision::Float32 || images.dim() != 4 {
             return self.body.embed(images, pass);
         }
         // Units for short numbers read channels of a pixel together.

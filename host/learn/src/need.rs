@@ -8,7 +8,7 @@ use querist_protocol::{Giver, Need, names};
 use crate::draws::{Draws, MOST_DRAWS};
 use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
 use crate::gradient::{Join, Norms, Scheme};
-use crate::model::{Architecture, ImageShape, names_of};
+use crate::model::{Architecture, HEAD, ImageShape, names_of};
 
 /// How a need is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +153,10 @@ fn grad_norm(need: &Need) -> Result<Feature, LearnError> {
 /// A model that hands out the outputs of its stages.
 fn stage_maps(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
     match model.stages().len() {
+        0 if model.label() == HEAD => refuse(
+            need,
+            "the dataset has embeddings and no pictures, so no network has stages; choose another strategy",
+        ),
         0 => refuse(
             need,
             format_args!(
@@ -167,6 +171,9 @@ fn stage_maps(need: &Need, model: &Architecture) -> Result<Feature, LearnError> 
 
 /// Images, at least `min_side` pixels high and wide where that is given.
 fn images(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
+    if model.label() == HEAD {
+        return refuse(need, "the dataset has embeddings and no pictures; choose a strategy that works on arrays");
+    }
     let plain = match need.has_flag(names::EMBEDDED) {
         true => Need::new(need.name()).with_flag(names::EMBEDDED),
         false => Need::new(need.name()),

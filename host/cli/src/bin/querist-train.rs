@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use querist::{Body, EmbeddedTask, Trainer};
-use querist_core::config::{ModelConfig, ModelName, RunConfig, Trained};
+use querist::{Body, EmbeddedTask, KeptEmbeddings, Trainer};
+use querist_core::config::{ModelConfig, ModelName, RunConfig, Trained, WeightsConfig};
 use querist_core::progress::Progress;
 use querist_core::{Array, Dataset, HostServices, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
@@ -36,6 +36,11 @@ impl Trainer for Torch {
             let (with_weights, report) = learner.with_weights(bytes, weights.prefix()).map_err(in_file)?;
             say(&format!("{said}: {report}"));
             learner = with_weights;
+        }
+        if let (Some(body), Some(kept)) = (body, KeptEmbeddings::from_env()) {
+            let prefix = config.experiment.model.weights.as_ref().and_then(WeightsConfig::prefix);
+            let name = format!("{} with prefix {prefix:?}", body.digests());
+            learner = learner.keeping_embeddings(Box::new(kept), name);
         }
         Ok(Box::new(match scratch {
             Some(folder) => learner.with_scratch(folder, config.experiment.compute.memory.0),

@@ -139,7 +139,22 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if let Some(hint) = went.stopped.then(|| resume_hint(&folder)).flatten() {
         output::note(&format!("stopped as `--stop-after` says: {hint}"));
     }
-    if went.rounds == 0 { Ok(()) } else { report::print(&[folder], args.format) }
+    if went.rounds == 0 { Ok(()) } else { print(&folder, args.format) }
+}
+
+/// What a run has come to: its figures, or its rounds where it is not at its end and has no figures yet.
+fn print(folder: &Path, format: Format) -> Result<()> {
+    let stored = StoredRun::read(folder)?;
+    if format != Format::Table || stored.is_finished() {
+        return report::print(&[folder.to_owned()], format);
+    }
+    let mut table = format!("{:>5}  {:>8}  {:>10}\n", "ROUND", "LABELLED", "ACCURACY %");
+    for round in &stored.rounds {
+        let record = &round.record;
+        let accuracy = record.metrics.accuracy * 100.0;
+        table += &format!("{:>5}  {:>8}  {accuracy:>10.2}\n", record.round, record.labelled);
+    }
+    output::text(&table)
 }
 
 /// How far a run went.
@@ -247,7 +262,7 @@ fn go(
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
     let budget = &config.experiment.budget;
-    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose();
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split)).transpose();
     let listed = listed.map_err(|error| Usage(format!("budget.initial: {error:#}")))?;
     let (pool, classes) = (split.pool.len(), dataset.classes());
     let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()) };

@@ -31,7 +31,9 @@ pub use budget::{
 };
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, Devices, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
-pub use dataset::{ColumnsConfig, DatasetConfig, DatasetLayout, Fit, ListConfig, ResizeFilter, SampleOrder};
+pub use dataset::{
+    ColumnsConfig, DatasetConfig, DatasetLayout, EmbeddingsConfig, Files, Fit, ListConfig, ResizeFilter, SampleOrder,
+};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
 };

@@ -53,11 +53,13 @@ pub enum ModelName {
     Onnx,
     /// The network in the TorchScript file `file`.
     Torchscript,
+    /// No body: the head alone, on the rows of a dataset `embeddings`.
+    Head,
 }
 
 impl ModelName {
     /// Every architecture.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Cnn,
         Self::Lenet,
         Self::Mlp,
@@ -79,6 +81,7 @@ impl ModelName {
         Self::EfficientnetLite0,
         Self::Onnx,
         Self::Torchscript,
+        Self::Head,
     ];
 
     /// Whether the network comes with its code from a file.

@@ -3,7 +3,7 @@
 use querist_core::config::{ModelName, Stem};
 use tch::TchError;
 
-use super::{Body, ImageShape, bayesian, cnn, efficientnet, lenet, mlp, resnet, small, squeezenet, vgg, vit};
+use super::{Body, ImageShape, bayesian, cnn, efficientnet, given, lenet, mlp, resnet, small, squeezenet, vgg, vit};
 use crate::parameters::Parameters;
 use crate::weights::Layout;
 
@@ -112,6 +112,7 @@ pub(crate) fn spec(name: ModelName) -> &'static Spec {
         ModelName::EfficientnetLite0 => &efficientnet::LITE0,
         ModelName::Onnx => &IN_ONNX,
         ModelName::Torchscript => &IN_TORCHSCRIPT,
+        ModelName::Head => &given::SPEC,
     }
 }
 

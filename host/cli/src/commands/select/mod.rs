@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
+use querist_core::schema::Schema;
 use querist_core::{
     Answer, Arrays, HostServices, Label, Question, Round, SampleId, Seeds, ServiceScope, Sorted, Strategy,
     StrategyIdentity, StrategyKind,
@@ -114,13 +115,13 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     if !(args.seconds > 0.0 && args.seconds <= 1e7) {
         return Err(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()).into());
     }
-    let mut params = params(args)?;
     let listing = plugins::listing(&args.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
     if resolved.package.kind == StrategyKind::NativeTorch && trainer.is_none() {
         // Its own networks need libtorch.
         return become_trainer();
     }
+    let mut params = params(args, &resolved.strategy.schema)?;
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(cores);
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
@@ -197,7 +198,7 @@ impl<'a> Embedded<'a> {
     }
 }
 
-fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
+fn params(args: &SelectArgs, schema: &Value) -> Result<Map<String, Value>> {
     let usage = |message: String| anyhow::Error::new(Usage(message));
     let mut params = match &args.params {
         None => Map::new(),
@@ -205,15 +206,25 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
             serde_json::from_str(text).map_err(|error| usage(format!("`--params` is no JSON object: {error}")))?
         }
     };
+    let schema = Schema::new(schema.clone())?;
     for assignment in &args.param {
         let (key, text) =
             assignment.split_once('=').ok_or_else(|| usage(format!("`--param {assignment}`: write key=value")))?;
-        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+        let value = value_of(key, text, &schema);
         if params.insert(key.to_owned(), value).is_some() {
             return Err(usage(format!("parameter `{key}` is given twice")));
         }
     }
     Ok(params)
+}
+
+/// The value of one parameter: JSON, or the text itself, also where what looks like a number is wanted as text.
+fn value_of(key: &str, text: &str, schema: &Schema) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::String(text)) => Value::String(text),
+        Ok(value) if !schema.wants_text(&format!("/{key}")) => value,
+        _ => Value::String(text.to_owned()),
+    }
 }
 
 type Answered = (usize, Answer, Vec<u64>);
@@ -278,5 +289,25 @@ fn write(args: &SelectArgs, strategy: &dyn Strategy, asked: &Sorted, answers: &[
             };
             output::bytes(format!("{}\n", serde_json::to_string_pretty(&value)?).as_bytes(), out)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_as_text_stays_text() {
+        let properties = json!({
+            "folder": {"type": "string"},
+            "maybe": {"type": ["string", "null"]},
+            "count": {"type": "integer"},
+            "any": {},
+        });
+        let schema = Schema::new(json!({"type": "object", "properties": properties})).unwrap();
+        let of = |key: &str, text: &str| value_of(key, text, &schema);
+        assert_eq!((of("folder", "2024"), of("maybe", "true")), (json!("2024"), json!("true")));
+        assert_eq!((of("count", "2024"), of("any", "[1]"), of("other", "1")), (json!(2024), json!([1]), json!(1)));
+        assert_eq!((of("folder", "\"quoted\""), of("count", "few")), (json!("quoted"), json!("few")));
     }
 }
