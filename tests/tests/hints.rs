@@ -139,7 +139,7 @@ fn a_study_that_did_not_finish_goes_on() {
     let folder = place.planned(&["study.toml"]).remove(0);
     place.write(&format!("s/{folder}/mine.txt"), "mine");
     let said = place.call(&["study", "run", "study.toml", "--out", "s"]);
-    said.fails(1, &["1 of 1 runs did not finish: random/seed-1", "`querist study status s` says why"]);
+    said.fails(1, &["1 of 1 runs did not finish: random/seed-1", "the logs in s/cells say why"]);
     std::fs::remove_file(place.at(&format!("s/{folder}/mine.txt"))).unwrap();
     works(&place, &said);
 }

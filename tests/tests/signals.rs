@@ -156,9 +156,7 @@ fn started_study(place: &Place, out: &Path) -> Child {
     let folders = place.planned(&["study.toml"]);
     let args = ["study", "run", "study.toml", "--jobs", "2", "--out", &out];
     let child = start(place, &args, Stdio::piped(), Stdio::piped());
-    wait_until("a round of each run", || {
-        folders.iter().all(|folder| has_a_round(&Path::new(&out).join(folder)))
-    });
+    wait_until("a round of each run", || folders.iter().all(|folder| has_a_round(&Path::new(&out).join(folder))));
     child
 }
 

@@ -342,7 +342,7 @@ fn whatever_fails_is_listed_below_the_summary_and_other_runs_are_said_apart() {
     assert_eq!(said.code, Some(1));
     assert!(said.out.contains("badge.u"), "{}", said.out);
     let note = "note: 2 runs in s are not in the study's file and are left out here, such as s/badge.u/seed-7";
-    for part in ["1 of 4 runs did not finish: random/seed-0", "hint: `querist study status s` says why", note] {
+    for part in ["1 of 4 runs did not finish: random/seed-0", "hint: the logs in s/cells say why", note] {
         assert!(said.err.contains(part), "`{part}` is missing in {}", said.err);
     }
     // Where every run fails there is no summary, but the list.
@@ -412,7 +412,7 @@ fn more_threads_than_cores_are_a_warning_and_none_are_shared_out() {
     let said = place.call(&["study", "run", "study.toml", "--out", "s", "--jobs", &cores.to_string()]);
     assert!(said.code == Some(0) && !said.err.contains("warning"), "{}", said.err);
     for run in RUNS {
-        assert_eq!(json(&place.at(&format!("s/{run}/header.json")))["threads"], json!(1), "{run}");
+        assert_eq!(json(&place.run_of("s", run).join("header.json"))["threads"], json!(1), "{run}");
     }
     // A run that is gone on with keeps the threads that it began with.
     let again = place.call(&["study", "run", "study.toml", "--out", "s"]);

@@ -1,12 +1,13 @@
 //! Every check, the cheapest first.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{lint, moved, onnx, schemas, setup, template, workspace};
+use crate::{lint, moved, onnx, schemas, setup, template, wheels, workspace};
 
 /// Sets up and runs every check.
 pub fn test(full: bool) -> Result<()> {
@@ -25,6 +26,7 @@ pub fn test(full: bool) -> Result<()> {
         run(&mut with_runner(&["--run-ignored", "all"], &["--", "--include-ignored"]))?;
         step("benches");
         run(&mut cargo(["bench", "--workspace", "--no-run"]))?;
+        gpu_check()?;
     } else {
         run(&mut with_runner(&[], &[]))?;
     }
@@ -32,6 +34,21 @@ pub fn test(full: bool) -> Result<()> {
     run(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     eprintln!("==> all checks passed in {} s", clock.elapsed().as_secs());
     Ok(())
+}
+
+/// What of the check for machines with a GPU needs none, on small data.
+fn gpu_check() -> Result<()> {
+    step("the check for GPUs, without one");
+    let results = target().join("gpu-check");
+    wheels::remove(&results)?;
+    let works = |python: &PathBuf| {
+        let asked = Command::new(python).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        asked.is_ok_and(|status| status.success())
+    };
+    let python = wheels::pythons().into_iter().find(works).context("no Python is there: install python3")?;
+    let mut command = Command::new(python);
+    command.args(["docs/benchmarks/gpu_check.py", "--device", "cpu", "--quick", "--programs"]);
+    run(command.arg(target().join("debug")).arg("--results").arg(results))
 }
 
 /// Checks every rule on every built plugin.

@@ -86,6 +86,20 @@ pub trait Trainer {
         threads: usize,
     ) -> Result<Box<dyn HostServices + 'a>, LearnError>;
 
+    /// The same in less time, but for roundings.
+    ///
+    /// # Errors
+    /// As for [`Self::frozen`].
+    fn embed(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        model_and_file: (&ModelConfig, &[u8]),
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError>;
+
     /// The device as one for kernels; `None` for the CPU, whose kernels need no libtorch.
     ///
     /// # Errors

@@ -30,6 +30,33 @@ pub(crate) fn parse(name: &str, cuda: &Cuda) -> Result<Device, LearnError> {
     }
 }
 
+/// What a device is called in records.
+pub(crate) fn name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => CPU.to_owned(),
+    }
+}
+
+/// The devices that share the work of `first`, by name: other GPUs, or the CPU again.
+///
+/// # Errors
+/// If one cannot be used, is another kind of device, or a GPU that is named twice.
+pub(crate) fn parse_others(first: Device, names: &[String], cuda: &Cuda) -> Result<Vec<Device>, LearnError> {
+    let mut devices = vec![first];
+    for name in names {
+        let device = parse(name, cuda)?;
+        if device.is_cuda() != first.is_cuda() {
+            return config(format!("`{name}` stands beside another kind of device: name GPUs alone, or `cpu` alone"));
+        }
+        if device.is_cuda() && devices.contains(&device) {
+            return config(format!("`{name}` is named twice; a GPU shares its work with others, not with itself"));
+        }
+        devices.push(device);
+    }
+    Ok(devices.split_off(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +73,26 @@ mod tests {
         let error = parse("cuda:0", &Cuda::NotInstalled).unwrap_err().to_string();
         assert!(error.contains("libtorch_cuda.so"), "{error}");
         assert_eq!(parse("cpu", &Cuda::NotInstalled).unwrap(), Device::Cpu);
+    }
+    #[test]
+    fn several_devices_are_of_one_kind_and_distinct() {
+        let three = Cuda::Loaded { devices: 3 };
+        let others = |first: Device, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            parse_others(first, &names, &three).map_err(|error| error.to_string())
+        };
+        assert_eq!(others(Device::Cuda(0), &["cuda:2", "cuda:1"]).unwrap(), [Device::Cuda(2), Device::Cuda(1)]);
+        assert_eq!(others(Device::Cpu, &["cpu", "cpu"]).unwrap(), [Device::Cpu; 2]);
+        assert_eq!(others(Device::Cpu, &[]).unwrap(), []);
+        for (first, names, said) in [
+            (Device::Cuda(0), &["cuda:1", "cuda:1"][..], "`cuda:1` is named twice"),
+            (Device::Cuda(0), &["cuda"], "`cuda` is named twice"),
+            (Device::Cuda(0), &["cuda:3"], "no device `cuda:3`"),
+            (Device::Cuda(0), &["cpu"], "`cpu` stands beside another kind"),
+            (Device::Cpu, &["cuda:0"], "`cuda:0` stands beside another kind"),
+        ] {
+            let error = others(first, names).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

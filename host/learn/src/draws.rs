@@ -7,13 +7,15 @@
 //!
 //! Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML 2017.
 
+use std::ops::Range;
+
 use querist_core::{LearnError, SampleId};
 use querist_protocol::philox::Stream;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::{BLOCK, embed, fill};
+use crate::infer::{Blocks, fill, network_inputs};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
 
@@ -39,40 +41,36 @@ pub(crate) fn log_probs(
     scratch: &Scratch,
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Rows, LearnError> {
-    let _no_grad = tch::no_grad_guard();
     let width = draws.count * model.classes();
     let mut rows = scratch.rows(samples.len() * width)?;
-    for (at, block) in samples.chunks(BLOCK).enumerate() {
-        let ids = images.index(block.iter().copied())?;
-        let masks = Masks { samples: block, draws, stream, device: images.device() };
-        let drawn = draw_block(model, images, &ids, &masks).doing(DOING)?;
-        fill(&mut rows, &(at * BLOCK..at * BLOCK + block.len()), width, &drawn).doing(DOING)?;
-        done(block.len())?;
-    }
+    let work = |model: &Model, pictures: Tensor, place: Range<usize>| {
+        let _no_grad = tch::no_grad_guard();
+        draw_block(model, &pictures, &Masks { samples: &samples[place], draws, stream, device: pictures.device() })
+    };
+    Blocks::of(model, images, samples).each(
+        |ids| network_inputs(images, ids),
+        work,
+        |place, drawn| {
+            fill(&mut rows, &place, width, &drawn).doing(DOING)?;
+            done(place.len())
+        },
+    )?;
     Ok(rows)
 }
 
-/// What every draw starts from.
-enum From {
-    /// Inputs of the last layer, where nothing is dropped before it.
-    Inputs(Tensor),
-    /// Network inputs.
-    Pictures(Tensor),
-}
-
 /// `[n, draws, classes]`.
-fn draw_block(model: &Model, images: &ImageStore, ids: &Tensor, masks: &Masks<'_>) -> Result<Tensor, TchError> {
+fn draw_block(model: &Model, pictures: &Tensor, masks: &Masks<'_>) -> Result<Tensor, TchError> {
     let head = model.head();
-    let from = match model.drops().is_empty() {
-        true => From::Inputs(model.penultimate(&embed(model, images, ids)?)?),
-        false => From::Pictures(images.normalise(&images.gather(ids)?)?),
+    let fixed = match model.drops().is_empty() {
+        true => Some(model.penultimate(&model.embed(pictures)?)?),
+        false => None,
     };
     let sites = Sites::of(model);
     let mut drawn = Vec::with_capacity(masks.draws.count);
     for draw in 0..masks.draws.count {
-        let inputs = match &from {
-            From::Inputs(inputs) => inputs.shallow_clone(),
-            From::Pictures(pictures) => {
+        let inputs = match &fixed {
+            Some(inputs) => inputs.shallow_clone(),
+            None => {
                 let inner = (1..).zip(model.drops()).map(|(site, drop)| {
                     let mask = masks.of(sites.first(draw, site), drop.units, drop.share)?;
                     if drop.channels { mask.f_view([-1, drop.units, 1, 1]) } else { Ok(mask) }

@@ -7,13 +7,15 @@
 
 mod squares;
 
+use std::ops::Range;
+
 use querist_core::{LearnError, SampleId};
 use querist_torchx::ambient::GradMode;
 use tch::{Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::{BLOCK as INFER_BLOCK, embed, fill};
+use crate::infer::{Blocks, fill, network_inputs};
 use crate::layer::{Mode, Seen, channels_last};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
@@ -57,16 +59,17 @@ pub(crate) fn of_samples(
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Vec<f32>, LearnError> {
     let mut all = Vec::with_capacity(samples.len());
-    for block in samples.chunks(INFER_BLOCK) {
-        let ids = images.index(block.iter().copied())?;
-        let found = images
-            .gather(&ids)
-            .and_then(|bytes| images.normalise(&bytes))
-            .and_then(|images| in_blocks(model, &images, |images, _| norms.of_block(model, images)))
-            .doing(DOING)?;
-        all.extend(crate::parameters::values(&found)?);
-        done(block.len())?;
-    }
+    let work = |model: &Model, inputs: Tensor, _: Range<usize>| {
+        in_blocks(model, &inputs, |images, _| norms.of_block(model, images))
+    };
+    Blocks::of(model, images, samples).each(
+        |ids| network_inputs(images, ids),
+        work,
+        |rows, found| {
+            all.extend(crate::parameters::values(&found)?);
+            done(rows.len())
+        },
+    )?;
     Ok(all)
 }
 
@@ -80,23 +83,28 @@ pub(crate) fn at_embeddings(
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Rows, LearnError> {
     let mut rows = scratch.rows(samples.len() * model.width())?;
-    for (at, block) in samples.chunks(INFER_BLOCK).enumerate() {
-        let ids = images.index(block.iter().copied())?;
-        let embeddings = tch::no_grad(|| embed(model, images, &ids)).doing(DOING)?;
-        let gradients = block_at_embeddings(model, &embeddings).doing(DOING)?;
-        let place = at * INFER_BLOCK..at * INFER_BLOCK + block.len();
-        fill(&mut rows, &place, model.width(), &gradients).doing(DOING)?;
-        done(block.len())?;
-    }
+    let work = |model: &Model, inputs: Tensor, _: Range<usize>| block_at_embeddings(model, &inputs);
+    Blocks::of(model, images, samples).each(
+        |ids| network_inputs(images, ids),
+        work,
+        |place, gradients| {
+            fill(&mut rows, &place, model.width(), &gradients).doing(DOING)?;
+            done(place.len())
+        },
+    )?;
     Ok(rows)
 }
 
-fn block_at_embeddings(model: &Model, embeddings: &Tensor) -> Result<Tensor, TchError> {
+fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchError> {
+    let embeddings = {
+        let _no_grad = tch::no_grad_guard();
+        model.embed(images)?
+    };
     let predicted = {
         let _no_grad = tch::no_grad_guard();
-        model.classify(embeddings, Mode::Eval)?.f_argmax(1, true)?
+        model.classify(&embeddings, Mode::Eval)?.f_argmax(1, true)?
     };
-    model.head().gradients(embeddings, &predicted)
+    model.head().gradients(&embeddings, &predicted)
 }
 
 /// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval

@@ -1,11 +1,15 @@
 //! The dataset's images on the device.
 
+mod reader;
+
 use querist_core::dataset::Normalisation;
 use querist_core::{Dataset, Images, LearnError, SampleId, Synthetic};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
-use crate::model::ImageShape;
+use crate::model::{ImageShape, Model};
+use crate::replicas::Replicas;
+use reader::Reader;
 
 /// Every image as bytes, and how bytes become network inputs.
 pub(crate) struct ImageStore {
@@ -21,6 +25,10 @@ pub(crate) struct ImageStore {
     count: usize,
     /// `f32 [count, width]`: embeddings by a body that no training changes, where the learner keeps one.
     embedded: Option<Tensor>,
+    /// Devices beside the first, which share its work.
+    others: Vec<Device>,
+    /// Copies of the model there, for passes in eval mode.
+    replicas: Option<Replicas>,
 }
 
 /// Where the bytes are.
@@ -28,7 +36,7 @@ enum Pixels {
     /// `u8 [count, channels, height, width]`.
     OnDevice(Tensor),
     /// In a mapped file, from which minibatches are read: they are more than memory is to hold.
-    InFile(Images),
+    InFile(Reader),
 }
 
 impl ImageStore {
@@ -48,7 +56,7 @@ impl ImageStore {
     fn upload(images: &Images, normalisation: &Normalisation, device: Device) -> Result<Self, TchError> {
         let [height, width, channels] = [images.height, images.width, images.channels].map(|n| n as i64);
         let pixels = match images.bytes.is_mapped() {
-            true => Pixels::InFile(images.clone()),
+            true => Pixels::InFile(Reader::new(images.clone())),
             false => Pixels::OnDevice(on_device(images, &images.bytes, device)?),
         };
         let per_channel =
@@ -63,6 +71,8 @@ impl ImageStore {
             shape: ImageShape { channels, height, width },
             count: images.count,
             embedded: None,
+            others: Vec::new(),
+            replicas: None,
         })
     }
 
@@ -96,19 +106,47 @@ impl ImageStore {
         self.device
     }
 
+    /// Lets other devices share the work, and keeps copies of the model there.
+    pub(crate) fn share_with(&mut self, others: Vec<Device>, replicas: Option<Replicas>) {
+        (self.others, self.replicas) = (others, replicas);
+    }
+
+    /// Devices beside the first, which share its work.
+    pub(crate) fn others(&self) -> &[Device] {
+        &self.others
+    }
+
+    /// Copies of a model like this one on other devices.
+    pub(crate) fn replicas_of(&self, model: &Model) -> Option<&Replicas> {
+        self.replicas.as_ref().filter(|replicas| replicas.are_of(model))
+    }
+
+    /// Whether images come from a file, so that it pays to say early which are next.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.pixels, Pixels::InFile(_))
+    }
+
+    /// Begins to read images that [`Self::gather_rows`] is asked for next, where they come from a file.
+    pub(crate) fn announce(&self, rows: &[i64]) {
+        if let Pixels::InFile(reader) = &self.pixels {
+            reader.announce(rows);
+        }
+    }
+
     /// The bytes of some images, `u8 [n, channels, height, width]`; `ids` is `i64 [n]` on the device.
     pub(crate) fn gather(&self, ids: &Tensor) -> Result<Tensor, TchError> {
-        let images = match &self.pixels {
-            Pixels::OnDevice(bytes) => return bytes.f_index_select(0, ids),
-            Pixels::InFile(images) => images,
-        };
-        let rows = Vec::<i64>::try_from(&ids.f_to_device(Device::Cpu)?)?;
-        let mut bytes = Vec::with_capacity(rows.len() * images.image_len());
-        for row in rows {
-            // Ids come from `index`, which checks them.
-            bytes.extend_from_slice(images.image(SampleId(row as u64)));
+        match &self.pixels {
+            Pixels::OnDevice(bytes) => bytes.f_index_select(0, ids),
+            Pixels::InFile(_) => self.gather_rows(ids, &Vec::<i64>::try_from(&ids.f_to_device(Device::Cpu)?)?),
         }
-        on_device(images, &bytes, self.device)
+    }
+
+    /// The same by ids that the host has, too: asking the device for them would wait for it.
+    pub(crate) fn gather_rows(&self, ids: &Tensor, rows: &[i64]) -> Result<Tensor, TchError> {
+        match &self.pixels {
+            Pixels::OnDevice(bytes) => bytes.f_index_select(0, ids),
+            Pixels::InFile(reader) => on_device(reader.images(), &reader.read(rows), self.device),
+        }
     }
 
     /// Images that strategies made, as [`Self::values`] takes them; `None` where there are none.
@@ -142,11 +180,17 @@ impl ImageStore {
     }
 
     /// What [`Self::normalise`] takes, of images of the dataset and of `synthetic` ones, whose ids go on after the
-    /// dataset's. Bytes where there are none of these, else `f32`.
-    pub(crate) fn values(&self, ids: &Tensor, synthetic: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let Some(synthetic) = synthetic else { return self.gather(ids) };
+    /// dataset's. Bytes where there are none of these, else `f32`. `rows` are the ids where the host has them.
+    pub(crate) fn values(
+        &self,
+        ids: &Tensor,
+        rows: Option<&[i64]>,
+        synthetic: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let gather = |ids: &Tensor| rows.map_or_else(|| self.gather(ids), |rows| self.gather_rows(ids, rows));
+        let Some(synthetic) = synthetic else { return gather(ids) };
         let first = self.first_synthetic();
-        let real = self.gather(&ids.f_clamp_max(first - 1)?)?.f_to_kind(Kind::Float)?;
+        let real = gather(&ids.f_clamp_max(first - 1)?)?.f_to_kind(Kind::Float)?;
         let made = synthetic.f_index_select(0, &ids.f_sub_scalar(first)?.f_clamp_min(0)?)?;
         made.f_where_self(&ids.f_ge(first)?.f_view([-1, 1, 1, 1])?, &real)
     }

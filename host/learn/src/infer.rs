@@ -9,6 +9,7 @@ use tch::{TchError, Tensor};
 use crate::fault::Doing;
 use crate::images::ImageStore;
 use crate::model::Model;
+use crate::replicas::Replicas;
 use crate::rows::{Rows, Scratch};
 
 /// Samples in one forward pass.
@@ -53,7 +54,6 @@ pub(crate) fn predict(
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Outputs, LearnError> {
     const DOING: &str = "predicting";
-    let _no_grad = tch::no_grad_guard();
     let mut outputs = Outputs::default();
     if wanted.embeddings {
         outputs.embeddings = scratch.rows(samples.len() * model.width())?;
@@ -65,25 +65,32 @@ pub(crate) fn predict(
     if wanted.logits {
         outputs.logits = scratch.rows(samples.len() * model.classes())?;
     }
-    for (at, block) in samples.chunks(BLOCK).enumerate() {
-        let rows = at * BLOCK..at * BLOCK + block.len();
-        let ids = images.index(block.iter().copied())?;
-        let embeddings = embed(model, images, &ids).doing(DOING)?;
+    let kept = images.embedded().filter(|_| model.is_fixed());
+    let inputs = |ids: &Tensor| match kept {
+        Some(embeddings) => embeddings.f_index_select(0, ids),
+        None => network_inputs(images, ids),
+    };
+    let (is_kept, width) = (kept.is_some(), model.width());
+    let work = |model: &Model, inputs: Tensor, _: Range<usize>| {
+        let _no_grad = tch::no_grad_guard();
+        let embeddings = if is_kept { inputs } else { model.embed(&inputs)? };
+        let last = if wanted.penultimate || wanted.logits { Some(model.penultimate(&embeddings)?) } else { None };
+        let logits = last.as_ref().filter(|_| wanted.logits).map(|inputs| model.head().last(inputs)).transpose()?;
+        Ok(OfBlock { embeddings, penultimate: last, logits })
+    };
+    Blocks::of(model, images, samples).each(inputs, work, |rows, block| {
         if wanted.embeddings {
-            fill(&mut outputs.embeddings, &rows, model.width(), &embeddings).doing(DOING)?;
+            fill(&mut outputs.embeddings, &rows, width, &block.embeddings).doing(DOING)?;
         }
-        if wanted.penultimate || wanted.logits {
-            let inputs = model.penultimate(&embeddings).doing(DOING)?;
-            if wanted.penultimate {
-                fill(&mut outputs.penultimate, &rows, last_width, &inputs).doing(DOING)?;
-            }
-            if wanted.logits {
-                let logits = model.head().last(&inputs).doing(DOING)?;
-                check_finite(fill(&mut outputs.logits, &rows, model.classes(), &logits).doing(DOING)?, block)?;
-            }
+        if let Some(inputs) = block.penultimate.filter(|_| wanted.penultimate) {
+            fill(&mut outputs.penultimate, &rows, last_width, &inputs).doing(DOING)?;
         }
-        done(block.len())?;
-    }
+        if let Some(logits) = block.logits {
+            let classes = model.classes();
+            check_finite(fill(&mut outputs.logits, &rows, classes, &logits).doing(DOING)?, &samples[rows.clone()])?;
+        }
+        done(rows.len())
+    })?;
     Ok(outputs)
 }
 
@@ -100,12 +107,73 @@ pub(crate) fn reporter(
     }
 }
 
-/// Embeddings of images in eval mode: those that are kept, where the body is the one that they are of.
-pub(crate) fn embed(model: &Model, images: &ImageStore, ids: &Tensor) -> Result<Tensor, TchError> {
-    match images.embedded().filter(|_| model.is_fixed()) {
-        Some(embeddings) => embeddings.f_index_select(0, ids),
-        None => model.embed(&images.normalise(&images.gather(ids)?)?),
+/// What a block gave, on its device.
+struct OfBlock {
+    embeddings: Tensor,
+    penultimate: Option<Tensor>,
+    logits: Option<Tensor>,
+}
+
+/// Samples in blocks of a size, and the model that works on them.
+pub(crate) struct Blocks<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) images: &'a ImageStore,
+    pub(crate) samples: &'a [SampleId],
+    pub(crate) size: usize,
+    /// Copies of the model on other devices, where there are any.
+    pub(crate) replicas: Option<&'a Replicas>,
+}
+
+impl<'a> Blocks<'a> {
+    /// Blocks of the usual size, on all devices of the images.
+    pub(crate) fn of(model: &'a Model, images: &'a ImageStore, samples: &'a [SampleId]) -> Self {
+        Self { model, images, samples, size: BLOCK, replicas: images.replicas_of(model) }
     }
+
+    /// Does `work` with the `inputs` of each block, whose rows it is told, and hands what comes of it to `take`, in
+    /// order. Where several devices share the work, each has a block at a time; blocks of images in a file are read
+    /// while the ones before them are worked on.
+    pub(crate) fn each<R: Send>(
+        &self,
+        inputs: impl Fn(&Tensor) -> Result<Tensor, TchError>,
+        work: impl Fn(&Model, Tensor, Range<usize>) -> Result<R, TchError> + Sync,
+        mut take: impl FnMut(Range<usize>, R) -> Result<(), LearnError>,
+    ) -> Result<(), LearnError> {
+        const DOING: &str = "running the model on samples";
+        let Self { model, images, samples, size, replicas } = *self;
+        if let Some(replicas) = replicas {
+            replicas.take_values(model).doing(DOING)?;
+        }
+        let at_once = replicas.map_or(1, Replicas::devices);
+        let starts: Vec<usize> = (0..samples.len()).step_by(size).collect();
+        let rows = |start: usize| start..samples.len().min(start + size);
+        let mut waves = starts.chunks(at_once).peekable();
+        while let Some(wave) = waves.next() {
+            let mut given = Vec::with_capacity(wave.len());
+            for &start in wave {
+                let ids = images.index(samples[rows(start)].iter().copied())?;
+                given.push(inputs(&ids).doing(DOING)?);
+            }
+            if images.is_read() {
+                for &start in waves.peek().copied().unwrap_or_default() {
+                    images.announce(&samples[rows(start)].iter().map(|id| id.0 as i64).collect::<Vec<_>>());
+                }
+            }
+            let found = match replicas {
+                Some(replicas) => replicas.each(model, given, |at, model, inputs| work(model, inputs, rows(wave[at]))),
+                None => given.into_iter().zip(wave).map(|(inputs, &start)| work(model, inputs, rows(start))).collect(),
+            };
+            for (&start, found) in wave.iter().zip(found.doing(DOING)?) {
+                take(rows(start), found)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Images as a model takes them, by ids on the device.
+pub(crate) fn network_inputs(images: &ImageStore, ids: &Tensor) -> Result<Tensor, TchError> {
+    images.normalise(&images.gather(ids)?)
 }
 
 /// Puts the values of a block of rows into their place, and gives that back.

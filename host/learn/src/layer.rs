@@ -3,9 +3,10 @@
 //! Weights of convolutions and linear layers are uniform within `1 / sqrt(fan_in)`: Kaiming's rule with `a = sqrt(5)`,
 //! whose bound `sqrt(2 / (1 + 5)) sqrt(3 / fan_in)` is just that. So are their biases.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::parameters::Parameters;
 
@@ -34,6 +35,8 @@ pub(crate) struct Pass {
     layers: Option<Vec<Seen>>,
     /// Masks of the dropouts to come, in their order; none where they are drawn.
     masks: Option<VecDeque<Tensor>>,
+    /// Whether batch-norms are taken into the convolutions before them.
+    folds: bool,
 }
 
 /// What went through a layer with weights. Later operations may add to the output in place, which leaves its gradient
@@ -75,7 +78,13 @@ impl Layer {
 impl Pass {
     /// A pass that keeps nothing.
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, maps: None, layers: None, masks: None }
+        Self { mode, maps: None, layers: None, masks: None, folds: false }
+    }
+
+    /// A pass in eval mode through weights that never change again. Convolutions take the batch-norms after them in,
+    /// which leaves out a reading and a writing of every map, and moves results by a rounding.
+    pub(crate) fn folding() -> Self {
+        Self { folds: true, ..Self::new(Mode::Eval) }
     }
 
     /// A pass in eval mode whose dropouts multiply by these masks, one after the other.
@@ -180,6 +189,8 @@ pub(crate) struct Conv {
     stride: i64,
     padding: i64,
     depthwise: bool,
+    /// Weight and bias with the batch-norm after it, once a pass has folded it.
+    folded: OnceCell<(Tensor, Tensor)>,
 }
 
 impl Conv {
@@ -196,7 +207,7 @@ impl Conv {
         let ConvShape { inputs, outputs, kernel, stride, padding } = shape;
         let bound = bound(inputs * kernel * kernel);
         let weight = parameters.weight(format!("{name}.weight"), &[outputs, inputs, kernel, kernel], bound)?;
-        Ok(Self { weight, bias: None, kernel, stride, padding, depthwise: false })
+        Ok(Self { weight, bias: None, kernel, stride, padding, depthwise: false, folded: OnceCell::new() })
     }
 
     /// A convolution of each of `shape.outputs` channels with a kernel of its own; `shape.inputs` is 1.
@@ -208,13 +219,47 @@ impl Conv {
     /// `[n, inputs, height, width]` to `[n, outputs, height', width']`.
     pub(crate) fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
         let Self { kernel, stride, padding, depthwise, .. } = *self;
-        let groups = if depthwise { self.weight.size()[0] } else { 1 };
-        let y = x.f_conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], groups)?;
+        let y = self.by(x, &self.weight, self.bias.as_ref())?;
         let layer = || match depthwise {
             true => Layer::Depthwise { kernel, stride, padding },
             false => Layer::Conv { kernel, stride, padding, bias: self.bias.is_some() },
         };
         Ok(pass.see(layer, x, y))
+    }
+
+    /// The convolution, and the batch-norm of its outputs.
+    pub(crate) fn normed(&self, norm: &BatchNorm, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
+        if !pass.folds {
+            return norm.forward(&self.forward(x, pass)?, pass);
+        }
+        let (weight, bias) = match self.folded.get() {
+            Some(folded) => folded,
+            None => {
+                let folded = self.fold(norm)?;
+                self.folded.get_or_init(|| folded)
+            }
+        };
+        self.by(x, weight, Some(bias))
+    }
+
+    fn by(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let Self { stride, padding, depthwise, .. } = *self;
+        let groups = if depthwise { weight.size()[0] } else { 1 };
+        x.f_conv2d(weight, bias, [stride, stride], [padding, padding], [1, 1], groups)
+    }
+
+    /// Weight and bias of the convolution that does what this one and `norm` do in eval mode.
+    fn fold(&self, norm: &BatchNorm) -> Result<(Tensor, Tensor), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let double = |tensor: &Tensor| tensor.f_to_kind(Kind::Double);
+        let factor = double(&norm.weight)?.f_div(&double(&norm.variance)?.f_add_scalar(norm.eps)?.f_sqrt()?)?;
+        let start = match &self.bias {
+            None => double(&norm.mean)?.f_neg()?,
+            Some(bias) => double(bias)?.f_sub(&double(&norm.mean)?)?,
+        };
+        let weight = double(&self.weight)?.f_mul(&factor.f_view([-1, 1, 1, 1])?)?.f_to_kind(Kind::Float)?;
+        let bias = start.f_mul(&factor)?.f_add(&double(&norm.bias)?)?.f_to_kind(Kind::Float)?;
+        Ok((channels_last(&weight)?, bias))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The learner that the loop uses.
 
 mod bodies;
+mod frozen;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use crate::need::{Feature, resolve};
 use crate::optimiser::Stood;
 use crate::parameters::{shape, values};
 use crate::plan::Plan;
+use crate::replicas::Replicas;
 use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::{Outcome, Trainer};
@@ -133,6 +135,19 @@ impl TorchLearner {
             previous: None,
             stood: Stood::Nowhere,
         })
+    }
+
+    /// The same learner, which shares its work with more devices: each has a part of every minibatch, and blocks of
+    /// samples where arrays are computed. All are GPUs, or all are the CPU.
+    ///
+    /// # Errors
+    /// [`LearnError::Config`] if one cannot be used or is named twice.
+    pub fn with_devices(mut self, others: &[String]) -> Result<Self, LearnError> {
+        let others = device::parse_others(self.images.device(), others, &runtime::describe().cuda);
+        let others = others.map_err(in_config)?;
+        let replicas = Replicas::new(&self.architecture, &others)?;
+        self.images.share_with(others, replicas);
+        Ok(self)
     }
 
     /// The same learner, training ensembles as `ensemble` says.
@@ -416,10 +431,8 @@ impl Learner for TorchLearner {
 
     fn backend(&self) -> String {
         let version = runtime::describe().version;
-        let device = match self.images.device() {
-            Device::Cuda(index) => format!("cuda:{index}"),
-            _ => "cpu".to_owned(),
-        };
+        let devices = std::iter::once(self.images.device()).chain(self.images.others().iter().copied());
+        let device = devices.map(device::name).collect::<Vec<_>>().join(" ");
         let plural = if self.threads == 1 { "" } else { "s" };
         let precision = match self.architecture.precision() {
             Precision::Float32 => "",
@@ -430,10 +443,12 @@ impl Learner for TorchLearner {
     }
 
     fn take_peak_memory(&mut self) -> Option<u64> {
-        match self.images.device() {
+        let devices = std::iter::once(&self.images.device()).chain(self.images.others()).copied().collect::<Vec<_>>();
+        let of = |device| match device {
             Device::Cuda(index) => memory::take_peak(index).ok(),
             _ => None,
-        }
+        };
+        devices.into_iter().filter_map(of).max()
     }
 }
 

@@ -323,6 +323,14 @@ impl Model {
         self.through_body(images, &mut Pass::new(Mode::Eval))
     }
 
+    /// The same of a model whose weights stay as they are from the first such pass on, faster and a rounding off.
+    pub(crate) fn embed_folded(&self, images: &Tensor) -> Result<Tensor, TchError> {
+        if images.device().is_cuda() {
+            return self.through_body(images, &mut Pass::folding());
+        }
+        self.through_body(&channels_last(images)?, &mut Pass::folding())
+    }
+
     /// Logits `[n, classes]` of embeddings.
     pub(crate) fn classify(&self, embeddings: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
         self.head.logits(embeddings, &mut Pass::new(mode))

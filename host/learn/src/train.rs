@@ -18,12 +18,14 @@ use crate::averaging::{Average, measure_statistics};
 use crate::fault::{Doing, config};
 use crate::hooks::{self, Live, Step};
 use crate::images::ImageStore;
+use crate::labelled::LabelledSet;
 use crate::layer::Mode;
 use crate::minibatches::{Layout, minibatches};
 use crate::model::{Forward, Model};
 use crate::optimiser::{Optimiser, Stood, groups};
 use crate::parameters::values;
 use crate::plan::Plan;
+use crate::replicas::Replicas;
 use crate::schedule::rate;
 use crate::watch::{EpochEnd, Watch, accuracy, looked_at};
 
@@ -92,6 +94,7 @@ impl Trainer<'_> {
         if let Some(live) = &mut live {
             live.train_begin()?;
         }
+        let replicas = Replicas::new(&self.plan.architecture, self.images.others())?;
         random::seed(self.seeds.model_stream("dropout", self.round).next_bits()).doing("seeding dropout")?;
         let optimiser = Optimiser::new(recipe, groups(recipe, model.parameters())).doing("building the optimiser")?;
         let mut fit = Fit {
@@ -103,6 +106,7 @@ impl Trainer<'_> {
             augment: self.seeds.model_stream("augment", self.round),
             optimiser: optimiser.standing_at(self.goes_on_from(stood)?)?,
             model,
+            replicas,
             live,
             adversary: self.adversary()?,
             average: Average::new(recipe.average, recipe.epochs, model)?,
@@ -176,36 +180,12 @@ pub(crate) struct Outcome {
     pub(crate) validation: usize,
 }
 
-/// The labelled set on the device, ids and labels both `i64 [samples]`; synthetic images go on after its last sample.
-struct LabelledSet {
-    ids: Tensor,
-    labels: Tensor,
-    /// `f32 [synthetic, channels, height, width]`, where there are any.
-    synthetic: Option<Tensor>,
-    len: usize,
-}
-
-impl LabelledSet {
-    fn new(images: &ImageStore, labelled: &[(SampleId, Label)], synthetic: &[Synthetic]) -> Result<Self, LearnError> {
-        let all = labelled.iter().map(|(_, label)| label).chain(synthetic.iter().map(|image| &image.label));
-        let labels: Vec<i64> = all.map(|label| i64::from(label.0)).collect();
-        let ids = images.index(labelled.iter().map(|&(sample, _)| sample))?;
-        let on_device = |tensor: Result<Tensor, TchError>| tensor.and_then(|t| t.f_to_device(images.device()));
-        let first = images.first_synthetic();
-        let made = (first..first + synthetic.len() as i64).collect::<Vec<_>>();
-        Ok(Self {
-            ids: on_device(Tensor::f_from_slice(&made)).and_then(|made| Tensor::f_cat(&[ids, made], 0)).doing(DOING)?,
-            labels: on_device(Tensor::f_from_slice(&labels)).doing(DOING)?,
-            synthetic: images.upload_synthetic(synthetic)?,
-            len: labels.len(),
-        })
-    }
-}
-
 /// One run of training.
 struct Fit<'a> {
     trainer: &'a Trainer<'a>,
     model: &'a Model,
+    /// Copies on other devices that share the work.
+    replicas: Option<Replicas>,
     live: Option<Live<'a>>,
     adversary: Option<Adversary<'a>>,
     optimiser: Optimiser,
@@ -225,6 +205,8 @@ struct Fit<'a> {
 struct Epoch {
     ids: Tensor,
     labels: Tensor,
+    /// The ids again, where images are read from a file by them.
+    rows: Vec<i64>,
     /// What happens to each image.
     draws: Option<Draws>,
     /// `f32 [minibatches]`: mean loss of each.
@@ -330,7 +312,7 @@ impl Fit<'_> {
         let images = self.trainer.images;
         let inputs = all.into_iter().map(|range| {
             let ids = self.data.ids.f_narrow(0, range.start as i64, range.len() as i64)?;
-            images.normalise(&images.values(&ids, self.data.synthetic.as_ref())?)
+            images.normalise(&images.values(&ids, None, self.data.synthetic.as_ref())?)
         });
         measure_statistics(self.model, inputs)
     }
@@ -361,14 +343,20 @@ impl Fit<'_> {
             pass.truncate(self.layout.pass.min(samples - order.len()));
             order.append(&mut pass);
         }
+        let rows = self.data.rows_at(&order);
         let order = Tensor::f_from_slice(&order)?.f_to_device(device)?;
         let draws = match &self.augmenter {
-            Some(augmenter) => Some(augmenter.draw(&mut self.augment, samples)?),
+            Some(augmenter) => {
+                let mut draws = augmenter.draw(&mut self.augment, samples)?;
+                draws.share_out(&self.layout.minibatches, device)?;
+                Some(draws)
+            }
             None => None,
         };
         Ok(Epoch {
             ids: self.data.ids.f_index_select(0, &order)?,
             labels: self.data.labels.f_index_select(0, &order)?,
+            rows,
             draws,
             losses: Tensor::f_zeros([self.layout.minibatches.len() as i64], (Kind::Float, device))?,
             predictions: Tensor::f_zeros([samples as i64], (Kind::Int64, device))?,
@@ -412,6 +400,9 @@ impl Fit<'_> {
                 }
             },
         }
+        if let Some(replicas) = &self.replicas {
+            replicas.collect_gradients(self.model)?;
+        }
         self.note(at, epoch, &loss, &out.logits).doing(DOING)
     }
 
@@ -425,7 +416,10 @@ impl Fit<'_> {
     /// A training pass: of the whole model, or of the head on a body in eval mode.
     fn forward(&self, images: &Tensor, stages: bool) -> Result<Forward, TchError> {
         if self.trainer.plan.recipe.train == Trained::All {
-            return self.model.forward(images, Mode::Train, stages);
+            return match &self.replicas {
+                Some(replicas) => replicas.forward(self.model, images, Mode::Train, stages),
+                None => self.model.forward(images, Mode::Train, stages),
+            };
         }
         let embeddings = match self.embedded() {
             Some(_) => images.shallow_clone(),
@@ -444,7 +438,12 @@ impl Fit<'_> {
             let images = embeddings.f_index_select(0, &epoch.ids.f_narrow(0, start, len)?)?;
             return Ok(Inputs { images, labels: epoch.labels.f_narrow(0, start, len)?, mixed: None });
         }
-        let mut values = images.values(&epoch.ids.f_narrow(0, start, len)?, self.data.synthetic.as_ref())?;
+        let ids = epoch.ids.f_narrow(0, start, len)?;
+        let rows = epoch.rows.get(range.clone());
+        let mut values = images.values(&ids, rows, self.data.synthetic.as_ref())?;
+        if let Some(next) = self.layout.minibatches.get(at + 1).and_then(|next| epoch.rows.get(next.clone())) {
+            images.announce(next);
+        }
         let mut mixed = None;
         if let (Some(augmenter), Some(draws)) = (&self.augmenter, &epoch.draws) {
             values = augmenter.apply(&values, draws, range.clone())?;

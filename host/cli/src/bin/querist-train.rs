@@ -84,6 +84,19 @@ impl Trainer for Torch {
         Ok(Box::new(EmbeddedServices::new(task, device, threads)?))
     }
 
+    fn embed(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        (model, file): (&ModelConfig, &[u8]),
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError> {
+        let (values, width) = learner(dataset, pool, config, None)?.fast_embeddings(model, file, samples, progress)?;
+        Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
     fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError> {
         if device == CPU {
             return Ok(None);
@@ -112,16 +125,17 @@ fn learner(
     config: &RunConfig,
     body: Option<&Body>,
 ) -> Result<TorchLearner, LearnError> {
+    let (device, others) = config.experiment.compute.device.split();
     let settings = Settings {
         model: &config.experiment.model,
         recipe: &config.experiment.recipe,
         seeds: config.seeds,
-        device: &config.experiment.compute.device,
+        device,
         precision: config.experiment.compute.precision,
         threads: config.experiment.compute.threads(),
     };
     let Some(Body { bytes, sidecar: Some(sidecar), .. }) = body else {
-        return TorchLearner::new(dataset, pool, &settings);
+        return TorchLearner::new(dataset, pool, &settings)?.with_devices(others);
     };
     runtime::init();
     let file = config.experiment.model.file.as_deref().unwrap_or_default();
@@ -133,7 +147,7 @@ fn learner(
         ModelName::Onnx => Backbone::onnx(bytes, sidecar, &onnx_library()?, settings.threads),
         _ => Backbone::torchscript(bytes.clone(), sidecar),
     };
-    TorchLearner::with_backbone(dataset, pool, &settings, backbone.map_err(in_file)?)
+    TorchLearner::with_backbone(dataset, pool, &settings, backbone.map_err(in_file)?)?.with_devices(others)
 }
 
 fn main() -> ExitCode {

@@ -230,7 +230,7 @@ impl Prepared {
             return Ok(trainer.embeddings(dataset, pool, config, &body, samples, display)?);
         }
         let said = || model.weights.as_ref().map_or_else(String::new, |w| format!("model.weights = {}", w.file()));
-        trainer.frozen(dataset, pool, config, (model, body.bytes.as_slice()), samples, display).with_context(said)
+        trainer.embed(dataset, pool, config, (model, body.bytes.as_slice()), samples, display).with_context(said)
     }
 
     fn judged(&self, file: PathBuf, labelled: &[(SampleId, Label)], logits: &[f32], clock: Instant) -> Judged {

@@ -108,7 +108,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let threads = threads_of(args, &config, &folder);
     warn_of_threads(threads, 1);
     config.experiment.compute.threads = Some(threads);
-    let accelerator = trainer.accelerator(&config.experiment.compute.device).context("compute.device")?;
+    let accelerator = trainer.accelerator(config.experiment.compute.device.split().0).context("compute.device")?;
     let torch = trainer.torch();
     let ready = plugins::ready(
         &config.strategy,

@@ -392,11 +392,7 @@ fn unfinished(failed: &[String], total: usize, out: &Path) -> anyhow::Error {
     let message = format!("{} of {total} runs did not finish: {names}{more}", failed.len());
     let hint = match progress::stopped() {
         true => format!("finished rounds are safe; {goes_on} goes on with them"),
-        false => format!(
-            "`querist study status {}` says why, the logs in {} more; {goes_on} goes on with them",
-            again::argument(&out.to_string_lossy()),
-            shown(&out.join("cells"))
-        ),
+        false => format!("the logs in {} say why; {goes_on} goes on with them", shown(&out.join("cells"))),
     };
     Hinted::say(message, hint)
 }

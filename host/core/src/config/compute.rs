@@ -9,9 +9,9 @@ use super::Bytes;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ComputeConfig {
-    /// `cpu` or `cuda:N`, of training, arrays and the bounds of kernels; `--device` replaces it.
-    #[schemars(regex(pattern = r"^(cpu|cuda:[0-9]{1,3})$"))]
-    pub device: String,
+    /// `cpu` or `cuda:N`, of training, arrays and the bounds of kernels; `--device` replaces it. Several GPUs in a list
+    /// share training and arrays, and the first has the bounds.
+    pub device: Devices,
     /// Numbers in which the body of a model computes. Weights, updates, the head and the loss are single precision with
     /// all, and each gives the same numbers every time; part of a result's identity.
     pub precision: Precision,
@@ -24,6 +24,50 @@ pub struct ComputeConfig {
     /// Main memory that the arrays of a query may take. What is beyond lies in files of the run folder that have no
     /// name and go with the round.
     pub memory: Bytes,
+}
+
+/// A device, or several that share the work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Devices {
+    /// One.
+    One(String),
+    /// At least one.
+    Several(Vec<String>),
+}
+
+impl Devices {
+    /// Their names.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+
+    /// The name of the first, and those of the others; the schema asks for one.
+    pub fn split(&self) -> (&str, &[String]) {
+        self.names().split_first().map_or(("cpu", &[]), |(first, others)| (first.as_str(), others))
+    }
+}
+
+impl JsonSchema for Devices {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Devices".into()
+    }
+
+    // Each word looks at what it is for: what is wrong with a name is said of the name.
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        const NAME: &str = r"^(cpu|cuda:[0-9]{1,3})$";
+        schemars::json_schema!({
+            "type": ["string", "array"],
+            "description": "A device, or several that share the work, such as [\"cuda:0\", \"cuda:1\"].",
+            "pattern": NAME,
+            "items": { "type": "string", "pattern": NAME },
+            "minItems": 1,
+            "maxItems": 64,
+        })
+    }
 }
 
 /// Numbers in which the body of a model computes.
@@ -54,7 +98,12 @@ pub fn cores() -> usize {
 
 impl Default for ComputeConfig {
     fn default() -> Self {
-        Self { device: "cpu".to_owned(), precision: Precision::Float32, threads: None, memory: Bytes(8 << 30) }
+        Self {
+            device: Devices::One("cpu".to_owned()),
+            precision: Precision::Float32,
+            threads: None,
+            memory: Bytes(8 << 30),
+        }
     }
 }
 
@@ -107,5 +156,21 @@ pub struct KeepConfig {
 impl Default for KeepConfig {
     fn default() -> Self {
         Self { model: KeepRounds::Last, features: KeepRounds::None, epochs: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_device_stays_a_word() {
+        let read = |text: &str| serde_json::from_str::<ComputeConfig>(text).unwrap();
+        let one = read(r#"{"device": "cuda:3"}"#);
+        assert_eq!(one.device.split(), ("cuda:3", &[][..]));
+        assert_eq!(serde_json::to_value(&one).unwrap()["device"], "cuda:3");
+        let two = read(r#"{"device": ["cuda:0", "cuda:1"]}"#);
+        assert_eq!(two.device.split(), ("cuda:0", &["cuda:1".to_owned()][..]));
+        assert_eq!(read("{}").device.split(), ("cpu", &[][..]));
     }
 }

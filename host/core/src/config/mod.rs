@@ -30,7 +30,7 @@ pub use budget::{
     Task, Totals,
 };
 pub use bytes::{Bytes, BytesError};
-pub use compute::{ComputeConfig, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
+pub use compute::{ComputeConfig, Devices, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{ColumnsConfig, DatasetConfig, DatasetLayout, Fit, ListConfig, ResizeFilter, SampleOrder};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,

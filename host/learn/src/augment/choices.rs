@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use querist_core::config::RandAugment;
 use querist_protocol::philox::Stream;
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use super::{Rows, colour, warp};
+use super::{Drawn, Rows, colour, warp};
 use crate::model::ImageShape;
 
 /// The list, in torchvision's order.
@@ -100,45 +100,36 @@ impl Choices {
         }
     }
 
-    /// The images `of` the epoch, changed; images with one choice are changed together.
-    pub(super) fn apply(
-        &self,
-        images: &Tensor,
-        numbers: &Tensor,
-        chosen: &[Vec<u8>],
-        of: Range<usize>,
-    ) -> Result<Tensor, TchError> {
+    /// The images, changed; images with one choice are changed together.
+    pub(super) fn apply(&self, images: &Tensor, numbers: &Tensor, drawn: &Drawn<'_>) -> Result<Tensor, TchError> {
+        let Drawn { chosen, of, places: sent } = drawn;
         let mut images = images.shallow_clone();
         for (step, chosen) in chosen.iter().enumerate() {
             let numbers = numbers.f_narrow(0, (step * NUMBERS) as i64, NUMBERS as i64)?;
-            images = self.step(&images, &numbers, &chosen[of.clone()])?;
+            let chosen = &chosen[of.clone()];
+            let places = match sent {
+                Some(sent) => sent[step].f_narrow(1, of.start as i64, of.len() as i64)?,
+                None => on(&places(chosen), images.device())?,
+            };
+            images = self.step(&images, &numbers, chosen, &places)?;
         }
         Ok(images)
     }
 
-    fn step(&self, images: &Tensor, numbers: &Tensor, chosen: &[u8]) -> Result<Tensor, TchError> {
-        // Images by choice, and the way back; sent in one go.
-        let mut order: Vec<i64> = (0..chosen.len() as i64).collect();
-        order.sort_by_key(|&image| (group(chosen[image as usize]), image));
-        let mut back = vec![0; order.len()];
-        for (place, &image) in order.iter().enumerate() {
-            back[image as usize] = place as i64;
-        }
-        let count = order.len() as i64;
-        let sent = Tensor::f_from_slice(&[order.clone(), back].concat())?.f_view([2, count])?;
-        let sent = sent.f_to_device(images.device())?;
-        let (sorted, numbers) =
-            (images.f_index_select(0, &sent.f_select(0, 0)?)?, numbers.f_index_select(1, &sent.f_select(0, 0)?)?);
+    fn step(&self, images: &Tensor, numbers: &Tensor, chosen: &[u8], places: &Tensor) -> Result<Tensor, TchError> {
+        let (order, back) = (places.f_select(0, 0)?, places.f_select(0, 1)?);
+        let (sorted, numbers) = (images.f_index_select(0, &order)?, numbers.f_index_select(1, &order)?);
         let mut changed = Vec::new();
         let mut start = 0;
-        let groups: Vec<u8> = order.iter().map(|&image| group(chosen[image as usize])).collect();
+        let mut groups: Vec<u8> = chosen.iter().map(|&choice| group(choice)).collect();
+        groups.sort_unstable();
         for run in groups.chunk_by(|a, b| a == b) {
             let len = run.len() as i64;
             let (part, numbers) = (sorted.f_narrow(0, start, len)?, numbers.f_narrow(1, start, len)?);
             changed.push(self.change(LIST[usize::from(run[0])], &part, &numbers)?);
             start += len;
         }
-        Tensor::f_cat(&changed, 0)?.f_index_select(0, &sent.f_select(0, 1)?)
+        Tensor::f_cat(&changed, 0)?.f_index_select(0, &back)
     }
 
     fn change(&self, op: Op, images: &Tensor, numbers: &Tensor) -> Result<Tensor, TchError> {
@@ -158,6 +149,35 @@ impl Choices {
     }
 }
 
+/// The images of a minibatch by choice, and where each is among them.
+fn places(chosen: &[u8]) -> [Vec<i64>; 2] {
+    let mut order: Vec<i64> = (0..chosen.len() as i64).collect();
+    order.sort_by_key(|&image| (group(chosen[image as usize]), image));
+    let mut back = vec![0; order.len()];
+    for (place, &image) in order.iter().enumerate() {
+        back[image as usize] = place as i64;
+    }
+    [order, back]
+}
+
+/// Those of minibatches that follow each other from the first image on, `i64 [2, images]` on the device, one for each
+/// step.
+pub(super) fn places_of(chosen: &[Vec<u8>], of: &[Range<usize>], device: Device) -> Result<Vec<Tensor>, TchError> {
+    let step = |chosen: &Vec<u8>| {
+        let mut all = [Vec::with_capacity(chosen.len()), Vec::with_capacity(chosen.len())];
+        for part in of {
+            let found = places(&chosen[part.clone()]);
+            all.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
+        }
+        on(&all, device)
+    };
+    chosen.iter().map(step).collect()
+}
+
+fn on(places: &[Vec<i64>; 2], device: Device) -> Result<Tensor, TchError> {
+    Tensor::f_from_slice(&places.concat())?.f_view([2, places[0].len() as i64])?.f_to_device(device)
+}
+
 /// Choices of one group are changed by one call: all warps are.
 fn group(choice: u8) -> u8 {
     const FIRST: u8 = Op::ShearX as u8;
@@ -167,8 +187,6 @@ fn group(choice: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
 
     const SHAPE: ImageShape = ImageShape { channels: 3, height: 20, width: 20 };
@@ -189,7 +207,8 @@ mod tests {
         let mut rows = Rows::new(NUMBERS, n);
         (0..n).for_each(|image| rows.set(0, image, &choices.numbers(op, sign)));
         let place = LIST.iter().position(|other| *other == op).unwrap() as u8;
-        choices.apply(images, &rows.on(Device::Cpu).unwrap(), &[vec![place; n]], 0..n).unwrap()
+        let drawn = Drawn { chosen: &[vec![place; n]], of: 0..n, places: None };
+        choices.apply(images, &rows.on(Device::Cpu).unwrap(), &drawn).unwrap()
     }
 
     #[test]

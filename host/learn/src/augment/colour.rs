@@ -102,8 +102,10 @@ pub(super) fn sharpness(images: &Tensor, factor: &Tensor) -> Result<Tensor, TchE
     if height <= 2 || width <= 2 {
         return Ok(images.shallow_clone());
     }
-    let kernel = Tensor::f_from_slice(&[1.0f32, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0])?.f_div_scalar(13)?;
-    let kernel = kernel.f_view([1, 1, 3, 3])?.f_expand([channels, 1, 3, 3], false)?.f_to_device(images.device())?;
+    // Made on the device: what is sent there makes the host wait.
+    let kernel = Tensor::f_ones([channels, 1, 3, 3], (Kind::Float, images.device()))?;
+    let _ = kernel.f_narrow(2, 1, 1)?.f_narrow(3, 1, 1)?.f_fill_(5)?;
+    let kernel = kernel.f_div_scalar(13)?;
     let smooth = images.f_conv2d(&kernel, None::<Tensor>, [1i64, 1], [0i64, 0], [1i64, 1], channels)?;
     let mut smoothed = images.f_empty_like()?;
     smoothed.f_copy_(images)?;

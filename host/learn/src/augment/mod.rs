@@ -47,6 +47,8 @@ pub(crate) struct Draws {
     numbers: Vec<Tensor>,
     /// Of each change, what is chosen for each image in each step.
     chosen: Vec<Vec<Vec<u8>>>,
+    /// Minibatches that were shared out, and of each change the places of their images in each step.
+    shared: Option<(Vec<Range<usize>>, Vec<Vec<Tensor>>)>,
     /// Shares of the images themselves in their mixtures, `f32 [images]`.
     shares: Option<Tensor>,
 }
@@ -101,7 +103,7 @@ impl Augmenter {
                 Some(Tensor::f_from_slice(&shares)?.f_to_device(self.device)?)
             }
         };
-        Ok(Draws { moves, numbers, chosen, shares })
+        Ok(Draws { moves, numbers, chosen, shared: None, shares })
     }
 
     /// The images `of` the epoch, changed. `values` is `[n, channels, height, width]` on the scale of bytes, of any
@@ -112,15 +114,35 @@ impl Augmenter {
             (Some(moves), Some(drawn)) => moves.apply(values, &drawn.f_narrow(1, of.start as i64, of.len() as i64)?)?,
             _ => values.shallow_clone(),
         };
-        for ((change, numbers), chosen) in self.changes.iter().zip(&draws.numbers).zip(&draws.chosen) {
-            let numbers = numbers.f_narrow(1, of.start as i64, of.len() as i64)?;
-            images = change.apply(&images.f_to_kind(Kind::Float)?, &numbers, chosen, of.clone())?;
+        let shared = draws.shared.as_ref().filter(|(parts, _)| parts.contains(&of)).map(|(_, places)| places);
+        for (at, change) in self.changes.iter().enumerate() {
+            let numbers = draws.numbers[at].f_narrow(1, of.start as i64, of.len() as i64)?;
+            let drawn =
+                Drawn { chosen: &draws.chosen[at], of: of.clone(), places: shared.map(|places| &places[at][..]) };
+            images = change.apply(&images.f_to_kind(Kind::Float)?, &numbers, &drawn)?;
         }
         Ok(images)
     }
 }
 
+/// What was chosen for the images of an epoch in each step, and which of them are changed now.
+struct Drawn<'a> {
+    chosen: &'a [Vec<u8>],
+    of: Range<usize>,
+    /// Their places by choice in each step, on the device, where they were sent before.
+    places: Option<&'a [Tensor]>,
+}
+
 impl Draws {
+    /// Prepares minibatches that follow each other from the first image on, all in one go: what is sent to a device in
+    /// the middle of an epoch makes the host wait for it.
+    pub(crate) fn share_out(&mut self, minibatches: &[Range<usize>], device: Device) -> Result<(), TchError> {
+        let of_change = |chosen: &Vec<Vec<u8>>| choices::places_of(chosen, minibatches, device);
+        let places = self.chosen.iter().map(of_change).collect::<Result<_, _>>()?;
+        self.shared = Some((minibatches.to_vec(), places));
+        Ok(())
+    }
+
     /// With what the images `of` the epoch are mixed, where they are.
     pub(crate) fn mixed(&self, of: Range<usize>) -> Result<Option<Mixed>, TchError> {
         let Some(shares) = &self.shares else { return Ok(None) };
@@ -164,19 +186,13 @@ impl Change {
         }
     }
 
-    fn apply(
-        &self,
-        images: &Tensor,
-        numbers: &Tensor,
-        chosen: &[Vec<u8>],
-        of: Range<usize>,
-    ) -> Result<Tensor, TchError> {
+    fn apply(&self, images: &Tensor, numbers: &Tensor, drawn: &Drawn<'_>) -> Result<Tensor, TchError> {
         match self {
             Self::Rotate(_) => warp::nearest(images, numbers),
             Self::ResizedCrop(_) => warp::resized(images, numbers),
             Self::Jitter(jitter) => colour::jitter(images, numbers, jitter),
             Self::Cutout(side) => warp::cutout(images, numbers, *side),
-            Self::Choices(choices) => choices.apply(images, numbers, chosen, of),
+            Self::Choices(choices) => choices.apply(images, numbers, drawn),
         }
     }
 }
@@ -263,6 +279,24 @@ mod tests {
                 assert!(off < 1e-3, "{name}, image {image}: off by {off}");
             }
         }
+    }
+
+    /// Prepared for an epoch in one go or not, minibatches are the same bits.
+    #[test]
+    fn shared_out_minibatches_are_what_they_were() {
+        let x = images(30);
+        let random = [Augmentation::Flip, Augmentation::RandAugment(RandAugment { changes: 2, magnitude: 9 })];
+        let augmenter = Augmenter::new(&random, SHAPE, Device::Cpu).unwrap().unwrap();
+        let mut draws = augmenter.draw(&mut Stream::new(8, 0), 30).unwrap();
+        let parts = [0..7, 7..19, 19..30];
+        let apply = |draws: &Draws, of: &Range<usize>| {
+            augmenter.apply(&x.narrow(0, of.start as i64, of.len() as i64), draws, of.clone()).unwrap()
+        };
+        let before = parts.each_ref().map(|of| apply(&draws, of));
+        draws.share_out(&parts, Device::Cpu).unwrap();
+        assert_eq!(parts.each_ref().map(|of| apply(&draws, of)), before);
+        let off = (apply(&draws, &(0..19)) - Tensor::cat(&before[..2], 0)).abs().max().double_value(&[]);
+        assert!(off < 1e-3, "others than those, too: off by {off}");
     }
 
     #[test]

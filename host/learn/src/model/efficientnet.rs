@@ -106,7 +106,7 @@ impl Step {
     }
 
     fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        self.norm.forward(&self.conv.forward(&padded(x, self.kernel, self.stride)?, pass)?, pass)
+        self.conv.normed(&self.norm, &padded(x, self.kernel, self.stride)?, pass)
     }
 }
 

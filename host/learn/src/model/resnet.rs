@@ -137,7 +137,7 @@ impl Resnet {
 
 impl Body for Resnet {
     fn embed(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        let x = self.stem_norm.forward(&self.stem.forward(images, pass)?, pass)?;
+        let x = self.stem.normed(&self.stem_norm, images, pass)?;
         let mut x = pass.relu(x)?;
         if self.pools {
             x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
@@ -183,11 +183,11 @@ impl Block {
             if at > 0 {
                 y = pass.relu(y)?;
             }
-            y = norm.forward(&conv.forward(&y, pass)?, pass)?;
+            y = conv.normed(norm, &y, pass)?;
         }
         let sum = match &self.shortcut {
             None => y.f_add_(x)?,
-            Some((conv, norm)) => y.f_add_(&norm.forward(&conv.forward(x, pass)?, pass)?)?,
+            Some((conv, norm)) => y.f_add_(&conv.normed(norm, x, pass)?)?,
         };
         pass.relu(sum)
     }

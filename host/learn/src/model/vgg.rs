@@ -100,7 +100,7 @@ impl Body for Vgg {
         let mut x = images.shallow_clone();
         for stage in &self.stages {
             for (conv, norm) in stage {
-                let y = norm.forward(&conv.forward(&x, pass)?, pass)?;
+                let y = conv.normed(norm, &x, pass)?;
                 x = pass.relu(y)?;
             }
             x = pass.tap(halve(&x)?);
