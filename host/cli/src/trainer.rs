@@ -75,17 +75,6 @@ pub trait Trainer {
         progress: &dyn Progress,
     ) -> Result<Array, LearnError>;
 
-    /// What a strategy may ask for that looks at embeddings alone, of which the task has some.
-    ///
-    /// # Errors
-    /// If there is no such device, or the arrays do not fit.
-    fn embedded<'a>(
-        &self,
-        task: EmbeddedTask<'a>,
-        device: &str,
-        threads: usize,
-    ) -> Result<Box<dyn HostServices + 'a>, LearnError>;
-
     /// The same in less time, but for roundings.
     ///
     /// # Errors
@@ -99,6 +88,17 @@ pub trait Trainer {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError>;
+
+    /// What a strategy may ask for that looks at embeddings alone, of which the task has some.
+    ///
+    /// # Errors
+    /// If there is no such device, or the arrays do not fit.
+    fn embedded<'a>(
+        &self,
+        task: EmbeddedTask<'a>,
+        device: &str,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + 'a>, LearnError>;
 
     /// The device as one for kernels; `None` for the CPU, whose kernels need no libtorch.
     ///

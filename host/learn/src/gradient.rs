@@ -15,7 +15,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::{Blocks, fill, network_inputs};
+use crate::infer::{Blocks, Source, embedded, fill, network_inputs};
 use crate::layer::{Mode, Seen, channels_last};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
@@ -83,9 +83,14 @@ pub(crate) fn at_embeddings(
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Rows, LearnError> {
     let mut rows = scratch.rows(samples.len() * model.width())?;
-    let work = |model: &Model, inputs: Tensor, _: Range<usize>| block_at_embeddings(model, &inputs);
+    let source = Source::of(model, images);
+    let is_embedded = source.is_embedded();
+    let work = |model: &Model, inputs: Tensor, _: Range<usize>| {
+        let embeddings = tch::no_grad(|| embedded(model, inputs, is_embedded))?;
+        block_at_embeddings(model, &embeddings)
+    };
     Blocks::of(model, images, samples).each(
-        |ids| network_inputs(images, ids),
+        |ids| source.inputs(ids),
         work,
         |place, gradients| {
             fill(&mut rows, &place, model.width(), &gradients).doing(DOING)?;
@@ -95,16 +100,12 @@ pub(crate) fn at_embeddings(
     Ok(rows)
 }
 
-fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchError> {
-    let embeddings = {
-        let _no_grad = tch::no_grad_guard();
-        model.embed(images)?
-    };
+fn block_at_embeddings(model: &Model, embeddings: &Tensor) -> Result<Tensor, TchError> {
     let predicted = {
         let _no_grad = tch::no_grad_guard();
-        model.classify(&embeddings, Mode::Eval)?.f_argmax(1, true)?
+        model.classify(embeddings, Mode::Eval)?.f_argmax(1, true)?
     };
-    model.head().gradients(&embeddings, &predicted)
+    model.head().gradients(embeddings, &predicted)
 }
 
 /// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval

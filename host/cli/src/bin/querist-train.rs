@@ -73,17 +73,6 @@ impl Trainer for Torch {
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
-    fn embedded<'a>(
-        &self,
-        task: EmbeddedTask<'a>,
-        device: &str,
-        threads: usize,
-    ) -> Result<Box<dyn HostServices + 'a>, LearnError> {
-        let EmbeddedTask { scope, classes, pool, labelled } = task;
-        let task = querist_learn::EmbeddedTask { scope, classes, pool, labelled };
-        Ok(Box::new(EmbeddedServices::new(task, device, threads)?))
-    }
-
     fn embed(
         &self,
         dataset: &Dataset,
@@ -93,8 +82,20 @@ impl Trainer for Torch {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError> {
-        let (values, width) = learner(dataset, pool, config, None)?.fast_embeddings(model, file, samples, progress)?;
+        let learner = learner(dataset, pool, config, None)?;
+        let (values, width) = learner.fast_embeddings(model, file, samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
+    fn embedded<'a>(
+        &self,
+        task: EmbeddedTask<'a>,
+        device: &str,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + 'a>, LearnError> {
+        let EmbeddedTask { scope, classes, pool, labelled } = task;
+        let task = querist_learn::EmbeddedTask { scope, classes, pool, labelled };
+        Ok(Box::new(EmbeddedServices::new(task, device, threads)?))
     }
 
     fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError> {
@@ -137,6 +138,10 @@ fn learner(
     let Some(Body { bytes, sidecar: Some(sidecar), .. }) = body else {
         return TorchLearner::new(dataset, pool, &settings)?.with_devices(others);
     };
+    if !others.is_empty() {
+        let message = "a network from a file works on one device; give compute.device one";
+        return Err(LearnError::Config(message.to_owned()));
+    }
     runtime::init();
     let file = config.experiment.model.file.as_deref().unwrap_or_default();
     let in_file = |error| match error {
@@ -147,7 +152,7 @@ fn learner(
         ModelName::Onnx => Backbone::onnx(bytes, sidecar, &onnx_library()?, settings.threads),
         _ => Backbone::torchscript(bytes.clone(), sidecar),
     };
-    TorchLearner::with_backbone(dataset, pool, &settings, backbone.map_err(in_file)?)?.with_devices(others)
+    TorchLearner::with_backbone(dataset, pool, &settings, backbone.map_err(in_file)?)
 }
 
 fn main() -> ExitCode {
