@@ -59,7 +59,7 @@ fn a_run_on_embeddings_is_the_run_on_pictures() {
     let place = place();
     place.good(&["run", "run.toml", "--out", "pictures"]);
     for shard in ["1/3", "2/3", "3/3"] {
-        place.good(&["embed", "run.toml", "--out", "rows", "--shard", shard, "--threads", "1"]);
+        place.good(&["embed", "run.toml", "--out", "rows", "--shard", shard, "--threads", "1", "--exact"]);
     }
     let said = place.good(&["data", "check", "embeddings", "--path", "rows"]);
     assert!(said.contains("embeddings: 128 values") && said.contains("readable"), "{said}");

@@ -35,6 +35,9 @@ pub struct EmbedArgs {
     /// Only samples of the pool, as the split and `dataset.variant` leave it: no validation and no test samples.
     #[arg(long)]
     pub pool: bool,
+    /// The numbers that a run has, to the last bit; without it they come in less time, but for roundings.
+    #[arg(long)]
+    pub exact: bool,
     #[command(flatten)]
     pub machine: MachineArgs,
 }
@@ -95,7 +98,7 @@ pub fn main(args: &EmbedArgs, trainer: &dyn Trainer) -> Result<()> {
     };
     let (rows, ids, of, splits) = (name("embeddings"), name("ids"), name("labels"), name("splits"));
     refuse_existing(&[&rows, &ids, &of, &splits])?;
-    let array = prepared.embeddings(samples, trainer, &display)?;
+    let array = prepared.embeddings(samples, args.exact, trainer, &display)?;
     display.clear();
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", shown(&args.out)))?;
     let numbers: Vec<u64> = samples.iter().map(|sample| sample.0).collect();

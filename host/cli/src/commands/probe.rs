@@ -228,12 +228,12 @@ impl Prepared {
             let (file, found) = (querist_files::shown(file), set.len());
             return Err(Usage(format!("{file} lists {found} samples, but --neighbours is {neighbours}")).into());
         }
-        let test = self.embeddings(&self.split.test, trainer, display)?;
+        let test = self.embeddings(&self.split.test, false, trainer, display)?;
         let compute = Compute::threads(self.config.experiment.compute.threads());
         let judge = |(file, labelled): Labelled| {
             let clock = Instant::now();
             let samples: Vec<SampleId> = labelled.iter().map(|&(sample, _)| sample).collect();
-            let rows = self.embeddings(&samples, trainer, display)?;
+            let rows = self.embeddings(&samples, false, trainer, display)?;
             let width = rows.shape()[1];
             let floats = |array: &Array| array.as_f32().cloned().context("embeddings are floats");
             let found = nearest_rows(floats(&test)?, floats(&rows)?, width, neighbours, &compute);
@@ -245,8 +245,15 @@ impl Prepared {
         sets.into_iter().map(judge).collect()
     }
 
-    /// Embeddings by the body in `model.weights` or `model.file`, `f32 [samples, width]`.
-    pub fn embeddings(&self, samples: &[SampleId], trainer: &dyn Trainer, display: &Display) -> Result<Array> {
+    /// Embeddings by the body in `model.weights` or `model.file`, `f32 [samples, width]`: as a run has them, or in less
+    /// time, but for roundings.
+    pub fn embeddings(
+        &self,
+        samples: &[SampleId],
+        exact: bool,
+        trainer: &dyn Trainer,
+        display: &Display,
+    ) -> Result<Array> {
         if let Some(embeddings) = self.dataset.embeddings() {
             return rows_of(embeddings, samples, self.config.experiment.model.normalise);
         }
@@ -261,7 +268,12 @@ impl Prepared {
             return Ok(trainer.embeddings(dataset, pool, config, &body, samples, display)?);
         }
         let said = || model.weights.as_ref().map_or_else(String::new, |w| format!("model.weights = {}", w.file()));
-        trainer.embed(dataset, pool, config, (model, body.bytes.as_slice()), samples, display).with_context(said)
+        let file = (model, body.bytes.as_slice());
+        let found = match exact {
+            true => trainer.frozen(dataset, pool, config, file, samples, display),
+            false => trainer.embed(dataset, pool, config, file, samples, display),
+        };
+        found.with_context(said)
     }
 
     fn judged(&self, file: PathBuf, labelled: &[(SampleId, Label)], logits: &[f32], clock: Instant) -> Judged {
