@@ -5,7 +5,7 @@ include!("rpath.rs");
 fn main() {
     let libraries = find_libtorch_at_run_time();
     let headers = libraries.parent().expect("lib/ lies beside include/").join("include");
-    for file in ["rpath.rs", "shim/shim.cpp", "shim/shim.h"] {
+    for file in ["rpath.rs", "shim/guarded.h", "shim/script.cpp", "shim/shim.cpp", "shim/shim.h"] {
         println!("cargo:rerun-if-changed={file}");
     }
     cc::Build::new()
@@ -16,7 +16,7 @@ fn main() {
         .flag("-isystem")
         .flag(headers.as_os_str())
         .warnings(true)
-        .file("shim/shim.cpp")
+        .files(["shim/shim.cpp", "shim/script.cpp"])
         .compile("querist_torchx");
     println!("cargo:rustc-link-search=native={}", libraries.display());
     println!("cargo:rustc-link-lib=torch_cpu");

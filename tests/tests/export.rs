@@ -66,6 +66,7 @@ fn al_baselines_accuracies_indices_and_settings() {
     let table = text(&place, "out/results/digits/table.md");
     assert!(table.contains("| 20 | 30 | 40 |"), "{table}");
     assert!(table.lines().any(|line| format!("{line}\n").ends_with(&last) && line.starts_with("| margin")), "{table}");
+    assert!(table.contains("divides by their number n") && table.contains("n - 1"), "{table}");
     // Nothing is replaced.
     let again = place.call(&["export", "runs", "--format", "al-baselines", "--out", "out"]);
     again.fails(2, &["nothing is replaced", "--out"]);

@@ -80,7 +80,11 @@ fn what_is_wrong_with_an_axis_is_said_at_its_place() {
     refused("data = [{ \"budget.rounds\" = 100000 }]\n", &["initial set and batches add up to 2000020", "2 problems"]);
     refused("[[exclude]]\nstrategy = [\"random\", \"margin\"]\n", &["it leaves out every cell"]);
     refused("[launch]\nlauncher = \"command\"\n", &["needs launch.command"]);
-    refused("[launch]\nlauncher = \"slurm\"\n", &["cannot start `sbatch`"]);
+    let place = with_grid("[launch]\nlauncher = \"slurm\"\n");
+    let output = place.command(&["study", "run", "grid.toml"]).env("PATH", "/nowhere").output().unwrap();
+    let said = place.said(&output);
+    said.fails(1, &["cannot start `sbatch`: launch.launcher = \"slurm\" needs Slurm's commands on the PATH"]);
+    assert_eq!(states(&status(&place, "runs/grid")), ["queued"; 4], "nothing was handed to anybody");
 }
 
 #[test]

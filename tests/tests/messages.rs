@@ -38,7 +38,7 @@ dataset = { name = "digits", tset = 300 }
 strategy = { id = "random" }
 
 [budget]
-initial = 0
+initial = -1
 batch = 10
 rounds = "many"
 
@@ -58,9 +58,9 @@ dropout = 1.5
                `----
                 ,-[run.toml:6:11]
               5 | [budget]
-              6 | initial = 0
-                :           |
-                :           `-- 0 is less than the minimum of 1; expected a whole number, or a text such as "10%", or a table with `each_class`, or a table with `file`, `base`
+              6 | initial = -1
+                :           ^|
+                :            `-- -1 is less than the minimum of 0; expected a whole number, or a text such as "10%", or a table with `each_class`, or a table with `file`, `base`
               7 | batch = 10
               8 | rounds = "many"
                 :          ^^^|^^
@@ -69,7 +69,7 @@ dropout = 1.5
              10 | [model]
              11 | name = "resnet81"
                 :        ^^^^^|^^^^
-                :             `-- "resnet81" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0"
+                :             `-- "resnet81" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0", "head"
              12 | dropout = 1.5
                 :           ^|^
                 :            `-- 1.5 is greater than the maximum of 0.95
@@ -195,7 +195,7 @@ fn datasets_that_are_not_there() {
         &data("dataset = { name = \"mnits\" }"),
         &expect![[r#"
             exit code 2
-            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset
+            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings
         "#]],
     );
     run_refused(
@@ -323,7 +323,7 @@ fn wrong_overrides() {
             exit code 2
               x run.toml: 1 problem
               help: model.name: "lennet" is none of "cnn", "lenet", "mlp", "resnet18", "resnet18-16", "resnet34", "resnet50", "resnet101", "resnet152", "squeezenet1-1", "vgg16-bn", "vgg16-bn-linear", "svhn-
-                    cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0"
+                    cnn", "cifar-cnn", "bayesian-cnn", "gal-cnn", "vit-s16", "vit-b14", "efficientnet-lite0", "head"
         "#]],
     );
 }
@@ -383,7 +383,7 @@ fn wrong_calls() {
         2,
         &expect![[r#"
             exit code 2
-            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset
+            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings
         "#]],
     );
     refused(

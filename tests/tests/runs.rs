@@ -281,3 +281,14 @@ fn a_file_that_cannot_be_opened_is_named() {
         fs::rename(&aside, &file).unwrap();
     }
 }
+
+#[test]
+fn a_run_that_was_told_to_stop_shows_its_rounds() {
+    let place = Place::with_run(RUN);
+    let stop = ["run", "run.toml", "--out", "r", "--stop-after", "cycle1"];
+    let first = place.good(&stop);
+    let shown: Vec<&str> = first.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(shown, ["ROUND", "0", "1"], "{first}");
+    assert_eq!(place.good(&[&stop[..], &["--resume"]].concat()), first);
+    assert!(place.good(&["run", "run.toml", "--out", "r", "--resume"]).contains("badge"));
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{lint, moved, schemas, setup, template, wheels};
+use crate::{lint, moved, onnx, schemas, setup, template, wheels, workspace};
 
 /// Sets up and runs every check.
 pub fn test(full: bool) -> Result<()> {
@@ -15,6 +15,7 @@ pub fn test(full: bool) -> Result<()> {
     lint::format()?;
     lint::installed_tools()?;
     setup::setup()?;
+    onnx::setup(&workspace())?;
     build::with_tests()?;
     schemas::write(true)?;
     lint::code()?;

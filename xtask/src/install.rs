@@ -10,7 +10,7 @@ use object::elf::{DT_RPATH, DT_RUNPATH, Dyn64, FileHeader64};
 use object::read::elf::{Dyn, FileHeader};
 
 use crate::build::{self, program, step, target};
-use crate::setup;
+use crate::{onnx, setup};
 
 /// Where the trainer looks for libtorch first: `host/cli/build.rs` says so to the linker.
 const LIBTORCH: &str = "$ORIGIN/libtorch/lib";
@@ -34,6 +34,7 @@ pub fn lay_down(prefix: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
     fs::create_dir_all(&lib).with_context(|| lib.display().to_string())?;
     libraries(&lib)?;
+    onnx_runtime(&lib)?;
     executable(&target().join("debug/querist-train"), &lib.join("querist-train"))?;
     executable(&program(), &bin.join("querist"))?;
     let plugins = lib.join("plugins");
@@ -86,6 +87,17 @@ fn libraries(lib: &Path) -> Result<()> {
         let to = lib.join(&beside);
         remove(&to)?;
         link_folder(&source.join("../..").join(&beside), &to)?;
+    }
+    Ok(())
+}
+
+/// Lays the library that runs ONNX files beside the program, where it was fetched.
+fn onnx_runtime(lib: &Path) -> Result<()> {
+    let folder = lib.join("onnxruntime");
+    remove(&folder)?;
+    let source = Path::new(onnx::FOLDER).join("lib");
+    if source.join("libonnxruntime.so").is_file() {
+        link_folder(&source, &folder.join("lib"))?;
     }
     Ok(())
 }

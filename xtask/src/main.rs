@@ -9,6 +9,7 @@ mod keys;
 mod libtorch;
 mod lint;
 mod moved;
+mod onnx;
 mod page;
 mod schemas;
 mod setup;
@@ -32,6 +33,9 @@ enum Verb {
         /// Published weights too, into `.weights`; some tests are skipped without them.
         #[arg(long)]
         weights: bool,
+        /// ONNX Runtime too, into `.onnxruntime`: for models in ONNX files.
+        #[arg(long)]
+        onnx: bool,
     },
     /// Build the program, and pack the plugins beside it in `target/debug/plugins`.
     Build,
@@ -87,10 +91,12 @@ fn main() -> Result<()> {
     let absolute = |path: PathBuf| folder.join(path);
     std::env::set_current_dir(workspace()).context("the workspace is gone")?;
     match verb {
-        Verb::Setup { weights: false } => setup::setup(),
-        Verb::Setup { weights: true } => {
+        Verb::Setup { weights, onnx } => {
             setup::setup()?;
-            weights::setup(&workspace())
+            if weights {
+                weights::setup(&workspace())?;
+            }
+            if onnx { onnx::setup(&workspace()) } else { Ok(()) }
         }
         Verb::Build => {
             setup::setup()?;

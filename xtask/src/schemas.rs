@@ -57,7 +57,7 @@ pub fn write(check: bool) -> Result<()> {
 
 fn generate() -> Result<BTreeMap<PathBuf, String>> {
     let mut schemas = BTreeMap::new();
-    for name in ["run", "study"] {
+    for name in ["run", "sidecar", "study"] {
         let output = Command::new(program()).args(["schema", name]).output()?;
         anyhow::ensure!(output.status.success(), "`querist schema {name}` failed");
         schemas.insert(PathBuf::from(format!("schemas/{name}.schema.json")), String::from_utf8(output.stdout)?);

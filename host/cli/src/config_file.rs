@@ -63,6 +63,11 @@ impl ConfigFile {
         Ok(Self { name, text, value, spans, set: Vec::new() })
     }
 
+    /// The text that was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the file lists several strategies, as only studies do.
     pub fn is_study(&self) -> bool {
         self.value.get("strategies").is_some()
@@ -87,16 +92,22 @@ impl ConfigFile {
         let schema = Schema::new(schema.clone())?;
         let mut value = self.value.clone();
         for (pointer, text) in &self.set {
-            // A folder called 2024 is no number, whatever it looks like.
-            if let Some(value) = value.pointer_mut(pointer).filter(|v| !v.is_string() && schema.wants_text(pointer)) {
-                *value = Value::String(text.clone());
-            }
+            as_text(&mut value, pointer, text, &schema);
         }
         let problems = schema.problems(&value);
         if !problems.is_empty() {
             return Err(self.report(&problems, "").into());
         }
         serde_json::from_value(value).with_context(|| self.name.clone())
+    }
+
+    /// Values below `pointer` that `--set` gave, as they were written where the schema of that part wants text.
+    pub fn restore_texts(&self, value: &mut Value, pointer: &str, schema: &Schema) {
+        for (at, text) in &self.set {
+            if let Some(below) = at.strip_prefix(pointer) {
+                as_text(value, below, text, schema);
+            }
+        }
     }
 
     /// Problems with the part of the file at `pointer`, as one report.
@@ -152,6 +163,13 @@ impl ConfigFile {
         let pointer = format!("/{}", keys.join("/"));
         self.set.push((pointer, text.trim().to_owned()));
         Ok(())
+    }
+}
+
+/// Puts a value back as it was written where the schema wants text: a folder called 2024 is no number.
+pub fn as_text(value: &mut Value, pointer: &str, text: &str, schema: &Schema) {
+    if let Some(value) = value.pointer_mut(pointer).filter(|v| !v.is_string() && schema.wants_text(pointer)) {
+        *value = Value::String(text.to_owned());
     }
 }
 
@@ -262,6 +280,7 @@ impl Diagnostic for Problems {
 #[cfg(test)]
 mod tests {
     use querist_core::config::{RunConfig, schemas};
+    use serde_json::json;
 
     use super::*;
 
@@ -279,9 +298,9 @@ mod tests {
     fn all_problems_stand_at_their_lines() {
         let out = report(
             "version = 1\ndataset = { name = \"digits\", tset = 300 }\nstrategy = { id = \"random\" }\n\
-             [budget]\ninitial = 0\nbatch = 10\nrounds = \"many\"\n[model]\ndropout = 1.5\n",
+             [budget]\ninitial = -1\nbatch = 10\nrounds = \"many\"\n[model]\ndropout = 1.5\n",
         );
-        for part in ["4 problems", "unknown key `tset`", "did you mean `test`?", "0 is less than", "1.5 is greater"] {
+        for part in ["4 problems", "unknown key `tset`", "did you mean `test`?", "-1 is less than", "1.5 is greater"] {
             assert!(out.contains(part), "{part} is missing in\n{out}");
         }
         assert!(out.contains("rounds = \"many\""), "{out}");
@@ -298,6 +317,15 @@ mod tests {
         let config: RunConfig = file.check(&schemas()["run"]).unwrap();
         assert_eq!((config.strategy.id.as_str(), config.seeds.root), ("badge", 3));
         assert_eq!(config.strategy.params["first"], "uniform");
+        let params =
+            json!({"type": "object", "properties": {"folder": {"type": "string"}, "count": {"type": "integer"}}});
+        for assignment in ["strategy.params.folder=2024", "strategy.params.count=7"] {
+            file.set(assignment).unwrap();
+        }
+        let config: RunConfig = file.check(&schemas()["run"]).unwrap();
+        let mut given = Value::Object(config.strategy.params);
+        file.restore_texts(&mut given, "/strategy/params", &Schema::new(params).unwrap());
+        assert_eq!((&given["folder"], &given["count"]), (&json!("2024"), &json!(7)));
         assert!(file.set("budget").is_err() && file.set("budget.batch.x=1").is_err() && file.set(".=1").is_err());
         file.set("budget.batch=-1").unwrap();
         assert!(file.check::<RunConfig>(&schemas()["run"]).is_err());

@@ -13,28 +13,9 @@ use querist_files::Links;
 use querist_protocol::names;
 use sha2::{Digest, Sha256};
 
-use crate::round_files::sha256;
+use crate::body::MAX_MODEL;
+use crate::exit::Usage;
 use crate::trainer::Trainer;
-
-/// Bytes of a model's file at most.
-const MAX_MODEL: u64 = 8 << 30;
-
-/// The file of weights that a run starts from.
-pub struct WeightsOfRun {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Its SHA-256, in hex.
-    pub digest: String,
-}
-
-/// Reads the file that `model.weights` names, where it names one.
-pub fn weights(config: &RunConfig) -> Result<Option<WeightsOfRun>> {
-    let Some(weights) = &config.experiment.model.weights else { return Ok(None) };
-    let said = || format!("model.weights = {}", weights.file());
-    let bytes = querist_files::read(Path::new(weights.file()), Links::Follow, MAX_MODEL).with_context(said)?;
-    let digest = sha256(&bytes);
-    Ok(Some(WeightsOfRun { bytes, digest }))
-}
 
 /// The arrays of a run with what identifies them.
 #[derive(Default)]
@@ -64,6 +45,11 @@ pub fn read(
         }
         Some(FixedConfig::Frozen(FrozenModel { model, name, stem })) => {
             let said = || format!("fixed_embeddings.model = {model}");
+            if name.is_in_file() {
+                let message = "fixed_embeddings.name is `onnx` or `torchscript`: write the embeddings with `querist \
+                               embed`, and name that file in `fixed_embeddings.file`";
+                return Err(Usage(message.to_owned()).into());
+            }
             let bytes = querist_files::read(Path::new(model), Links::Follow, MAX_MODEL).with_context(said)?;
             let samples: Vec<SampleId> = (0..dataset.len() as u64).map(SampleId).collect();
             let options = ModelConfig { stem: *stem, ..ModelConfig::of(*name) };

@@ -13,8 +13,8 @@ use querist_loader::Listing;
 use querist_loader::package::trust::Policy;
 use serde_json::{Value, json};
 
-use crate::index_file;
 use crate::plugins::{self, PluginArgs};
+use crate::{body, index_file, lists};
 
 /// A study that was looked at before its first run.
 pub struct Grid {
@@ -28,6 +28,16 @@ pub struct Grid {
 pub fn check(config: &StudyConfig, cells: &[Cell], args: &PluginArgs) -> Result<Grid> {
     let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
     problems.extend(of_seeds(config));
+    let mut settled = cells.to_vec();
+    for cell in &mut settled {
+        // A file that is missing is told of below.
+        if of_files(&cell.config.experiment).is_empty()
+            && let Err(error) = body::settle(&mut cell.config.experiment)
+        {
+            problems.push(at_place(cell, problem("/model", format!("{error:#}"))));
+        }
+    }
+    let cells = &settled;
     let mut plans = vec![None; cells.len()];
     for (dataset, places) in alike(cells, |cell| json!(cell.config.experiment.dataset)) {
         let loaded = load(&dataset.config.experiment.dataset, &Search::from_env());
@@ -100,7 +110,12 @@ fn of_strategies(config: &StudyConfig, listing: &Listing, policy: &Policy) -> Re
             problems.push(problem(format!("{at}/id"), error.to_string()));
         }
         let schema = Schema::new(resolved.strategy.schema.clone())?;
-        let found = schema.problems(&Value::Object(strategy.params.clone()));
+        let mut given = Value::Object(strategy.params.clone());
+        if let Err(error) = lists::read(&mut given, &resolved.strategy.schema) {
+            problems.push(problem(format!("{at}/params"), format!("{error:#}")));
+            continue;
+        }
+        let found = schema.problems(&given);
         problems.extend(found.into_iter().map(|p| Problem { pointer: format!("{at}/params{}", p.pointer), ..p }));
     }
     Ok(problems)
@@ -126,6 +141,8 @@ fn of_files(experiment: &Experiment) -> Vec<Problem> {
         Some(FixedConfig::Frozen(model)) => named.push(("/fixed_embeddings/model".to_owned(), &model.model)),
     }
     named.extend(experiment.budget.initial_file().map(|index| ("/budget/initial/file".to_owned(), &index.file)));
+    let keys = [("/model/file", &experiment.model.file), ("/model/sidecar", &experiment.model.sidecar)];
+    named.extend(keys.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file.as_ref()?))));
     if let Some(weights) = &experiment.model.weights {
         named.push(match weights {
             WeightsConfig::File(file) => ("/model/weights".to_owned(), file),
@@ -161,13 +178,14 @@ fn of_budget(config: &RunConfig, dataset: &Dataset) -> std::result::Result<Plan,
         .map_err(|error| problem("/dataset", error.to_string()))?;
     let varied = querist_data::vary(dataset, &split, wanted, &Search::from_env(), &config.seeds)
         .map_err(|error| problem("/dataset/variant", error.to_string()))?;
-    let (dataset, pool) = match &varied {
-        Some((dataset, split, _)) => (dataset, &split.pool),
-        None => (dataset, &split.pool),
+    let (dataset, split) = match &varied {
+        Some((dataset, split, _)) => (dataset, split),
+        None => (dataset, &split),
     };
     let budget = &config.experiment.budget;
-    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, pool)).transpose();
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, split)).transpose();
     let listed = listed.map_err(|error| problem("/budget/initial", format!("{error:#}")))?;
-    let task = Task { pool: pool.len(), classes: dataset.classes(), listed: listed.map(|listed| listed.samples.len()) };
+    let task =
+        Task { pool: split.pool.len(), classes: dataset.classes(), listed: listed.map(|listed| listed.samples.len()) };
     budget.plan(task).map_err(|error| problem("/budget", error.to_string()))
 }

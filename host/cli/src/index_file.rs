@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use querist_core::config::IndexFile;
-use querist_core::{Dataset, SampleId, Values};
+use querist_core::{Dataset, SampleId, Split, Values};
 use querist_data::arrays::{Kind, read_array};
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
@@ -27,16 +27,21 @@ pub struct Listed {
 }
 
 /// Reads a list of samples of the pool.
-pub fn read(index: &IndexFile, dataset: &Dataset, pool: &[SampleId]) -> Result<Listed> {
+pub fn read(index: &IndexFile, dataset: &Dataset, split: &Split) -> Result<Listed> {
     let IndexFile { file, base } = index;
     let path = Path::new(file);
+    let (numbers, digest) = numbers(path)?;
+    let samples = checked(&numbers, *base, dataset.len(), split).with_context(|| shown(path).into_string())?;
+    Ok(Listed { samples, digest })
+}
+
+/// The numbers of a list as they stand there, and the SHA-256 of the file.
+pub fn numbers(path: &Path) -> Result<(Vec<u64>, String)> {
     let bytes = querist_files::read(path, Links::Follow, MOST_BYTES)?;
-    let digest = sha256(&bytes);
     let is_array = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
     let numbers =
         if is_array { of_array(path)? } else { of_text(&bytes).with_context(|| shown(path).into_string())? };
-    let samples = checked(&numbers, *base, dataset.len(), pool).with_context(|| shown(path).into_string())?;
-    Ok(Listed { samples, digest })
+    Ok((numbers, sha256(&bytes)))
 }
 
 fn of_array(path: &Path) -> Result<Vec<u64>> {
@@ -62,15 +67,16 @@ fn of_text(bytes: &[u8]) -> Result<Vec<u64>> {
 }
 
 /// The samples of these numbers, if each is one of the pool and none comes twice; else everything that is wrong.
-fn checked(numbers: &[u64], base: u64, samples: usize, pool: &[SampleId]) -> Result<Vec<SampleId>> {
+fn checked(numbers: &[u64], base: u64, samples: usize, split: &Split) -> Result<Vec<SampleId>> {
     let (mut seen, mut twice) = (BTreeSet::new(), Vec::new());
-    let (mut outside, mut elsewhere, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut outside, mut held_out, mut left_out, mut found) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for &number in numbers {
         let sample = number.checked_sub(base).filter(|&sample| sample < samples as u64).map(SampleId);
         match sample {
             _ if !seen.insert(number) => twice.push(number),
             None => outside.push(number),
-            Some(sample) if pool.binary_search(&sample).is_err() => elsewhere.push(number),
+            Some(sample) if split.is_held_out(sample) => held_out.push(number),
+            Some(sample) if split.pool.binary_search(&sample).is_err() => left_out.push(number),
             Some(sample) => found.push(sample),
         }
     }
@@ -78,7 +84,8 @@ fn checked(numbers: &[u64], base: u64, samples: usize, pool: &[SampleId]) -> Res
     let problems: Vec<String> = [
         (twice, "more than once".to_owned()),
         (outside, format!("not in {base} to {last}, the numbers of the dataset's samples from base {base} on")),
-        (elsewhere, "of validation or test set, not of the pool".to_owned()),
+        (held_out, "of validation or test set, not of the pool".to_owned()),
+        (left_out, "that `dataset.variant` took out of the pool".to_owned()),
     ]
     .into_iter()
     .filter(|(numbers, _)| !numbers.is_empty())
@@ -100,8 +107,9 @@ fn naming(numbers: &[u64]) -> String {
 mod tests {
     use super::*;
 
-    fn pool() -> Vec<SampleId> {
-        (0..8).map(SampleId).collect()
+    /// Ten samples: a variant took 6 and 7 out of the pool, 8 and 9 are held out.
+    fn split() -> Split {
+        Split { pool: ids(&[0, 1, 2, 3, 4, 5]), validation: ids(&[8]), test: ids(&[9]) }
     }
 
     fn ids(numbers: &[u64]) -> Vec<SampleId> {
@@ -119,19 +127,26 @@ mod tests {
 
     #[test]
     fn lists_are_taken_in_their_order_from_their_base() {
-        assert_eq!(checked(&[3, 0], 0, 10, &pool()).unwrap(), ids(&[3, 0]));
-        assert_eq!(checked(&[8, 1], 1, 10, &pool()).unwrap(), ids(&[7, 0]));
+        assert_eq!(checked(&[3, 0], 0, 10, &split()).unwrap(), ids(&[3, 0]));
+        assert_eq!(checked(&[6, 1], 1, 10, &split()).unwrap(), ids(&[5, 0]));
     }
 
     #[test]
     fn everything_wrong_is_told() {
-        let error = checked(&[0, 3, 3, 11, 9, 2], 1, 10, &pool()).unwrap_err().to_string();
-        for part in ["1 more than once: 3", "2 not in 1 to 10", ": 0, 11", "1 of validation or test set", ": 9"] {
+        let error = checked(&[0, 3, 3, 11, 9, 7, 2], 1, 10, &split()).unwrap_err().to_string();
+        for part in [
+            "1 more than once: 3",
+            "2 not in 1 to 10",
+            ": 0, 11",
+            "1 of validation or test set",
+            ": 9",
+            "`dataset.variant` took out of the pool: 7",
+        ] {
             assert!(error.contains(part), "{part}: {error}");
         }
-        assert!(checked(&[], 0, 10, &pool()).is_err());
+        assert!(checked(&[], 0, 10, &split()).is_err());
         let many: Vec<u64> = (20..60).collect();
-        let error = checked(&many, 0, 10, &pool()).unwrap_err().to_string();
+        let error = checked(&many, 0, 10, &split()).unwrap_err().to_string();
         assert!(error.contains("28, 29, ...") && !error.contains("30"), "{error}");
     }
 }

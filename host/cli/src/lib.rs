@@ -8,6 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod again;
+mod body;
 mod commands;
 mod config_file;
 mod exit;
@@ -15,6 +16,8 @@ mod export;
 mod fixed;
 mod grid;
 mod index_file;
+mod kept;
+mod lists;
 mod output;
 mod plugins;
 mod progress;
@@ -55,12 +58,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use body::Body;
 use commands::{
     data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
+pub use kept::KeptEmbeddings;
 use querist_loader::Step;
-pub use trainer::Trainer;
+pub use trainer::{EmbeddedTask, Trainer};
 
 /// Active learning with plugin strategies.
 #[derive(Debug, Parser)]

@@ -20,6 +20,7 @@ use querist_loader::{
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
+use crate::lists;
 use crate::output;
 
 /// Folders in which plugins are looked for, first come first.
@@ -161,7 +162,13 @@ pub fn ready(
     if resolved.alias {
         output::note(&format!("note: `{}` is another name of `{}`", config.id, resolved.strategy.id));
     }
-    let params = params(&resolved, &Value::Object(config.params.clone()), file)?;
+    let mut given = Value::Object(config.params.clone());
+    let schema = Schema::new(resolved.strategy.schema.clone())?;
+    if let Some((file, pointer)) = file {
+        file.restore_texts(&mut given, pointer, &schema);
+    }
+    lists::read(&mut given, &resolved.strategy.schema)?;
+    let params = params(&resolved, &given, file)?;
     let strategy = load(resolved, &params, means, args)?;
     Ok(Ready { strategy, params })
 }

@@ -16,6 +16,9 @@ use signal_hook::iterator::Signals;
 
 use crate::output;
 
+/// What is said when the wish to stop was heard.
+pub const STOPPING: &str = "stopping at the next safe point";
+
 /// Set by a wish to stop.
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -30,7 +33,7 @@ pub fn stop_on_interrupt() -> Result<()> {
             if STOP.swap(true, Ordering::Relaxed) {
                 std::process::exit(128 + signal);
             }
-            output::note("stopping at the next safe point; press Ctrl-C again to stop at once");
+            output::note(&format!("{STOPPING}; press Ctrl-C again to stop at once"));
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(listen).context("cannot start a thread")?;

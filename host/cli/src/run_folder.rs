@@ -256,7 +256,9 @@ impl RunFolder {
         }
         if let Some((acquired, labels)) = round.picks {
             files.insert(PICKS, self.picks_csv(acquired.scores(), labels, dataset)?);
-            files.insert(PICTURES, thumbnails::strip(acquired.ids(), dataset)?);
+            if dataset.embeddings().is_none() {
+                files.insert(PICTURES, thumbnails::strip(acquired.ids(), dataset)?);
+            }
         }
         if let Some(revealed) = read_optional(&self.reveal_path(round.record.round))? {
             files.insert(REVEALED, revealed);

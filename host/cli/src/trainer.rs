@@ -8,18 +8,32 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use querist_core::config::{ModelConfig, RunConfig, cores};
 use querist_core::progress::Progress;
-use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
+use querist_core::{Array, Dataset, HostServices, LearnError, Learner, SampleId, ServiceScope};
 use querist_files::Links;
 use querist_kernels::Accelerator;
 use querist_loader::TorchBuild;
 
+use crate::body::Body;
+
 /// The hidden verb that says which libtorch is used.
 pub const DESCRIBE_VERB: &str = "describe-libtorch";
+
+/// A question about embeddings, and what else a strategy that shares libtorch may know of it.
+pub struct EmbeddedTask<'a> {
+    /// The round, its samples by ascending ids, and the strategy's random numbers.
+    pub scope: ServiceScope<'a>,
+    /// Classes of the task.
+    pub classes: usize,
+    /// Embeddings of the pool, `f32 [pool, width]`.
+    pub pool: &'a Array,
+    /// Embeddings of the labelled set, `f32 [labelled, width]`.
+    pub labelled: &'a Array,
+}
 
 /// What only the training executable can do.
 pub trait Trainer {
     /// A learner for a run, which keeps arrays beyond the run's memory in `scratch`, where there is such a folder.
-    /// `weights` are the bytes of the file that `model.weights` names; what was loaded of them is handed to `say`.
+    /// `body` is what the files that `model` names hold; what was loaded of them is handed to `say`.
     ///
     /// # Errors
     /// If settings, data and machine do not fit each other.
@@ -29,9 +43,23 @@ pub trait Trainer {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
-        weights: Option<&[u8]>,
+        body: Option<&Body>,
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError>;
+
+    /// Embeddings of samples, `f32 [samples, width]`, by the network of `model.file`, which is `body`.
+    ///
+    /// # Errors
+    /// If the network cannot be used, or does not take the images.
+    fn embeddings(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        body: &Body,
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError>;
 
     /// Embeddings of samples, `f32 [samples, width]`, from a frozen model's file.
     ///
@@ -60,6 +88,17 @@ pub trait Trainer {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError>;
+
+    /// What a strategy may ask for that looks at embeddings alone, of which the task has some.
+    ///
+    /// # Errors
+    /// If there is no such device, or the arrays do not fit.
+    fn embedded<'a>(
+        &self,
+        task: EmbeddedTask<'a>,
+        device: &str,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + 'a>, LearnError>;
 
     /// The device as one for kernels; `None` for the CPU, whose kernels need no libtorch.
     ///

@@ -36,6 +36,33 @@ impl Images {
     }
 }
 
+impl Images {
+    /// None of `count` samples, which are known by their embeddings alone.
+    pub fn none(count: usize) -> Self {
+        Self { bytes: Vec::new().into(), count, height: 0, width: 0, channels: 0 }
+    }
+}
+
+/// What stands for samples of which there is no picture, `f32 [samples, width]`.
+#[derive(Debug, Clone)]
+pub struct Embeddings {
+    /// The values, row-major, one row a sample.
+    pub values: Buffer<f32>,
+    /// Values a sample.
+    pub width: usize,
+}
+
+impl Embeddings {
+    /// The values of one sample.
+    ///
+    /// # Panics
+    /// If there is no such sample.
+    pub fn row(&self, sample: SampleId) -> &[f32] {
+        let start = sample.index() * self.width;
+        &self.values[start..start + self.width]
+    }
+}
+
 /// Per-channel statistics of pixel values on the scale 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalisation {
@@ -67,10 +94,21 @@ pub struct DatasetParts {
     pub files: Vec<String>,
 }
 
+/// Numbers of the images that are held out for everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Official {
+    /// The official validation set.
+    pub validation: std::ops::Range<usize>,
+    /// The official test set.
+    pub test: std::ops::Range<usize>,
+}
+
 /// Images with hidden labels. Labels reach others through the oracle and the evaluation only.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     pub(crate) parts: DatasetParts,
+    /// In the place of images.
+    pub(crate) embeddings: Option<Embeddings>,
     /// Samples behind the test set, which a variant added to the pool.
     pub(crate) added: usize,
     digest: String,
@@ -82,9 +120,7 @@ impl Dataset {
     /// # Errors
     /// If sizes disagree, a label has no class, or nothing is there.
     pub fn new(parts: DatasetParts) -> Result<Self, DatasetError> {
-        let DatasetParts {
-            images, labels, class_names, official_validation, official_test, normalisation, files, ..
-        } = &parts;
+        let images = &parts.images;
         let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
         if images.count == 0 || images.image_len() == 0 {
             return error("it holds no images".to_owned());
@@ -100,6 +136,34 @@ impl Dataset {
                 images.image_len()
             ));
         }
+        Self::checked(parts, None)
+    }
+
+    /// The same of samples that have embeddings and no images; those of the parts are [`Images::none`].
+    ///
+    /// # Errors
+    /// As [`Self::new`], or if there is not one row a sample.
+    pub fn embedded(parts: DatasetParts, embeddings: Embeddings) -> Result<Self, DatasetError> {
+        let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
+        let count = parts.images.count;
+        if count == 0 || embeddings.width == 0 {
+            return error("it holds no embeddings".to_owned());
+        }
+        if parts.images.image_len() != 0 || !parts.images.bytes.is_empty() || parts.normalisation.is_some() {
+            return error("it has embeddings, and pictures, too".to_owned());
+        }
+        if count.checked_mul(embeddings.width) != Some(embeddings.values.len()) {
+            let (values, width) = (embeddings.values.len(), embeddings.width);
+            return error(format!("{values} values of embeddings, expected {count} x {width}"));
+        }
+        Self::checked(parts, Some(embeddings))
+    }
+
+    fn checked(parts: DatasetParts, embeddings: Option<Embeddings>) -> Result<Self, DatasetError> {
+        let DatasetParts {
+            images, labels, class_names, official_validation, official_test, normalisation, files, ..
+        } = &parts;
+        let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
         if labels.len() != images.count {
             return error(format!("{} labels for {} images", labels.len(), images.count));
         }
@@ -126,8 +190,13 @@ impl Dataset {
                 return error(format!("normalisation {n:?} does not fit {} channels", images.channels));
             }
         }
-        let digest = digest(&parts);
-        Ok(Self { parts, added: 0, digest })
+        let digest = digest(&parts, embeddings.as_ref());
+        Ok(Self { parts, embeddings, added: 0, digest })
+    }
+
+    /// Embeddings, where samples have these in the place of images.
+    pub fn embeddings(&self) -> Option<&Embeddings> {
+        self.embeddings.as_ref()
     }
 
     /// Name as users write it.
@@ -135,7 +204,7 @@ impl Dataset {
         &self.parts.name
     }
 
-    /// Every image, the official validation and test images last.
+    /// Every image, the official validation and test images last; [`Images::none`] where there are embeddings.
     pub fn images(&self) -> &Images {
         &self.parts.images
     }
@@ -160,6 +229,13 @@ impl Dataset {
         self.parts.official_test
     }
 
+    /// The numbers of the official validation and test images.
+    pub fn official(&self) -> Official {
+        let end = self.len() - self.added;
+        let test = end - self.official_test()..end;
+        Official { validation: test.start - self.official_validation()..test.start, test }
+    }
+
     /// Name of each class.
     pub fn class_names(&self) -> &[String] {
         &self.parts.class_names
@@ -180,7 +256,7 @@ impl Dataset {
         self.parts.files.get(sample.index()).map(String::as_str)
     }
 
-    /// SHA-256 over images, labels and class names, in hex.
+    /// SHA-256 over images or embeddings, labels and class names, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -191,7 +267,7 @@ impl Dataset {
     }
 }
 
-fn digest(parts: &DatasetParts) -> String {
+fn digest(parts: &DatasetParts, embeddings: Option<&Embeddings>) -> String {
     let mut hash = Sha256::new();
     let i = &parts.images;
     for n in [i.count, i.height, i.width, i.channels, parts.official_test] {
@@ -209,6 +285,16 @@ fn digest(parts: &DatasetParts) -> String {
     if parts.official_validation > 0 {
         hash.update(b"official validation");
         hash.update((parts.official_validation as u64).to_le_bytes());
+    }
+    if let Some(Embeddings { values, width }) = embeddings {
+        hash.update(b"embeddings");
+        hash.update((*width as u64).to_le_bytes());
+        let mut block = Vec::with_capacity(1 << 16);
+        for values in values.chunks(1 << 14) {
+            block.clear();
+            block.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            hash.update(&block);
+        }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -70,6 +70,18 @@ pub trait Learner {
     /// [`LearnError::Need`] with the model option that would help.
     fn check_needs(&self, needs: &[Need]) -> Result<(), LearnError>;
 
+    /// Whether every need can be met without a label, by a model that was never trained: of [`Self::fit`] with no
+    /// samples nothing but the head's first weights come.
+    ///
+    /// # Errors
+    /// [`LearnError::Need`] with the first that cannot.
+    fn check_untrained(&self, needs: &[Need]) -> Result<(), LearnError> {
+        match needs.first() {
+            None => Ok(()),
+            Some(need) => Err(LearnError::untrained(need)),
+        }
+    }
+
     /// Trains on the labelled samples, from the start unless the strategy's plan says otherwise, and replaces the
     /// earlier model.
     ///
@@ -146,6 +158,16 @@ pub trait Learner {
     fn take_peak_memory(&mut self) -> Option<u64>;
 }
 
+/// Where embeddings by a body that no training changes are kept from run to run. Nothing depends on it.
+pub trait KeepsEmbeddings: Send {
+    /// So many values that were kept under `of`, which says everything that they hang on; none where they are not
+    /// there, or not as they were.
+    fn read(&self, of: &str, values: usize) -> Option<Vec<f32>>;
+
+    /// Keeps values, where that can be done.
+    fn write(&self, of: &str, values: &[f32]);
+}
+
 /// Why a learner failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -183,4 +205,17 @@ pub enum LearnError {
     /// The user stopped it.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+}
+
+impl LearnError {
+    /// What a need that a trained model would meet is where nothing is labelled.
+    pub fn untrained(need: &Need) -> Self {
+        Self::Need {
+            need: need.to_string(),
+            reason: "nothing is labelled before the first query (`budget.initial = 0`), so no model is trained; label \
+                     some samples first, or choose a strategy that needs nothing of the model, such as `random`, or \
+                     `typiclust` with `fixed_embeddings`"
+                .to_owned(),
+        }
+    }
 }

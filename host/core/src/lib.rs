@@ -34,14 +34,14 @@ pub mod variant;
 
 pub use acquisition::Acquisition;
 pub use array::{Array, Buffer, Values};
-pub use dataset::{Dataset, Images};
+pub use dataset::{Dataset, Embeddings, Images};
 pub use failure::{Failure, Hint, Limit, QueryError, QueryErrorKind, ServiceError};
 pub use fitted::Fitted;
 pub use fixed::{FixedArray, FixedArrays, FixedError, FixedFault};
 pub use head::{Head, LinearHead};
 pub use identity::{StrategyIdentity, StrategyKind};
 pub use ids::{Label, PoolRow, Round, SampleId};
-pub use learner::{FeatureTask, FitTask, LearnError, Learner};
+pub use learner::{FeatureTask, FitTask, KeepsEmbeddings, LearnError, Learner};
 pub use observer::{FinishedRound, Observer};
 pub use oracle::{DatasetOracle, Oracle, OracleError};
 pub use partition::Partition;

@@ -18,6 +18,11 @@ pub struct Split {
 }
 
 impl Split {
+    /// Whether a sample is of the validation or the test set.
+    pub fn is_held_out(&self, sample: SampleId) -> bool {
+        [&self.validation, &self.test].iter().any(|held_out| held_out.binary_search(&sample).is_ok())
+    }
+
     /// Holds out `validation` training samples, stratified by class, and keeps the official validation and test sets.
     ///
     /// Where the dataset has no official test set, `test` samples are held out as well, first. The shares of the

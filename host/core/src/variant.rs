@@ -7,7 +7,7 @@ use querist_protocol::philox::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::config::VariantConfig;
-use crate::dataset::{Dataset, DatasetError, DatasetParts, Images};
+use crate::dataset::{Dataset, DatasetError, DatasetParts, Embeddings, Images};
 use crate::ids::SampleId;
 use crate::seed::Seeds;
 use crate::split::{Split, take_stratified};
@@ -48,7 +48,13 @@ impl Dataset {
             pool: split.pool.clone(),
             facts: VariantFacts { before: split.pool.len(), ..VariantFacts::default() },
             seeds,
+            copied: Vec::new(),
         };
+        if self.embeddings.is_some() && (config.foreign.is_some() || config.repeat_noise != 0.0) {
+            let message =
+                "`dataset.variant.foreign` and `repeat_noise` are for pictures, and there are none; remove it";
+            return varied.error(message);
+        }
         if let Some(subset) = config.subset {
             varied.subset(self, subset)?;
         }
@@ -70,10 +76,17 @@ impl Dataset {
             }
             None => {}
         }
-        let Varied { parts, pool, mut facts, .. } = varied;
+        let Varied { parts, pool, mut facts, copied, .. } = varied;
         facts.pool = pool.len();
         let added = parts.images.count - self.len();
-        let mut dataset = if facts.relabelled == 0 && added == 0 { self.clone() } else { Self::new(parts)? };
+        let mut dataset = match &self.embeddings {
+            _ if facts.relabelled == 0 && added == 0 => self.clone(),
+            None => Self::new(parts)?,
+            Some(embeddings) => {
+                let error = |message| DatasetError { dataset: self.parts.name.clone(), message };
+                Self::embedded(parts, embeddings.with_copies(&copied).map_err(error)?)?
+            }
+        };
         dataset.added = self.added + added;
         let split = Split { pool, validation: split.validation.clone(), test: split.test.clone() };
         Ok((dataset, split, facts))
@@ -86,6 +99,25 @@ struct Varied<'a> {
     pool: Vec<SampleId>,
     facts: VariantFacts,
     seeds: &'a Seeds,
+    /// The samples that copies are of, in their order.
+    copied: Vec<SampleId>,
+}
+
+impl Embeddings {
+    /// The same with rows for copies of samples behind all others.
+    fn with_copies(&self, samples: &[SampleId]) -> Result<Self, String> {
+        if samples.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut values = Vec::new();
+        let total = samples.len().checked_mul(self.width).and_then(|more| more.checked_add(self.values.len()));
+        if total.is_none_or(|total| values.try_reserve_exact(total).is_err()) {
+            return Err("there is no memory for the copies that a variant adds".to_owned());
+        }
+        values.extend_from_slice(&self.values);
+        samples.iter().for_each(|&sample| values.extend_from_slice(self.row(sample)));
+        Ok(Self { values: values.into(), width: self.width })
+    }
 }
 
 impl Varied<'_> {
@@ -187,6 +219,7 @@ impl Varied<'_> {
                 let image = self.parts.images.image(sample).iter().map(noisy).collect();
                 let file = self.parts.files.get(sample.index()).cloned().unwrap_or_else(|| format!("#{sample}"));
                 added.push((image, self.parts.labels[sample.index()], format!("{file} (copy {copy})")));
+                self.copied.push(sample);
             }
         }
         self.facts.copies = added.len();

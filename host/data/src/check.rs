@@ -8,9 +8,10 @@ use querist_core::config::{DatasetConfig, DatasetLayout};
 use querist_files::Links;
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::{self, Arrangement, FOLDER, Format, OWN, PublicSet, RemoteFile};
+use crate::catalogue::{self, Arrangement, EMBEDDINGS, FOLDER, Format, OWN, PublicSet, RemoteFile};
+use crate::embeddings;
 use crate::error::DataError;
-use crate::load::{finish, folder_place, load, place_of_pictures, read};
+use crate::load::{embedded, finish, folder_place, load, place_of_pictures, read};
 use crate::search::Search;
 use crate::source::{Source, is_there};
 use crate::summary::Summary;
@@ -99,6 +100,9 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
         let digest = || load(config, search).map(|set| set.digest().to_owned());
         return Ok(of_pictures(folder_place(config), config, digest));
     }
+    if config.name == EMBEDDINGS {
+        return Ok(of_embeddings(config));
+    }
     if OWN.contains(&config.name.as_str()) {
         return Ok(of_others(Vec::new(), config, search, None));
     }
@@ -134,6 +138,16 @@ fn of_others(files: Vec<FileReport>, config: &DatasetConfig, search: &Search, se
         set.map_or_else(|| Ok(dataset.digest().to_owned()), |set| check_counts(set, config, &dataset))
     });
     CheckReport { files, pictures, summary, dataset }
+}
+
+/// Reads arrays in the place of pictures, and says what they were.
+fn of_embeddings(config: &DatasetConfig) -> CheckReport {
+    let mut summary = None;
+    let dataset = embeddings::read(config).and_then(|(loaded, embeddings)| {
+        summary = Some(Summary { embedding: Some(embeddings.width), ..Summary::of(&loaded) });
+        embedded(config, (loaded, embeddings)).map(|dataset| dataset.digest().to_owned())
+    });
+    CheckReport { files: Vec::new(), pictures: None, summary, dataset }
 }
 
 /// Looks at the names and headers of pictures first: what is wrong with them is told beside what was understood.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use querist_core::array::Buffer;
 use querist_core::config::{DatasetConfig, DatasetLayout, Normalise, SampleOrder};
-use querist_core::dataset::{Dataset, DatasetParts, Images, Normalisation};
+use querist_core::dataset::{Dataset, DatasetParts, Embeddings, Images, Normalisation};
 use querist_protocol::Shown;
 
 use crate::catalogue::{self, CifarFormat, Format, PublicSet};
@@ -14,7 +14,7 @@ use crate::picture::{Wanted, resized};
 use crate::pictures;
 use crate::places::Pictures;
 use crate::search::Search;
-use crate::{cifar, digits, idx, mini_imagenet, order, svhn};
+use crate::{cifar, digits, embeddings, idx, mini_imagenet, order, svhn};
 
 /// What every reader yields: training images first, `u8 [images, height, width, channels]`.
 #[derive(Debug)]
@@ -41,8 +41,20 @@ pub(crate) struct Loaded {
 /// If the name is unknown (with the nearest one), files are missing (with where they were looked for and how to get
 /// them), or a file is not what its format says (with file, position and what was expected).
 pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
+    if config.name == catalogue::EMBEDDINGS {
+        return embedded(config, embeddings::read(config)?);
+    }
     let (loaded, published) = read(config, search)?;
     finish(config, loaded, published)
+}
+
+/// A dataset of embeddings.
+pub(crate) fn embedded(
+    config: &DatasetConfig,
+    (loaded, embeddings): (Loaded, Embeddings),
+) -> Result<Dataset, DataError> {
+    let images = Images::none(loaded.labels.len());
+    Ok(Dataset::embedded(parts(config, loaded, images, None), embeddings)?)
 }
 
 /// Everything but the checks of a dataset, and published statistics.
@@ -71,6 +83,7 @@ fn check_keys(config: &DatasetConfig) -> Result<(), DataError> {
     let strangers = [
         (config.list.is_some() && !is(&["list", "imagenet-lt", "caltech256"]), "list", "lists"),
         (config.columns.is_some() && !is(&["manifest", "parquet", "webdataset"]), "columns", "tables"),
+        (config.embeddings.is_some(), "embeddings", "`embeddings`"),
         (config.extra && !is(&["svhn"]), "extra", "`svhn`"),
         (is(&["list", "manifest", "parquet", "webdataset"]) && !layouts.contains(&config.layout), "layout", "folders"),
     ];
@@ -194,8 +207,12 @@ pub(crate) fn finish(
 ) -> Result<Dataset, DataError> {
     let [height, width, channels] = loaded.shape;
     let normalisation = normalisation(config, channels, published)?;
-    let images = Images { count: loaded.labels.len(), height, width, channels, bytes: loaded.bytes };
-    Ok(Dataset::new(DatasetParts {
+    let images = Images { count: loaded.labels.len(), height, width, channels, bytes: loaded.bytes.clone() };
+    Ok(Dataset::new(parts(config, loaded, images, normalisation))?)
+}
+
+fn parts(config: &DatasetConfig, loaded: Loaded, images: Images, normalisation: Option<Normalisation>) -> DatasetParts {
+    DatasetParts {
         name: config.name.clone(),
         images,
         labels: loaded.labels,
@@ -204,7 +221,7 @@ pub(crate) fn finish(
         class_names: loaded.class_names,
         normalisation,
         files: loaded.files,
-    })?)
+    }
 }
 
 /// Mean and standard deviation as the configuration asks for them; nothing where they are to be measured.

@@ -18,6 +18,8 @@ pub struct Summary {
     pub classes: Vec<(String, [usize; 3])>,
     /// Height, width and channels of each image.
     pub shape: [usize; 3],
+    /// Values of a row, where there are embeddings in the place of images.
+    pub embedding: Option<usize>,
     /// The first names of samples of each part.
     pub named: [Vec<String>; 3],
     /// Whether neighbouring numbers tell classes.
@@ -45,7 +47,7 @@ impl Summary {
                 named[part].extend(loaded.files.get(sample).cloned());
             }
         }
-        Self { classes, shape: loaded.shape, named, order_tells_classes: tells_classes(loaded) }
+        Self { classes, shape: loaded.shape, embedding: None, named, order_tells_classes: tells_classes(loaded) }
     }
 }
 
@@ -66,6 +68,13 @@ impl fmt::Display for Summary {
             writeln!(f, "... and {} classes more", self.classes.len() - MOST_CLASSES)?;
         }
         row(f, "all", &|part| sum(part).to_string())?;
+        if let Some(width) = self.embedding {
+            writeln!(f, "embeddings: {width} values")?;
+            if self.order_tells_classes {
+                writeln!(f, "order: neighbouring numbers tell classes; shuffle the rows")?;
+            }
+            return Ok(());
+        }
         let [height, width, channels] = self.shape;
         let colours = if channels == 1 { "grey" } else { "colour" };
         writeln!(f, "images: {height}x{width} (height x width), {colours}")?;

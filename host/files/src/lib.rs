@@ -8,6 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod cache;
+pub mod kept;
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};

@@ -15,7 +15,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::{Blocks, fill, network_inputs};
+use crate::infer::{Blocks, Source, embedded, fill};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
 
@@ -43,12 +43,16 @@ pub(crate) fn log_probs(
 ) -> Result<Rows, LearnError> {
     let width = draws.count * model.classes();
     let mut rows = scratch.rows(samples.len() * width)?;
-    let work = |model: &Model, pictures: Tensor, place: Range<usize>| {
+    // What is dropped inside the body is dropped from its inputs on.
+    let source = if model.drops().is_empty() { Source::of(model, images) } else { Source::pictures(images) };
+    let is_embedded = source.is_embedded();
+    let work = |model: &Model, inputs: Tensor, place: Range<usize>| {
         let _no_grad = tch::no_grad_guard();
-        draw_block(model, &pictures, &Masks { samples: &samples[place], draws, stream, device: pictures.device() })
+        let masks = Masks { samples: &samples[place], draws, stream, device: inputs.device() };
+        draw_block(model, inputs, is_embedded, &masks)
     };
     Blocks::of(model, images, samples).each(
-        |ids| network_inputs(images, ids),
+        |ids| source.inputs(ids),
         work,
         |place, drawn| {
             fill(&mut rows, &place, width, &drawn).doing(DOING)?;
@@ -58,19 +62,27 @@ pub(crate) fn log_probs(
     Ok(rows)
 }
 
+/// What every draw starts from.
+enum From {
+    /// Inputs of the last layer, where nothing is dropped before it.
+    Inputs(Tensor),
+    /// Network inputs.
+    Pictures(Tensor),
+}
+
 /// `[n, draws, classes]`.
-fn draw_block(model: &Model, pictures: &Tensor, masks: &Masks<'_>) -> Result<Tensor, TchError> {
+fn draw_block(model: &Model, inputs: Tensor, is_embedded: bool, masks: &Masks<'_>) -> Result<Tensor, TchError> {
     let head = model.head();
-    let fixed = match model.drops().is_empty() {
-        true => Some(model.penultimate(&model.embed(pictures)?)?),
-        false => None,
+    let from = match model.drops().is_empty() {
+        true => From::Inputs(model.penultimate(&embedded(model, inputs, is_embedded)?)?),
+        false => From::Pictures(inputs),
     };
     let sites = Sites::of(model);
     let mut drawn = Vec::with_capacity(masks.draws.count);
     for draw in 0..masks.draws.count {
-        let inputs = match &fixed {
-            Some(inputs) => inputs.shallow_clone(),
-            None => {
+        let inputs = match &from {
+            From::Inputs(inputs) => inputs.shallow_clone(),
+            From::Pictures(pictures) => {
                 let inner = (1..).zip(model.drops()).map(|(site, drop)| {
                     let mask = masks.of(sites.first(draw, site), drop.units, drop.share)?;
                     if drop.channels { mask.f_view([-1, drop.units, 1, 1]) } else { Ok(mask) }

@@ -2,7 +2,8 @@
 //!
 //! In eval mode no sample feels another, so one backward pass of a batch's summed losses gives, at each layer's output,
 //! the gradients of the samples one below the other. With the layer's inputs they make every sample's gradient of the
-//! layer's weights, whose squares are summed without keeping the gradients themselves.
+//! layer's weights, whose squares are summed without keeping the gradients themselves. Where the layers of a body are
+//! not known, each sample has a backward pass of its own.
 
 mod squares;
 
@@ -14,7 +15,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::fault::Doing;
 use crate::images::ImageStore;
-use crate::infer::{Blocks, fill, network_inputs};
+use crate::infer::{Blocks, Source, embedded, fill, network_inputs};
 use crate::layer::{Mode, Seen, channels_last};
 use crate::model::Model;
 use crate::rows::{Rows, Scratch};
@@ -58,8 +59,9 @@ pub(crate) fn of_samples(
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Vec<f32>, LearnError> {
     let mut all = Vec::with_capacity(samples.len());
-    let work =
-        |model: &Model, inputs: Tensor, _: Range<usize>| in_blocks(&inputs, |images, _| norms.of_block(model, images));
+    let work = |model: &Model, inputs: Tensor, _: Range<usize>| {
+        in_blocks(model, &inputs, |images, _| norms.of_block(model, images))
+    };
     Blocks::of(model, images, samples).each(
         |ids| network_inputs(images, ids),
         work,
@@ -81,9 +83,14 @@ pub(crate) fn at_embeddings(
     mut done: impl FnMut(usize) -> Result<(), LearnError>,
 ) -> Result<Rows, LearnError> {
     let mut rows = scratch.rows(samples.len() * model.width())?;
-    let work = |model: &Model, inputs: Tensor, _: Range<usize>| block_at_embeddings(model, &inputs);
+    let source = Source::of(model, images);
+    let is_embedded = source.is_embedded();
+    let work = |model: &Model, inputs: Tensor, _: Range<usize>| {
+        let embeddings = tch::no_grad(|| embedded(model, inputs, is_embedded))?;
+        block_at_embeddings(model, &embeddings)
+    };
     Blocks::of(model, images, samples).each(
-        |ids| network_inputs(images, ids),
+        |ids| source.inputs(ids),
         work,
         |place, gradients| {
             fill(&mut rows, &place, model.width(), &gradients).doing(DOING)?;
@@ -93,16 +100,12 @@ pub(crate) fn at_embeddings(
     Ok(rows)
 }
 
-fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchError> {
-    let embeddings = {
-        let _no_grad = tch::no_grad_guard();
-        model.embed(images)?
-    };
+fn block_at_embeddings(model: &Model, embeddings: &Tensor) -> Result<Tensor, TchError> {
     let predicted = {
         let _no_grad = tch::no_grad_guard();
-        model.classify(&embeddings, Mode::Eval)?.f_argmax(1, true)?
+        model.classify(embeddings, Mode::Eval)?.f_argmax(1, true)?
     };
-    model.head().gradients(&embeddings, &predicted)
+    model.head().gradients(embeddings, &predicted)
 }
 
 /// For each image the norm of the gradient, over all weights, of `-sum_c targets_c log softmax(logits)_c`, in eval
@@ -110,7 +113,7 @@ fn block_at_embeddings(model: &Model, images: &Tensor) -> Result<Tensor, TchErro
 ///
 /// `images` is `[n, channels, height, width]`, `targets` is `f32 [n, classes]`; the result is `f32 [n]`.
 pub(crate) fn norms(model: &Model, images: &Tensor, targets: &Tensor) -> Result<Tensor, TchError> {
-    in_blocks(images, |images, start| {
+    in_blocks(model, images, |images, start| {
         let pass = Recorded::new(model, images)?;
         let targets = targets.f_detach()?.f_narrow(0, start, images.size()[0])?;
         pass.norms(&pass.loss(|log_probs| log_probs.f_mul(&targets))?, Join::Global, false)
@@ -118,10 +121,15 @@ pub(crate) fn norms(model: &Model, images: &Tensor, targets: &Tensor) -> Result<
 }
 
 /// `work(images, first)` block by block, `f32 [n]`.
-fn in_blocks(images: &Tensor, work: impl Fn(&Tensor, i64) -> Result<Tensor, TchError>) -> Result<Tensor, TchError> {
+fn in_blocks(
+    model: &Model,
+    images: &Tensor,
+    work: impl Fn(&Tensor, i64) -> Result<Tensor, TchError>,
+) -> Result<Tensor, TchError> {
     let n = images.size().first().copied().unwrap_or(0);
-    let block = |start: i64| work(&images.f_narrow(0, start, BLOCK.min(n - start))?, start);
-    let blocks = (0..n).step_by(BLOCK as usize).map(block).collect::<Result<Vec<_>, _>>()?;
+    let size = if model.records_layers() { BLOCK } else { 1 };
+    let block = |start: i64| work(&images.f_narrow(0, start, size.min(n - start))?, start);
+    let blocks = (0..n).step_by(size as usize).map(block).collect::<Result<Vec<_>, _>>()?;
     match blocks.is_empty() {
         true => Tensor::f_zeros([0], (Kind::Float, images.device())),
         false => Tensor::f_cat(&blocks, 0)?.f_to_kind(Kind::Float),
@@ -152,8 +160,16 @@ impl Norms {
 
 /// A forward pass with what went through the layers.
 struct Recorded {
-    layers: Vec<Seen>,
+    layers: Layers,
     log_probs: Tensor,
+}
+
+/// What is differentiated at.
+enum Layers {
+    /// Outputs of layers.
+    Seen(Vec<Seen>),
+    /// The weights themselves, of a single image.
+    Unseen(Vec<Tensor>),
 }
 
 impl Recorded {
@@ -162,10 +178,15 @@ impl Recorded {
         let images = images.f_detach()?;
         // Convolutions in single precision are faster so on the CPU, and not on a GPU.
         let images = if images.device().is_cuda() { images } else { channels_last(&images)? };
+        if !model.records_layers() {
+            let weights = model.parameters().weights().iter().map(Tensor::shallow_clone).collect();
+            let logits = model.forward(&images, Mode::Eval, false)?.logits;
+            return Ok(Self { layers: Layers::Unseen(weights), log_probs: logits.f_log_softmax(1, None)? });
+        }
         let (logits, layers) = model.recorded(&images)?;
         let seen: usize = layers.iter().map(|seen| seen.layer.weights()).sum();
         assert_eq!(seen, model.parameters().weights().len(), "every weight belongs to a layer that a pass records");
-        Ok(Self { layers, log_probs: logits.f_log_softmax(1, None)? })
+        Ok(Self { layers: Layers::Seen(layers), log_probs: logits.f_log_softmax(1, None)? })
     }
 
     /// Minus the sum of what `part` makes of the log-probabilities.
@@ -186,15 +207,31 @@ impl Recorded {
 
     /// For each weight tensor the samples' squared norms of its gradient, `f64 [n]`.
     fn squares(&self, loss: &Tensor, goes_on: bool) -> Result<Vec<Tensor>, TchError> {
-        let outputs: Vec<&Tensor> = self.layers.iter().map(|seen| &seen.output).collect();
+        let layers = match &self.layers {
+            Layers::Seen(layers) => layers,
+            Layers::Unseen(weights) => return of_weights(loss, weights, goes_on),
+        };
+        let outputs: Vec<&Tensor> = layers.iter().map(|seen| &seen.output).collect();
         let gradients = Tensor::f_run_backward(&[loss], &outputs, goes_on, false)?;
         let _no_grad = GradMode::set(false);
         let mut all = Vec::with_capacity(2 * gradients.len());
-        for (seen, gradient) in self.layers.iter().zip(&gradients) {
+        for (seen, gradient) in layers.iter().zip(&gradients) {
             all.extend(squares::of_layer(seen, gradient)?);
         }
         Ok(all)
     }
+}
+
+/// For each weight tensor the squared norm of the gradient of one sample's loss, `f64 [1]`.
+fn of_weights(loss: &Tensor, weights: &[Tensor], goes_on: bool) -> Result<Vec<Tensor>, TchError> {
+    let gradients = Tensor::f_run_backward(&[loss], weights, goes_on, false)?;
+    let _no_grad = GradMode::set(false);
+    let square = |gradient: &Tensor| match gradient.defined() {
+        true => gradient.f_to_kind(Kind::Double)?.f_square()?.f_sum(None)?.f_view([1]),
+        // A weight that the loss does not depend on.
+        false => Tensor::f_zeros([1], (Kind::Double, loss.device())),
+    };
+    gradients.iter().map(square).collect()
 }
 
 #[cfg(test)]

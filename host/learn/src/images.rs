@@ -3,7 +3,7 @@
 mod reader;
 
 use querist_core::dataset::Normalisation;
-use querist_core::{Dataset, Images, LearnError, SampleId, Synthetic};
+use querist_core::{Dataset, Embeddings, Images, LearnError, SampleId, Synthetic};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::fault::{Doing, config};
@@ -37,6 +37,8 @@ enum Pixels {
     OnDevice(Tensor),
     /// In a mapped file, from which minibatches are read: they are more than memory is to hold.
     InFile(Reader),
+    /// None: `f32 [count, width]`, embeddings in the place of images.
+    Rows(Tensor),
 }
 
 impl ImageStore {
@@ -45,6 +47,9 @@ impl ImageStore {
     /// # Errors
     /// If the device has no room for them.
     pub(crate) fn new(dataset: &Dataset, pool: &[SampleId], device: Device) -> Result<Self, LearnError> {
+        if let Some(embeddings) = dataset.embeddings() {
+            return Self::of_rows(embeddings, dataset.len(), device).doing("putting the embeddings on the device");
+        }
         let images = dataset.images();
         let normalisation = match dataset.normalisation() {
             Some(published) => published.clone(),
@@ -74,6 +79,35 @@ impl ImageStore {
             others: Vec::new(),
             replicas: None,
         })
+    }
+
+    /// Embeddings as they are, which [`Self::normalise`] leaves alone.
+    fn of_rows(embeddings: &Embeddings, count: usize, device: Device) -> Result<Self, TchError> {
+        let width = embeddings.width as i64;
+        let rows = Tensor::f_from_slice(&embeddings.values)?.f_view([count as i64, width])?.f_to_device(device)?;
+        let one = || Tensor::f_ones([1, 1], (Kind::Float, device));
+        Ok(Self {
+            pixels: Pixels::Rows(rows),
+            device,
+            scale: one()?,
+            shift: one()?,
+            range: Vec::new(),
+            shape: ImageShape { channels: width, height: 1, width: 1 },
+            count,
+            embedded: None,
+            others: Vec::new(),
+            replicas: None,
+        })
+    }
+
+    /// Whether there are embeddings in the place of images.
+    pub(crate) fn are_rows(&self) -> bool {
+        matches!(self.pixels, Pixels::Rows(_))
+    }
+
+    /// What [`Self::normalise`] does to bytes, in words.
+    pub(crate) fn transform(&self) -> String {
+        format!("{:?}", self.range)
     }
 
     /// Sizes of one image.
@@ -133,10 +167,11 @@ impl ImageStore {
         }
     }
 
-    /// The bytes of some images, `u8 [n, channels, height, width]`; `ids` is `i64 [n]` on the device.
+    /// The bytes of some images, `u8 [n, channels, height, width]`, or rows, `f32 [n, width]`; `ids` is `i64 [n]` on the
+    /// device.
     pub(crate) fn gather(&self, ids: &Tensor) -> Result<Tensor, TchError> {
         match &self.pixels {
-            Pixels::OnDevice(bytes) => bytes.f_index_select(0, ids),
+            Pixels::OnDevice(values) | Pixels::Rows(values) => values.f_index_select(0, ids),
             Pixels::InFile(_) => self.gather_rows(ids, &Vec::<i64>::try_from(&ids.f_to_device(Device::Cpu)?)?),
         }
     }
@@ -144,7 +179,7 @@ impl ImageStore {
     /// The same by ids that the host has, too: asking the device for them would wait for it.
     pub(crate) fn gather_rows(&self, ids: &Tensor, rows: &[i64]) -> Result<Tensor, TchError> {
         match &self.pixels {
-            Pixels::OnDevice(bytes) => bytes.f_index_select(0, ids),
+            Pixels::OnDevice(values) | Pixels::Rows(values) => values.f_index_select(0, ids),
             Pixels::InFile(reader) => on_device(reader.images(), &reader.read(rows), self.device),
         }
     }
@@ -202,6 +237,9 @@ impl ImageStore {
 
     /// Network inputs of bytes, or of such values as floats, `f32` of the same shape.
     pub(crate) fn normalise(&self, bytes: &Tensor) -> Result<Tensor, TchError> {
+        if self.are_rows() {
+            return Ok(bytes.shallow_clone());
+        }
         bytes.f_to_kind(Kind::Float)?.f_mul_(&self.scale)?.f_add_(&self.shift)
     }
 

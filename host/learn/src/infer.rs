@@ -65,32 +65,32 @@ pub(crate) fn predict(
     if wanted.logits {
         outputs.logits = scratch.rows(samples.len() * model.classes())?;
     }
-    let kept = images.embedded().filter(|_| model.is_fixed());
-    let inputs = |ids: &Tensor| match kept {
-        Some(embeddings) => embeddings.f_index_select(0, ids),
-        None => network_inputs(images, ids),
-    };
-    let (is_kept, width) = (kept.is_some(), model.width());
+    let source = Source::of(model, images);
+    let (is_embedded, width) = (source.is_embedded(), model.width());
     let work = |model: &Model, inputs: Tensor, _: Range<usize>| {
         let _no_grad = tch::no_grad_guard();
-        let embeddings = if is_kept { inputs } else { model.embed(&inputs)? };
+        let embeddings = embedded(model, inputs, is_embedded)?;
         let last = if wanted.penultimate || wanted.logits { Some(model.penultimate(&embeddings)?) } else { None };
         let logits = last.as_ref().filter(|_| wanted.logits).map(|inputs| model.head().last(inputs)).transpose()?;
         Ok(OfBlock { embeddings, penultimate: last, logits })
     };
-    Blocks::of(model, images, samples).each(inputs, work, |rows, block| {
-        if wanted.embeddings {
-            fill(&mut outputs.embeddings, &rows, width, &block.embeddings).doing(DOING)?;
-        }
-        if let Some(inputs) = block.penultimate.filter(|_| wanted.penultimate) {
-            fill(&mut outputs.penultimate, &rows, last_width, &inputs).doing(DOING)?;
-        }
-        if let Some(logits) = block.logits {
-            let classes = model.classes();
-            check_finite(fill(&mut outputs.logits, &rows, classes, &logits).doing(DOING)?, &samples[rows.clone()])?;
-        }
-        done(rows.len())
-    })?;
+    Blocks::of(model, images, samples).each(
+        |ids| source.inputs(ids),
+        work,
+        |rows, block| {
+            if wanted.embeddings {
+                fill(&mut outputs.embeddings, &rows, width, &block.embeddings).doing(DOING)?;
+            }
+            if let Some(inputs) = block.penultimate.filter(|_| wanted.penultimate) {
+                fill(&mut outputs.penultimate, &rows, last_width, &inputs).doing(DOING)?;
+            }
+            if let Some(logits) = block.logits {
+                let classes = model.classes();
+                check_finite(fill(&mut outputs.logits, &rows, classes, &logits).doing(DOING)?, &samples[rows.clone()])?;
+            }
+            done(rows.len())
+        },
+    )?;
     Ok(outputs)
 }
 
@@ -169,6 +169,44 @@ impl<'a> Blocks<'a> {
         }
         Ok(())
     }
+}
+
+/// Where the inputs of blocks come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    images: &'a ImageStore,
+    /// Embeddings that are kept.
+    kept: Option<&'a Tensor>,
+}
+
+impl<'a> Source<'a> {
+    /// Embeddings that are kept, where the model's body is the one that they are of; images elsewhere.
+    pub(crate) fn of(model: &Model, images: &'a ImageStore) -> Self {
+        Self { images, kept: images.embedded().filter(|_| model.is_fixed()) }
+    }
+
+    /// Images, whatever is kept.
+    pub(crate) fn pictures(images: &'a ImageStore) -> Self {
+        Self { images, kept: None }
+    }
+
+    /// Whether its inputs are embeddings.
+    pub(crate) fn is_embedded(self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The inputs of samples, by ids on the device.
+    pub(crate) fn inputs(self, ids: &Tensor) -> Result<Tensor, TchError> {
+        match self.kept {
+            Some(embeddings) => embeddings.f_index_select(0, ids),
+            None => network_inputs(self.images, ids),
+        }
+    }
+}
+
+/// Embeddings, in eval mode, of what a [`Source`] gave.
+pub(crate) fn embedded(model: &Model, inputs: Tensor, is_embedded: bool) -> Result<Tensor, TchError> {
+    if is_embedded { Ok(inputs) } else { model.embed(&inputs) }
 }
 
 /// Images as a model takes them, by ids on the device.

@@ -128,6 +128,11 @@ impl Pass {
         Self { layers: Some(Vec::new()), ..Self::new(mode) }
     }
 
+    /// How it treats dropout and batch-norm.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Whether dropout and minibatch statistics are on.
     pub(crate) fn is_training(&self) -> bool {
         self.mode.is_training()

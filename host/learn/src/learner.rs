@@ -18,6 +18,7 @@ use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
 use tch::{Device, Tensor};
 
+use crate::backbone::Backbone;
 use crate::checks;
 use crate::device;
 use crate::draws::log_probs;
@@ -38,6 +39,7 @@ use crate::replicas::Replicas;
 use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::{Outcome, Trainer};
+use bodies::Kept;
 
 /// How a learner is set up.
 #[derive(Debug, Clone)]
@@ -74,6 +76,10 @@ pub struct TorchLearner {
     fitted: Option<Model>,
     /// The body that every fresh model starts from, where the run names a file of weights.
     pretrained: Option<Model>,
+    /// Where embeddings by a body that no training changes are kept from run to run.
+    kept: Option<Kept>,
+    /// Of the dataset.
+    digest: String,
     /// The ensemble around it, where one was asked for.
     members: Option<Ensemble>,
     /// Whether the strategy wants `fitted` to be there in the next round.
@@ -92,6 +98,15 @@ impl TorchLearner {
     /// # Errors
     /// [`LearnError::Config`] with the setting that does not fit; [`LearnError::Backend`] if the device has no room.
     pub fn new(dataset: &Dataset, pool: &[SampleId], settings: &Settings<'_>) -> Result<Self, LearnError> {
+        Self::set_up(dataset, pool, settings, None)
+    }
+
+    fn set_up(
+        dataset: &Dataset,
+        pool: &[SampleId],
+        settings: &Settings<'_>,
+        backbone: Option<Backbone>,
+    ) -> Result<Self, LearnError> {
         runtime::init();
         runtime::set_threads(settings.threads).or_else(|e| config(format!("compute.threads: {e}")))?;
         let device = device::parse(settings.device, &runtime::describe().cuda).map_err(in_config)?;
@@ -100,8 +115,13 @@ impl TorchLearner {
         } else if settings.precision == Precision::Tf32 {
             return config("compute.precision is `tf32`, which only GPUs have; use `float32` or `bf16`, or a GPU");
         }
+        checks::rows(dataset.embeddings().is_some(), settings.recipe, settings.model)?;
         let images = ImageStore::new(dataset, pool, device)?;
-        let architecture = Architecture::new(settings.model, images.shape(), dataset.classes() as i64)?;
+        let (shape, classes) = (images.shape(), dataset.classes() as i64);
+        let architecture = match backbone {
+            Some(backbone) => Architecture::brought(settings.model, backbone, shape, classes)?,
+            None => Architecture::new(settings.model, shape, classes)?,
+        };
         let architecture = architecture.with_precision(settings.precision);
         checks::recipe(settings.recipe, &architecture, settings.model)?;
         Ok(Self {
@@ -116,6 +136,8 @@ impl TorchLearner {
             round: Round(0),
             fitted: None,
             pretrained: None,
+            kept: None,
+            digest: dataset.digest().to_owned(),
             members: None,
             keep: false,
             previous: None,
@@ -141,7 +163,7 @@ impl TorchLearner {
     /// # Errors
     /// [`LearnError::Config`] with the setting that is out of range.
     pub fn with_ensemble(mut self, ensemble: &EnsembleConfig) -> Result<Self, LearnError> {
-        checks::ensemble(ensemble)?;
+        checks::ensemble(ensemble, &self.architecture, self.images.are_rows())?;
         self.ensemble = ensemble.clone();
         Ok(self)
     }
@@ -265,6 +287,17 @@ impl Learner for TorchLearner {
         needs.iter().try_for_each(|need| resolve(need, &self.architecture).map(|_| ()))
     }
 
+    fn check_untrained(&self, needs: &[Need]) -> Result<(), LearnError> {
+        let is_ready = self.images.are_rows() || self.pretrained.as_ref().is_some_and(Model::is_fixed);
+        let mut needs = needs.iter();
+        let fails = |need: &&Need| match resolve(need, &self.architecture) {
+            Ok(Feature::OfTheLoop) => false,
+            Ok(Feature::Embeddings) => !is_ready,
+            _ => true,
+        };
+        needs.find(fails).map_or(Ok(()), |need| Err(LearnError::untrained(need)))
+    }
+
     /// Weights and batch-norm statistics start afresh each time unless the strategy's plan says otherwise. A labelled
     /// set of one sample is an error for a model with batch-norm.
     fn fit(&mut self, task: FitTask<'_>, progress: &dyn Progress) -> Result<Fitted, LearnError> {
@@ -278,6 +311,10 @@ impl Learner for TorchLearner {
         let (needs, scope, is_plain) = (task.needs, task.scope, task.hooks.is_none());
         let sets = (task.synthetic, task.validation);
         let stood = std::mem::take(&mut self.stood);
+        if scope.labelled.is_empty() && task.synthetic.is_empty() && is_plain {
+            self.fitted = Some(self.untrained()?);
+            return Ok(Fitted::default());
+        }
         let (model, mut fitted, stood) = self.train(task, before.as_ref(), (kept, stood), progress)?;
         self.stood = stood;
         if let Some((members, record)) = self.train_members(needs, scope, sets, is_plain, progress)? {

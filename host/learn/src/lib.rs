@@ -9,6 +9,7 @@ mod accelerator;
 mod adversary;
 mod augment;
 mod averaging;
+mod backbone;
 mod checks;
 mod device;
 mod draws;
@@ -38,6 +39,8 @@ mod watch;
 mod weights;
 
 pub use accelerator::TorchAccelerator;
+pub use backbone::{Backbone, onnx_library};
 pub use device::CPU;
 pub use infer::BLOCK;
 pub use learner::{Settings, TorchLearner};
+pub use services::{EmbeddedServices, EmbeddedTask};

@@ -3,6 +3,7 @@
 mod bayesian;
 mod cnn;
 mod efficientnet;
+mod given;
 mod head;
 mod lenet;
 mod mlp;
@@ -15,14 +16,16 @@ mod vgg;
 mod vit;
 
 use querist_core::LearnError;
-use querist_core::config::{InitScheme, ModelConfig, Precision, Stem};
+use querist_core::config::{InitScheme, ModelConfig, ModelName, Precision, Stem};
 use querist_torchx::TorchError;
 use querist_torchx::ambient::Bf16;
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::backbone::Backbone;
 use crate::fault::{Doing, config};
 use crate::layer::{Mode, Pass, Seen, channels_last};
 use crate::parameters::Parameters;
+pub(crate) use given::HEAD;
 pub(crate) use head::Head;
 use head::{HeadShape, MOST_HIDDEN};
 pub(crate) use spec::names_of;
@@ -44,6 +47,11 @@ pub(crate) trait Body: Send {
     /// What dropout inside the body drops, in the order in which it runs.
     fn drops(&self) -> &[Drop] {
         &[]
+    }
+
+    /// Whether a pass that keeps layers sees all that have weights.
+    fn records_layers(&self) -> bool {
+        true
     }
 }
 
@@ -69,9 +77,11 @@ pub(crate) struct Forward {
 }
 
 /// What is fixed about a model before it has weights.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Architecture {
     spec: &'static Spec,
+    /// The network from a file, where it is none of this program's.
+    backbone: Option<Backbone>,
     stem: Stem,
     init: InitScheme,
     dropout: f64,
@@ -79,6 +89,8 @@ pub(crate) struct Architecture {
     normalise: bool,
     fixed: bool,
     images: ImageShape,
+    /// Of an embedding.
+    width: i64,
     classes: i64,
     precision: Precision,
 }
@@ -89,6 +101,33 @@ impl Architecture {
     /// # Errors
     /// If the images do not fit it or an option is out of range.
     pub(crate) fn new(options: &ModelConfig, images: ImageShape, classes: i64) -> Result<Self, LearnError> {
+        if options.name.is_in_file() {
+            let label = spec(options.name).label;
+            return config(format!("model.name = {label} needs `model.file`, the file of the network"));
+        }
+        Self::build_of(options, None, images, classes)
+    }
+
+    /// The same with a network from a file.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub(crate) fn brought(
+        options: &ModelConfig,
+        backbone: Backbone,
+        images: ImageShape,
+        classes: i64,
+    ) -> Result<Self, LearnError> {
+        backbone.check_images(spec(options.name).label, images)?;
+        Self::build_of(options, Some(backbone), images, classes)
+    }
+
+    fn build_of(
+        options: &ModelConfig,
+        backbone: Option<Backbone>,
+        images: ImageShape,
+        classes: i64,
+    ) -> Result<Self, LearnError> {
         let spec = spec(options.name);
         check_images(spec, images)?;
         let stem = match (spec.stem, options.stem) {
@@ -111,7 +150,27 @@ impl Architecture {
             return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
         }
         let (init, precision, normalise) = (options.init, Precision::Float32, options.normalise);
-        Ok(Self { spec, stem, init, dropout, head_hidden, normalise, fixed: false, images, classes, precision })
+        // Rows that are embeddings already come as images of one pixel.
+        let width = match (&backbone, options.name) {
+            (Some(backbone), _) => backbone.width(),
+            (None, ModelName::Head) => images.channels,
+            (None, _) => spec.width,
+        };
+        let fixed = false;
+        Ok(Self {
+            spec,
+            backbone,
+            stem,
+            init,
+            dropout,
+            head_hidden,
+            normalise,
+            fixed,
+            images,
+            width,
+            classes,
+            precision,
+        })
     }
 
     /// Its row of the table.
@@ -121,7 +180,8 @@ impl Architecture {
 
     /// The fewest samples that a training step can use.
     pub(crate) fn smallest_minibatch(&self) -> usize {
-        self.spec.smallest_minibatch
+        // A body that stays as it is needs no statistics.
+        if self.fixed { 1 } else { self.spec.smallest_minibatch }
     }
 
     /// The name as users write it.
@@ -136,7 +196,17 @@ impl Architecture {
 
     /// Width of an embedding.
     pub(crate) fn width(&self) -> i64 {
-        self.spec.width
+        self.width
+    }
+
+    /// The network from a file, where it is none of this program's.
+    pub(crate) fn backbone(&self) -> Option<&Backbone> {
+        self.backbone.as_ref()
+    }
+
+    /// Whether gradients go through the body.
+    pub(crate) fn is_differentiable(&self) -> bool {
+        self.backbone.as_ref().is_none_or(Backbone::is_differentiable)
     }
 
     /// Whether anything is dropped in training, so that draws differ.
@@ -179,13 +249,40 @@ impl Architecture {
         self.precision
     }
 
+    /// What changes an embedding of the body, beside weights and images, in words.
+    pub(crate) fn of_body(&self) -> String {
+        let Self { stem, normalise, precision, images, .. } = self;
+        let name = self.spec.label;
+        format!("{name}, stem {stem:?}, of length 1 {normalise}, {precision:?}, images {images:?}")
+    }
+
     /// A model with fresh weights from libtorch's generator.
     pub(crate) fn build(&self, device: Device) -> Result<Model, LearnError> {
+        self.build_from(device, || Ok(()))
+    }
+
+    /// A model with fresh weights from libtorch's generator, which `seeded` puts to its start.
+    ///
+    /// Before the head of a body that stays as it is, it starts again: what is drawn for such a body counts for
+    /// nothing, so that a head starts alike on images and on embeddings of them.
+    pub(crate) fn build_from(
+        &self,
+        device: Device,
+        seeded: impl Fn() -> Result<(), LearnError>,
+    ) -> Result<Model, LearnError> {
+        seeded()?;
         let parameters = Parameters::new(device).with_channels_last(self.precision != Precision::Float32);
         let mut parameters = parameters.with_init(self.init);
         let make = Make { images: self.images, stem: self.stem };
-        let body = (self.spec.build)(&mut parameters, make).doing("building the model")?;
+        let body = match &self.backbone {
+            Some(backbone) => backbone.body(&mut parameters, device),
+            None => (self.spec.build)(&mut parameters, make),
+        };
+        let body = body.doing("building the model")?;
         let body = if self.normalise { boxed(unit::Unit(body)) } else { body };
+        if self.fixed {
+            seeded()?;
+        }
         let width = self.width();
         let hidden = self.head_hidden.map(i64::from);
         let shape = HeadShape { width, hidden, classes: self.classes, dropout: self.dropout };
@@ -247,7 +344,8 @@ impl Model {
     /// Embeddings `f32 [n, width]`. Only the body computes in other numbers: heads are small, and what is made of their
     /// outputs needs the bits.
     fn through_body(&self, images: &Tensor, pass: &mut Pass) -> Result<Tensor, TchError> {
-        if self.precision == Precision::Float32 {
+        // Rows that are embeddings already are no images, and nothing is computed of them.
+        if self.precision == Precision::Float32 || images.dim() != 4 {
             return self.body.embed(images, pass);
         }
         // Units for short numbers read channels of a pixel together.
@@ -294,6 +392,11 @@ impl Model {
     /// What dropout inside the body drops.
     pub(crate) fn drops(&self) -> &[Drop] {
         self.body.drops()
+    }
+
+    /// Whether [`Self::recorded`] sees every layer with weights.
+    pub(crate) fn records_layers(&self) -> bool {
+        self.body.records_layers()
     }
 
     /// Embeddings in eval mode, with a mask for each dropout of the body.

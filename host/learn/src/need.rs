@@ -8,7 +8,7 @@ use querist_protocol::{Giver, Need, names};
 use crate::draws::{Draws, MOST_DRAWS};
 use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
 use crate::gradient::{Join, Norms, Scheme};
-use crate::model::{Architecture, ImageShape, names_of};
+use crate::model::{Architecture, HEAD, ImageShape, names_of};
 
 /// How a need is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +153,10 @@ fn grad_norm(need: &Need) -> Result<Feature, LearnError> {
 /// A model that hands out the outputs of its stages.
 fn stage_maps(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
     match model.stages().len() {
+        0 if model.label() == HEAD => refuse(
+            need,
+            "the dataset has embeddings and no pictures, so no network has stages; choose another strategy",
+        ),
         0 => refuse(
             need,
             format_args!(
@@ -167,15 +171,18 @@ fn stage_maps(need: &Need, model: &Architecture) -> Result<Feature, LearnError> 
 
 /// Images, at least `min_side` pixels high and wide where that is given.
 fn images(need: &Need, model: &Architecture) -> Result<Feature, LearnError> {
-    let Some(side) = need.arg("min_side") else {
-        return match *need == Need::new(need.name()) {
-            true => Ok(Feature::Condition),
-            false => refuse(need, "the one argument of `images` is `min_side`"),
-        };
-    };
-    if *need != Need::new(need.name()).with("min_side", side) {
-        return refuse(need, "the one argument of `images` is `min_side`");
+    if model.label() == HEAD {
+        return refuse(need, "the dataset has embeddings and no pictures; choose a strategy that works on arrays");
     }
+    let plain = match need.has_flag(names::EMBEDDED) {
+        true => Need::new(need.name()).with_flag(names::EMBEDDED),
+        false => Need::new(need.name()),
+    };
+    let side = need.arg("min_side");
+    if *need != side.map_or(plain.clone(), |side| plain.with("min_side", side)) {
+        return refuse(need, "the arguments of `images` are `min_side` and `embedded`");
+    }
+    let Some(side) = side else { return Ok(Feature::Condition) };
     let ImageShape { height, width, .. } = model.images();
     match side.parse::<i64>() {
         Ok(side) if side <= height.min(width) => Ok(Feature::Condition),
@@ -205,7 +212,8 @@ mod tests {
     #[test]
     fn conditions_hold_or_say_what_to_change() {
         let resolve = |name, text: &str| resolve(&text.parse().unwrap(), &model(name));
-        for text in ["stage_maps", "images", "images(min_side=16)"] {
+        for text in ["stage_maps", "images", "images(min_side=16)", "images(embedded)", "images(embedded, min_side=16)"]
+        {
             assert_eq!(resolve(ModelName::Cnn, text).unwrap(), Feature::Condition, "{text}");
         }
         for (text, part) in [

@@ -106,6 +106,17 @@ impl Parameters {
         Ok(weight)
     }
 
+    /// Takes a tensor over as it is: weights that are trained, or a buffer.
+    pub(crate) fn adopt(&mut self, name: String, tensor: Tensor, is_weight: bool) {
+        match is_weight {
+            true => {
+                self.weight_names.push(name);
+                self.weights.push(tensor);
+            }
+            false => self.buffers.push((name, tensor)),
+        }
+    }
+
     /// A buffer of equal values.
     pub(crate) fn buffer(&mut self, name: String, shape: &[i64], value: f64) -> Result<Tensor, TchError> {
         let buffer = Tensor::f_full(shape, value, (Kind::Float, self.device))?;

@@ -65,7 +65,7 @@ impl Plan {
         architecture: &Architecture,
         has_batch_loss: bool,
     ) -> Result<Self, String> {
-        let (mut recipe, mut architecture) = (recipe.clone(), *architecture);
+        let (mut recipe, mut architecture) = (recipe.clone(), architecture.clone());
         if let Some(decay) = overrides.weight_decay {
             if !(decay.is_finite() && decay >= 0.0) {
                 return Err(format!("its plan sets `weight_decay` to {decay}, expected 0 or more"));

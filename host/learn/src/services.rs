@@ -1,5 +1,6 @@
 //! What a strategy that uses images and the model may ask for.
 
+mod embedded;
 mod figures;
 mod guard;
 mod passes;
@@ -19,6 +20,7 @@ use tch::{Device, Tensor};
 
 use crate::images::ImageStore;
 use crate::model::{Architecture, Model};
+pub use embedded::{EmbeddedServices, EmbeddedTask};
 use streams::Streams;
 use tensor::given;
 pub(crate) use tensor::{array, lend, none, taken};
@@ -202,7 +204,7 @@ impl HostServices for Services<'_> {
     }
 
     fn log_metric(&self, name: &str, value: f64) -> Result<(), ServiceError> {
-        self.take_figure(name, value)
+        figures::take_figure(&mut self.metrics.borrow_mut(), name, value)
     }
 
     unsafe fn add_synthetic(&self, rows: &[u32], images: abi::Tensor) -> Result<(), ServiceError> {

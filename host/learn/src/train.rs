@@ -56,8 +56,9 @@ impl Trainer<'_> {
         self.check_size()?;
         let goes_on = self.plan.goes_on(self.round, before.is_some())?;
         let round = self.plan.weights_round(self.round);
-        random::seed(self.seeds.model_stream("weights", round).next_bits()).doing("seeding the weights")?;
-        let model = self.plan.architecture.build(self.images.device())?;
+        let bits = self.seeds.model_stream("weights", round).next_bits();
+        let seeded = || random::seed(bits).doing("seeding the weights");
+        let model = self.plan.architecture.build_from(self.images.device(), seeded)?;
         if let Some(pretrained) = self.pretrained {
             model.parameters().copy_body_from(pretrained.parameters()).doing("copying pretrained weights")?;
         }

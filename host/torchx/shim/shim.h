@@ -82,4 +82,21 @@ bool querist_set_grad(bool enabled);
 // of the file runs: its pickle may hold tensors and plain containers only.
 char* querist_read_pickle(const char* bytes, size_t size, void* context,
                           void (*found)(void* context, const char* name, size_t length, void* tensor));
+
+// Loads a TorchScript file, whose code runs when it is called, onto the CPU or, unless `cuda` is negative, that GPU.
+// Freed with `querist_script_free`.
+char* querist_script_load(const char* bytes, size_t size, int32_t cuda, void** module);
+
+void querist_script_free(void* module);
+
+// Calls `found` with the name of each parameter and then of each buffer and a new `at::Tensor`, which it takes over and
+// which shares the module's storage.
+char* querist_script_tensors(void* module, void* context,
+                             void (*found)(void* context, const char* name, size_t length, void* tensor,
+                                           bool parameter));
+
+// A forward pass of images: in eval mode (0), in training mode (1), or in that with buffers that stay as they are (2).
+// Of a dictionary the entry `name`; without a name the tensor, or that at `position` of a tuple.
+char* querist_script_forward(void* module, const void* images, int32_t mode, const char* name, size_t name_size,
+                             int64_t position, void** output);
 }

@@ -64,6 +64,27 @@ unsafe extern "C" {
         context: *mut c_void,
         found: unsafe extern "C" fn(*mut c_void, *const c_char, usize, *mut c_void),
     ) -> *mut c_char;
+    pub(crate) fn querist_script_load(
+        bytes: *const c_char,
+        size: usize,
+        cuda: i32,
+        module: *mut *mut c_void,
+    ) -> *mut c_char;
+    pub(crate) fn querist_script_free(module: *mut c_void);
+    pub(crate) fn querist_script_tensors(
+        module: *mut c_void,
+        context: *mut c_void,
+        found: unsafe extern "C" fn(*mut c_void, *const c_char, usize, *mut c_void, bool),
+    ) -> *mut c_char;
+    pub(crate) fn querist_script_forward(
+        module: *mut c_void,
+        images: TensorAddress,
+        mode: i32,
+        name: *const c_char,
+        name_size: usize,
+        position: i64,
+        output: *mut *mut c_void,
+    ) -> *mut c_char;
 }
 
 /// Takes the message of a shim function over.

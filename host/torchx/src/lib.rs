@@ -13,6 +13,7 @@ pub mod optimiser;
 pub mod pickle;
 pub mod random;
 pub mod runtime;
+pub mod script;
 
 /// A call into libtorch that failed, with libtorch's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

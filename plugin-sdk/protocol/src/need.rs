@@ -53,8 +53,11 @@ pub mod names {
     pub const ORACLE_LABELS: &str = "oracle.labels";
     /// A model that hands out the outputs of its stages. No array: only asked for before training.
     pub const STAGE_MAPS: &str = "stage_maps";
-    /// Images, at least `min_side` pixels high and wide. No array: only asked for before training.
+    /// Images, at least `min_side` pixels high and wide. No array: only asked for before training. With the flag
+    /// [`EMBEDDED`] nothing of them is looked at but their embeddings in eval mode, so that arrays of those will do.
     pub const IMAGES: &str = "images";
+    /// Flag of [`IMAGES`].
+    pub const EMBEDDED: &str = "embedded";
     /// Training on images that the strategy makes of those it picks. No array: it is the right to hand them in.
     pub const SYNTHETIC_IMAGES: &str = "synthetic_images";
     /// Prefix of every array over the labelled set.
@@ -186,6 +189,15 @@ impl Need {
     /// Whether a bare flag was given.
     pub fn has_flag(&self, flag: &str) -> bool {
         matches!(self.args.get(flag), Some(None))
+    }
+
+    /// The arrays that do as well where there are neither images nor model: embeddings of the pool and of the labelled
+    /// set; none for other needs.
+    pub fn as_arrays(&self) -> &'static [&'static str] {
+        match self.name == names::IMAGES && self.has_flag(names::EMBEDDED) {
+            true => &[names::EMBEDDINGS, "labelled.embeddings"],
+            false => &[],
+        }
     }
 
     /// The array that it asks for; `None` where it asks for none: for the head, or for something of model or images.

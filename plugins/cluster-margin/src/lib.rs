@@ -114,7 +114,7 @@ impl Strategy for ClusterMargin {
     const SUMMARY: &'static str = "Samples with small margins, one of each cluster in turn, small clusters first";
     const PAPER: &'static str = "Citovsky et al., Batch Active Learning at Scale, NeurIPS 2021";
     const COST: &'static str = "O(A^2 D) time once, when the clustering is made; O(A D) memory: no A x A matrix.";
-    const ALIASES: &'static [&'static str] = &["ClusterMargin"];
+    const ALIASES: &'static [&'static str] = &["ClusterMargin", "ClusterMarginSampling"];
 
     fn layers() -> Vec<Layer<Self>> {
         let text =

@@ -1,7 +1,7 @@
 //! The samples of a list, in its order: replays a recorded run, or any order made elsewhere.
 //!
-//! Each query takes the next ids of the list that are still in the pool. Ids that are labelled already, or that the
-//! pool never held, are passed over.
+//! Each query takes the next ids of the list that are still in the pool. Ids that are labelled already are passed over;
+//! one that neither the pool nor the labelled set holds is an error, for it would be replaced by another in silence.
 
 use std::collections::BTreeMap;
 
@@ -52,10 +52,25 @@ impl Strategy for Fixed {
     }
 }
 
+impl Fixed {
+    /// Refuses a list that names samples of neither set; both ascend.
+    fn refuse_strangers(&self, pool: &[u64], labelled: &[u64]) -> Result<()> {
+        let is_stranger = |id: &&u64| pool.binary_search(id).is_err() && labelled.binary_search(id).is_err();
+        let strangers: Vec<&u64> = self.order.iter().filter(is_stranger).collect();
+        let Some(first) = strangers.first() else { return Ok(()) };
+        Err(StrategyError::Failed(format!(
+            "`order` names {} samples that are neither in the pool nor labelled, such as {first}; take them out, and \
+             leave `subset_size` out if it is set",
+            strangers.len()
+        )))
+    }
+}
+
 impl Selector for Fixed {
     fn select(&self, query: &Query) -> Result<Selection> {
         let (wanted, mut picks) = (query.wanted(), query.picks()?);
         let ids = query.ids()?;
+        self.refuse_strangers(&ids, &query.labelled_ids()?)?;
         // Ids ascend.
         let in_pool = self.order.iter().filter_map(|id| ids.binary_search(id).ok().map(|row| row as u32));
         picks.take_all(in_pool.take(wanted as usize))?;

@@ -11,13 +11,19 @@ fn fixed_conforms() {
 }
 
 #[test]
-fn the_list_is_followed_over_labelled_and_unknown_ids() {
-    // The pool's ids are 7, 10, 13, ...; 8 and 11 are labelled, 9 exists nowhere.
+fn the_list_is_followed_over_labelled_ids_and_refused_with_unknown_ones() {
+    // The pool's ids are 7, 10, 13, ...; 8 and 11 are labelled, 9 and 12 exist nowhere.
     let pool = Pool { rows: 10, labelled: 2, ..Pool::default() }.arrays(&[]);
-    let params = json!({"order": [8, 34, 9, 11, 7, 13]});
+    let params = json!({"order": [8, 34, 11, 7, 13]});
     assert_eq!(ask(&PACKAGE, "fixed", &params, (&pool, 2, 0)).unwrap().rows, [9, 0]);
     let all = ask(&PACKAGE, "fixed", &params, (&pool, 3, 0)).unwrap();
     assert_eq!((all.rows.as_slice(), all.diagnostics[0].1), ([9, 0, 2].as_slice(), 0.0));
+    // Chance takes no stranger's place.
+    for fallback in ["error", "random"] {
+        let params = json!({"order": [8, 34, 9, 11, 7, 12], "fallback": fallback});
+        let error = ask(&PACKAGE, "fixed", &params, (&pool, 2, 0)).unwrap_err();
+        assert!(error.contains("2 samples that are neither") && error.contains("such as 9"), "{error}");
+    }
 }
 
 #[test]

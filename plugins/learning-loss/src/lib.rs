@@ -71,7 +71,7 @@ impl Strategy for LearningLossParams {
     const PAPER: &'static str = "Yoo and Kweon, Learning Loss for Active Learning, CVPR 2019";
     const COST: &'static str =
         "A small module in every step of training, and one pass over the subset; memory for one batch.";
-    const ALIASES: &'static [&'static str] = &["learningloss", "lloss", "ll4al"];
+    const ALIASES: &'static [&'static str] = &["learningloss", "LearningLoss", "lloss", "ll4al"];
 
     fn layers() -> Vec<Layer<Self>> {
         let text = "The authors' code: its comparison with `epoch_loss` is strict, and of a pair of equal losses the \

@@ -31,7 +31,7 @@ impl Strategy for CoreGcnParams {
         "Caramalau et al., Sequential Graph Convolutional Network for Active Learning, CVPR 2021";
     const COST: &'static str = "epochs x O((N + L) D H) time with H hidden units, then k-center greedy; O((N + L) D) \
                                 memory: no adjacency matrix is formed.";
-    const ALIASES: &'static [&'static str] = &["coregcn", "CoreGCN"];
+    const ALIASES: &'static [&'static str] = &["coregcn", "CoreGCN", "coreGCN"];
     const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
@@ -44,7 +44,7 @@ impl Strategy for CoreGcnParams {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::IMAGES)]
+        vec![Need::new(names::IMAGES).with_flag(names::EMBEDDED)]
     }
 
     fn check(&self) -> Result<(), String> {

@@ -44,7 +44,7 @@ impl Strategy for UncertainGcnParams {
         "Caramalau et al., Sequential Graph Convolutional Network for Active Learning, CVPR 2021";
     const COST: &'static str =
         "epochs x O((N + L) D H) time with H hidden units; O((N + L) D) memory: no adjacency matrix is formed.";
-    const ALIASES: &'static [&'static str] = &["seqgcn", "UncertainGCN"];
+    const ALIASES: &'static [&'static str] = &["seqgcn", "UncertainGCN", "uncertainGCN"];
     const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
@@ -58,7 +58,7 @@ impl Strategy for UncertainGcnParams {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![Need::new(names::IMAGES)]
+        vec![Need::new(names::IMAGES).with_flag(names::EMBEDDED)]
     }
 
     fn check(&self) -> Result<(), String> {

@@ -46,7 +46,7 @@ from_logits!(
     LeastConfidence,
     "Samples whose most probable class is least probable",
     WANG_SHANG,
-    &["least_confident", "LeastConfidence", "uncertainty", "confidence"]
+    &["least_confident", "LeastConfidence", "uncertainty", "confidence", "VarRatio"]
 );
 from_logits!(
     /// Parameters of margin sampling: none.

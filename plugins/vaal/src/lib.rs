@@ -136,6 +136,7 @@ impl Strategy for VaalParams {
     const PAPER: &'static str = "Sinha et al., Variational Adversarial Active Learning, ICCV 2019";
     const COST: &'static str = "Iterations of an autoencoder and a discriminator, about half a billion multiply-adds \
                                 an image of 32 x 32; memory for both and one batch.";
+    const ALIASES: &'static [&'static str] = &["VAAL"];
     const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {
@@ -338,7 +339,7 @@ impl Strategy for TaVaalParams {
     const PAPER: &'static str = "Kim et al., Task-Aware Variational Adversarial Active Learning, CVPR 2021";
     const COST: &'static str = "A small module in every step of training, then iterations of an autoencoder and a \
                                 discriminator; memory for both and one batch.";
-    const ALIASES: &'static [&'static str] = &["tavaal"];
+    const ALIASES: &'static [&'static str] = &["tavaal", "TA-VAAL"];
     const RANKS_ALL: bool = false;
 
     fn layers() -> Vec<Layer<Self>> {

@@ -91,6 +91,16 @@ fn main() {
     let (pictures, archives) = (pictures(), archives());
     write("pictures", pictures);
     write("archives", archives);
+    write("shards", shards());
+    let of_others = of_others();
+    let seeds = |part: &str, head: &[u8]| -> Vec<Vec<u8>> {
+        let files = of_others.iter().filter(|(name, _)| name.contains(part));
+        files.map(|(_, bytes)| [head, bytes].concat()).collect()
+    };
+    let pickles = [seeds(".pkl", &[0]), seeds("data_batch_1", &[1]), seeds("refused/", &[1])].concat();
+    write("pickles", pickles);
+    write("matlab", seeds(".mat", &[]));
+    write("tables", seeds(".parquet", &[]));
     // File, how, place, bytes that go, bytes that come.
     let edits: [&[u8]; 8] = [
         b"",
@@ -195,6 +205,40 @@ fn archives() -> Vec<Vec<u8>> {
     let tars = tars.iter().flat_map(|more| [[&[1][..], &two, more].concat(), [&[3][..], &two, more].concat()]);
     // Files as they come.
     tars.chain(zips().into_iter().map(|zip| [&[0][..], &zip].concat())).collect()
+}
+
+/// Members of shards: pictures with their labels in each form, and what is wrong with them.
+fn shards() -> Vec<Vec<u8>> {
+    let sample = |key: &str, ending: &str, label: &[u8]| {
+        [member(b'0', 7, &format!("{key}.png"), None), member(b'0', 7, &format!("{key}.{ending}"), Some(label))]
+            .concat()
+    };
+    let numbers = [sample("a", "cls", b"0"), sample("b", "cls", b"1"), sample("c", "cls", b"1")].concat();
+    let names = [sample("a", "json", br#"{"label": "cat"}"#), sample("b", "json", br#"{"cls": "dog"}"#)].concat();
+    let apart =
+        [member(b'0', 7, "a.cls", Some(b"0")), member(b'0', 7, "b.png", None), sample("a", "cls", b"1")].concat();
+    let twice = [sample("a", "cls", b"0"), sample("a", "cls", b"1")].concat();
+    let deep =
+        [sample("x/a", "cls", b"0"), sample("../b", "cls", b"-1"), sample("c.d", "seg.cls", b"9999999")].concat();
+    let empty = [sample("a", "json", b"{"), sample("b", "cls", b"")].concat();
+    let all = [numbers, names, apart, twice, deep, empty];
+    all.iter().flat_map(|members| [[&[1][..], members].concat(), [&[3][..], members].concat()]).collect()
+}
+
+/// Small files that the tools of others wrote, by name.
+fn of_others() -> Vec<(String, Vec<u8>)> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/data/tests/formats/formats.tar.gz");
+    let packed = fs::File::open(file).expect("it is checked in");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
+    let mut files = Vec::new();
+    for entry in archive.entries().expect("it is an archive") {
+        let mut entry = entry.expect("it is whole");
+        let name = entry.path().expect("it has a name").display().to_string();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).expect("it is whole");
+        files.push((name, bytes));
+    }
+    files
 }
 
 fn zips() -> [Vec<u8>; 2] {

@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod arrays;
+mod datasets;
 mod description;
 mod pictures;
 mod runs;
@@ -15,6 +16,7 @@ use querist_protocol::{Need, is_showable};
 use serde_json::Value;
 
 pub use arrays::arrays;
+pub use datasets::{matlab, pickles, shards, tables};
 pub use description::description;
 pub use pictures::{archives, pictures};
 pub use runs::{run_folder, unchanged_run};
@@ -28,14 +30,18 @@ pub struct Target {
 }
 
 /// Every boundary.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "arrays", feed: arrays },
     Target { name: "archives", feed: archives },
     Target { name: "description", feed: description },
+    Target { name: "matlab", feed: matlab },
     Target { name: "needs", feed: needs },
+    Target { name: "pickles", feed: pickles },
     Target { name: "pictures", feed: pictures },
     Target { name: "run_folder", feed: run_folder },
     Target { name: "schema", feed: schema },
+    Target { name: "shards", feed: shards },
+    Target { name: "tables", feed: tables },
     Target { name: "worker", feed: worker },
 ];
 

@@ -45,13 +45,18 @@ pub fn pictures(data: &[u8]) {
 ///
 /// A fuzzer finds no check sum of a header, so what is made has right ones around wrong contents.
 pub fn archives(data: &[u8]) {
-    let Some((&form, rest)) = data.split_first() else { return };
-    let archive = if form & 1 == 0 { rest.to_vec() } else { made(rest) };
-    let (name, archive) = if form & 2 == 0 { ("set.tar", archive) } else { ("set.tar.gz", gzipped(&archive)) };
+    let Some((name, archive)) = archive(data) else { return };
     in_memory(|folder| {
         fs::write(folder.join(name), archive).expect("the folder is ours");
         read(&folder.join(name), folder, Some(4));
     });
+}
+
+/// Name and bytes of an archive.
+pub(crate) fn archive(data: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let (&form, rest) = data.split_first()?;
+    let archive = if form & 1 == 0 { rest.to_vec() } else { made(rest) };
+    Some(if form & 2 == 0 { ("set.tar", archive) } else { ("set.tar.gz", gzipped(&archive)) })
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {

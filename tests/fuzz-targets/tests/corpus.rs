@@ -105,7 +105,20 @@ macro_rules! short_runs {
     };
 }
 
-short_runs!(arrays, archives, description, needs, pictures, run_folder, schema, worker);
+short_runs!(
+    arrays,
+    archives,
+    description,
+    matlab,
+    needs,
+    pickles,
+    pictures,
+    run_folder,
+    schema,
+    shards,
+    tables,
+    worker
+);
 
 #[test]
 fn what_is_changed_is_a_run_that_can_be_read() {

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use querist::Trainer;
-use querist_core::config::{ModelConfig, RunConfig};
+use querist::{Body, EmbeddedTask, KeptEmbeddings, Trainer};
+use querist_core::config::{ModelConfig, ModelName, RunConfig, Trained, WeightsConfig};
 use querist_core::progress::Progress;
-use querist_core::{Array, Dataset, LearnError, Learner, SampleId};
+use querist_core::{Array, Dataset, HostServices, LearnError, Learner, SampleId};
 use querist_kernels::Accelerator;
-use querist_learn::{CPU, Settings, TorchAccelerator, TorchLearner};
+use querist_learn::{Backbone, CPU, EmbeddedServices, Settings, TorchAccelerator, TorchLearner, onnx_library};
 use querist_loader::TorchBuild;
+use querist_protocol::Shown;
 use querist_torchx::runtime;
 
 struct Torch;
@@ -22,11 +23,11 @@ impl Trainer for Torch {
         pool: &[SampleId],
         config: &RunConfig,
         scratch: Option<&Path>,
-        weights: Option<&[u8]>,
+        body: Option<&Body>,
         say: &dyn Fn(&str),
     ) -> Result<Box<dyn Learner>, LearnError> {
-        let mut learner = learner(dataset, pool, config)?.with_ensemble(&config.experiment.ensemble)?;
-        if let (Some(bytes), Some(weights)) = (weights, &config.experiment.model.weights) {
+        let mut learner = learner(dataset, pool, config, body)?.with_ensemble(&config.experiment.ensemble)?;
+        if let (Some(Body { bytes, sidecar: None, .. }), Some(weights)) = (body, &config.experiment.model.weights) {
             let said = format!("model.weights = {}", weights.file());
             let in_file = |error| match error {
                 LearnError::Config(message) => LearnError::Config(format!("{said}: {message}")),
@@ -36,10 +37,31 @@ impl Trainer for Torch {
             say(&format!("{said}: {report}"));
             learner = with_weights;
         }
+        if let (Some(body), Some(kept)) = (body, KeptEmbeddings::from_env()) {
+            let prefix = config.experiment.model.weights.as_ref().and_then(WeightsConfig::prefix);
+            let name = format!("{} with prefix {prefix:?}", body.digests());
+            learner = learner.keeping_embeddings(Box::new(kept), name);
+        }
         Ok(Box::new(match scratch {
             Some(folder) => learner.with_scratch(folder, config.experiment.compute.memory.0),
             None => learner,
         }))
+    }
+
+    fn embeddings(
+        &self,
+        dataset: &Dataset,
+        pool: &[SampleId],
+        config: &RunConfig,
+        body: &Body,
+        samples: &[SampleId],
+        progress: &dyn Progress,
+    ) -> Result<Array, LearnError> {
+        let mut config = config.clone();
+        // Nothing is trained, whatever the recipe says of it.
+        config.experiment.recipe.train = Trained::Head;
+        let (values, width) = learner(dataset, pool, &config, Some(body))?.embeddings(samples, progress)?;
+        Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
     fn frozen(
@@ -51,7 +73,8 @@ impl Trainer for Torch {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError> {
-        let (values, width) = learner(dataset, pool, config)?.frozen_embeddings(model, file, samples, progress)?;
+        let learner = learner(dataset, pool, config, None)?;
+        let (values, width) = learner.frozen_embeddings(model, file, samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
     }
 
@@ -64,8 +87,20 @@ impl Trainer for Torch {
         samples: &[SampleId],
         progress: &dyn Progress,
     ) -> Result<Array, LearnError> {
-        let (values, width) = learner(dataset, pool, config)?.fast_embeddings(model, file, samples, progress)?;
+        let learner = learner(dataset, pool, config, None)?;
+        let (values, width) = learner.fast_embeddings(model, file, samples, progress)?;
         Array::f32(vec![samples.len(), width], values).map_err(|error| LearnError::Config(error.to_string()))
+    }
+
+    fn embedded<'a>(
+        &self,
+        task: EmbeddedTask<'a>,
+        device: &str,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + 'a>, LearnError> {
+        let EmbeddedTask { scope, classes, pool, labelled } = task;
+        let task = querist_learn::EmbeddedTask { scope, classes, pool, labelled };
+        Ok(Box::new(EmbeddedServices::new(task, device, threads)?))
     }
 
     fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError> {
@@ -82,11 +117,20 @@ impl Trainer for Torch {
     fn describe(&self) -> String {
         let torch = runtime::describe();
         let folder = torch.folder.as_ref().map_or("unknown".to_owned(), |folder| folder.display().to_string());
-        format!("libtorch     {} in {folder}\nGPU          {}\n", torch.version, torch.cuda)
+        let onnx = match onnx_library() {
+            Ok(library) => library.display().to_string(),
+            Err(_) => "not there; only models in ONNX files need it (`cargo xtask setup --onnx`)".to_owned(),
+        };
+        format!("libtorch     {} in {folder}\nGPU          {}\nONNX Runtime {onnx}\n", torch.version, torch.cuda)
     }
 }
 
-fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<TorchLearner, LearnError> {
+fn learner(
+    dataset: &Dataset,
+    pool: &[SampleId],
+    config: &RunConfig,
+    body: Option<&Body>,
+) -> Result<TorchLearner, LearnError> {
     let (device, others) = config.experiment.compute.device.split();
     let settings = Settings {
         model: &config.experiment.model,
@@ -96,7 +140,24 @@ fn learner(dataset: &Dataset, pool: &[SampleId], config: &RunConfig) -> Result<T
         precision: config.experiment.compute.precision,
         threads: config.experiment.compute.threads(),
     };
-    TorchLearner::new(dataset, pool, &settings)?.with_devices(others)
+    let Some(Body { bytes, sidecar: Some(sidecar), .. }) = body else {
+        return TorchLearner::new(dataset, pool, &settings)?.with_devices(others);
+    };
+    if !others.is_empty() {
+        let message = "a network from a file works on one device; give compute.device one";
+        return Err(LearnError::Config(message.to_owned()));
+    }
+    runtime::init();
+    let file = config.experiment.model.file.as_deref().unwrap_or_default();
+    let in_file = |error| match error {
+        LearnError::Config(message) => LearnError::Config(format!("model.file = {}: {message}", Shown::name(file))),
+        other => other,
+    };
+    let backbone = match config.experiment.model.name {
+        ModelName::Onnx => Backbone::onnx(bytes, sidecar, &onnx_library()?, settings.threads),
+        _ => Backbone::torchscript(bytes.clone(), sidecar),
+    };
+    TorchLearner::with_backbone(dataset, pool, &settings, backbone.map_err(in_file)?)
 }
 
 fn main() -> ExitCode {

@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use querist_core::SampleId;
+use querist_core::{Dataset, SampleId};
 use querist_data::arrays::write_npy;
+use querist_data::embeddings::{CLASSES, SPLITS};
 use querist_files::shown;
 
-use crate::commands::probe::Prepared;
+use crate::commands::probe::{MachineArgs, Prepared};
 use crate::exit::Usage;
 use crate::output;
 use crate::progress::{self, Display};
@@ -19,12 +20,13 @@ use crate::trainer::Trainer;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  querist embed probe.toml --out features --shard 1/4")]
 pub struct EmbedArgs {
-    /// A run file; only its dataset, model and compute count, and `model.weights` must be there.
+    /// A run file; only its dataset, model and compute count, and `model.weights` or `model.file` must be there.
     pub file: PathBuf,
     /// Replace a value of the file, such as model.weights="resnet18.safetensors".
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Folder of the arrays, `embeddings.npy` and `ids.npy`, or `embeddings-I-of-N.npy` and so on of a shard.
+    /// Folder of the arrays, `embeddings.npy`, `ids.npy`, `labels.npy` and `splits.npy`, or `embeddings-I-of-N.npy` and
+    /// so on of a shard, and `classes.txt`: a dataset `embeddings` reads it.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The I-th of N parts of the samples, from 1; each has rows of neighbouring samples.
@@ -33,6 +35,8 @@ pub struct EmbedArgs {
     /// Only samples of the pool, as the split and `dataset.variant` leave it: no validation and no test samples.
     #[arg(long)]
     pub pool: bool,
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 /// One of several parts.
@@ -69,12 +73,12 @@ impl Shard {
 
 /// Runs the verb.
 pub fn main(args: &EmbedArgs, trainer: &dyn Trainer) -> Result<()> {
-    let mut file = crate::config_file::ConfigFile::read(&args.file, &args.set)?;
+    let mut file = crate::config_file::ConfigFile::read(&args.file, &args.machine.overrides(&args.set))?;
     file.default_to("strategy.id=\"random\"");
     file.default_to("budget={ initial = 1, batch = 1, rounds = 1 }");
     let display = Display::new(false);
     progress::stop_on_interrupt()?;
-    let prepared = Prepared::new(&file)?;
+    let prepared = Prepared::new(&file, &args.machine)?;
     let Prepared { dataset, .. } = &prepared;
     let all: Vec<SampleId> = match args.pool {
         true => prepared.pool().to_vec(),
@@ -89,17 +93,46 @@ pub fn main(args: &EmbedArgs, trainer: &dyn Trainer) -> Result<()> {
         None => args.out.join(format!("{what}.npy")),
         Some(Shard { number, of }) => args.out.join(format!("{what}-{number}-of-{of}.npy")),
     };
-    let (rows, ids) = (name("embeddings"), name("ids"));
-    refuse_existing(&[&rows, &ids])?;
+    let (rows, ids, of, splits) = (name("embeddings"), name("ids"), name("labels"), name("splits"));
+    refuse_existing(&[&rows, &ids, &of, &splits])?;
     let array = prepared.embeddings(samples, trainer, &display)?;
     display.clear();
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", shown(&args.out)))?;
     let numbers: Vec<u64> = samples.iter().map(|sample| sample.0).collect();
     let values = array.as_f32().context("embeddings are floats")?;
     write_npy(&ids, &[numbers.len()], &numbers)?;
+    write_npy(&of, &[numbers.len()], &prepared.labels(samples)?)?;
+    write_npy(&splits, &[numbers.len()], &splits_of(samples, dataset, args.pool))?;
+    write_classes(&args.out.join(CLASSES), dataset)?;
     write_npy(&rows, array.shape(), values)?;
     output::note(&format!("{}: {} rows of {} columns", shown(&rows), array.shape()[0], array.shape()[1]));
     Ok(())
+}
+
+/// Which official part each sample is of; of a pool all are there to train on.
+fn splits_of(samples: &[SampleId], dataset: &Dataset, pool: bool) -> Vec<u32> {
+    let [train, validation, test] = SPLITS;
+    let official = dataset.official();
+    samples
+        .iter()
+        .map(|sample| match sample.index() {
+            _ if pool => train,
+            at if official.test.contains(&at) => test,
+            at if official.validation.contains(&at) => validation,
+            _ => train,
+        })
+        .collect()
+}
+
+/// Names of the classes, one a line; shards share the file.
+fn write_classes(path: &Path, dataset: &Dataset) -> Result<()> {
+    let names = dataset.class_names();
+    if names.iter().any(|name| name.is_empty() || name.contains(['\n', '\r'])) {
+        output::note("note: names of classes that are no lines of a text are left out, and are numbers there");
+        return Ok(());
+    }
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", shown(path)))
 }
 
 fn refuse_existing(files: &[&Path]) -> Result<()> {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use querist_core::config::{IndexFile, InitialSet, RunConfig, cores, schemas};
 use querist_core::metric::Metrics;
-use querist_core::{Array, Dataset, DatasetOracle, FitTask, Label, Round, SampleId, Split};
+use querist_core::{Array, Dataset, DatasetOracle, Embeddings, FitTask, Label, Oracle, Round, SampleId, Split};
 use querist_kernels::{Compute, nearest_rows};
 use serde_json::{Value, json};
 
@@ -20,16 +20,16 @@ use crate::config_file::ConfigFile;
 use crate::exit::Usage;
 use crate::progress::{self, Display};
 use crate::trainer::Trainer;
-use crate::{fixed, index_file, output};
+use crate::{body, index_file, output};
 
 /// Judge labelled sets by what a model learns from them.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
 pub enum ProbeCommand {
-    /// A linear head on embeddings of length 1 by the body in `model.weights`, which stays as it is. Preset
-    /// `low-budget-linear`, where the file names none.
+    /// A linear head on embeddings of length 1 by the body in `model.weights` or `model.file`, which stays as it is.
+    /// Preset `low-budget-linear`, where the file names none.
     Linear(ProbeArgs),
-    /// The classes of the nearest labelled embeddings by the body in `model.weights`.
+    /// The classes of the nearest labelled embeddings by the body in `model.weights` or `model.file`.
     Knn {
         #[command(flatten)]
         args: ProbeArgs,
@@ -59,9 +59,30 @@ pub struct ProbeArgs {
     /// Replace a value of the file, such as recipe.epochs=20.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Form of the results on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+/// Where it is computed.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// Device of training and features, instead of the file's.
+    #[arg(long, value_name = "cpu|cuda:N")]
+    pub device: Option<String>,
+    /// Threads where the file names none [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+impl MachineArgs {
+    /// What was set by `--set`, and the device that was named.
+    pub fn overrides(&self, set: &[String]) -> Vec<String> {
+        let device = self.device.as_ref().map(|device| format!("compute.device=\"{device}\""));
+        set.iter().cloned().chain(device).collect()
+    }
 }
 
 /// Forms of results.
@@ -111,7 +132,7 @@ struct Judged {
 /// Runs the verb.
 pub fn main(command: &ProbeCommand, trainer: &dyn Trainer) -> Result<()> {
     let args = command.args();
-    let mut file = ConfigFile::read(&args.file, &args.set)?;
+    let mut file = ConfigFile::read(&args.file, &args.machine.overrides(&args.set))?;
     if file.is_study() {
         return Err(Usage("a study has several strategies; a probe takes a run file".to_owned()).into());
     }
@@ -119,13 +140,14 @@ pub fn main(command: &ProbeCommand, trainer: &dyn Trainer) -> Result<()> {
     file.default_to("budget={ initial = 1, batch = 1, rounds = 1 }");
     // What the file says itself goes before.
     command.defaults().iter().for_each(|assignment| file.default_to(assignment));
-    if matches!(command, ProbeCommand::Scratch(_)) && file.has("/model/weights") {
-        let message = "a probe from scratch starts from fresh weights: leave `model.weights` out, or use `finetune`";
+    if matches!(command, ProbeCommand::Scratch(_)) && (file.has("/model/weights") || file.has("/model/file")) {
+        let message = "a probe from scratch starts from fresh weights: leave `model.weights` and `model.file` out, or \
+                       use `finetune`";
         return Err(Usage(message.to_owned()).into());
     }
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
-    let prepared = Prepared::new(&file)?;
+    let prepared = Prepared::new(&file, &args.machine)?;
     // Every file is read before the first training.
     let sets = args.indices.iter().map(|path| prepared.labelled(path, args.base)).collect::<Result<Vec<_>>>()?;
     let judged = match command {
@@ -141,9 +163,11 @@ type Labelled = (PathBuf, Vec<(SampleId, Label)>);
 
 impl Prepared {
     /// Reads what a run file names.
-    pub fn new(file: &ConfigFile) -> Result<Self> {
+    pub fn new(file: &ConfigFile, machine: &MachineArgs) -> Result<Self> {
         let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
-        config.experiment.compute.threads = Some(config.experiment.compute.threads.unwrap_or_else(cores));
+        body::settle(&mut config.experiment)?;
+        let threads = config.experiment.compute.threads.or(machine.threads.map(usize::from));
+        config.experiment.compute.threads = Some(threads.unwrap_or_else(cores));
         let search = querist_data::Search::from_env();
         let whole = querist_data::load(&config.experiment.dataset, &search)?;
         let d = &config.experiment.dataset;
@@ -157,6 +181,12 @@ impl Prepared {
         Ok(Self { dataset, split, config })
     }
 
+    /// Labels of samples, for whoever writes a dataset down.
+    pub fn labels(&self, samples: &[SampleId]) -> Result<Vec<u32>> {
+        let labels = DatasetOracle::new(&self.dataset).reveal(samples)?;
+        Ok(labels.into_iter().map(|label| label.0).collect())
+    }
+
     /// The samples that may be labelled.
     pub fn pool(&self) -> &[SampleId] {
         &self.split.pool
@@ -164,7 +194,7 @@ impl Prepared {
 
     fn labelled(&self, path: &Path, base: u8) -> Result<Labelled> {
         let index = IndexFile { file: path.to_string_lossy().into_owned(), base: u64::from(base) };
-        let listed = index_file::read(&index, &self.dataset, &self.split.pool);
+        let listed = index_file::read(&index, &self.dataset, &self.split);
         let listed = listed.map_err(|error| Usage(format!("--indices: {error:#}")))?.samples;
         let stream = self.config.seeds.initial_stream();
         let set = InitialSet::Listed(listed.len());
@@ -174,10 +204,9 @@ impl Prepared {
 
     /// Trains on each set from the start.
     fn by_training(&self, sets: Vec<Labelled>, trainer: &dyn Trainer, display: &Display) -> Result<Vec<Judged>> {
-        let weights = fixed::weights(&self.config)?;
-        let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
+        let body = body::read(&self.config.experiment.model)?;
         let say = |line: &str| display.line(line);
-        let mut learner = trainer.learner(&self.dataset, &self.split.pool, &self.config, None, bytes, &say)?;
+        let mut learner = trainer.learner(&self.dataset, &self.split.pool, &self.config, None, body.as_ref(), &say)?;
         let judge = |(file, labelled): Labelled| {
             let clock = Instant::now();
             learner.fit(FitTask::plain(Round(0), &labelled), display)?;
@@ -216,15 +245,23 @@ impl Prepared {
         sets.into_iter().map(judge).collect()
     }
 
-    /// Embeddings by the body in `model.weights`, `f32 [samples, width]`.
+    /// Embeddings by the body in `model.weights` or `model.file`, `f32 [samples, width]`.
     pub fn embeddings(&self, samples: &[SampleId], trainer: &dyn Trainer, display: &Display) -> Result<Array> {
-        let Some(weights) = fixed::weights(&self.config)? else {
-            return Err(Usage("embeddings need a body: set `model.weights` to a file of weights".to_owned()).into());
-        };
+        if let Some(embeddings) = self.dataset.embeddings() {
+            return rows_of(embeddings, samples, self.config.experiment.model.normalise);
+        }
         let model = &self.config.experiment.model;
-        let (pool, file) = (&self.split.pool, (model, weights.bytes.as_slice()));
+        let Some(body) = body::read(model)? else {
+            let message =
+                "embeddings need a body: set `model.weights` to a file of weights, or `model.file` to a network";
+            return Err(Usage(message.to_owned()).into());
+        };
+        let (dataset, pool, config) = (&self.dataset, &self.split.pool, &self.config);
+        if body.sidecar.is_some() {
+            return Ok(trainer.embeddings(dataset, pool, config, &body, samples, display)?);
+        }
         let said = || model.weights.as_ref().map_or_else(String::new, |w| format!("model.weights = {}", w.file()));
-        trainer.embed(&self.dataset, pool, &self.config, file, samples, display).with_context(said)
+        trainer.embed(dataset, pool, config, (model, body.bytes.as_slice()), samples, display).with_context(said)
     }
 
     fn judged(&self, file: PathBuf, labelled: &[(SampleId, Label)], logits: &[f32], clock: Instant) -> Judged {
@@ -233,6 +270,20 @@ impl Prepared {
         let seconds = clock.elapsed().as_secs_f64();
         Judged { file, labels: labelled.len(), classes: classes.len(), test, seconds }
     }
+}
+
+/// Rows of a dataset that are embeddings already, divided by their length where that is asked for.
+fn rows_of(embeddings: &Embeddings, samples: &[SampleId], normalise: bool) -> Result<Array> {
+    /// Shorter rows are divided by this: one of zeros stays one.
+    const SHORTEST: f32 = 1e-12;
+    let mut values = Vec::with_capacity(samples.len() * embeddings.width);
+    for &sample in samples {
+        let row = embeddings.row(sample);
+        let squares: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+        let length = if normalise { (squares.sqrt() as f32).max(SHORTEST) } else { 1.0 };
+        values.extend(row.iter().map(|value| value / length));
+    }
+    Ok(Array::f32(vec![samples.len(), embeddings.width], values)?)
 }
 
 /// One row of logits that is highest at the class that wins.

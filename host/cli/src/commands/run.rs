@@ -15,6 +15,7 @@ use querist_files::shown;
 use querist_protocol::Capability;
 
 use crate::again;
+use crate::body;
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
 use crate::exit::{Hinted, Usage};
@@ -96,6 +97,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         return Err(Usage(format!("{name} is a study: start it with `querist study run {argument}`")).into());
     }
     let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
+    body::settle(&mut config.experiment)?;
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
@@ -137,7 +139,22 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if let Some(hint) = went.stopped.then(|| resume_hint(&folder)).flatten() {
         output::note(&format!("stopped as `--stop-after` says: {hint}"));
     }
-    if went.rounds == 0 { Ok(()) } else { report::print(&[folder], args.format) }
+    if went.rounds == 0 { Ok(()) } else { print(&folder, args.format) }
+}
+
+/// What a run has come to: its figures, or its rounds where it is not at its end and has no figures yet.
+fn print(folder: &Path, format: Format) -> Result<()> {
+    let stored = StoredRun::read(folder)?;
+    if format != Format::Table || stored.is_finished() {
+        return report::print(&[folder.to_owned()], format);
+    }
+    let mut table = format!("{:>5}  {:>8}  {:>10}\n", "ROUND", "LABELLED", "ACCURACY %");
+    for round in &stored.rounds {
+        let record = &round.record;
+        let accuracy = record.metrics.accuracy * 100.0;
+        table += &format!("{:>5}  {:>8}  {accuracy:>10.2}\n", record.round, record.labelled);
+    }
+    output::text(&table)
 }
 
 /// How far a run went.
@@ -245,15 +262,14 @@ fn go(
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
     let budget = &config.experiment.budget;
-    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split.pool)).transpose();
+    let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split)).transpose();
     let listed = listed.map_err(|error| Usage(format!("budget.initial: {error:#}")))?;
     let (pool, classes) = (split.pool.len(), dataset.classes());
     let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()) };
     let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
-    let weights = fixed::weights(config)?;
-    let bytes = weights.as_ref().map(|weights| weights.bytes.as_slice());
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), bytes, &|line| display.line(line))?;
-    let weights = weights.map(|weights| weights.digest);
+    let body = body::read(&config.experiment.model)?;
+    let say = |line: &str| display.line(line);
+    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), body.as_ref(), &say)?;
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
@@ -266,7 +282,10 @@ fn go(
     header.arrays = fixed.digests;
     header.dataset.variant = variant;
     header.arrays.extend(listed.iter().map(|listed| ("budget.initial".to_owned(), listed.digest.clone())));
-    header.weights = weights;
+    if let Some(body) = body {
+        header.arrays.extend(body.network);
+        header.weights = body.weights;
+    }
     let mut oracle = DatasetOracle::new(dataset);
     let listed = listed.map(|listed| listed.samples).unwrap_or_default();
     let initial = oracle.initial_set(&split, plan.initial_set(), &listed, config.seeds.initial_stream())?;

@@ -24,6 +24,8 @@ pub enum SchemaOf {
     Run,
     /// Of a study file.
     Study,
+    /// Of the file beside an ONNX or TorchScript network.
+    Sidecar,
     /// Of a strategy's parameters.
     Strategy {
         /// Id of the strategy.
@@ -39,6 +41,7 @@ pub fn main(args: &SchemaArgs) -> Result<()> {
     let schema = match &args.of {
         SchemaOf::Run => schemas()["run"].clone(),
         SchemaOf::Study => schemas()["study"].clone(),
+        SchemaOf::Sidecar => schemas()["sidecar"].clone(),
         SchemaOf::Strategy { id, plugin_dir } => {
             let listing = plugins::listing(plugin_dir)?;
             listing.resolve(id).map_err(|error| crate::exit::Usage(error.to_string()))?.strategy.schema.clone()

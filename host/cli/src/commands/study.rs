@@ -72,6 +72,9 @@ pub struct StudyRunArgs {
     /// Hand the runs to Slurm and end; `querist study status` shows how far they are.
     #[arg(long)]
     pub no_wait: bool,
+    /// Threads of each run where the file names none [default: its share of the cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Form of the summary on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -220,6 +223,7 @@ fn run(args: &StudyRunArgs) -> Result<()> {
     output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), total - todo.len()));
     let beside = launch.jobs.min(todo.len().max(1));
     let wanted = cells.iter().filter_map(|cell| cell.config.experiment.compute.threads).max();
+    let wanted = wanted.or(args.threads.map(usize::from));
     let is_local = launch.launcher == Launcher::Local;
     let threads = wanted.unwrap_or_else(|| if is_local { (cores() / beside).max(1) } else { 1 });
     let how = How {

@@ -82,5 +82,7 @@ fn table(dataset: &str, rows: &[Row<'_>]) -> String {
         }
         text.push('\n');
     }
+    text += "\nMean ± standard deviation over trials, which divides by their number n, as this system's tables do; \
+             `querist report`\ndivides by n - 1.\n";
     text
 }

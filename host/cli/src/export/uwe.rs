@@ -4,6 +4,7 @@
 //! The system's initial indices have no seed in their name, so runs of two seeds share a file; ours have one.
 
 use anyhow::Result;
+use querist_core::config::{Batch, Named};
 
 use super::{File, Trial, cells, csv_text, groups, mean_and_std};
 
@@ -14,7 +15,8 @@ pub fn uwe(trials: &[Trial]) -> Result<Vec<File>> {
         let folder = format!("results/{dataset}/{method}");
         for trial in &trials {
             let (model, seed, epochs) = (&trial.model, trial.seed, trial.experiment.recipe.epochs);
-            let id = format!("{dataset}_al_mod{model}_s{seed}_ne{epochs}_bidquerist_m{method}");
+            let budget = budget(&trial.experiment.budget.batch);
+            let id = format!("{dataset}_al_mod{model}_s{seed}_ne{epochs}_bid{budget}_m{method}");
             files.push(File::new(format!("{folder}/al_cycle_result/{id}_al_cycle_result.csv"), cycles(trial)?));
             for (cycle, round) in (1..).zip(&trial.rounds).filter(|(_, round)| !round.bought.is_empty()) {
                 let header = cells([&"rank", &"idx", &"label", &"pred"]);
@@ -28,11 +30,18 @@ pub fn uwe(trials: &[Trial]) -> Result<Vec<File>> {
             let initial = trial.initial.iter().map(|(sample, _)| cells([&sample.0]));
             let text = csv_text(std::iter::once(cells([&"lb_idxs"])).chain(initial))?;
             let initialize = format!("results/{dataset}/initialize/{method}");
-            files.push(File::new(format!("{initialize}/{dataset}_bidquerist_s{seed}_init_lb.csv"), text));
+            files.push(File::new(format!("{initialize}/{dataset}_bid{budget}_s{seed}_init_lb.csv"), text));
         }
         files.push(File::new(format!("{folder}/{dataset}_{method}_mean_std.csv"), summary(&trials)?));
     }
     Ok(files)
+}
+
+/// The name of the budget, as the system has one for each; of others that they are of this program.
+fn budget(batch: &Batch) -> String {
+    let Batch::Named(Named { named }) = batch else { return "querist".to_owned() };
+    let name = serde_json::to_value(named).ok();
+    name.as_ref().and_then(|name| name.as_str()).unwrap_or("querist").to_owned()
 }
 
 fn cycles(trial: &Trial) -> Result<Vec<u8>> {
@@ -57,4 +66,18 @@ fn summary(trials: &[&Trial]) -> Result<Vec<u8>> {
         cells([&trials[0].rounds[round].record.labelled, &found.len(), &mean, &std])
     });
     csv_text(std::iter::once(cells([&"n_labeled", &"seeds", &"mean", &"std"])).chain(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use querist_core::config::NamedBudget;
+
+    use super::*;
+
+    #[test]
+    fn budgets_that_the_system_knows_keep_their_names() {
+        let of = |named| budget(&Batch::Named(Named { named }));
+        assert_eq!((of(NamedBudget::Exp05k), of(NamedBudget::Exp1k)), ("exp05k".to_owned(), "exp1k".to_owned()));
+        assert_eq!(budget(&Batch::Samples(10)), "querist");
+    }
 }

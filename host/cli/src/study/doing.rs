@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::folder::{Planned, StudyFolder, replace};
 use super::ledger::{Attempt, Ledger, State};
+use crate::progress;
 use crate::trainer::set_waiting;
 
 /// Bytes of the end of a log at most that are looked at for the reason of a failure.
@@ -152,7 +153,8 @@ impl Doing {
         if let (Some(_), Some(limit)) = (self.over, self.limit) {
             return (State::OverTime, Some(format!("it was not done in {:.1} minutes", limit.as_secs_f64() / 60.0)));
         }
-        if self.told {
+        // A queue tells the run itself, too, which may end before this process has heard of it.
+        if self.told || progress::stopped() || was_told(&self.log) {
             return (State::Stopped, Some("it was told to stop; finished rounds are safe".to_owned()));
         }
         let said = reason_in(&self.log);
@@ -189,6 +191,12 @@ fn keep_to(pid: Pid, cores: &[usize]) {
 fn kills_for_memory() -> Option<u64> {
     let counts = querist_files::read_text(Path::new("/proc/vmstat"), Links::Follow, 1 << 20).ok()?;
     counts.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+/// Whether the run says that it was told to stop.
+fn was_told(log: &Path) -> bool {
+    let said = querist_files::read_text(log, Links::Refuse, MOST_LOG).unwrap_or_default();
+    said.lines().any(|line| line.starts_with(progress::STOPPING))
 }
 
 /// The line of a log that says why a run failed: its error.

@@ -41,8 +41,7 @@ impl Queue {
         let mut names = Vec::new();
         for cell in &study.cells {
             let ledger = study.ledger(cell)?;
-            let job = ledger.handed_to.or_else(|| ledger.attempts.last()?.job.clone());
-            names.extend(job.and_then(|job| Some(job.rsplit_once('/')?.0.to_owned())));
+            names.extend(job_of(&ledger).and_then(|job| Some(job.rsplit_once('/')?.0.to_owned())));
         }
         names.sort();
         names.dedup();
@@ -62,22 +61,29 @@ impl Queue {
         Ok(Self { asked: true, tasks: said.lines().filter_map(task).collect() })
     }
 
-    /// How far a cell is, where the queue knows better than its ledger: what it was handed to may be gone.
+    /// How far a cell is, where the queue knows better than its ledger: what it was handed to may be gone, and what was
+    /// stopped may have been put back into the queue.
     pub fn seen(&self, state: State, ledger: &Ledger) -> State {
-        let job = ledger.handed_to.as_deref().or_else(|| ledger.attempts.last()?.job.as_deref());
-        match (state, job) {
-            (State::Queued | State::Running, Some(job)) if self.asked && !self.tasks.contains_key(job) => {
-                State::Stopped
-            }
-            _ => state,
+        let Some(job) = job_of(ledger).filter(|_| self.asked) else { return state };
+        match (state, self.tasks.get(job).map(String::as_str)) {
+            (State::Done, _) => State::Done,
+            (State::Queued | State::Running, None) => State::Stopped,
+            (state, None) => state,
+            (_, Some("RUNNING")) => State::Running,
+            (_, Some(_)) => State::Queued,
         }
     }
 
     /// Whether a task of the queue has this cell in hand.
     pub fn holds(&self, ledger: &Ledger) -> bool {
-        let job = ledger.handed_to.as_deref().or_else(|| ledger.attempts.last()?.job.as_deref());
-        job.is_some_and(|job| self.tasks.contains_key(job))
+        job_of(ledger).is_some_and(|job| self.tasks.contains_key(job))
     }
+}
+
+/// Array and number of the task that a cell was handed to last.
+pub fn job_of(ledger: &Ledger) -> Option<&str> {
+    let job = ledger.handed_to.as_deref().or_else(|| ledger.attempts.last()?.job.as_deref());
+    job.filter(|job| job.contains('/'))
 }
 
 /// Submits the cells, a thousand an array.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::folder::{Planned, StudyFolder};
 use super::ledger::{Ledger, State};
-use super::slurm::Queue;
+use super::slurm::{Queue, job_of};
 
 /// Cells that are named of each state that is not well, at most; `--format json` has all.
 const NAMED: usize = 10;
@@ -26,10 +26,8 @@ impl Status {
             let (state, ledger) = study.state(cell)?;
             cells.push((cell.clone(), state, ledger));
         }
-        let in_queue = |(_, state, ledger): &(Planned, State, Ledger)| {
-            let job = ledger.handed_to.as_ref().or_else(|| ledger.attempts.last()?.job.as_ref());
-            matches!(state, State::Queued | State::Running) && job.is_some_and(|job| job.contains('/'))
-        };
+        let in_queue =
+            |(_, state, ledger): &(Planned, State, Ledger)| *state != State::Done && job_of(ledger).is_some();
         if cells.iter().any(in_queue) {
             let queue = Queue::of(study)?;
             cells.iter_mut().for_each(|(_, state, ledger)| *state = queue.seen(*state, ledger));

@@ -12,7 +12,7 @@ use super::{Bytes, VariantConfig};
 pub struct DatasetConfig {
     /// A public set (`querist data list` shows all), or a form of your own data: `folder`, one folder of pictures a
     /// class; `list`, text files of paths and labels; `manifest`, a CSV table; `parquet`, tables with pictures or
-    /// paths; `webdataset`, tar shards.
+    /// paths; `webdataset`, tar shards; `embeddings`, arrays in the place of pictures.
     pub name: String,
     /// Folder or archive that holds it, relative to the working folder; the cache of `querist data fetch` where it is
     /// left out.
@@ -27,6 +27,9 @@ pub struct DatasetConfig {
     /// Which columns of a `manifest` or of `parquet` tables are read; by their usual names where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<ColumnsConfig>,
+    /// The files of `embeddings`; those that `querist embed` wrote into `path` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<EmbeddingsConfig>,
     /// Whether the additional training images of a set that publishes some (`svhn`) are read, too.
     #[serde(default, skip_serializing_if = "is_default")]
     pub extra: bool,
@@ -86,6 +89,7 @@ impl DatasetConfig {
             layout: None,
             list: None,
             columns: None,
+            embeddings: None,
             extra: false,
             order: None,
             validation: 0,
@@ -152,6 +156,53 @@ pub struct ColumnsConfig {
     /// Its split: `train`, `validation` or `test` [default: `split` where there is such a column].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+}
+
+/// Files of embeddings and of their labels: `.npy`, `.npz` (`FILE#MEMBER`) or `.safetensors` (`FILE#TENSOR`). A file
+/// that is not found from the working folder is looked for in `dataset.path`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingsConfig {
+    /// Rows to train on, `[rows, width]`: floats of 16, 32 or 64 bits.
+    pub train: Files,
+    /// Their labels, one whole number a row.
+    pub train_labels: Files,
+    /// Rows to validate with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Files>,
+    /// Their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_labels: Option<Files>,
+    /// Rows to test on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Files>,
+    /// Their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_labels: Option<Files>,
+    /// Text file of the names of the classes, one a line; numbers where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<String>,
+}
+
+/// A file, or several whose rows follow one another. `*` in a file's name stands for any text; such files come in the
+/// order of the numbers in their names, and where these say `3-of-8`, all must be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Files {
+    /// One, or all that are called so.
+    One(String),
+    /// Some, in this order.
+    Several(#[schemars(length(min = 1, max = 100_000))] Vec<String>),
+}
+
+impl Files {
+    /// Each as it is written.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(file) => std::slice::from_ref(file),
+            Self::Several(files) => files,
+        }
+    }
 }
 
 /// How samples are numbered.

@@ -11,6 +11,7 @@ mod dataset;
 mod model;
 mod normalise;
 mod recipe;
+mod sidecar;
 mod strategy;
 mod study;
 mod variant;
@@ -30,7 +31,9 @@ pub use budget::{
 };
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, Devices, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
-pub use dataset::{ColumnsConfig, DatasetConfig, DatasetLayout, Fit, ListConfig, ResizeFilter, SampleOrder};
+pub use dataset::{
+    ColumnsConfig, DatasetConfig, DatasetLayout, EmbeddingsConfig, Files, Fit, ListConfig, ResizeFilter, SampleOrder,
+};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
 };
@@ -39,6 +42,7 @@ pub use recipe::{
     AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
     ResizedCrop, Schedule, Stop, Trained,
 };
+pub use sidecar::{OutputName, Sidecar, SidecarOutputs};
 pub use strategy::{StrategyConfig, TargetSet};
 pub use study::{Cell, LaunchConfig, Launcher, MOST_CELLS, StudyConfig};
 pub use variant::{ForeignConfig, VariantConfig};
@@ -110,6 +114,7 @@ impl RunConfig {
 pub fn schemas() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("run", schemars::schema_for!(RunConfig).to_value()),
+        ("sidecar", schemars::schema_for!(Sidecar).to_value()),
         ("study", schemars::schema_for!(StudyConfig).to_value()),
     ])
 }
@@ -129,6 +134,9 @@ mod tests {
             let experiment = json!({"version": 1, "dataset": {"name": "digits"}, "budget": {"initial": 1, "batch": 1}});
             let mut file = experiment;
             match name {
+                "sidecar" => {
+                    file = json!({"version": 1, "size": 32, "mean": [0.5], "std": [0.5], "outputs": {"embedding": 0}});
+                }
                 "run" => file["strategy"] = json!({"id": "random"}),
                 _ => (file["strategies"], file["seeds"]) = (json!([{"id": "random"}]), json!([1])),
             }

@@ -49,11 +49,17 @@ pub enum ModelName {
     VitB14,
     /// EfficientNet-Lite0 with TensorFlow's padding.
     EfficientnetLite0,
+    /// The network in the ONNX file `file`, which stays as it is; it needs `recipe.train = "head"`.
+    Onnx,
+    /// The network in the TorchScript file `file`.
+    Torchscript,
+    /// No body: the head alone, on the rows of a dataset `embeddings`.
+    Head,
 }
 
 impl ModelName {
     /// Every architecture.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Cnn,
         Self::Lenet,
         Self::Mlp,
@@ -73,7 +79,15 @@ impl ModelName {
         Self::VitS16,
         Self::VitB14,
         Self::EfficientnetLite0,
+        Self::Onnx,
+        Self::Torchscript,
+        Self::Head,
     ];
+
+    /// Whether the network comes with its code from a file.
+    pub fn is_in_file(self) -> bool {
+        matches!(self, Self::Onnx | Self::Torchscript)
+    }
 
     /// Probability that an input of the last linear layer is dropped where none is set.
     pub fn default_dropout(self) -> f64 {
@@ -164,6 +178,15 @@ impl WeightsConfig {
 pub struct ModelConfig {
     /// Architecture.
     pub name: ModelName,
+    /// The network itself, with `name = "onnx"` or `"torchscript"`. It is read from the working folder; its SHA-256 and
+    /// that of its sidecar are in the header, and a run goes on only with the same. Such files are programs: use none
+    /// that you would not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// What says which images the network of `file` takes, and which of its outputs are what; the file of the same name
+    /// that ends in `.toml` where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<String>,
     /// Probability that an input of the last linear layer is dropped while training: a value of the embedding, or of
     /// the head's hidden layer where it has one. The architecture's own default where it is left out: 0.5 for lenet,
     /// squeezenet1-1, vgg16-bn, svhn-cnn, cifar-cnn, bayesian-cnn and gal-cnn, 0.2 for vit-s16 and efficientnet-lite0,
@@ -199,7 +222,8 @@ impl ModelConfig {
     /// The architecture with every option at its default.
     pub fn of(name: ModelName) -> Self {
         let (stem, init, weights) = (None, InitScheme::Default, None);
-        Self { name, dropout: None, head_hidden: None, stem, init, normalise: false, weights }
+        let (file, sidecar) = (None, None);
+        Self { name, file, sidecar, dropout: None, head_hidden: None, stem, init, normalise: false, weights }
     }
 
     /// Probability that an input of the last linear layer is dropped, the architecture's own where none is set.

@@ -129,7 +129,11 @@ impl Given {
         let no_labelled = !self.named.keys().any(|name| Side::of(name) == Some(Side::Labelled));
         let has_head = self.linear_head().is_some();
         let (mut stood_in, mut missing) = (Vec::new(), Vec::new());
-        for need in needs {
+        let as_arrays = |need: &Need| match need.as_arrays() {
+            [] => vec![need.clone()],
+            names => names.iter().map(|name| Need::new(*name)).collect(),
+        };
+        for need in &needs.iter().flat_map(as_arrays).collect::<Vec<_>>() {
             let is_there = |name: &str| if name == names::HEAD { has_head } else { self.named.contains_key(name) };
             if need.names().any(is_there) {
                 continue;

@@ -1,6 +1,6 @@
 //! Whether a run can be done, asked before anything is trained.
 
-use querist_protocol::{Giver, Need, Rows};
+use querist_protocol::{Giver, Need, Rows, names};
 
 use super::{QueryOptions, RunError};
 use crate::config::{Plan, TargetSet};
@@ -29,11 +29,24 @@ pub fn check(
     let others: Vec<Need> = settled.needs().iter().filter(|need| !is_given(need)).cloned().collect();
     check_givers(&others)?;
     learner.check_needs(&others)?;
+    check_untrained(learner, &others, plan)?;
     check_calibration(settled.needs(), split)?;
     check_target(settled.needs(), split, options.target)?;
     check_subset(options.subset, plan)?;
     check_patience(split, plan)?;
     Ok(settled)
+}
+
+/// Where nothing is labelled, the first batch is chosen without a trained model.
+fn check_untrained(learner: &dyn Learner, needs: &[Need], plan: &Plan) -> Result<(), LearnError> {
+    if plan.initial() > 0 {
+        return Ok(());
+    }
+    let of_learner = |need: &&Need| {
+        let is_of_loop = need.array().is_some_and(|kind| kind.giver == Giver::Loop);
+        !is_of_loop || need.name() == names::CALIBRATION_LOGITS
+    };
+    learner.check_untrained(&needs.iter().filter(of_learner).cloned().collect::<Vec<_>>())
 }
 
 /// What users alone have, they must give.

@@ -130,7 +130,9 @@ impl Run<'_> {
         let scope = samples.scope(at.round, &samples.pool, self.streams());
         let needs: Vec<Need> = needs.iter().filter(|need| !self.options.gives(need)).cloned().collect();
         let clock = Instant::now();
-        let hooks = self.strategy.hooks().map(|hooks| (hooks, at.state.as_deref()));
+        // Where nothing is labelled, nothing is trained.
+        let hooks = self.strategy.hooks().filter(|_| !samples.labelled.is_empty());
+        let hooks = hooks.map(|hooks| (hooks, at.state.as_deref()));
         let labels = self.split.validation_labels(self.dataset);
         let validation: Vec<(SampleId, Label)> = self.split.validation.iter().copied().zip(labels).collect();
         let synthetic = &at.synthetic;

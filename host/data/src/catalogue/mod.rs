@@ -22,8 +22,10 @@ pub const MANIFEST: &str = "manifest";
 pub const PARQUET: &str = "parquet";
 /// Of tar archives with pictures and labels beside one another.
 pub const WEBDATASET: &str = "webdataset";
+/// Of arrays in the place of pictures.
+pub const EMBEDDINGS: &str = "embeddings";
 /// Names of all forms of one's own data.
-pub const OWN: [&str; 5] = [FOLDER, LIST, MANIFEST, PARQUET, WEBDATASET];
+pub const OWN: [&str; 6] = [FOLDER, LIST, MANIFEST, PARQUET, WEBDATASET, EMBEDDINGS];
 
 /// One file to download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

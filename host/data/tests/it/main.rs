@@ -2,6 +2,7 @@
 
 mod arrays;
 mod decoding;
+mod embeddings;
 mod folders;
 mod formats;
 mod hostile;

@@ -3,7 +3,7 @@
 use querist_core::config::{ModelName, Stem};
 use tch::TchError;
 
-use super::{Body, ImageShape, bayesian, cnn, efficientnet, lenet, mlp, resnet, small, squeezenet, vgg, vit};
+use super::{Body, ImageShape, bayesian, cnn, efficientnet, given, lenet, mlp, resnet, small, squeezenet, vgg, vit};
 use crate::parameters::Parameters;
 use crate::weights::Layout;
 
@@ -79,6 +79,15 @@ impl DefaultStem {
     }
 }
 
+/// Networks from files: what else is fixed about them stands in the file.
+const IN_ONNX: Spec = Spec::new("onnx", 0, without_file);
+/// It may have batch-norm, which nobody sees from here.
+const IN_TORCHSCRIPT: Spec = Spec { smallest_minibatch: 2, ..Spec::new("torchscript", 0, without_file) };
+
+fn without_file(_: &mut Parameters, _: Make) -> Result<Box<dyn Body>, TchError> {
+    Err(TchError::Torch("the network's file was not read".to_owned()))
+}
+
 /// The row of an architecture.
 pub(crate) fn spec(name: ModelName) -> &'static Spec {
     match name {
@@ -101,6 +110,9 @@ pub(crate) fn spec(name: ModelName) -> &'static Spec {
         ModelName::VitS16 => &vit::S16,
         ModelName::VitB14 => &vit::B14,
         ModelName::EfficientnetLite0 => &efficientnet::LITE0,
+        ModelName::Onnx => &IN_ONNX,
+        ModelName::Torchscript => &IN_TORCHSCRIPT,
+        ModelName::Head => &given::SPEC,
     }
 }
 

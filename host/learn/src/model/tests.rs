@@ -61,7 +61,7 @@ fn models_have_the_published_sizes() {
 #[test]
 fn rows_agree_with_their_bodies_and_their_names() {
     querist_torchx::runtime::set_threads(1).unwrap();
-    for name in ModelName::ALL {
+    for name in ModelName::ALL.into_iter().filter(|name| !name.is_in_file()) {
         let row = spec(name);
         assert_eq!(serde_json::to_value(name).unwrap(), row.label);
         let side = row.side_step.max(row.smallest_side);

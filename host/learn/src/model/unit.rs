@@ -21,4 +21,8 @@ impl Body for Unit {
     fn drops(&self) -> &[Drop] {
         self.0.drops()
     }
+
+    fn records_layers(&self) -> bool {
+        self.0.records_layers()
+    }
 }

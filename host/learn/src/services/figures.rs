@@ -1,6 +1,6 @@
 //! What a plugin hands in beside its answer: figures, and images to train on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use querist_core::{Handed, ServiceError};
 use querist_protocol::{Shown, abi, is_showable};
@@ -14,25 +14,25 @@ const MOST_METRICS: usize = 256;
 /// Bytes of a figure's name.
 const LONGEST_NAME: usize = 64;
 
-impl Services<'_> {
-    pub(super) fn take_figure(&self, name: &str, value: f64) -> Result<(), ServiceError> {
-        let mut metrics = self.metrics.borrow_mut();
-        if !(1..=LONGEST_NAME).contains(&name.len()) {
-            return refuse(format!("a figure's name has {} bytes, expected 1 to {LONGEST_NAME}", name.len()));
-        }
-        if !is_showable(name) {
-            return refuse(format!("the figure's name `{}` holds characters that cannot be shown", Shown::name(name)));
-        }
-        if !value.is_finite() {
-            return refuse(format!("the figure `{name}` is {value}, expected a finite one"));
-        }
-        if metrics.len() == MOST_METRICS && !metrics.contains_key(name) {
-            return refuse(format!("`{name}` would be figure {}, more than {MOST_METRICS}", MOST_METRICS + 1));
-        }
-        metrics.insert(name.to_owned(), value);
-        Ok(())
+/// Takes a named figure.
+pub(super) fn take_figure(metrics: &mut BTreeMap<String, f64>, name: &str, value: f64) -> Result<(), ServiceError> {
+    if !(1..=LONGEST_NAME).contains(&name.len()) {
+        return refuse(format!("a figure's name has {} bytes, expected 1 to {LONGEST_NAME}", name.len()));
     }
+    if !is_showable(name) {
+        return refuse(format!("the figure's name `{}` holds characters that cannot be shown", Shown::name(name)));
+    }
+    if !value.is_finite() {
+        return refuse(format!("the figure `{name}` is {value}, expected a finite one"));
+    }
+    if metrics.len() == MOST_METRICS && !metrics.contains_key(name) {
+        return refuse(format!("`{name}` would be figure {}, more than {MOST_METRICS}", MOST_METRICS + 1));
+    }
+    metrics.insert(name.to_owned(), value);
+    Ok(())
+}
 
+impl Services<'_> {
     /// # Safety
     /// `images` is null or the address of a live tensor.
     pub(super) unsafe fn take_images(&self, rows: &[u32], images: abi::Tensor) -> Result<(), ServiceError> {

@@ -1,25 +1,55 @@
 //! What is put back, and looked at, after the plugin's code ran.
 
+use std::cell::RefCell;
+
 use querist_core::ServiceError;
+use querist_protocol::philox::Stream;
 use querist_torchx::ambient::{Ambient, GradMode, Marks};
 use querist_torchx::optimiser::clear_gradients;
 use querist_torchx::random;
 
 use super::{Services, refuse};
 
-impl Services<'_> {
-    /// Runs code of the plugin, as [`querist_core::HostServices::guarded`] says.
-    pub(super) fn run_guarded(&self, call: &mut dyn FnMut()) -> Result<(), ServiceError> {
-        let before = Ambient::save(self.cuda()).or_else(refuse)?;
+/// The plugin's own generators of libtorch.
+pub(super) struct Own<'a> {
+    /// Where they stand; `None` until they are first used.
+    pub(super) random: &'a RefCell<Option<Ambient>>,
+    /// What they are seeded from.
+    pub(super) seed: Stream,
+    /// The GPU whose generator is among them.
+    pub(super) cuda: Option<usize>,
+}
+
+impl Own<'_> {
+    /// Runs code of the plugin with them, recording gradients, and puts everything back as it was.
+    pub(super) fn run(mut self, call: &mut dyn FnMut()) -> Result<(), ServiceError> {
+        let before = Ambient::save(self.cuda).or_else(refuse)?;
         let put_back = PutBack(&before);
-        let marks = self.marks()?;
-        self.enter_random()?;
+        self.enter()?;
         let grad = GradMode::set(true);
         call();
         drop(grad);
-        *self.random.borrow_mut() = Some(Ambient::save(self.cuda()).or_else(refuse)?);
+        *self.random.borrow_mut() = Some(Ambient::save(self.cuda).or_else(refuse)?);
         std::mem::forget(put_back);
-        before.restore().or_else(refuse)?;
+        before.restore().or_else(refuse)
+    }
+
+    /// Puts them in place of the host's.
+    fn enter(&mut self) -> Result<(), ServiceError> {
+        match &*self.random.borrow() {
+            Some(own) => own.restore_random(),
+            None => random::seed(self.seed.next_bits()),
+        }
+        .or_else(refuse)
+    }
+}
+
+impl Services<'_> {
+    /// Runs code of the plugin, as [`querist_core::HostServices::guarded`] says.
+    pub(super) fn run_guarded(&self, call: &mut dyn FnMut()) -> Result<(), ServiceError> {
+        let marks = self.marks()?;
+        let own = Own { random: &self.random, seed: self.numbers("torch", self.part), cuda: self.cuda() };
+        own.run(call)?;
         if let Some(model) = self.model {
             // What a backward pass of the plugin left there would be added to the task's next step.
             clear_gradients(model.parameters().weights()).or_else(refuse)?;
@@ -33,15 +63,6 @@ impl Services<'_> {
              on copies",
             self.names(&changed)
         ))
-    }
-
-    /// Puts the plugin's own generators in place of the host's.
-    fn enter_random(&self) -> Result<(), ServiceError> {
-        match &*self.random.borrow() {
-            Some(own) => own.restore_random(),
-            None => random::seed(self.numbers("torch", self.part).next_bits()),
-        }
-        .or_else(refuse)
     }
 
     fn marks(&self) -> Result<Marks, ServiceError> {

@@ -74,7 +74,15 @@ impl<'a> Services<'a> {
         if stages && self.base.architecture.stages().is_empty() {
             return refuse(format!("model.name = {} has no stage maps", self.base.architecture.label()));
         }
-        let _grad = GradMode::set(flags & abi::FORWARD_GRAD != 0);
+        let grad = flags & abi::FORWARD_GRAD != 0;
+        if grad && !self.base.architecture.is_differentiable() {
+            return refuse(format!(
+                "it asks for gradients through the body, which model.name = {} does not give; bring the network as \
+                 TorchScript, or choose a strategy that works on embeddings",
+                self.base.architecture.label()
+            ));
+        }
+        let _grad = GradMode::set(grad);
         let out = model.forward(&images, self.mode(flags), stages).or_else(refuse)?;
         let (maps, stage_count) = array(out.stages.into_iter().map(given));
         Ok(abi::Outputs { logits: given(out.logits), embeddings: given(out.embeddings), stages: maps, stage_count })

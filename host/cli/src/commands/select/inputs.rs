@@ -151,6 +151,11 @@ fn unknown(name: &str) -> anyhow::Error {
 /// How a user can give what is missing.
 fn how_to_give(need: &Need) -> String {
     let name = need.name();
+    if names::is_condition(name) {
+        return "it works with pictures or with the model itself, and `select` has arrays alone: ask it in a run \
+                (`querist run`)"
+            .to_owned();
+    }
     if name == names::HEAD {
         return "give a linear one with `--input head.w=FILE` and `--input head.b=FILE`".to_owned();
     }

@@ -7,8 +7,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
-use querist_core::{Answer, Question, Round, Seeds, Sorted, Strategy};
+use querist_core::schema::Schema;
+use querist_core::{
+    Answer, Arrays, HostServices, Label, Question, Round, SampleId, Seeds, ServiceScope, Sorted, Strategy,
+    StrategyIdentity, StrategyKind,
+};
 use querist_data::arrays::write_npy;
+use querist_protocol::names;
 use serde_json::{Map, Value, json};
 
 use self::inputs::Inputs;
@@ -16,7 +21,7 @@ use crate::exit::Usage;
 use crate::output;
 use crate::plugins::{self, Means, PluginArgs};
 use crate::progress::{self, Display};
-use crate::trainer::Trainer;
+use crate::trainer::{EmbeddedTask, Trainer, become_trainer};
 
 /// Ask a strategy for rows of your own arrays.
 #[derive(Debug, Args)]
@@ -110,9 +115,13 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     if !(args.seconds > 0.0 && args.seconds <= 1e7) {
         return Err(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()).into());
     }
-    let mut params = params(args)?;
     let listing = plugins::listing(&args.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
+    if resolved.package.kind == StrategyKind::NativeTorch && trainer.is_none() {
+        // Its own networks need libtorch.
+        return become_trainer();
+    }
+    let mut params = params(args, &resolved.strategy.schema)?;
     let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
     let threads = args.threads.unwrap_or_else(cores);
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
@@ -122,19 +131,27 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let inputs = Inputs::read(args, &params)?;
     inputs.settle_draws(&resolved.strategy.schema, &mut params)?;
     let config = StrategyConfig { id: args.strategy.clone(), params, label: None, subset_size: None, target: None };
-    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: None };
+    let torch = trainer.map(Trainer::torch);
+    let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
     let asked = inputs.complete(args, &*ready.strategy)?;
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
     let mut answers = Vec::new();
+    let embedded = Embedded::of(&*ready.strategy, &asked);
     for &budget in &args.budget {
+        let services = match (&embedded, trainer) {
+            (Some(embedded), Some(trainer)) => Some(embedded.services(args, budget, trainer, threads)?),
+            _ => None,
+        };
         let question = Question::new(&asked.arrays, budget)
             .in_round(Round(args.round))
             .with_seeds(Seeds::new(args.seed))
+            .with_services(services.as_deref())
             .with_progress(&display);
-        let answer = ready.strategy.answer(&question)?;
+        let mut answer = ready.strategy.answer(&question)?;
+        answer.selection.diagnostics.extend(services.as_ref().map(|services| services.metrics()).unwrap_or_default());
         let acquired = question
             .check(&answer.selection)
             .with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
@@ -145,7 +162,43 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     write(args, &*ready.strategy, &asked, &answers)
 }
 
-fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
+/// The samples of a question to a strategy that would see images of them, of which it looks at embeddings alone.
+struct Embedded<'a> {
+    arrays: &'a Arrays,
+    strategy: StrategyIdentity,
+    pool: Vec<SampleId>,
+    labelled: Vec<(SampleId, Label)>,
+}
+
+impl<'a> Embedded<'a> {
+    /// `None` where the strategy works on arrays.
+    fn of(strategy: &dyn Strategy, asked: &'a Sorted) -> Option<Self> {
+        strategy.needs().iter().find(|need| !need.as_arrays().is_empty())?;
+        let arrays = &asked.arrays;
+        // Labels reach no strategy by this way.
+        let labelled = arrays.labelled_ids().iter().map(|&id| (SampleId(id), Label(0))).collect();
+        let pool = arrays.ids().iter().copied().map(SampleId).collect();
+        Some(Self { arrays, strategy: strategy.identity().clone(), pool, labelled })
+    }
+
+    fn services(
+        &self,
+        args: &SelectArgs,
+        batch: usize,
+        trainer: &dyn Trainer,
+        threads: usize,
+    ) -> Result<Box<dyn HostServices + '_>> {
+        let streams = Seeds::new(args.seed).strategy(&self.strategy.id);
+        let (pool, labelled) = (self.pool.as_slice(), self.labelled.as_slice());
+        let scope = ServiceScope { round: Round(args.round), pool, labelled, initial: labelled.len(), batch, streams };
+        let array = |name: &str| self.arrays.get(name).with_context(|| format!("`{name}` is missing"));
+        let (pool, labelled) = (array(names::EMBEDDINGS)?, array("labelled.embeddings")?);
+        let task = EmbeddedTask { scope, classes: self.arrays.classes(), pool, labelled };
+        trainer.embedded(task, &args.device, threads).map_err(|error| Usage(error.to_string()).into())
+    }
+}
+
+fn params(args: &SelectArgs, schema: &Value) -> Result<Map<String, Value>> {
     let usage = |message: String| anyhow::Error::new(Usage(message));
     let mut params = match &args.params {
         None => Map::new(),
@@ -153,15 +206,25 @@ fn params(args: &SelectArgs) -> Result<Map<String, Value>> {
             serde_json::from_str(text).map_err(|error| usage(format!("`--params` is no JSON object: {error}")))?
         }
     };
+    let schema = Schema::new(schema.clone())?;
     for assignment in &args.param {
         let (key, text) =
             assignment.split_once('=').ok_or_else(|| usage(format!("`--param {assignment}`: write key=value")))?;
-        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+        let value = value_of(key, text, &schema);
         if params.insert(key.to_owned(), value).is_some() {
             return Err(usage(format!("parameter `{key}` is given twice")));
         }
     }
     Ok(params)
+}
+
+/// The value of one parameter: JSON, or the text itself, also where what looks like a number is wanted as text.
+fn value_of(key: &str, text: &str, schema: &Schema) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::String(text)) => Value::String(text),
+        Ok(value) if !schema.wants_text(&format!("/{key}")) => value,
+        _ => Value::String(text.to_owned()),
+    }
 }
 
 type Answered = (usize, Answer, Vec<u64>);
@@ -226,5 +289,25 @@ fn write(args: &SelectArgs, strategy: &dyn Strategy, asked: &Sorted, answers: &[
             };
             output::bytes(format!("{}\n", serde_json::to_string_pretty(&value)?).as_bytes(), out)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_as_text_stays_text() {
+        let properties = json!({
+            "folder": {"type": "string"},
+            "maybe": {"type": ["string", "null"]},
+            "count": {"type": "integer"},
+            "any": {},
+        });
+        let schema = Schema::new(json!({"type": "object", "properties": properties})).unwrap();
+        let of = |key: &str, text: &str| value_of(key, text, &schema);
+        assert_eq!((of("folder", "2024"), of("maybe", "true")), (json!("2024"), json!("true")));
+        assert_eq!((of("count", "2024"), of("any", "[1]"), of("other", "1")), (json!(2024), json!([1]), json!(1)));
+        assert_eq!((of("folder", "\"quoted\""), of("count", "few")), (json!("quoted"), json!("few")));
     }
 }

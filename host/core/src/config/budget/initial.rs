@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Initial {
-    /// So many samples, drawn at random.
-    Samples(#[schemars(range(min = 1))] usize),
+    /// So many samples, drawn at random. With 0 the strategy chooses the first batch without a trained model: one that
+    /// needs nothing of it.
+    Samples(usize),
     /// A share of the pool, such as `"10%"`, drawn at random.
     Share(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?%$"), extend("examples" = ["10%"]))] String),
     /// So many samples of each class, drawn at random, such as `{ each_class = 5 }`.

@@ -59,9 +59,10 @@ pub struct BudgetConfig {
     /// Samples selected in a round: a number, a list of numbers, `{ totals = [...] }`, `{ named = "exp1k" }` or a share
     /// such as `"5%"`.
     pub batch: Batch,
-    /// Number of queries; may be left out where `batch` is a list, totals or named, whose length it then is.
+    /// Number of queries; may be left out where `batch` is a list, totals or named, whose length it then is. With 0 the
+    /// model is trained on the initial set and evaluated, and nothing is asked; `initial = "100%"` then trains on all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100000))]
+    #[schemars(range(min = 0, max = 100000))]
     pub rounds: Option<usize>,
     /// Whether a batch takes the place of the one before instead of joining it, as in low-budget's k-means: each query
     /// chooses from all of the pool but the initial set, and the record counts every label that was ever bought.
@@ -223,8 +224,10 @@ impl BudgetConfig {
             }
             Some(Initial::File(_)) => InitialSet::Listed(listed.unwrap_or(0)),
         };
+        let is_wanted = self.initial == Some(Initial::Samples(0));
         match set.len() {
-            0 => error("`initial` comes to no sample; training needs some".to_owned()),
+            0 if !is_wanted => error("`initial` comes to no sample; write `initial = 0` if that is meant".to_owned()),
+            0 if self.rounds == Some(0) => error("`initial` and `rounds` are 0: nothing is ever labelled".to_owned()),
             _ => Ok(set),
         }
     }
