@@ -34,7 +34,7 @@ def main():
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     sides = {"ours": [str(asked.bench.resolve())], "PyTorch": [sys.executable, str(HERE / "peer_training.py")]}
     about = "import sys; sys.path.insert(0, sys.argv[1]); import machine, torch; machine.say()"
     subprocess.run([sys.executable, "-c", about, str(HERE.parents[2] / "benches" / "peers")], check=True)
