@@ -89,7 +89,7 @@ fn everything_that_needs_no_pictures_works_on_rows() {
     let error = place.call(&["probe", "knn", "rows.toml", "--indices", "many.txt", "--set", listed]);
     assert!(error.err.contains("`dataset.variant` took out of the pool"), "{}", error.err);
     place.write("initial.txt", {
-        let initial = fs::read_to_string(place.at("study/random/seed-0/initial.csv")).unwrap();
+        let initial = fs::read_to_string(place.run_of("study", "random/seed-0").join("initial.csv")).unwrap();
         initial.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned() + "\n").collect::<String>()
     });
     for kind in ["knn", "linear"] {

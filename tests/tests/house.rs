@@ -176,7 +176,7 @@ fn code(text: &str) -> String {
 /// Names that stand in the host: differences are reported against the field's common baseline, a norm of gradients is
 /// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset.
 const NAMED: [(&str, &str); 6] = [
-    ("host/report/src/report.rs", "random"),
+    ("host/report/src/analysis.rs", "random"),
     ("host/learn/src/need.rs", "entropy"),
     // Recipes of the papers and systems of these names.
     ("host/core/src/config/recipe/presets.rs", "badge"),

@@ -120,7 +120,7 @@ fn the_names_of_the_five_systems_lead_to_their_strategies() {
             match BUILT_IN.resolve(name) {
                 Ok(resolved) if resolved.strategy.id == id => {}
                 Ok(resolved) => {
-                    wrong.push(format!("{system}: `{name}` is `{}`, expected `{id}`", resolved.strategy.id))
+                    wrong.push(format!("{system}: `{name}` is `{}`, expected `{id}`", resolved.strategy.id));
                 }
                 Err(error) => wrong.push(format!("{system}: {error}")),
             }

@@ -47,7 +47,8 @@ enum Verb {
     },
     /// Run every check: what must pass before a merge.
     Test {
-        /// Slow extras too: longer kill tests, training on real pictures, benches built, the check for GPUs without one.
+        /// Slow extras too: longer kill tests, training on real pictures, benches built, the check for GPUs without
+        /// one.
         #[arg(long)]
         full: bool,
     },

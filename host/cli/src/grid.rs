@@ -49,7 +49,7 @@ pub fn check(config: &StudyConfig, cells: &[Cell], args: &PluginArgs) -> Result<
             }
         };
         let some: Vec<&Cell> = places.iter().map(|&at| &cells[at]).collect();
-        for (first, inner) in alike(some.iter().copied(), |cell| parts(cell)) {
+        for (first, inner) in alike(some.iter().copied(), parts) {
             match of_budget(&first.config, &loaded) {
                 Ok(plan) => inner.iter().for_each(|&at| plans[places[at]] = Some(plan.clone())),
                 Err(problem) => problems.push(at_place(first, problem)),

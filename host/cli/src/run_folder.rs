@@ -356,6 +356,13 @@ pub fn lock(path: &Path, what: &str, folder: &Path) -> Result<File> {
     }
 }
 
+/// Whether another process works on a run at this moment.
+pub fn is_held(folder: &Path) -> bool {
+    StoredRun::is_run(folder)
+        && open_or_create(&folder.join("lock"))
+            .is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
 /// Whether the strategy may look at the model of the round before or train from it.
 pub fn takes_part_in_training(header: &Header) -> bool {
     header.strategy.kind == StrategyKind::NativeTorch

@@ -184,7 +184,10 @@ fn of_parts(config: &EmbeddingsConfig, root: Option<&Path>) -> Result<(Loaded, E
         check_counts(*count, &files, found.len(), &of, "labels")?;
         labels.extend(found);
     }
-    let names = config.classes.as_ref().map(|classes| files_of(&[classes.clone()], root, "dataset.embeddings.classes"));
+    let names = config
+        .classes
+        .as_ref()
+        .map(|classes| files_of(std::slice::from_ref(classes), root, "dataset.embeddings.classes"));
     let names = names.transpose()?.map(|files| class_names(&files[0])).transpose()?;
     let [_, validation, test] = counts;
     finish(rows, labels, (validation, test), names)

@@ -167,8 +167,8 @@ impl ImageStore {
         }
     }
 
-    /// The bytes of some images, `u8 [n, channels, height, width]`, or rows, `f32 [n, width]`; `ids` is `i64 [n]` on the
-    /// device.
+    /// The bytes of some images, `u8 [n, channels, height, width]`, or rows, `f32 [n, width]`; `ids` is `i64 [n]` on
+    /// the device.
     pub(crate) fn gather(&self, ids: &Tensor) -> Result<Tensor, TchError> {
         match &self.pixels {
             Pixels::OnDevice(values) | Pixels::Rows(values) => values.f_index_select(0, ids),

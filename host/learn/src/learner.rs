@@ -1,5 +1,6 @@
 //! The learner that the loop uses.
 
+mod arrays;
 mod bodies;
 mod frozen;
 
@@ -11,12 +12,12 @@ use querist_core::config::{Adversarial, EnsembleConfig, Evaluate, ModelConfig, P
 use querist_core::fitted::EnsembleRecord;
 use querist_core::progress::{Phase, Progress};
 use querist_core::{
-    Array, Buffer, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, Label, LearnError, Learner, Round,
-    SampleId, Seeds, ServiceScope, Synthetic,
+    Array, Dataset, FeatureTask, FitTask, Fitted, Head, HostServices, Label, LearnError, Learner, Round, SampleId,
+    Seeds, ServiceScope, Synthetic,
 };
 use querist_protocol::{Need, TrainOverrides};
 use querist_torchx::{memory, random, runtime};
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::backbone::Backbone;
 use crate::checks;
@@ -28,17 +29,16 @@ use crate::gradient;
 use crate::head::AskedHead;
 use crate::hooks::Live;
 use crate::images::ImageStore;
-use crate::infer::{Outputs, Wanted, predict, reporter};
-use crate::layer::Linear;
+use crate::infer::{Wanted, predict, reporter};
 use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
 use crate::optimiser::Stood;
-use crate::parameters::{shape, values};
 use crate::plan::Plan;
 use crate::replicas::Replicas;
 use crate::rows::Scratch;
 use crate::services::{Base, Services};
 use crate::train::{Outcome, Trainer};
+use arrays::{Shared, linear_head, rows_array, tensor_array, wanted};
 use bodies::Kept;
 
 /// How a learner is set up.
@@ -473,43 +473,4 @@ impl Learner for TorchLearner {
         };
         devices.into_iter().filter_map(of).max()
     }
-}
-
-/// Outputs of one side, pool or labelled, that several arrays may share.
-struct Shared {
-    samples: usize,
-    logits: Buffer<f32>,
-    embeddings: Buffer<f32>,
-    penultimate: Buffer<f32>,
-}
-
-impl Shared {
-    fn new(outputs: Outputs, samples: usize) -> Self {
-        let Outputs { logits, embeddings, penultimate } = outputs;
-        let (logits, embeddings) = (logits.into_buffer(), embeddings.into_buffer());
-        Self { samples, logits, embeddings, penultimate: penultimate.into_buffer() }
-    }
-}
-
-/// What the needs of one side ask for.
-fn wanted(needs: &[(&Need, Feature)], labelled: bool) -> Wanted {
-    let of_side = |feature| needs.iter().any(|&(need, f)| f == feature && need.split_labelled().1 == labelled);
-    Wanted {
-        logits: of_side(Feature::Logits),
-        embeddings: of_side(Feature::Embeddings),
-        penultimate: of_side(Feature::Penultimate),
-    }
-}
-
-/// The one layer of a linear head; [`resolve`] refuses what needs it where there is none.
-fn linear_head(model: &Model) -> Result<&Linear, LearnError> {
-    model.head().linear().map_or_else(|| config("the head is not one linear layer"), Ok)
-}
-
-fn rows_array(rows: usize, width: usize, values: &Buffer<f32>) -> Result<Array, LearnError> {
-    Array::f32(vec![rows, width], values.clone()).doing("shaping an array")
-}
-
-fn tensor_array(tensor: &Tensor) -> Result<Array, LearnError> {
-    Array::f32(shape(tensor), values(tensor)?).doing("shaping an array")
 }

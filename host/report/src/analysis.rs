@@ -35,7 +35,8 @@ pub struct SettingFigures {
     pub comparisons: Vec<Comparison>,
     /// Each two of them.
     pub pairs: Vec<Pair>,
-    /// The strategy whose area is above that of each other with 95 % confidence (paired t over common seeds, Bonferroni).
+    /// The strategy whose area is above that of each other with 95 % confidence (paired t over common seeds,
+    /// Bonferroni).
     pub best: Option<String>,
 }
 

@@ -69,8 +69,8 @@ impl Scale {
     }
 }
 
-/// The curves with the bands of their t intervals; nothing where there is no point. Values are multiplied by `unit`, such
-/// as 100 for percentages.
+/// The curves with the bands of their t intervals; nothing where there is no point. Values are multiplied by `unit`,
+/// such as 100 for percentages.
 pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, x_label: &str, y_label: &str, unit: f64) -> Option<Markup> {
     let longest = lines.iter().map(|line| line.label.chars().count()).max()?.min(24);
     let margin = if frame.names { 16.0 + 8.0 * longest as f64 } else { 14.0 };

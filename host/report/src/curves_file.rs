@@ -252,7 +252,8 @@ mod tests {
     use super::*;
 
     const FILE: &str = "data,strategy,seed,labelled,accuracy,seconds\n\
-                        a,random,1,20,0.6,1.5\na,random,1,10,0.5,1.25\na,margin,1,10,0.5,3.5\na,margin,1,20.0,0.7,4.5\n";
+                        a,random,1,20,0.6,1.5\na,random,1,10,0.5,1.25\n\
+                        a,margin,1,10,0.5,3.5\na,margin,1,20.0,0.7,4.5\n";
 
     fn read(text: &str, change: impl Fn(&mut Columns)) -> Result<Vec<Curve>, CurvesError> {
         let mut columns = Columns { ignored: vec!["seconds".to_owned()], ..Columns::default() };

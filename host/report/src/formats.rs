@@ -183,7 +183,8 @@ fn forms(
 pub(crate) const MATRIX_TITLE: &str = "Each against each";
 pub(crate) const WINS_TITLE: &str = "Wins over all settings";
 /// What the matrix of a setting means.
-pub(crate) const MATRIX: &str = "Area over labels of the row minus that of the column, in percentage points, mean over paired seeds; what stands out \
+pub(crate) const MATRIX: &str = "Area over labels of the row minus that of the column, in percentage points, mean over \
+     paired seeds; what stands out \
      differs with p < .05 after Holm's correction for all pairs.";
 
 /// One row a setting, label and labelled count of the curves, RFC 4180, with a header: mean, deviation, both intervals.
@@ -316,8 +317,8 @@ pub fn json_text(report: &Report) -> Result<String, ReportError> {
     Ok(escaped)
 }
 
-/// Everything as JSON: `version` (2), `settings` with every number of their tables, `penalties`, `standings`, `runs` with
-/// their records, `warnings`.
+/// Everything as JSON: `version` (2), `settings` with every number of their tables, `penalties`, `standings`, `runs`
+/// with their records, `warnings`.
 ///
 /// Accuracies are fractions, times seconds, memory bytes.
 pub fn json(report: &Report) -> Value {

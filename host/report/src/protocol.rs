@@ -1,7 +1,7 @@
 //! What a credible comparison must do, and whether these runs did.
 //!
-//! The 26 lines are drawn from published criticism of active-learning experiments, above all Munjal et al. 2022, Lüth et
-//! al. 2023, Zhan et al. 2022 and Gonsior et al. 2025.
+//! The 26 lines are drawn from published criticism of active-learning experiments, above all Munjal et al. 2022, Lüth
+//! et al. 2023, Zhan et al. 2022 and Gonsior et al. 2025.
 
 use std::collections::BTreeSet;
 

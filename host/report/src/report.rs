@@ -233,8 +233,8 @@ fn warn_of_grids(setting: &SettingFigures, warnings: &mut Vec<String>) {
         let of = |labels: &Vec<&str>| labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let list = grids.values().map(of).collect::<Vec<_>>().join(" | ");
         warnings.push(format!(
-            "not all groups{} were measured at the same labelled counts ({list}); each area is over its own counts, and \
-             two groups are compared only at those they share",
+            "not all groups{} were measured at the same labelled counts ({list}); each area is over its own \
+             counts, and two groups are compared only at those they share",
             in_setting(&setting.setting)
         ));
     }

@@ -61,8 +61,8 @@ pub(crate) struct Placed {
     pub seed: Seed,
 }
 
-/// The place of each run: its setting, of the fewest keys that tell all settings apart, and its label. Where `curves_by`
-/// names keys, these make the label, with the strategy where it is among them, and are in no setting.
+/// The place of each run: its setting, of the fewest keys that tell all settings apart, and its label. Where
+/// `curves_by` names keys, these make the label, with the strategy where it is among them, and are in no setting.
 pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Vec<Placed> {
     let keys: Vec<BTreeMap<String, String>> = runs.iter().map(keys).collect();
     let telling = telling(&keys, curves_by);

@@ -168,7 +168,8 @@ pub(crate) fn against(setting: &SettingFigures) -> Option<Sheet> {
             "unseen below, points",
         ],
         rows: setting.comparisons.iter().map(row).collect(),
-        note: "Differences of paired seeds, mean ± half of its 95 % t interval, in percentage points; above 0 is better \
+        note: "Differences of paired seeds, mean ± half of its 95 % t interval, in percentage points; \
+               above 0 is better \
                than random. p: two-sided paired t test, with Holm's correction for the rows of its column. Labels \
                needed: the constant by which random's label axis is scaled to give the strategy's curve, over all \
                rounds, with a bootstrap interval; below 1 saves labels (a formula of our own, after Kath et al. 2026). \
@@ -284,9 +285,9 @@ pub(crate) fn wins(penalties: &Penalties) -> Vec<(String, Vec<Cell>)> {
 }
 
 /// What the table of wins means.
-pub(crate) const WINS: &str = "Row i, column j: how much i beat j, summed over settings; in each, the share of checkpoints (rounds 1, 2, 4, 8, ... \
-     until random has 99 % of its final accuracy) at which i is above j by a paired two-sided t test at level .05, \
-     without correction (Ash et al. 2020). A row wins, a column is beaten.";
+pub(crate) const WINS: &str = "Row i, column j: how much i beat j, summed over settings; in each, the share of \
+     checkpoints (rounds 1, 2, 4, 8, ... until random has 99 % of its final accuracy) at which i is above j by a \
+     paired two-sided t test at level .05, without correction (Ash et al. 2020). A row wins, a column is beaten.";
 
 /// The heading of a setting; nothing where there is only one.
 pub(crate) fn heading(setting: &SettingFigures) -> Option<String> {

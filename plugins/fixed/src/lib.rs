@@ -21,7 +21,8 @@ pub enum Fallback {
 /// Parameters of a fixed order.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(example = Fixed { order: vec![40, 7, 13], fallback: Fallback::Random })]
+// A list of ids fits one dataset only; without any this works on every pool.
+#[schemars(example = Fixed { order: vec![], fallback: Fallback::Random })]
 pub struct Fixed {
     /// Ids of samples in the order in which they are selected, each once.
     pub order: Vec<u64>,

@@ -1,6 +1,5 @@
 //! Doing one cell: a run in a process of its own, its limit, and what its end means.
 
-use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -220,13 +219,4 @@ pub fn own_cores() -> Vec<usize> {
         |_| Vec::new(),
         |set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
     )
-}
-
-/// Whether another process holds the run of a cell at this moment.
-pub fn is_held(run: &Path) -> bool {
-    let lock = run.join("lock");
-    match fs::OpenOptions::new().read(true).write(true).open(lock) {
-        Ok(file) => matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)),
-        Err(_) => false,
-    }
 }

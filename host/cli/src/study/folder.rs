@@ -138,7 +138,8 @@ impl StudyFolder {
         Ledger::read(&self.file(cell, "json"))
     }
 
-    /// How far a cell is. What the ledger calls done must be there, and what is there is done, whatever the ledger says.
+    /// How far a cell is. What the ledger calls done must be there, and what is there is done, whatever the ledger
+    /// says.
     pub fn state(&self, cell: &Planned) -> Result<(State, Ledger)> {
         let ledger = self.ledger(cell)?;
         let is_run = StoredRun::is_run(&self.run(cell));

@@ -39,6 +39,9 @@ enum Change {
     Choices(Choices),
 }
 
+/// Minibatches, and of each change the places of their images in each step.
+type Shares = (Vec<Range<usize>>, Vec<Vec<Tensor>>);
+
 /// What happens to each image of an epoch.
 pub(crate) struct Draws {
     /// `i64 [3, images]`; see [`Moves::draw`].
@@ -48,7 +51,7 @@ pub(crate) struct Draws {
     /// Of each change, what is chosen for each image in each step.
     chosen: Vec<Vec<Vec<u8>>>,
     /// Minibatches that were shared out, and of each change the places of their images in each step.
-    shared: Option<(Vec<Range<usize>>, Vec<Vec<Tensor>>)>,
+    shared: Option<Shares>,
     /// Shares of the images themselves in their mixtures, `f32 [images]`.
     shares: Option<Tensor>,
 }

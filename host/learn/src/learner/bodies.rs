@@ -252,7 +252,10 @@ mod tests {
 
     /// Keeps in memory, and counts.
     #[derive(Clone, Default)]
-    struct Shelf(Arc<Mutex<(BTreeMap<String, Vec<f32>>, usize)>>);
+    struct Shelf(Arc<Mutex<Shelved>>);
+
+    /// What is kept, and how often something was written.
+    type Shelved = (BTreeMap<String, Vec<f32>>, usize);
 
     impl KeepsEmbeddings for Shelf {
         fn read(&self, of: &str, values: usize) -> Option<Vec<f32>> {

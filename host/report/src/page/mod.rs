@@ -123,7 +123,9 @@ fn overview(report: &Report) -> Markup {
         }
         @if settings.len() > 1 {
             nav aria-label="settings" { ul.settings {
-                @for setting in settings { li { a href=(format!("#{}", anchor(setting))) { (setting_name(&setting.setting)) } } }
+                @for setting in settings {
+                    li { a href=(format!("#{}", anchor(setting))) { (setting_name(&setting.setting)) } }
+                }
             } }
         }
     }
@@ -155,7 +157,9 @@ fn over_settings(report: &Report) -> Markup {
         analysis.penalties.as_ref().filter(|table| table.strategies.len() > 1 && analysis.settings.len() > 1);
     html! {
         @if let Some(sheet) = standings(analysis) { (tables::sheet(&sheet)) }
-        @if let Some(penalties) = penalties { (tables::square(WINS_TITLE, &wins(penalties), penalties.strategies.len(), WINS)) }
+        @if let Some(penalties) = penalties {
+            (tables::square(WINS_TITLE, &wins(penalties), penalties.strategies.len(), WINS))
+        }
     }
 }
 
@@ -207,7 +211,10 @@ fn protocol(report: &Report) -> Markup {
                     @for line in part {
                         li.(line.standing.name().replace(' ', "-")) {
                             span.mark aria-hidden="true" { (mark(line.standing)) }
-                            span { strong { (line.standing.name()) } ": " (line.demand) ". " span.soft { (line.found) } }
+                            span {
+                                strong { (line.standing.name()) } ": " (line.demand) ". "
+                                span.soft { (line.found) }
+                            }
                         }
                     }
                 }

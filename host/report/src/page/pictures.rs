@@ -62,7 +62,8 @@ fn column(run: &RunSummary, at: usize, round: &[Thumbnail], most: usize) -> Resu
     round.iter().for_each(|thumbnail| *classes.entry(thumbnail.class.as_str()).or_default() += 1);
     Ok(html! {
         div {
-            h4 { (run.label) ", " (asked) " asked, " (classes.len()) @if classes.len() == 1 { " class" } @else { " classes" }
+            h4 { (run.label) ", " (asked) " asked, " (classes.len())
+                @if classes.len() == 1 { " class" } @else { " classes" }
                 @if repeated > 0 { ", " (repeated) " of those shown nearly repeated" } }
             div.pictures {
                 @for figure in &figures { (figure) }

@@ -79,7 +79,10 @@ pub(super) fn classes(report: &Report, setting: &SettingFigures) -> Markup {
                 summary { "Classes of the queried samples" }
                 div.scroll {
                     table {
-                        thead { tr { th scope="col" { "strategy" } @for class in 0..classes { th scope="col" { (class) } } } }
+                        thead { tr {
+                            th scope="col" { "strategy" }
+                            @for class in 0..classes { th scope="col" { (class) } }
+                        } }
                         tbody {
                             @for (label, shares) in &rows {
                                 tr {
@@ -90,7 +93,7 @@ pub(super) fn classes(report: &Report, setting: &SettingFigures) -> Markup {
                         }
                     }
                 }
-                p.note { "Percent of all labels bought after the initial set, over the finished runs, by class number." }
+                p.note { "Percent of all labels bought after the initial set, over the finished runs, by class." }
             }
         }
     }

@@ -10,8 +10,8 @@ pub fn labels_to_reach(curve: &[CurvePoint], target: f64) -> Option<f64> {
     Some(before as f64 + (labelled - before as f64) * (target - below) / (accuracy - below))
 }
 
-/// Data utilisation rate: the labels with which `curve` first reaches the baseline's final accuracy, as a share of those
-/// with which the baseline does. Below 1, labels are saved. `None` where `curve` never reaches it.
+/// Data utilisation rate: the labels with which `curve` first reaches the baseline's final accuracy, as a share of
+/// those with which the baseline does. Below 1, labels are saved. `None` where `curve` never reaches it.
 pub fn data_utilisation(curve: &[CurvePoint], baseline: &[CurvePoint]) -> Option<f64> {
     let target = baseline.last()?.1;
     let theirs = labels_to_reach(baseline, target).filter(|&labels| labels > 0.0)?;

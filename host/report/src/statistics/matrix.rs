@@ -12,9 +12,10 @@ const LEVEL: f64 = 0.05;
 
 /// Wins of each strategy over each other, summed over settings.
 ///
-/// **Orientation**: `wins[i][j]` is how much strategy `i` beat strategy `j`: in each setting, the share of its checkpoints
-/// at which `i` is above `j` by a paired two-sided t test at level .05, without correction, as in the paper. So a row
-/// says how often a strategy wins, and the mean of column `j` (itself left out) how often `j` is beaten; lower is better.
+/// **Orientation**: `wins[i][j]` is how much strategy `i` beat strategy `j`: in each setting, the share of its
+/// checkpoints at which `i` is above `j` by a paired two-sided t test at level .05, without correction, as in the
+/// paper. So a row says how often a strategy wins, and the mean of column `j` (itself left out) how often `j` is
+/// beaten; lower is better.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Penalties {
     /// The strategies, in the order of rows and columns.

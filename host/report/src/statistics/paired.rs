@@ -45,7 +45,8 @@ impl PairedTest {
     }
 }
 
-/// Holm's step-down correction of p values: each is what its test may claim if all of them are made. In the order given.
+/// Holm's step-down correction of p values: each is what its test may claim if all of them are made. In the order
+/// given.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));

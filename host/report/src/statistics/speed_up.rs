@@ -28,7 +28,8 @@ pub struct SpeedUp {
     pub labels_needed: f64,
     /// Its inverse.
     pub speed_up: f64,
-    /// Root mean square of what the scaled curve leaves, as a fraction of accuracy: large where one constant is not fair.
+    /// Root mean square of what the scaled curve leaves, as a fraction of accuracy: large where one constant is not
+    /// fair.
     pub residual: f64,
     /// Whether the share is a bound only.
     pub tail: Option<Tail>,

@@ -64,6 +64,13 @@ struct Change {
     point: BTreeMap<String, String>,
 }
 
+/// Cells that share everything but strategy and seed.
+struct Wanted<'a> {
+    change: Change,
+    strategies: Vec<&'a StrategyConfig>,
+    seeds: Vec<u64>,
+}
+
 impl StudyConfig {
     /// The cells of the grid, in the order in which they are run: axes, then seeds, then strategies.
     ///
@@ -79,23 +86,24 @@ impl StudyConfig {
             changes = changes.iter().flat_map(|change| axis.iter().map(|value| change.and(value))).collect();
         }
         let all: Vec<&StrategyConfig> = self.strategies.iter().collect();
-        let grid = changes.into_iter().map(|change| (change, all.clone(), self.seeds.clone()));
+        let seeds = &self.seeds;
+        let grid = changes.into_iter().map(|change| Wanted { change, strategies: all.clone(), seeds: seeds.clone() });
         let beside = self.include.iter().enumerate().map(|(at, table)| self.included(at, table));
-        let mut wanted: Vec<(Change, Vec<&StrategyConfig>, Vec<u64>)> = grid.collect();
+        let mut wanted: Vec<Wanted<'_>> = grid.collect();
         wanted.extend(beside.collect::<Result<Vec<_>, _>>()?);
-        let count = wanted.iter().map(|(_, strategies, seeds)| strategies.len().saturating_mul(seeds.len()));
+        let count = wanted.iter().map(|wanted| wanted.strategies.len().saturating_mul(wanted.seeds.len()));
         if count.fold(0usize, usize::saturating_add) > MOST_CELLS {
             return Err(vec![too_many()]);
         }
         self.runs(wanted)
     }
 
-    fn runs(&self, wanted: Vec<(Change, Vec<&StrategyConfig>, Vec<u64>)>) -> Result<Vec<Cell>, Vec<Problem>> {
+    fn runs(&self, wanted: Vec<Wanted<'_>>) -> Result<Vec<Cell>, Vec<Problem>> {
         let schema = Schema::new(schemas()["run"].clone())
             .map_err(|error| vec![problem("", format!("the schema of run files cannot be used: {error}"))])?;
         let mut cells = Vec::new();
         let (mut problems, mut seen) = (BTreeMap::new(), BTreeSet::new());
-        for (change, strategies, seeds) in wanted {
+        for Wanted { change, strategies, seeds } in wanted {
             let Some(base) = self.base_of(&change, &schema, &mut problems) else { continue };
             for &seed in &seeds {
                 for strategy in &strategies {
@@ -144,11 +152,7 @@ impl StudyConfig {
         None
     }
 
-    fn included<'a>(
-        &'a self,
-        at: usize,
-        table: &Map<String, Value>,
-    ) -> Result<(Change, Vec<&'a StrategyConfig>, Vec<u64>), Vec<Problem>> {
+    fn included(&self, at: usize, table: &Map<String, Value>) -> Result<Wanted<'_>, Vec<Problem>> {
         let place = format!("/include/{at}");
         let mut change = Change::default();
         let (mut strategies, mut seeds) = (self.strategies.iter().collect::<Vec<_>>(), self.seeds.clone());
@@ -171,7 +175,7 @@ impl StudyConfig {
                 key => change.add(key, value, at)?,
             }
         }
-        Ok((change, strategies, seeds))
+        Ok(Wanted { change, strategies, seeds })
     }
 
     fn is_excluded(&self, config: &RunConfig) -> bool {
@@ -236,7 +240,8 @@ fn axis(name: &str, values: &[Value]) -> Result<Vec<Change>, Vec<Problem>> {
         }
         let Some(table) = value.as_object() else {
             let message = format!(
-                "`{name}` is no key of a run file, so its values are tables of keys, such as {{ \"budget.batch\" = 10 }}"
+                "`{name}` is no key of a run file, so its values are tables of keys, such as \
+                 {{ \"budget.batch\" = 10 }}"
             );
             return Err(vec![problem(at, message)]);
         };
@@ -321,7 +326,8 @@ mod tests {
 
     fn study(more: Value) -> StudyConfig {
         let mut file = json!({
-            "version": 1, "dataset": { "name": "digits", "test": 300 }, "budget": { "initial": 10, "batch": 10, "rounds": 2 },
+            "version": 1, "dataset": { "name": "digits", "test": 300 },
+            "budget": { "initial": 10, "batch": 10, "rounds": 2 },
             "strategies": [{ "id": "random" }, { "id": "margin" }], "seeds": [0, 1],
         });
         file.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -338,7 +344,10 @@ mod tests {
         assert_eq!(study(json!({})).cells().unwrap().len(), 4);
         let axes = json!({ "axes": {
             "budget.batch": [5, 10],
-            "data": [{ "label": "large", "dataset.name": "mnist" }, { "dataset.name": "digits", "dataset.test": 200, "model.name": "mlp" }],
+            "data": [
+                { "label": "large", "dataset.name": "mnist" },
+                { "dataset.name": "digits", "dataset.test": 200, "model.name": "mlp" },
+            ],
             "seeds.model": [7, 8, 9],
         } });
         let cells = study(axes).cells().unwrap();

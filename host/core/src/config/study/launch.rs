@@ -46,8 +46,8 @@ pub struct LaunchConfig {
     #[schemars(length(min = 1, max = 4096))]
     pub template: Option<String>,
     /// The command that starts one cell, for `command`: a list of words in which `{cell}` becomes the words that do the
-    /// cell, `{line}` the same as one line for a shell, `{name}` a name for the job, `{index}` its number from 0. It may
-    /// end before the cell does.
+    /// cell, `{line}` the same as one line for a shell, `{name}` a name for the job, `{index}` its number from 0. It
+    /// may end before the cell does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 65536)))]
     pub command: Vec<String>,

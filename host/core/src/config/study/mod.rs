@@ -35,15 +35,18 @@ pub struct StudyConfig {
     /// [10, 100]` or `"seeds.model" = [0, 1]`, or one of your own, whose values are tables of keys that go together:
     /// `size = [{ label = "small", "budget.initial" = 10, "budget.batch" = 10 }, { ... }]`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 20, "additionalProperties" = { "type": "array", "minItems": 1, "maxItems": 1000 }))]
+    #[schemars(extend(
+        "maxProperties" = 20,
+        "additionalProperties" = { "type": "array", "minItems": 1, "maxItems": 1000 },
+    ))]
     pub axes: BTreeMap<String, Axis>,
-    /// Cells that are left out: those with all values of one of these tables. Keys are those of the run file, `strategy`
-    /// (a label) and `seed`; a list stands for any of its values.
+    /// Cells that are left out: those with all values of one of these tables. Keys are those of the run file,
+    /// `strategy` (a label) and `seed`; a list stands for any of its values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub exclude: Vec<Map<String, Value>>,
-    /// Cells beside the grid: the base with the keys of each table, for every strategy and seed, or those that `strategy`
-    /// and `seed` name.
+    /// Cells beside the grid: the base with the keys of each table, for every strategy and seed, or those that
+    /// `strategy` and `seed` name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub include: Vec<Map<String, Value>>,
