@@ -201,7 +201,6 @@ mod tests {
                 plain.parameters().copy_from(model.parameters()).unwrap();
                 let (one, several) = (step(&plain, None, &images), step(&plain, Some(&replicas), &images));
                 assert!(worst(&one.0, &several.0) <= 1e-5, "{name:?}, logits");
-                let largest = one.1.iter().map(|of| of.abs().max().double_value(&[])).fold(1.0, f64::max);
                 for (at, (one, several)) in one.1.iter().zip(&several.1).enumerate() {
                     let off = worst(one, several);
                     assert!(
