@@ -15,8 +15,8 @@ use super::ledger::{Attempt, Ledger, State};
 use crate::progress;
 use crate::trainer::set_waiting;
 
-/// Bytes of the end of a log at most that are looked at for the reason of a failure.
-const MOST_LOG: u64 = 1 << 20;
+/// Bytes of a log at most that is looked at for the reason of a failure.
+const MOST_LOG: u64 = 16 << 20;
 /// How long a run may take to reach its next safe point once its time is over.
 const GRACE: Duration = Duration::from_secs(60);
 
