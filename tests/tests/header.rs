@@ -106,6 +106,7 @@ fn the_example_in_c_picks_the_largest_norms_by_kernel_and_by_dlpack() {
     place.good(&["plugin", "pack", "--allow-native", "largest_norm.so", "--out", "packed"]);
     let shown = place.good(&["plugin", "show", "largest-norm", "--plugin-dir", "packed"]);
     assert!(shown.contains("native") && shown.contains("embeddings"), "{shown}");
+    place.good(&["plugin", "check", "packed", "--isolate"]);
 
     let (rows, columns) = (500, 24);
     let mut stream = Stream::new(8, 0);

@@ -149,16 +149,11 @@ fn lock(wanted: &[String], plugin_dir: &[PathBuf]) -> Result<()> {
     let mut lock = Lock::read(path)?.unwrap_or_default();
     let mut entries = Vec::new();
     for name in wanted {
-        let found: Vec<_> = listing.usable().filter(|(_, package)| package.description.package == *name).collect();
-        match found[..] {
-            [(_, package)] => entries.push(Locked::of(package)?),
-            [] => {
+        // Of several packages of one name the first is the one that would be used.
+        match listing.usable().find(|(_, package)| package.description.package == *name) {
+            Some((_, package)) => entries.push(Locked::of(package)?),
+            None => {
                 let message = format!("no usable package is called `{name}`; `querist plugin list` shows all");
-                return Err(Usage(message).into());
-            }
-            _ => {
-                let paths: Vec<String> = found.iter().map(|(found, _)| found.path.display().to_string()).collect();
-                let message = format!("several packages are called `{name}`: {}", paths.join(", "));
                 return Err(Usage(message).into());
             }
         }
