@@ -105,7 +105,7 @@ impl Sandbox {
     /// # Errors
     /// If it is no module of this boundary, or takes too long or too much memory.
     pub(crate) fn wrap(&self, module: &[u8]) -> Result<Vec<u8>, SandboxError> {
-        let failed = |error: std::io::Error| SandboxError::Compile(Shown::sentence(&error.to_string()));
+        let failed = |error: io::Error| SandboxError::Compile(Shown::sentence(&error.to_string()));
         let target = tempfile::NamedTempFile::new_in(self.cache.folder()).map_err(failed)?;
         self.work(Step::Wrap, module, target.path())?;
         Ok(read_capped(target.path(), MAX_ARTIFACT_BYTES)?)
@@ -113,7 +113,7 @@ impl Sandbox {
 
     /// Does one step for these bytes.
     fn work(&self, step: Step, bytes: &[u8], target: &Path) -> Result<(), SandboxError> {
-        let failed = |error: std::io::Error| SandboxError::Compile(Shown::sentence(&error.to_string()));
+        let failed = |error: io::Error| SandboxError::Compile(Shown::sentence(&error.to_string()));
         let source = tempfile::NamedTempFile::new_in(self.cache.folder()).map_err(failed)?;
         fs::write(source.path(), bytes).map_err(failed)?;
         let usual = COMPILE_TIME + COMPILE_TIME_OF_MEBIBYTE * (bytes.len() / MEBIBYTE) as u32;
