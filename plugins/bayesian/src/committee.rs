@@ -8,9 +8,9 @@
 //! | to the consensus | `mean_m KL(p_m \|\| p)`, which is `ensemble-bald` | `H(p)` |
 //! | from the consensus | `mean_m KL(p \|\| p_m)` | `H(p)` |
 //!
-//! Dagan and Engelson, "Committee-Based Sampling for Training Probabilistic Classifiers", ICML 1995, on Seung, Opper and
-//! Sompolinsky, "Query by Committee", COLT 1992; McCallum and Nigam, "Employing EM and Pool-Based Active Learning for
-//! Text Classification", ICML 1998.
+//! Dagan and Engelson, "Committee-Based Sampling for Training Probabilistic Classifiers", ICML 1995, on Seung, Opper
+//! and Sompolinsky, "Query by Committee", COLT 1992; McCallum and Nigam, "Employing EM and Pool-Based Active Learning
+//! for Text Classification", ICML 1998.
 
 use querist_sdk::draws::{Draws, RowDraws, entropy};
 use querist_sdk::prelude::*;

@@ -179,7 +179,8 @@ fn inputs_that_are_no_log_probabilities_are_refused_with_their_place() {
 /// Three and one votes, two and two, and two, one and one.
 #[test]
 fn votes_have_the_entropy_of_their_shares() {
-    let votes = |classes: [usize; 4]| classes.map(|c| (0..3).map(|k| if k == c { 0.8 } else { 0.1 }).collect()).to_vec();
+    let vote = |class: usize| (0..3).map(|c| if c == class { 0.8 } else { 0.1 }).collect();
+    let votes = |classes: [usize; 4]| classes.map(vote).to_vec();
     let rows = [votes([0, 0, 0, 0]), votes([2, 1, 2, 2]), votes([1, 0, 1, 0]), votes([2, 2, 0, 1])];
     let found = scores("vote-entropy", json!({"members": 4}), &pool(names::MEMBER_LOG_PROBS, &rows));
     for (score, expected) in found.iter().zip([0.0, 0.562_335_1, 0.693_147_2, 1.039_720_8]) {
@@ -203,10 +204,9 @@ fn equal_votes_are_ordered_by_the_entropy_of_the_consensus() {
 #[test]
 fn soft_votes_and_divergence_to_the_consensus_have_other_names() {
     let pool = pool(names::MEMBER_LOG_PROBS, &random_rows(200, 5, 4));
-    for (id, params, other) in [
-        ("vote-entropy", json!({"vote": "soft"}), "ensemble-entropy"),
-        ("kl-consensus", json!({}), "ensemble-bald"),
-    ] {
+    for (id, params, other) in
+        [("vote-entropy", json!({"vote": "soft"}), "ensemble-entropy"), ("kl-consensus", json!({}), "ensemble-bald")]
+    {
         let [found, expected] =
             [(id, params), (other, json!({}))].map(|(id, params)| ask(&PACKAGE, id, &params, (&pool, 200, 0)).unwrap());
         assert_eq!((found.rows, found.scores), (expected.rows, expected.scores), "{id}");

@@ -11,14 +11,14 @@ use querist_loader::{Found, Resolved, Source, pack};
 use querist_protocol::Shown;
 use serde_json::{Value, json};
 
-use crate::commands::check;
 use crate::commands::parameters::{Parameters, printable};
+use crate::commands::{check, new};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
 use crate::{output, plugins};
 
-/// Find out about plugins, check them, and make packages.
+/// Find out about plugins, write, check and pack them.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// List every strategy that can be found, and why a package cannot be used.
@@ -43,6 +43,9 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = ShowFormat::Table)]
         format: ShowFormat,
     },
+    /// Write a small project for a strategy of your own.
+    #[command(after_help = "Example:\n  querist plugin new my-strategy --lang python")]
+    New(new::NewArgs),
     /// Check whether a plugin does what every strategy must do.
     #[command(after_help = "Example:\n  querist plugin check target/wasm32-unknown-unknown/release/mine.wasm")]
     Check(check::CheckArgs),
@@ -110,6 +113,7 @@ pub enum ShowFormat {
 /// Runs the verb.
 pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()> {
     match command {
+        PluginCommand::New(args) => new::main(args),
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),

@@ -204,8 +204,9 @@ impl Listing {
                 [] => {}
                 // Of packages of one name, that of the first folder is meant.
                 [(found, package, strategy), ref others @ ..]
-                    if others.iter().all(|(.., other)| other.id == strategy.id)
-                        && others.iter().all(|(_, other, _)| other.description.package == package.description.package) =>
+                    if others.iter().all(|(_, other, its)| {
+                        its.id == strategy.id && other.description.package == package.description.package
+                    }) =>
                 {
                     let hidden = others.first().map(|(found, ..)| *found);
                     return Ok(Resolved { package, source: found.source, strategy, alias, hidden });

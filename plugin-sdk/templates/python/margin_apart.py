@@ -1,16 +1,10 @@
-"""Unsure samples that lie far apart: the template of the Rust kit (plugin-sdk/template), written in Python.
+"""Unsure samples that lie far apart.
 
 The `factor * batch` samples with the smallest margin between their two most probable classes are kept. Of these the
 least certain is picked first; each next pick is the one whose embedding is farthest from all picks so far.
 
-    pip install componentize-py==0.17.2
-    componentize-py -d ../../plugin-sdk/wit -w plugin bindings bindings
-    componentize-py -d ../../plugin-sdk/wit -w plugin componentize --stub-wasi -p . -p bindings margin_apart -o margin_apart.wasm
-    querist plugin pack margin_apart.wasm
-    querist plugin check plugins/margin-apart
-
-The bindings hold every type and call with its documentation; rows, scores and arrays are those of the host, and the
-work is done by its kernels. The interpreter is compiled once, which takes about a minute.
+Replace this text with your formula and your citation. `sh build.sh` makes the package; `bindings` then has every type
+and call with its documentation. Rows, scores and arrays are the host's, and its kernels do the work.
 """
 
 import json
