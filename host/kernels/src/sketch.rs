@@ -31,7 +31,7 @@ impl Sketch {
         let mut by_row: Vec<(&mut [i8], &mut Row)> = codes.chunks_mut(columns).zip(rows.iter_mut()).collect();
         workers.fill(&mut by_row, rows_per_task(columns), |start, part| {
             for (i, (codes, row)) in part.iter_mut().enumerate() {
-                **row = encode(matrix.row(start + i), codes);
+                **row = encode(&matrix.row(start + i), codes);
             }
             Ok(())
         })?;

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod embed;
 pub mod export;
 mod parameters;
+pub mod parts;
 pub mod plugin;
 pub mod probe;
 pub mod report;
