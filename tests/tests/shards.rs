@@ -239,20 +239,20 @@ fn probabilities_in_shards_become_logits() {
 fn wrong_shards_are_named() {
     let place = place();
     let call = |input: &str| place.call(&["select", "--strategy", "margin", "--budget", "5", "--input", input]);
-    call("logits=none-*.npy").fails(1, &["none-*.npy: no file has a name like this", "shards of `logits`"]);
+    call("logits=none-*.npy").fails(2, &["none-*.npy: no file has a name like this", "shards of `logits`"]);
     call("logits=logits-1-of-2.npy,embeddings-2-of-2.npy").fails(
         1,
         &["embeddings-2-of-2.npy: rows of shape [24]; expected rows of shape [5], as in `logits-1-of-2.npy`"],
     );
     call("logits=logits.npy,logits-1-of-2.npy")
-        .fails(1, &["logits-1-of-2.npy: values of type float16; expected float32"]);
-    call("logits=logits-1-of-2.npy,logits-1-of-2.npy").fails(1, &["logits-1-of-2.npy: the same file as"]);
+        .fails(2, &["logits-1-of-2.npy: values of type float16; expected float32"]);
+    call("logits=logits-1-of-2.npy,logits-1-of-2.npy").fails(2, &["logits-1-of-2.npy: the same file as"]);
     call("labelled.labels=a-*.npy").fails(2, &["labels stand in one file, not in shards"]);
     fs::rename(place.at("logits-2-of-5.npy"), place.at("away.npy")).unwrap();
-    call("logits=logits-*-of-5.npy").fails(1, &["logits-2-of-5.npy: missing, with 4 of 5 shards there"]);
+    call("logits=logits-*-of-5.npy").fails(2, &["logits-2-of-5.npy: missing, with 4 of 5 shards there"]);
     let mut file = fs::read(place.at("away.npy")).unwrap();
     place.write("logits-2-of-5.npy", &file[..file.len() - 3]);
-    call("logits=logits-*-of-5.npy").fails(1, &["logits-2-of-5.npy, byte 128:", "bytes of values for shape"]);
+    call("logits=logits-*-of-5.npy").fails(2, &["logits-2-of-5.npy, byte 128:", "bytes of values for shape"]);
     // A NaN in the third row.
     file[128 + 2 * CLASSES * 2..][..2].copy_from_slice(&0x7e00u16.to_le_bytes());
     place.write("logits-2-of-5.npy", &file);
@@ -280,17 +280,17 @@ fn wrong_parts_are_named() {
     merge(&["a.st", "b.st", "d.st"]).fails(2, &["d.st: a part of another question: `seed` is 2, but 1 in a.st"]);
     fs::copy(place.at("b.st"), place.at("again.st")).unwrap();
     merge(&["a.st", "b.st", "again.st"]).fails(2, &["again.st and b.st are both part 2; give each part once"]);
-    merge(&["a.st", "a.st"]).fails(1, &["a.st: the same file as `a.st`"]);
-    merge(&["a.st", "none.st"]).fails(1, &["none.st: no such file"]);
+    merge(&["a.st", "a.st"]).fails(2, &["a.st: the same file as `a.st`"]);
+    merge(&["a.st", "none.st"]).fails(2, &["none.st: no such file"]);
     merge(&["a.st", "b.st", "c.st", "--budget", "10"]).fails(2, &["the parts hold the best 9 rows each"]);
     let whole = fs::read(place.at("c.st")).unwrap();
     let mut other = whole.clone();
     *other.last_mut().unwrap() ^= 1;
     place.write("c.st", &other);
-    merge(&["a.st", "b.st", "c.st"]).fails(1, &["c.st: content that is not what was written"]);
+    merge(&["a.st", "b.st", "c.st"]).fails(2, &["c.st: content that is not what was written"]);
     place.write("c.st", &whole[..whole.len() - 8]);
-    merge(&["a.st", "b.st", "c.st"]).fails(1, &["c.st: ", "a whole file that `querist score` wrote"]);
-    merge(&["logits.npy"]).fails(1, &["logits.npy: ", "a whole file that `querist score` wrote"]);
+    merge(&["a.st", "b.st", "c.st"]).fails(2, &["c.st: ", "a whole file that `querist score` wrote"]);
+    merge(&["logits.npy"]).fails(2, &["logits.npy: ", "a whole file that `querist score` wrote"]);
     // Another pool of the same shape.
     for shard in [1, 2] {
         let file = format!("logits-{shard}-of-2.npy");
