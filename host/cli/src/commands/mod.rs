@@ -7,6 +7,7 @@ pub mod embed;
 pub mod export;
 pub mod new;
 mod parameters;
+pub mod parts;
 pub mod plugin;
 pub mod probe;
 pub mod report;
