@@ -9,6 +9,7 @@ pub mod acquisition;
 pub mod array;
 pub mod config;
 pub mod dataset;
+pub mod digest;
 pub mod failure;
 pub mod fitted;
 mod fixed;
