@@ -55,12 +55,6 @@ pub enum ReportError {
     /// A thumbnail cannot be encoded.
     #[error("a queried picture cannot be shown: {0}")]
     Picture(String),
-    /// Text cannot be drawn.
-    #[error(
-        "no font is installed, so the text of charts cannot be drawn as pixels; install one (Debian: \
-         fonts-dejavu-core), or write them as SVG"
-    )]
-    NoFont,
     /// Output could not be written.
     #[error("the report cannot be written: {0}")]
     Write(String),

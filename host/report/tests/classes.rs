@@ -5,7 +5,7 @@ mod runs;
 use std::collections::BTreeMap;
 
 use querist_core::metric::Confusion;
-use querist_report::{PageOptions, Report, html, json, markdown, png, svg_figures};
+use querist_report::{PageOptions, Report, html, json, markdown, svg_figures};
 use runs::{report_of, study};
 use serde_json::json;
 
@@ -76,12 +76,7 @@ fn charts_as_files_need_no_style_sheet_of_a_page() {
     assert_eq!(names, ["curves", "against-random"]);
     for (name, svg) in &figures {
         assert!(!svg.contains("var(") && svg.contains("stroke: #0072b2"), "{name}: {svg}");
-        let picture = image::load_from_memory(&png(svg).unwrap()).unwrap().into_rgb8();
-        assert_eq!(picture.dimensions(), (1800, 880));
-        let count = |colour: [u8; 3]| picture.pixels().filter(|pixel| pixel.0 == colour).count();
-        // The ground, and the curve of the second strategy.
-        assert!(count([255, 255, 255]) > 1_000_000 && count([0, 0x72, 0xb2]) > 1000, "{name}");
-        // Text of the axes: nothing else has its colour.
-        assert!(count([0x5b, 0x63, 0x6e]) > 500, "{name}: no text");
+        // Its ground is drawn, for readers that have another one.
+        assert!(svg.contains("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>"), "{name}: {svg}");
     }
 }

@@ -41,12 +41,9 @@ pub struct ReportArgs {
     /// Write one self-contained page, too.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Write the charts as files in a folder, too.
+    /// Write the charts as SVG files in a folder, too.
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
-    /// Forms of these files.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "svg", requires = "figures")]
-    pub figure_format: Vec<FigureFormat>,
     /// Serve the page to a browser on this machine, and keep it up to date while runs go on, until Ctrl-C.
     #[arg(long, conflicts_with_all = ["curves", "html", "figures", "format"])]
     pub live: bool,
@@ -86,15 +83,6 @@ pub struct CurvesArgs {
     pub percent: bool,
 }
 
-/// Forms of charts as files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FigureFormat {
-    /// Lines, which can be scaled.
-    Svg,
-    /// Pixels, twice as many as on the page; needs a font that is installed.
-    Png,
-}
-
 /// Forms of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -128,23 +116,13 @@ pub fn main(args: &ReportArgs) -> Result<()> {
         output::note(&format!("report: {}", path.display()));
     }
     if let Some(folder) = &args.figures {
-        write_figures(&report, folder, &args.figure_format)?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", shown(folder)))?;
+        for (name, svg) in querist_report::svg_figures(&report) {
+            write(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
+        }
         output::note(&format!("figures: {}", folder.display()));
     }
     show(&report, args.format)
-}
-
-fn write_figures(report: &Report, folder: &Path, formats: &[FigureFormat]) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", shown(folder)))?;
-    for (name, svg) in querist_report::svg_figures(report) {
-        if formats.contains(&FigureFormat::Svg) {
-            write(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
-        }
-        if formats.contains(&FigureFormat::Png) {
-            write(&folder.join(format!("{name}.png")), &querist_report::png(&svg)?)?;
-        }
-    }
-    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
