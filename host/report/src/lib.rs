@@ -21,6 +21,7 @@ mod settings;
 mod sheet;
 pub mod statistics;
 mod thumbnail;
+mod upper;
 
 pub use analysis::{Analysis, BASELINE, Group, Point, SettingFigures, Standing};
 pub use compare::{Comparison, Difference, Pair};
@@ -32,3 +33,4 @@ pub use page::{PageOptions, html, svg_figures};
 pub use protocol::{Line, Standing as LineStanding, checklist};
 pub use report::{Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};
+pub use upper::{Attained, Upper};

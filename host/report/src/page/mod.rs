@@ -13,7 +13,7 @@ use crate::formats::{MATRIX, MATRIX_TITLE, WINS_TITLE};
 use crate::protocol::{Standing, checklist};
 use crate::report::{Report, ReportError, setting_name};
 use crate::run::{RunState, RunSummary};
-use crate::sheet::{WINS, against, costs, matrix, results, standings, wins};
+use crate::sheet::{WINS, against, attained, costs, matrix, results, standings, wins};
 use figures::Figures;
 
 /// Bytes that are shown of a config at most.
@@ -177,6 +177,7 @@ fn of_setting(report: &Report, setting: &SettingFigures, figures: &mut Figures) 
             (tables::heading("Accuracy against labels"))
             (figures.curves(setting))
             (tables::sheet(&results(setting)))
+            @if let Some(sheet) = attained(setting) { (tables::sheet(&sheet)) }
             @if setting.groups.len() > 2 {
                 (tables::square(MATRIX_TITLE, &matrix(setting), setting.groups.len(), MATRIX))
             }
