@@ -11,6 +11,7 @@ mod again;
 mod body;
 mod commands;
 mod config_file;
+mod confusion_file;
 mod exit;
 mod export;
 mod fixed;

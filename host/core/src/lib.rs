@@ -9,6 +9,7 @@ pub mod acquisition;
 pub mod array;
 pub mod config;
 pub mod dataset;
+pub mod digest;
 pub mod failure;
 mod far;
 pub mod fitted;

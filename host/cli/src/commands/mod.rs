@@ -5,6 +5,7 @@ pub mod data;
 pub mod doctor;
 pub mod embed;
 pub mod export;
+pub mod new;
 mod parameters;
 pub mod parts;
 pub mod plugin;
