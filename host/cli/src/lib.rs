@@ -12,6 +12,7 @@ mod body;
 mod commands;
 mod config_file;
 mod confusion_file;
+mod events;
 mod exit;
 mod export;
 mod fixed;
@@ -28,8 +29,10 @@ mod run_folder;
 mod stored_run;
 mod study;
 mod thumbnails;
+mod track;
 mod trainer;
 mod trial;
+mod upper;
 
 /// What fuzzers call; nothing for users.
 #[doc(hidden)]
@@ -170,12 +173,17 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
 }
 
 fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
+    events::choose(std::env::args_os());
     let parsed = one_help(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: they go to standard output with code 0.
-            let _ = error.print();
+            if events::are_json() && error.use_stderr() {
+                exit::tell(&error.to_string(), Vec::new(), Vec::new(), 2);
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

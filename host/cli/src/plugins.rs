@@ -189,7 +189,7 @@ pub fn ready(
 }
 
 /// Loads a strategy the way that its package and the user's word allow. `params` are complete.
-fn load(resolved: Resolved<'_>, params: &Value, means: Means<'_>, args: &PluginArgs) -> Result<Box<dyn Strategy>> {
+pub fn load(resolved: Resolved<'_>, params: &Value, means: Means<'_>, args: &PluginArgs) -> Result<Box<dyn Strategy>> {
     let mode = args.policy()?.mode(&resolved).map_err(|error| crate::exit::Usage(error.to_string()))?;
     let (limits, threads) = (Limits::from(means.limits), means.threads);
     let compute = Compute { threads, accelerator: means.accelerator.cloned() };

@@ -32,6 +32,7 @@ pub mod split;
 pub mod strategy;
 mod synthetic;
 pub mod training;
+pub mod upper;
 pub mod variant;
 
 pub use acquisition::Acquisition;

@@ -137,7 +137,7 @@ fn every_type_is_read_as_it_is() {
     let numbers = [-1.5f32, 0.0, 65504.0, 3.0, -0.25, 1024.0];
     let path = folder.path().join("x-1.npy");
     let list = path.display().to_string();
-    let mut check = |descr: &str, bytes: Vec<u8>, expected: &[f32]| {
+    let check = |descr: &str, bytes: Vec<u8>, expected: &[f32]| {
         put(&path, npy(descr, "(2, 3)", &bytes));
         assert_eq!(read(&list).unwrap().1, expected, "{descr}");
     };
