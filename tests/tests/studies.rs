@@ -262,11 +262,13 @@ fn the_doctor_finds_this_place() {
 #[test]
 fn help_fits_a_screen_and_shows_an_example() {
     let place = Place::new();
-    let leaves: [&[&str]; 11] = [
+    let leaves: [&[&str]; 13] = [
         &["run"],
         &["study", "run"],
         &["report"],
         &["select"],
+        &["score"],
+        &["merge"],
         &["plugin", "list"],
         &["plugin", "show"],
         &["plugin", "pack"],
@@ -288,7 +290,7 @@ fn help_fits_a_screen_and_shows_an_example() {
         }
     }
     let all = place.good(&["--help"]);
-    for verb in ["run", "study", "report", "select", "plugin", "schema", "data", "doctor"] {
+    for verb in ["run", "study", "report", "select", "score", "merge", "plugin", "schema", "data", "doctor"] {
         assert!(
             all.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))),
             "{verb} is not listed:\n{all}"

@@ -300,7 +300,7 @@ fn ids_of_table(
         repeats == 0 && matches!(kind, Physical::BYTE_ARRAY | Physical::INT32 | Physical::INT64)
     };
     let at = table.column(asked, name, is_id)?;
-    let mut add = |row: usize, number: i64| {
+    let mut add = |row: usize, number: i128| {
         let negative = || table.bad(format!("row {row}: the id {number}"), "ids of 0 or more");
         u64::try_from(number).map(|number| numbers.push(number)).map_err(|_| negative())
     };
@@ -308,17 +308,15 @@ fn ids_of_table(
     let ints = |reader| if let ColumnReader::Int32ColumnReader(reader) = reader { Some(reader) } else { None };
     let bytes = |reader| if let ColumnReader::ByteArrayColumnReader(reader) = reader { Some(reader) } else { None };
     let leaf = table.reader.metadata().file_metadata().schema_descr().column(at);
+    // Unsigned numbers lie in the bits of signed ones.
     let is_unsigned = leaf.sort_order() == ::parquet::basic::SortOrder::UNSIGNED;
     match leaf.physical_type() {
-        // Ids above 2^63 are unsigned numbers in the same bits.
-        Physical::INT64 if is_unsigned => {
-            table.each_row(at, longs, |_, values: &[i64]| Ok(numbers.extend(values.iter().map(|&id| id as u64))))?
-        }
-        Physical::INT64 => table.each_row(at, longs, |row, values: &[i64]| add(row, values[0]))?,
-        Physical::INT32 if is_unsigned => table.each_row(at, ints, |_, values: &[i32]| {
-            Ok(numbers.extend(values.iter().map(|&id| u64::from(id as u32))))
+        Physical::INT64 => table.each_row(at, longs, |row, values: &[i64]| {
+            add(row, if is_unsigned { i128::from(values[0] as u64) } else { i128::from(values[0]) })
         })?,
-        Physical::INT32 => table.each_row(at, ints, |row, values: &[i32]| add(row, i64::from(values[0])))?,
+        Physical::INT32 => table.each_row(at, ints, |row, values: &[i32]| {
+            add(row, if is_unsigned { i128::from(values[0] as u32) } else { i128::from(values[0]) })
+        })?,
         _ => table.each_row(at, bytes, |row, values: &[ByteArray]| {
             let no_text = || table.bad(format!("row {row}: an id that is no UTF-8"), "text");
             let id = values[0].as_utf8().map_err(|_| no_text())?;
