@@ -7,7 +7,7 @@ use querist_core::fitted::EnsembleRecord;
 
 use crate::analysis::{Analysis, BASELINE, SettingFigures};
 use crate::cost::Cost;
-use crate::curve::{Curve, Setting, common_counts};
+use crate::curve::{Curve, Seed, Setting, common_counts};
 use crate::curves_file::MOST_LABELLED;
 use crate::run::{RunState, RunSummary};
 use crate::settings::{Placed, curve, place, short};
@@ -18,6 +18,8 @@ pub struct Report {
     pub(crate) runs: Vec<RunSummary>,
     /// The label of each run's curve.
     labels: Vec<String>,
+    /// The setting of each run, and what pairs it.
+    places: Vec<(String, Seed)>,
     /// Costs by setting and label.
     costs: BTreeMap<(Setting, String), Cost>,
     analysis: Analysis,
@@ -81,6 +83,7 @@ impl Report {
         drop_repeats(&mut placed, &mut warnings);
         let mut curves: Vec<Curve> = placed.iter().filter_map(|(place, run)| curve(run, place)).collect();
         let costs = costs(&placed);
+        let places = placed.iter().map(|(place, _)| (setting_name(&place.setting), place.seed.clone())).collect();
         let (labels, runs): (Vec<String>, Vec<RunSummary>) =
             placed.into_iter().map(|(place, run)| (place.label, run)).unzip();
         warn_of_builds(&runs, &mut warnings);
@@ -88,7 +91,7 @@ impl Report {
         warn_of_synthetic(&runs, &mut warnings);
         let analysis = Analysis::new(&mut curves);
         warn_of_curves(&curves, &analysis, &mut warnings);
-        Ok(Self { runs, labels, costs, analysis, warnings })
+        Ok(Self { runs, labels, places, costs, analysis, warnings })
     }
 
     /// The same of curves that were made elsewhere; nothing is known of what they cost.
@@ -102,7 +105,8 @@ impl Report {
         let analysis = Analysis::new(&mut curves);
         let mut warnings = Vec::new();
         warn_of_curves(&curves, &analysis, &mut warnings);
-        Ok(Self { runs: Vec::new(), labels: Vec::new(), costs: BTreeMap::new(), analysis, warnings })
+        let costs = BTreeMap::new();
+        Ok(Self { runs: Vec::new(), labels: Vec::new(), places: Vec::new(), costs, analysis, warnings })
     }
 
     /// The runs, by setting, label and seed; none where the report is of curves.
@@ -113,6 +117,11 @@ impl Report {
     /// The label of each run's curve.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// The setting of each run, in words, and what pairs it.
+    pub(crate) fn places(&self) -> &[(String, Seed)] {
+        &self.places
     }
 
     /// Everything that is computed of curves.

@@ -5,14 +5,13 @@ mod runs;
 use std::path::{Path, PathBuf};
 
 use querist_core::config::{Adversarial, Evaluate};
-use querist_core::fitted::{EnsembleRecord, EpochRecord};
-use querist_core::metric::Metrics;
-use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
+use querist_core::fitted::EnsembleRecord;
 use querist_protocol::{Shown, is_showable};
 use querist_report::{
     Columns, Comparison, Group, PageOptions, Picture, Report, ReportError, RunState, RunSummary, Seed, SettingFigures,
     Thumbnail, checklist, csv, curves_csv, html, json, json_text, latex, markdown, svg_figures, table,
 };
+use runs::{report_of, run, study};
 use scraper::{Html, Selector};
 use serde_json::json;
 
@@ -287,7 +286,7 @@ fn the_page_is_whole_and_needs_nothing_else() {
     ];
     runs.iter_mut().for_each(|run| run.config = json!({ "note": evil, "seeds": {} }));
     let report = report_of(runs.clone());
-    let options = PageOptions { title: format!("Study {evil}"), pictures_per_round: 2 };
+    let options = PageOptions { title: format!("Study {evil}"), pictures_per_round: 2, live: None };
     let text = html(&report, &options).unwrap();
     let page = Html::parse_document(&text);
     assert!(page.errors.is_empty(), "{:?}", page.errors);
