@@ -322,7 +322,10 @@ fn charts_are_files_of_their_own() {
     let figures = svg_figures(&report);
     assert_eq!(figures.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["curves", "against-random"]);
     for (_, svg) in &figures {
-        assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && svg.contains("<style>:root"), "{svg}");
+        assert!(
+            svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && svg.contains("<style>.grid { "),
+            "{svg}"
+        );
     }
     assert_eq!(figures[0].1.matches("<polyline").count(), 2);
 }
