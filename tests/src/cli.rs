@@ -37,6 +37,21 @@ strategy = { id = "badge" }
 compute = { threads = 1 }
 "#;
 
+/// A small study on digits: its seeds and strategies as TOML lists them, and whatever else the file has.
+pub fn study(seeds: &str, strategies: &str, more: &str) -> String {
+    format!(
+        r#"version = 1
+seeds = [{seeds}]
+dataset = {{ name = "digits", test = 397 }}
+model = {{ name = "mlp" }}
+recipe = {{ optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }}
+budget = {{ initial = 20, batch = 10, rounds = 3 }}
+compute = {{ threads = 1 }}
+strategies = [{strategies}]
+{more}"#
+    )
+}
+
 /// A folder of its own in which the program is started.
 pub struct Place {
     folder: TempDir,
@@ -258,7 +273,14 @@ pub fn json(path: &Path) -> Value {
 /// # Panics
 /// If what it leaves is not what the same run leaves that nobody disturbs.
 pub fn kill_and_resume(run: &str, kills: usize) {
-    let place = Place::with_run(run);
+    kill_and_resume_in(&Place::with_run(run), kills);
+}
+
+/// The same with the `run.toml` of a place; the whole run is `whole/r`, the killed one `killed/r`.
+///
+/// # Panics
+/// As for [`kill_and_resume`].
+pub fn kill_and_resume_in(place: &Place, kills: usize) {
     let clock = Instant::now();
     place.good(&["run", "run.toml", "--out", "whole/r"]);
     let length = clock.elapsed();

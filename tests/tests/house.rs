@@ -174,8 +174,9 @@ fn code(text: &str) -> String {
 }
 
 /// Names that stand in the host: differences are reported against the field's common baseline, a norm of gradients is
-/// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset.
-const NAMED: [(&str, &str); 6] = [
+/// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset; the upper baseline has
+/// usual members.
+const NAMED: [(&str, &str); 16] = [
     ("host/report/src/analysis.rs", "random"),
     ("host/learn/src/need.rs", "entropy"),
     // Recipes of the papers and systems of these names.
@@ -183,6 +184,16 @@ const NAMED: [(&str, &str); 6] = [
     ("host/core/src/config/recipe/presets.rs", "uwe"),
     ("host/core/src/config/recipe/presets.rs", "vaal"),
     ("host/core/src/config/recipe/presets.rs", "waal"),
+    ("host/cli/src/upper.rs", "random"),
+    ("host/cli/src/upper.rs", "margin"),
+    ("host/cli/src/upper.rs", "badge"),
+    ("host/cli/src/upper.rs", "bait"),
+    ("host/cli/src/upper.rs", "typiclust"),
+    ("host/cli/src/upper.rs", "alfa-mix"),
+    ("host/cli/src/upper.rs", "drop-query"),
+    ("host/cli/src/upper.rs", "max-herding"),
+    ("host/cli/src/upper.rs", "uherding"),
+    ("host/cli/src/upper.rs", "k-center-greedy"),
 ];
 
 #[test]

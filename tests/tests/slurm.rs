@@ -6,20 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use querist_tests::cli::{Place, assert_same, lasting};
+use querist_tests::cli::{Place, assert_same, lasting, study};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-const STUDY: &str = r#"version = 1
-seeds = [0, 1]
-dataset = { name = "digits", test = 397 }
-model = { name = "mlp" }
-recipe = { optimiser = "adam", lr = 0.002, epochs = 4, minibatch = 32 }
-budget = { initial = 20, batch = 10, rounds = 3 }
-compute = { threads = 1 }
-strategies = [{ id = "random" }, { id = "margin" }]
-launch = { launcher = "slurm", jobs = 2, minutes = 10, memory = "500M", template = "head.sh" }
-"#;
+/// How the study is started.
+const LAUNCH: &str =
+    r#"launch = { launcher = "slurm", jobs = 2, minutes = 10, memory = "500M", template = "head.sh" }"#;
 
 /// A Slurm that goes with its test.
 struct Slurm {
@@ -40,7 +33,7 @@ impl Slurm {
             eprintln!("skipped: Slurm is installed, but does not start on this machine");
             return None;
         }
-        slurm.place.write("study.toml", STUDY);
+        slurm.place.write("study.toml", study("0, 1", "{ id = \"random\" }, { id = \"margin\" }", LAUNCH));
         // What a site would put there: here it is seen that its lines run before the cell.
         slurm.place.write("head.sh", "#SBATCH --comment=ours\nexport OMP_WAIT_POLICY=passive\n");
         Some(slurm)
@@ -59,7 +52,7 @@ impl Slurm {
         command
     }
 
-    fn study(&self, more: &[&str]) -> (Option<i32>, String) {
+    fn run_study(&self, more: &[&str]) -> (Option<i32>, String) {
         let args = [&["study", "run", "study.toml", "--out", "s"][..], more].concat();
         let said = self.place.said(&self.command(&args).output().unwrap());
         (said.code, said.err)
@@ -127,7 +120,7 @@ fn all(state: &str) -> impl Fn(&[(String, usize)]) -> bool + '_ {
 #[test]
 fn an_array_gives_the_records_of_local_runs_and_a_retry_submits_what_is_missing() {
     let Some(slurm) = Slurm::start() else { return };
-    let (code, said) = slurm.study(&[]);
+    let (code, said) = slurm.run_study(&[]);
     assert!(code == Some(0) && said.contains("4 runs submitted, 0 in the queue already"), "{said}");
     assert!(all("done")(&slurm.status()), "{:?}", slurm.status());
     let script = fs::read_to_string(slurm.place.at("s/slurm/0001/job.sh")).unwrap();
@@ -139,7 +132,7 @@ fn an_array_gives_the_records_of_local_runs_and_a_retry_submits_what_is_missing(
     }
     // One is lost: only that one is done again.
     fs::remove_dir_all(slurm.place.at("s").join(&folders[2])).unwrap();
-    let (code, said) = slurm.study(&[]);
+    let (code, said) = slurm.run_study(&[]);
     assert!(code == Some(0) && said.contains("1 runs submitted, 0 in the queue already"), "{said}");
     let list = fs::read_to_string(slurm.place.at("s/slurm/0002/cells.txt")).unwrap();
     assert_eq!(list.lines().count(), 1);
@@ -155,7 +148,7 @@ fn a_cancelled_array_and_a_killed_launcher_leave_what_can_go_on() {
     slurm.wait_for("a task at work", |cells| cells.iter().any(|(state, _)| state == "running"));
     launcher.kill().unwrap();
     launcher.wait().unwrap();
-    let (code, said) = slurm.study(&[&slow[..], &["--no-wait"]].concat());
+    let (code, said) = slurm.run_study(&[&slow[..], &["--no-wait"]].concat());
     assert!(code == Some(0) && said.contains("0 runs submitted"), "{said}");
     slurm.slurm("scancel", &["--user=root"]);
     slurm.wait_for("the end of all", |cells| cells.iter().all(|(state, _)| state == "stopped" || state == "done"));
@@ -165,7 +158,7 @@ fn a_cancelled_array_and_a_killed_launcher_leave_what_can_go_on() {
         assert!(clock.elapsed() < Duration::from_secs(60), "runs go on after they were cancelled");
         sleep(Duration::from_millis(100));
     }
-    let (code, said) = slurm.study(&slow);
+    let (code, said) = slurm.run_study(&slow);
     assert!(code == Some(0) && all("done")(&slurm.status()), "{said}");
 }
 
@@ -192,7 +185,7 @@ fn a_requeued_task_and_a_node_that_vanishes_lose_nothing() {
     let status = launcher.wait().unwrap();
     if !status.success() {
         // A task that Slurm does not give back is submitted again.
-        let (code, said) = slurm.study(&slow);
+        let (code, said) = slurm.run_study(&slow);
         assert_eq!(code, Some(0), "{said}");
     }
     assert!(all("done")(&slurm.status()), "{:?}", slurm.status());
@@ -209,5 +202,29 @@ fn a_requeued_task_and_a_node_that_vanishes_lose_nothing() {
     ]);
     for folder in slurm.folders_of(&slow) {
         assert_same(&lasting(&slurm.place.at("s").join(&folder)), &lasting(&slurm.place.at("t").join(&folder)));
+    }
+}
+
+/// A launcher that is killed by the `sbatch` that it calls: before there is a job, and when there is one.
+#[test]
+fn a_launcher_killed_around_its_submission_submits_nothing_twice_and_loses_nothing() {
+    let Some(slurm) = Slurm::start() else { return };
+    for (out, script, submitted) in [
+        ("before", "kill -9 $PPID", "4 runs submitted, 0 in the queue already"),
+        ("after", "/usr/bin/sbatch \"$@\" && kill -9 $PPID", "0 runs submitted, 4 in the queue already"),
+    ] {
+        let bin = slurm.place.write(&format!("{out}-bin/sbatch"), format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(&bin, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/usr/sbin:/bin", bin.parent().unwrap().display());
+        let args = ["study", "run", "study.toml", "--out", out, "--set", "recipe.epochs=400"];
+        let killed = slurm.command(&args).env("PATH", path).output().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(9), "{out}");
+        let again = slurm.place.said(&slurm.command(&args).output().unwrap());
+        assert!(again.code == Some(0) && again.err.contains(submitted), "{out}: {}", again.err);
+        let status = slurm.command(&["study", "status", out, "--format", "json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        for cell in status["cells"].as_array().unwrap() {
+            assert_eq!((&cell["state"], cell["attempts"].as_array().unwrap().len()), (&"done".into(), 1), "{cell}");
+        }
     }
 }

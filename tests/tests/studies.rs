@@ -5,37 +5,31 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use querist_tests::BUILT_IN;
-use querist_tests::cli::{Place, assert_same, json, lasting, records};
+use querist_tests::cli::{Place, assert_same, json, lasting, records, study};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-const STUDY: &str = r#"version = 1
-seeds = [0, 1]
-dataset = { name = "digits", test = 397 }
-model = { name = "mlp" }
-recipe = { optimiser = "adam", lr = 0.002, epochs = 8, minibatch = 32 }
-budget = { initial = 20, batch = 10, rounds = 2 }
-compute = { threads = 1 }
-strategies = [
-  { id = "random" },
-  { id = "badge", label = "badge.u", params = { first = "uniform" } },
-]
-"#;
+static STUDY: LazyLock<String> = LazyLock::new(|| {
+    let strategies =
+        "\n  { id = \"random\" },\n  { id = \"badge\", label = \"badge.u\", params = { first = \"uniform\" } },\n";
+    study("0, 1", strategies, "").replace("epochs = 4", "epochs = 8").replace("rounds = 3", "rounds = 2")
+});
 
 const RUNS: [&str; 4] = ["random/seed-0", "random/seed-1", "badge.u/seed-0", "badge.u/seed-1"];
 
-fn runs(place: &Place, study: &str) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
-    RUNS.iter().map(|run| ((*run).to_owned(), lasting(&place.run_of(study, run)))).collect()
+fn runs(place: &Place, folder: &str) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
+    RUNS.iter().map(|run| ((*run).to_owned(), lasting(&place.run_of(folder, run)))).collect()
 }
 
 #[test]
 fn a_study_is_done_once_and_jobs_change_nothing() {
     let place = Place::new();
-    place.write("study.toml", STUDY);
+    place.write("study.toml", &*STUDY);
     let said = place.call(&["study", "run", "study.toml", "--out", "one", "--format", "json"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("study one: 4 runs, 0 of them finished already"), "{}", said.err);
@@ -166,7 +160,7 @@ compute = { threads = 1 }
 #[test]
 fn an_unfinished_run_is_reported_as_such() {
     let place = Place::new();
-    place.write("study.toml", STUDY);
+    place.write("study.toml", &*STUDY);
     place.good(&["study", "run", "study.toml", "--out", "s"]);
     fs::remove_dir_all(place.run_of("s", "badge.u/seed-1").join("rounds/0002")).unwrap();
     let said = place.call(&["report", "s"]);
@@ -307,7 +301,7 @@ fn help_fits_a_screen_and_shows_an_example() {
 #[test]
 fn faults_of_the_grid_are_found_before_the_first_run() {
     let place = Place::new();
-    place.write("study.toml", STUDY);
+    place.write("study.toml", &*STUDY);
     let refused = |sets: &[&str], words: &[&str]| {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
         let said = place.call(&[&["study", "run", "study.toml", "--out", "s"], &args[..]].concat());
@@ -333,7 +327,7 @@ fn faults_of_the_grid_are_found_before_the_first_run() {
 #[test]
 fn whatever_fails_is_listed_below_the_summary_and_other_runs_are_said_apart() {
     let place = Place::new();
-    place.write("study.toml", STUDY);
+    place.write("study.toml", &*STUDY);
     place.good(&["study", "run", "study.toml", "--out", "s", "--set", "seeds=[7]"]);
     // One run of the new study cannot be made.
     let folder = place.planned(&["study.toml"]).remove(0);
@@ -347,7 +341,7 @@ fn whatever_fails_is_listed_below_the_summary_and_other_runs_are_said_apart() {
     }
     // Where every run fails there is no summary, but the list.
     let place = Place::new();
-    place.write("study.toml", STUDY);
+    place.write("study.toml", &*STUDY);
     for run in place.planned(&["study.toml"]) {
         place.write(&format!("s/{run}/mine.txt"), "mine");
     }
@@ -358,7 +352,7 @@ fn whatever_fails_is_listed_below_the_summary_and_other_runs_are_said_apart() {
 #[test]
 fn a_folder_that_is_named_twice_counts_once() {
     let place = Place::new();
-    place.write("study.toml", STUDY);
+    place.write("study.toml", &*STUDY);
     place.good(&["study", "run", "study.toml", "--out", "s", "--set", "seeds=[7]"]);
     let once = place.good(&["report", "s"]);
     std::os::unix::fs::symlink("s", place.at("t")).unwrap();

@@ -236,6 +236,17 @@ impl Problems {
             problems,
         }
     }
+
+    /// Each problem with the key that it is about.
+    pub fn messages(&self) -> Vec<String> {
+        let message = |problem: &Located| {
+            let place = problem.origin.as_deref().map(|at| at.trim_start_matches('/').replace('/', "."));
+            let place = place.filter(|place| !place.is_empty()).map(|place| format!("{place}: ")).unwrap_or_default();
+            let help = problem.help.as_deref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{place}{}{help}", problem.message)
+        };
+        self.problems.iter().map(message).collect()
+    }
 }
 
 impl fmt::Display for Problems {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use querist_core::Limit;
 use querist_protocol::Shown;
 
-use crate::output;
+use crate::{events, output};
 
 /// Wrong usage or a wrong config: exit code 2 instead of 1.
 #[derive(Debug)]
@@ -73,23 +73,25 @@ impl LimitNames {
 ///
 /// `limits` is how the user gives limits.
 pub fn report(error: &anyhow::Error, limits: LimitNames) -> ExitCode {
-    use std::io::Write;
     if error.is::<output::Closed>() {
         return ExitCode::SUCCESS;
     }
-    let mut stderr = std::io::stderr().lock();
     if let Some(problems) = error.downcast_ref::<crate::config_file::Problems>() {
+        if events::are_json() {
+            tell(&problems.to_string(), problems.messages(), Vec::new(), 2);
+            return ExitCode::from(2);
+        }
         let mut text = String::new();
         let _ = miette::GraphicalReportHandler::new().render_report(&mut text, problems);
-        let _ = write!(stderr, "{text}");
+        say(&text);
         return ExitCode::from(2);
     }
-    let mut said = error.to_string();
-    let _ = writeln!(stderr, "error: {}", clean(&said));
+    let (first, mut causes) = (error.to_string(), Vec::new());
+    let mut said = first.clone();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if !said.contains(&text) {
-            let _ = writeln!(stderr, "  caused by: {}", clean(&text));
+            causes.push(text.clone());
             said = text;
         }
     }
@@ -104,14 +106,31 @@ pub fn report(error: &anyhow::Error, limits: LimitNames) -> ExitCode {
             _ => None,
         })
     });
-    if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {}", clean(&hint.in_words(|limit| limits.of(limit))));
-    }
-    if let Some(hinted) = error.downcast_ref::<Hinted>() {
-        let _ = writeln!(stderr, "hint: {}", clean(&hinted.hint));
-    }
+    let hint = hint.map(|hint| hint.in_words(|limit| limits.of(limit)));
+    let own = error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
     let usage = error.chain().any(|cause| cause.is::<Usage>() || is_wrong_config(cause));
-    ExitCode::from(if usage { 2 } else { 1 })
+    let code = if usage { 2 } else { 1 };
+    tell(&first, causes, hint.into_iter().chain(own).collect(), code);
+    ExitCode::from(code)
+}
+
+/// Tells an error with its causes and hints, as text or as an event.
+pub fn tell(message: &str, causes: Vec<String>, hints: Vec<String>, code: u8) {
+    if events::are_json() {
+        let shown = |texts: &[String]| texts.iter().map(|text| clean(text).into_string()).collect::<Vec<_>>();
+        let fields = serde_json::json!({
+            "message": clean(message).as_str(), "causes": shown(&causes), "hints": shown(&hints), "code": code,
+        });
+        return events::tell("error", fields);
+    }
+    let causes: String = causes.iter().map(|cause| format!("  caused by: {}\n", clean(cause))).collect();
+    let hints: String = hints.iter().map(|hint| format!("hint: {}\n", clean(hint))).collect();
+    say(&format!("error: {}\n{causes}{hints}", clean(message)));
+}
+
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Bytes of one message at most.

@@ -1,10 +1,11 @@
 //! What is wrong with a study before its first run: everything that all its runs would stumble over.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use querist_core::config::{
-    Cell, Experiment, FixedConfig, FixedFile, Plan, RunConfig, StudyConfig, Task, WeightsConfig,
+    Cell, Experiment, FixedConfig, FixedFile, Plan, RunConfig, StudyConfig, Task, UPPER_LABEL, WeightsConfig,
 };
 use querist_core::schema::{Problem, Schema};
 use querist_core::{Dataset, Split};
@@ -14,7 +15,7 @@ use querist_loader::package::trust::Policy;
 use serde_json::{Value, json};
 
 use crate::plugins::{self, PluginArgs};
-use crate::{body, index_file, lists};
+use crate::{body, index_file, lists, upper};
 
 /// A study that was looked at before its first run.
 pub struct Grid {
@@ -58,6 +59,8 @@ pub fn check(config: &StudyConfig, cells: &[Cell], args: &PluginArgs) -> Result<
     }
     for (cell, _) in alike(cells, |cell| json!(cell.config.experiment)) {
         problems.extend(of_files(&cell.config.experiment).into_iter().map(|problem| at_place(cell, problem)));
+        let upper = config.upper.as_ref().and_then(|_| upper::misfit(&cell.config.experiment));
+        problems.extend(upper.map(|message| problem("/upper", message)));
     }
     // Cells that share a place share its problem.
     let mut seen = BTreeSet::new();
@@ -95,6 +98,15 @@ fn of_strategies(config: &StudyConfig, listing: &Listing, policy: &Policy) -> Re
     let mut labels = BTreeSet::new();
     for (i, strategy) in config.strategies.iter().enumerate() {
         let at = format!("/strategies/{i}");
+        if strategy.is_upper() {
+            let message = "it is no strategy, and is not ranked among them: `upper = { proposals = 100 }` runs it";
+            problems.push(problem(format!("{at}/id"), message));
+            continue;
+        }
+        if config.upper.is_some() && strategy.label() == UPPER_LABEL {
+            let message = format!("the upper baseline is labelled `{UPPER_LABEL}`: give the strategy another `label`");
+            problems.push(problem(&at, message));
+        }
         if !labels.insert(strategy.label().to_owned()) {
             let message = format!("a second strategy is labelled `{}`: give it a `label` of its own", strategy.label());
             problems.push(problem(&at, message));
@@ -178,10 +190,12 @@ fn of_budget(config: &RunConfig, dataset: &Dataset) -> std::result::Result<Plan,
         .map_err(|error| problem("/dataset", error.to_string()))?;
     let varied = querist_data::vary(dataset, &split, wanted, &Search::from_env(), &config.seeds)
         .map_err(|error| problem("/dataset/variant", error.to_string()))?;
-    let (dataset, split) = match &varied {
-        Some((dataset, split, _)) => (dataset, split),
-        None => (dataset, &split),
+    let (dataset, split) = match varied {
+        Some((dataset, split, _)) => (Cow::Owned(dataset), split),
+        None => (Cow::Borrowed(dataset), split),
     };
+    let split = split.with_reserve(&dataset, wanted.reserve, &config.seeds);
+    let (dataset, split) = (&*dataset, &split.map_err(|error| problem("/dataset", error.to_string()))?);
     let budget = &config.experiment.budget;
     let listed = budget.initial_file().map(|file| index_file::read(file, dataset, split)).transpose();
     let listed = listed.map_err(|error| problem("/budget/initial", format!("{error:#}")))?;

@@ -108,7 +108,7 @@ mod tests {
 
     /// Ten samples: a variant took 6 and 7 out of the pool, 8 and 9 are held out.
     fn split() -> Split {
-        Split { pool: ids(&[0, 1, 2, 3, 4, 5]), validation: ids(&[8]), test: ids(&[9]) }
+        Split { pool: ids(&[0, 1, 2, 3, 4, 5]), validation: ids(&[8]), test: ids(&[9]), reserve: Vec::new() }
     }
 
     fn ids(numbers: &[u64]) -> Vec<SampleId> {

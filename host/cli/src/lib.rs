@@ -12,6 +12,7 @@ mod body;
 mod commands;
 mod config_file;
 mod confusion_file;
+mod events;
 mod exit;
 mod export;
 mod fixed;
@@ -28,8 +29,10 @@ mod run_folder;
 mod stored_run;
 mod study;
 mod thumbnails;
+mod track;
 mod trainer;
 mod trial;
+mod upper;
 
 /// What fuzzers call; nothing for users.
 #[doc(hidden)]
@@ -61,7 +64,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study as study_verb,
+    data, doctor, embed, export as export_verb, parts, plugin, probe, report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -87,6 +90,8 @@ enum Verb {
     #[command(subcommand)]
     Probe(probe::ProbeCommand),
     Select(select::SelectArgs),
+    Score(parts::score::ScoreArgs),
+    Merge(parts::merge::MergeArgs),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     Schema(schema::SchemaArgs),
@@ -114,7 +119,7 @@ enum Verb {
 impl Verb {
     fn limit_names(&self) -> LimitNames {
         match self {
-            Self::Select(_) | Self::Plugin(_) => LimitNames::Flags,
+            Self::Select(_) | Self::Score(_) | Self::Merge(_) | Self::Plugin(_) => LimitNames::Flags,
             _ => LimitNames::Keys,
         }
     }
@@ -147,6 +152,8 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Report(args) => report::main(args),
         Verb::Export(args) => export_verb::main(args),
         Verb::Select(args) => select::main(args, trainer),
+        Verb::Score(args) => parts::score::main(args),
+        Verb::Merge(args) => parts::merge::main(args),
         Verb::Plugin(command) => plugin::main(command, trainer),
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
@@ -166,12 +173,17 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
 }
 
 fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
+    events::choose(std::env::args_os());
     let parsed = one_help(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: they go to standard output with code 0.
-            let _ = error.print();
+            if events::are_json() && error.use_stderr() {
+                exit::tell(&error.to_string(), Vec::new(), Vec::new(), 2);
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

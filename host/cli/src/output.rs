@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use querist_protocol::Shown;
 
+use crate::events;
+
 /// Bytes of a note at most.
 const NOTE_BYTES: usize = 16 << 10;
 
@@ -41,6 +43,9 @@ pub fn shortest(number: f64) -> String {
 
 /// Tells people something on standard error. Work never ends because nobody listens there.
 pub fn note(text: &str) {
+    if events::are_json() {
+        return events::note(text);
+    }
     let _ = writeln!(io::stderr().lock(), "{}", shown(text));
 }
 

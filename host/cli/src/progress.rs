@@ -11,10 +11,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use querist_core::progress::{Cancelled, Phase, Progress};
 use querist_files::Links;
 use querist_protocol::{LogLevel, Shown};
+use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::output;
+use crate::{events, output};
 
 /// What is said when the wish to stop was heard.
 pub const STOPPING: &str = "stopping at the next safe point";
@@ -52,6 +53,8 @@ pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
+/// Time between events of one phase.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
 /// Time between plain lines of one phase.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
@@ -65,7 +68,7 @@ pub struct Display {
 impl Display {
     /// A display on stderr; a silent one if `quiet`.
     pub fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal() && !quiet;
+        let terminal = std::io::stderr().is_terminal() && !quiet && !events::are_json();
         let bar = ProgressBar::with_draw_target(
             Some(0),
             if terminal { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() },
@@ -100,6 +103,13 @@ fn name(phase: Phase) -> &'static str {
     }
 }
 
+fn tell(phase: Phase, done: u64, total: u64) {
+    if events::are_json() {
+        return events::tell("progress", json!({ "phase": name(phase), "done": done, "total": total }));
+    }
+    output::note(&format!("  {}: {done} of {total}", name(phase)));
+}
+
 impl Progress for Display {
     fn report(&self, phase: Phase, done: u64, total: u64) -> Result<(), Cancelled> {
         if stopped() {
@@ -111,12 +121,13 @@ impl Progress for Display {
             self.bar.set_position(done);
             return Ok(());
         }
+        let every = if events::are_json() { EVENT_EVERY } else { LINE_EVERY };
         // A poisoned lock only means that another thread panicked while it looked at the clock.
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match *last {
             Some((before, since)) if before == phase => {
-                if since.elapsed() >= LINE_EVERY && total > 0 {
-                    output::note(&format!("  {}: {done} of {total}", name(phase)));
+                if since.elapsed() >= every && total > 0 {
+                    tell(phase, done, total);
                     *last = Some((phase, Instant::now()));
                 }
             }
@@ -131,6 +142,9 @@ impl Progress for Display {
             LogLevel::Info => "info",
             LogLevel::Warning => "warning",
         };
+        if events::are_json() {
+            return events::tell("log", json!({ "level": level, "message": Shown::sentence(message).as_str() }));
+        }
         self.line(&format!("  strategy {level}: {}", Shown::sentence(message)));
     }
 }

@@ -87,6 +87,9 @@ pub struct DatasetFacts {
     pub validation: usize,
     /// Samples of the test.
     pub test: usize,
+    /// Samples that left the pool for the upper baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<usize>,
     /// What `dataset.variant` changed of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<VariantFacts>,
@@ -111,6 +114,7 @@ impl Header {
                 pool: split.pool.len(),
                 validation: split.validation.len(),
                 test: split.test.len(),
+                reserve: Some(split.reserve.len()).filter(|&count| count > 0),
                 variant: None,
             },
             strategy: ready.strategy.identity().clone(),

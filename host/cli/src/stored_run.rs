@@ -148,6 +148,7 @@ impl StoredRun {
             ("pool", &split.pool, facts.pool),
             ("validation", &split.validation, facts.validation),
             ("test", &split.test, facts.test),
+            ("reserve", &split.reserve, facts.reserve.unwrap_or(0)),
         ];
         let path = shown(&path);
         for (part, samples, count) in parts {
@@ -155,7 +156,7 @@ impl StoredRun {
             ensure!(found == count, "{path}: {found} samples in `{part}`, but header.json counts {count}");
             ensure!(samples.is_sorted_by(|a, b| a < b), "{path}: the samples of `{part}` do not ascend");
         }
-        let mut all: Vec<SampleId> = [split.pool.clone(), split.validation.clone(), split.test.clone()].concat();
+        let mut all: Vec<SampleId> = [&split.pool[..], &split.validation, &split.test, &split.reserve].concat();
         all.sort_unstable();
         let twice = all.windows(2).find(|pair| pair[0] == pair[1]);
         ensure!(twice.is_none(), "{path}: sample {} stands in two parts", twice.map_or(0, |pair| pair[0].0));
@@ -232,7 +233,8 @@ pub fn read_header(folder: &Path) -> Result<Header> {
 /// What everything else relies on: counts that can be, and names that can be shown.
 fn check_header(header: &Header) -> Result<()> {
     let Header { dataset, strategy, .. } = header;
-    for (what, count) in [("pool", dataset.pool), ("validation", dataset.validation), ("test", dataset.test)] {
+    let counts = [("pool", dataset.pool), ("validation", dataset.validation), ("test", dataset.test)];
+    for (what, count) in counts.into_iter().chain([("reserve", dataset.reserve.unwrap_or(0))]) {
         ensure!(u32::try_from(count).is_ok(), "`dataset.{what}` is {count}, expected at most {}", u32::MAX);
     }
     ensure!(dataset.classes.len() > 1, "`dataset.classes` has {} names, expected 2 or more", dataset.classes.len());

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::UPPER;
+
 /// How a strategy is packaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +42,13 @@ pub struct StrategyIdentity {
     pub kind: StrategyKind,
     /// SHA-256 of the artifact, in hex.
     pub digest: String,
+}
+
+impl StrategyIdentity {
+    /// Whether this is no strategy but the host's upper baseline; no strategy's id has a `/`.
+    pub fn is_upper(&self) -> bool {
+        self.id == UPPER
+    }
 }
 
 impl std::fmt::Display for StrategyIdentity {

@@ -50,6 +50,9 @@ pub struct RoundRecord {
     /// Labels of the validation set that took part in the training: they cost as much as those of the labelled set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub validation_labels: usize,
+    /// Labels of the reserve that the upper baseline judged batches by; they are beside those of the labelled set.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reserve_labels: usize,
     /// Samples whose labels were ever bought, where batches take the place of those before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bought: Option<usize>,
@@ -100,6 +103,7 @@ impl RoundRecord {
             labelled,
             synthetic: 0,
             validation_labels: 0,
+            reserve_labels: 0,
             bought: None,
             out_of_patience: false,
             pool,

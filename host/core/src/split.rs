@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::ids::{Label, SampleId};
+use crate::seed::Seeds;
 
 /// A partition of the dataset by purpose; each list ascends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,12 +16,18 @@ pub struct Split {
     pub validation: Vec<SampleId>,
     /// Samples that are read for evaluation only.
     pub test: Vec<SampleId>,
+    /// Samples that left the pool for the upper baseline to judge batches by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserve: Vec<SampleId>,
 }
 
+/// Samples of each class at least in the reserve.
+const LEAST_RESERVED: usize = 10;
+
 impl Split {
-    /// Whether a sample is of the validation or the test set.
+    /// Whether a sample is of the validation or the test set, or of the reserve.
     pub fn is_held_out(&self, sample: SampleId) -> bool {
-        [&self.validation, &self.test].iter().any(|held_out| held_out.binary_search(&sample).is_ok())
+        [&self.validation, &self.test, &self.reserve].iter().any(|held_out| held_out.binary_search(&sample).is_ok())
     }
 
     /// Holds out `validation` training samples, stratified by class, and keeps the official validation and test sets.
@@ -60,7 +67,32 @@ impl Split {
         let mut validated = take_stratified(dataset, &mut rest, validation, stream, 1);
         validated.extend((validations_from..tests_from).map(SampleId));
         tested.extend((tests_from..dataset.len() as u64).map(SampleId));
-        Ok(Self { pool: rest, validation: validated, test: tested })
+        Ok(Self { pool: rest, validation: validated, test: tested, reserve: Vec::new() })
+    }
+
+    /// The same with a share of each class of the pool in the reserve, and at least ten samples of each; nothing
+    /// changes where no share is given.
+    ///
+    /// # Errors
+    /// If a class has too few samples to leave some in the pool.
+    pub fn with_reserve(mut self, dataset: &Dataset, share: Option<f64>, seeds: &Seeds) -> Result<Self, SplitError> {
+        let (Some(share), stream) = (share, seeds.variant_stream("reserve")) else { return Ok(self) };
+        let mut by_class = vec![Vec::new(); dataset.classes()];
+        for &sample in &self.pool {
+            by_class[dataset.hidden_label(sample).index()].push(sample);
+        }
+        for (class, mut samples) in by_class.into_iter().enumerate().filter(|(_, samples)| !samples.is_empty()) {
+            let wanted = ((samples.len() as f64 * share).round() as usize).max(LEAST_RESERVED);
+            if wanted >= samples.len() {
+                let (class, found) = (dataset.class_names()[class].clone(), samples.len());
+                return Err(SplitError::Reserve { class, found, wanted });
+            }
+            samples.sort_by_key(|sample| (stream.item_bits(sample.0, 0), *sample));
+            self.reserve.extend_from_slice(&samples[..wanted]);
+        }
+        self.reserve.sort_unstable();
+        self.pool.retain(|sample| self.reserve.binary_search(sample).is_err());
+        Ok(self)
     }
 
     /// Labels of the test samples, for evaluation.
@@ -130,6 +162,11 @@ pub enum SplitError {
     TwoTests { dataset: String, official: usize },
     #[error("holding out {asked} of {samples} samples leaves nothing for the pool")]
     NothingLeft { asked: String, samples: usize },
+    #[error(
+        "dataset.reserve takes {wanted} samples of class `{class}`, of which the pool has {found}: the upper baseline \
+         needs ten of each class, and some must be left"
+    )]
+    Reserve { class: String, found: usize, wanted: usize },
 }
 
 /// The other way to a test set, where there is one for validation.
@@ -186,6 +223,24 @@ mod tests {
         assert!(text.contains("a validation set of its own of 2 samples: remove `dataset.validation`"), "{text}");
         // A digest tells validation from training samples.
         assert_ne!(dataset(10, 2, 3).digest(), dataset(10, 0, 3).digest());
+    }
+
+    #[test]
+    fn a_reserve_leaves_the_pool_and_has_ten_of_each_class() {
+        let set = dataset(200, 0, 20);
+        let plain = Split::draw(&set, 10, None, Stream::new(1, 0)).unwrap();
+        let reserved = |share, key| plain.clone().with_reserve(&set, Some(share), &Seeds::new(key));
+        let split = reserved(0.2, 5).unwrap();
+        assert_eq!((split.reserve.len(), split.pool.len()), (34, 136), "a fifth of 85 is 17, twice");
+        let mut all = [&split.pool[..], &split.reserve].concat();
+        all.sort_unstable();
+        assert_eq!(all, plain.pool, "nothing comes or goes");
+        assert!(split.is_held_out(split.reserve[0]) && (split.test == plain.test));
+        assert_ne!(split.reserve, reserved(0.2, 6).unwrap().reserve, "the key does not enter");
+        assert_eq!(reserved(0.01, 5).unwrap().reserve.len(), 20, "ten of each class");
+        let few = Split::draw(&dataset(20, 0, 2), 0, None, Stream::new(1, 0)).unwrap();
+        let error = few.with_reserve(&dataset(20, 0, 2), Some(0.2), &Seeds::new(1)).unwrap_err().to_string();
+        assert!(error.contains("takes 10 samples of class `even`, of which the pool has 9"), "{error}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Dataset {
             }
         };
         dataset.added = self.added + added;
-        let split = Split { pool, validation: split.validation.clone(), test: split.test.clone() };
+        let split = Split { pool, ..split.clone() };
         Ok((dataset, split, facts))
     }
 }

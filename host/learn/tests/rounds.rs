@@ -71,7 +71,7 @@ fn records(budget: &str, stop_after: Option<Round>) -> (Vec<RoundRecord>, Vec<Ve
     let data = bars(60, 8, 1);
     let budget: BudgetConfig = serde_json::from_str(budget).unwrap();
     let ids = |range: std::ops::Range<u64>| range.map(SampleId).collect::<Vec<_>>();
-    let split = Split { pool: ids(0..40), validation: ids(40..50), test: ids(50..60) };
+    let split = Split { pool: ids(0..40), validation: ids(40..50), test: ids(50..60), reserve: Vec::new() };
     let plan = budget.plan(Task { pool: 40, classes: 2, listed: Some(3) }).unwrap();
     let mut oracle = DatasetOracle::new(&data);
     let seeds = Seeds::new(0);

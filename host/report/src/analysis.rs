@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::compare::{Comparison, Pair, comparisons, pairs, penalties};
 use crate::curve::{Curve, Seed, Setting, common_counts, mean_curve};
 use crate::statistics::{CurvePoint, Interval, Penalties, Spread, area_over_labels, area_over_rounds, mean_interval};
+use crate::upper::Upper;
 
 /// Label of the strategy that every other is measured against.
 pub const BASELINE: &str = "random";
@@ -38,6 +39,9 @@ pub struct SettingFigures {
     /// The strategy whose area is above that of each other with 95 % confidence (paired t over common seeds,
     /// Bonferroni).
     pub best: Option<String>,
+    /// The upper baseline, where one was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upper: Option<Upper>,
 }
 
 /// A point of a group's curve.
@@ -109,27 +113,35 @@ impl Analysis {
     /// in common; `curves` are sorted in place.
     pub fn new(curves: &mut [Curve]) -> Self {
         curves.sort_by(|a, b| order(a).cmp(&order(b)));
-        let settings: Vec<Vec<Labelled<'_>>> = curves.chunk_by(|a, b| a.setting == b.setting).map(labels).collect();
-        let figures: Vec<SettingFigures> = settings.iter().map(|groups| figures(groups)).collect();
+        let parts: Vec<&[Curve]> = curves.chunk_by(|a, b| a.setting == b.setting).collect();
+        // The upper baseline is no strategy: the last curves of a setting, and in none of its groups.
+        let strategies = |part: &[Curve]| part.iter().take_while(|curve| !curve.is_upper).count();
+        let settings: Vec<Vec<Labelled<'_>>> = parts.iter().map(|part| labels(&part[..strategies(part)])).collect();
+        let figures: Vec<SettingFigures> = settings
+            .iter()
+            .zip(&parts)
+            .map(|(groups, part)| figures(&part[0].setting, groups, &part[strategies(part)..]))
+            .collect();
         let penalties = penalties(&settings);
         let standings = standings(&figures, penalties.as_ref());
         Self { settings: figures, penalties, standings }
     }
 }
 
-fn order(curve: &Curve) -> (&Setting, bool, &str, &Seed) {
-    (&curve.setting, curve.label != BASELINE, &curve.label, &curve.seed)
+fn order(curve: &Curve) -> (&Setting, bool, bool, &str, &Seed) {
+    (&curve.setting, curve.is_upper, curve.label != BASELINE, &curve.label, &curve.seed)
 }
 
 fn labels(curves: &[Curve]) -> Vec<Labelled<'_>> {
     curves.chunk_by(|a, b| a.label == b.label).map(|curves| Labelled { label: &curves[0].label, curves }).collect()
 }
 
-fn figures(groups: &[Labelled<'_>]) -> SettingFigures {
+fn figures(setting: &Setting, groups: &[Labelled<'_>], uppers: &[Curve]) -> SettingFigures {
     let pairs = pairs(groups);
     let figures: Vec<Group> = groups.iter().map(group).collect();
     SettingFigures {
-        setting: groups[0].curves[0].setting.clone(),
+        setting: setting.clone(),
+        upper: Upper::of(uppers, groups),
         comparisons: comparisons(groups),
         best: clear_best(&figures, &pairs),
         groups: figures,
@@ -137,7 +149,7 @@ fn figures(groups: &[Labelled<'_>]) -> SettingFigures {
     }
 }
 
-fn group(group: &Labelled<'_>) -> Group {
+pub(crate) fn group(group: &Labelled<'_>) -> Group {
     let counts = common_counts(group.curves);
     let curves: Vec<Vec<CurvePoint>> = group.curves.iter().map(|curve| curve.at(&counts)).collect();
     let over = |figure: &dyn Fn(&[CurvePoint]) -> Option<f64>| {

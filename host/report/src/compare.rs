@@ -99,14 +99,14 @@ impl Pair {
 }
 
 /// Curves of two strategies, seed by seed, at the counts that all of them have.
-struct Paired {
+pub(crate) struct Paired {
     counts: Vec<usize>,
     ours: Vec<Vec<CurvePoint>>,
     theirs: Vec<Vec<CurvePoint>>,
 }
 
 impl Paired {
-    fn of(a: &Labelled<'_>, b: &Labelled<'_>) -> Self {
+    pub(crate) fn of(a: &Labelled<'_>, b: &Labelled<'_>) -> Self {
         let pair = |ours: &'_ Curve| {
             let at = b.curves.binary_search_by(|theirs| theirs.seed.cmp(&ours.seed)).ok()?;
             Some((ours.clone(), b.curves[at].clone()))
@@ -122,7 +122,7 @@ impl Paired {
         self.ours.iter().zip(&self.theirs).map(|(a, b)| Some(figure(a)? - figure(b)?)).collect()
     }
 
-    fn difference(&self, figure: impl Fn(&[CurvePoint]) -> Option<f64>) -> Option<Difference> {
+    pub(crate) fn difference(&self, figure: impl Fn(&[CurvePoint]) -> Option<f64>) -> Option<Difference> {
         Difference::of(&self.differences(figure)?)
     }
 

@@ -48,6 +48,8 @@ pub struct Curve {
     pub seed: Seed,
     /// (labelled samples, accuracy), the counts ascending.
     pub points: Vec<CurvePoint>,
+    /// Whether it is of the upper baseline, by which strategies are measured and which is none.
+    pub is_upper: bool,
 }
 
 impl Curve {

@@ -243,6 +243,7 @@ fn curves(mut rows: Vec<Row>) -> Result<Vec<Curve>, CurvesError> {
         label: rows[0].strategy.clone(),
         seed: rows[0].seed.clone(),
         points: rows.iter().map(|row| (row.labelled, row.accuracy)).collect(),
+        is_upper: false,
     };
     Ok(rows.chunk_by(same).map(curve).collect())
 }

@@ -6,10 +6,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use querist_protocol::{Shown, is_showable};
 use serde_json::{Value, json};
 
-use crate::analysis::SettingFigures;
+use crate::analysis::{Group, SettingFigures};
 use crate::report::{Report, ReportError};
 use crate::run::RunState;
-use crate::sheet::{Cell, Sheet, WINS, against, costs, hardest, heading, matrix, results, standings, wins};
+use crate::sheet::{Cell, Sheet, WINS, against, attained, costs, hardest, heading, matrix, results, standings, wins};
 
 /// Version of the JSON form; a change that breaks readers raises it.
 const JSON_VERSION: u32 = 2;
@@ -24,6 +24,10 @@ pub fn table(report: &Report) -> String {
             lines.push(format!("* `{best}` is above every other with 95 % confidence (paired t, Bonferroni)"));
         }
         lines.extend(unseen(setting));
+        if let Some(sheet) = attained(setting) {
+            lines.push(format!("-- {}", sheet.title));
+            lines.extend(if sheet.rows.is_empty() { Vec::new() } else { aligned(&sheet) });
+        }
     }
     if let Some(sheet) = standings(report.analysis()) {
         lines.push(format!("== {}", sheet.title.to_lowercase()));
@@ -167,7 +171,13 @@ fn forms(
     let mut out = Vec::new();
     for setting in &report.analysis().settings {
         out.extend(heading(setting).map(|heading| head(&heading)));
-        let sheets = [against(setting), Some(results(setting)), costs(report, setting), hardest(report, setting)];
+        let sheets = [
+            against(setting),
+            Some(results(setting)),
+            attained(setting),
+            costs(report, setting),
+            hardest(report, setting),
+        ];
         out.extend(sheets.iter().flatten().map(sheet));
         if setting.groups.len() > 1 {
             out.push(square(MATRIX_TITLE, matrix(setting), setting.groups.len(), MATRIX));
@@ -187,6 +197,11 @@ pub(crate) const MATRIX: &str = "Area over labels of the row minus that of the c
      paired seeds; what stands out \
      differs with p < .05 after Holm's correction for all pairs.";
 
+/// The groups of a setting, and the upper baseline's.
+fn groups(setting: &SettingFigures) -> impl Iterator<Item = &Group> {
+    setting.groups.iter().chain(setting.upper.iter().map(|upper| &upper.group))
+}
+
 /// One row a setting, label and labelled count of the curves, RFC 4180, with a header: mean, deviation, both intervals.
 ///
 /// # Errors
@@ -200,9 +215,7 @@ pub fn curves_csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
     let number = |number: Option<f64>| number.map(|n| format!("{n:?}")).unwrap_or_default();
     for setting in &report.analysis().settings {
         let name = heading(setting).unwrap_or_default();
-        for (group, point) in
-            setting.groups.iter().flat_map(|group| group.curve.iter().map(move |point| (group, point)))
-        {
+        for (group, point) in groups(setting).flat_map(|group| group.curve.iter().map(move |point| (group, point))) {
             csv.write_record([
                 cell(&name),
                 cell(&group.label),

@@ -22,6 +22,7 @@ mod settings;
 mod sheet;
 pub mod statistics;
 mod thumbnail;
+mod upper;
 
 pub use analysis::{Analysis, BASELINE, Group, Point, SettingFigures, Standing};
 pub use compare::{Comparison, Difference, Pair};
@@ -34,3 +35,4 @@ pub use page::{Live, PICTURES_PER_ROUND, PageOptions, html, html_without_runs, s
 pub use protocol::{Line, LineStanding, checklist};
 pub use report::{Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};
+pub use upper::{Attained, Upper};

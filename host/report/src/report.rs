@@ -11,6 +11,7 @@ use crate::curve::{Curve, Seed, Setting, common_counts};
 use crate::curves_file::MOST_LABELLED;
 use crate::run::{RunState, RunSummary};
 use crate::settings::{Placed, curve, place, short};
+use crate::upper::warn_of_several;
 
 /// Runs or curves with everything computed from them.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ impl Report {
         warn_of_synthetic(&runs, &mut warnings);
         let analysis = Analysis::new(&mut curves);
         warn_of_curves(&curves, &analysis, &mut warnings);
+        warn_of_several(&curves, &mut warnings);
+        warn_of_reserve(&runs, &mut warnings);
         Ok(Self { runs, labels, places, costs, analysis, warnings })
     }
 
@@ -275,6 +278,18 @@ fn warn_of_ensembles(runs: &[RunSummary], warnings: &mut Vec<String>) {
         let from = if *unlabelled > 0 { "; they learned from unlabelled images of the pool, too" } else { "" };
         let (label, members) = (&runs[0].label, seconds.len());
         warnings.push(format!("`{label}` trained {members} models a round{how}; {of}{from}"));
+    }
+}
+
+/// The upper baseline knows more labels than it buys.
+fn warn_of_reserve(runs: &[RunSummary], warnings: &mut Vec<String>) {
+    let uppers = runs.iter().filter(|run| run.strategy.is_upper());
+    let most = uppers.flat_map(|run| &run.rounds).map(|round| round.reserve_labels).max();
+    if let Some(most) = most {
+        warnings.push(format!(
+            "the upper baseline knows the labels of the whole pool, and judged batches by up to {most} labelled \
+             samples that no run may buy; they count for nobody's budget. It is a reference and no strategy"
+        ));
     }
 }
 

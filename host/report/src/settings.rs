@@ -109,7 +109,8 @@ fn anywhere(config: &Value, key: &str) -> Option<String> {
 pub(crate) fn curve(run: &RunSummary, placed: &Placed) -> Option<Curve> {
     let points = run.rounds.iter().map(|round| (round.labelled, round.metrics.accuracy)).collect();
     let Placed { setting, label, seed } = placed;
-    let curve = || Curve { setting: setting.clone(), label: label.clone(), seed: seed.clone(), points };
+    let is_upper = run.strategy.is_upper();
+    let curve = || Curve { setting: setting.clone(), label: label.clone(), seed: seed.clone(), points, is_upper };
     (run.state == RunState::Finished).then(curve)
 }
 

@@ -6,6 +6,7 @@ use crate::confusion::Mistake;
 use crate::cost::Cost;
 use crate::report::{Report, setting_name};
 use crate::statistics::{Interval, Penalties, SpeedUp, Spread, Tail};
+use crate::upper::Attained;
 
 /// A table.
 pub(crate) struct Sheet {
@@ -177,6 +178,34 @@ pub(crate) fn against(setting: &SettingFigures) -> Option<Sheet> {
                Labels to random's final: where the mean curve first reaches random's final accuracy, as a share of \
                where random's does (data utilisation rate). Unseen below: with these seeds a true difference smaller \
                than this would more often than one time in five not be seen.",
+    })
+}
+
+/// What each strategy had of the gain that could be had.
+pub(crate) fn attained(setting: &SettingFigures) -> Option<Sheet> {
+    let upper = setting.upper.as_ref()?;
+    let range = |Interval { low, high }| format!("{:.0} to {:.0}", low * 100.0, high * 100.0);
+    let row = |found: &Attained| {
+        vec![
+            Cell::text(&found.label),
+            Cell::number(Some(found.share), |share| format!("{:.0}", share * 100.0)),
+            Cell { text: found.interval.map_or_else(|| "-".to_owned(), range), value: None, strong: false },
+            Cell::count(found.seeds),
+        ]
+    };
+    let gain = match (&upper.gain, &upper.group.area_over_labels) {
+        (Some(gain), area) => format!("area {} %, {} points above {BASELINE}", percent(*area), points(gain)),
+        (None, area) => format!("area {} %, and no {BASELINE} to compare it with", percent(*area)),
+    };
+    Some(Sheet {
+        title: format!("The best possible (`{}`: {gain})", upper.group.label),
+        columns: vec!["strategy", "share of attainable gain, %", "95 % interval", "seeds"],
+        rows: upper.attained.iter().map(row).collect(),
+        note: "Share of attainable gain: area over labels minus random's, as a share of the upper baseline's minus \
+               random's, over paired seeds, with a bootstrap interval; not defined unless the upper baseline is above \
+               random with 95 % confidence (t), so for two seeds or more. In each round the upper baseline buys the \
+               best of many batches that strategies propose, tried with their true labels on samples that no run may \
+               buy. It looks one round ahead, so a share may be above 100: a reference, no bound, and no strategy.",
     })
 }
 

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_files::shown;
+use querist_protocol::Shown;
 
 use super::report;
 use crate::exit::Usage;
 use crate::export::{self, File, Trial};
 use crate::output;
+use crate::track::mlflow;
 
 /// Write finished runs in the form of another system.
 #[derive(Debug, Args)]
@@ -23,8 +25,14 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: Format,
     /// Folder to write into; nothing in it is replaced.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "to", conflicts_with = "to")]
+    pub out: Option<PathBuf>,
+    /// Address of the tracking server, for `mlflow`; a run that is there already is not sent again.
+    #[arg(long, value_name = "URI")]
+    pub to: Option<String>,
+    /// Experiment of the tracking server.
+    #[arg(long, value_name = "NAME", default_value = "querist", requires = "to")]
+    pub experiment: String,
 }
 
 /// Systems whose files can be written.
@@ -40,6 +48,8 @@ pub enum Format {
     Ift780,
     /// He-Yinan/UWE: results of each cycle, queries and initial indices; mean and deviation over seeds.
     Uwe,
+    /// Runs with their parameters and figures on an MLflow tracking server.
+    Mlflow,
 }
 
 /// Runs the verb.
@@ -52,16 +62,26 @@ pub fn main(args: &ExportArgs) -> Result<()> {
             Usage(format!("{folder} is not finished; go on with it by `querist run ... --resume` first")).into()
         );
     }
+    if let Some(upper) = trials.iter().find(|trial| trial.is_upper && args.format != Format::Mlflow) {
+        let folder = shown(&upper.folder);
+        let message = "is an upper baseline that knows the labels, and no strategy: it is not exported as one";
+        return Err(Usage(format!("{folder} {message}")).into());
+    }
     let files = match args.format {
         Format::AlBaselines => export::al_baselines(&trials),
         Format::CureLab => export::cure_lab(&trials),
         Format::LowBudget => export::low_budget(&trials),
         Format::Ift780 => export::ift780(&trials),
         Format::Uwe => export::uwe(&trials),
+        Format::Mlflow => return send(args, &trials),
     }?;
-    write(&args.out, &files)?;
+    let Some(out) = &args.out else {
+        let message = "`--to` is for `--format mlflow`; the files of other systems go into `--out DIR`";
+        return Err(Usage(message.to_owned()).into());
+    };
+    write(out, &files)?;
     let plural = if files.len() == 1 { "" } else { "s" };
-    output::note(&format!("{} file{plural} in {}", files.len(), shown(&args.out)));
+    output::note(&format!("{} file{plural} in {}", files.len(), shown(out)));
     Ok(())
 }
 
@@ -82,5 +102,19 @@ fn write(out: &Path, files: &[File]) -> Result<()> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", shown(folder)))?;
         std::fs::write(&path, &file.bytes).with_context(|| format!("cannot write {}", shown(&path)))?;
     }
+    Ok(())
+}
+
+/// Sends runs to a tracking server.
+fn send(args: &ExportArgs, trials: &[Trial]) -> Result<()> {
+    let is_address = |to: &&String| to.starts_with("http://") || to.starts_with("https://");
+    let Some(to) = args.to.as_ref().filter(is_address) else {
+        let message = "`--format mlflow` needs the address of a tracking server: `--to http://127.0.0.1:5000` for one \
+                       that `mlflow server` has started";
+        return Err(Usage(message.to_owned()).into());
+    };
+    let folders: Vec<&PathBuf> = trials.iter().map(|trial| &trial.folder).collect();
+    let (new, before) = mlflow::send_all(to, &args.experiment, &folders)?;
+    output::note(&format!("{new} runs sent to {}, {before} were there already", Shown::name(to)));
     Ok(())
 }

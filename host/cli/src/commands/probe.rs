@@ -178,6 +178,7 @@ impl Prepared {
             Some((dataset, split, _)) => (dataset, split),
             None => (whole, drawn),
         };
+        let split = split.with_reserve(&dataset, d.reserve, &config.seeds).map_err(|error| Usage(error.to_string()))?;
         Ok(Self { dataset, split, config })
     }
 

@@ -13,20 +13,25 @@ use querist_core::{
 };
 use querist_files::shown;
 use querist_protocol::Capability;
+use serde_json::json;
 
 use crate::again;
 use crate::body;
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
+use crate::events::{self, Log};
 use crate::exit::{Hinted, Usage};
 use crate::fixed;
 use crate::index_file;
 use crate::output;
-use crate::plugins::{self, Means, PluginArgs, Ready};
+use crate::plugins::{Means, PluginArgs};
 use crate::progress::{self, Display};
 use crate::run_folder::{DatasetFacts, Header, RunFolder, refuse_occupied};
 use crate::stored_run::{StoredRun, read_header};
+use crate::track::Tracker;
+use crate::track::tensorboard::Board;
 use crate::trainer::Trainer;
+use crate::upper::{self, Chooser};
 
 /// Run one active-learning experiment.
 #[derive(Debug, Args)]
@@ -57,6 +62,12 @@ pub struct RunArgs {
     /// Form of the table of rounds on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+    /// Form of what is told on standard error while it runs.
+    #[arg(long, value_enum, default_value_t = Log::Text)]
+    pub log: Log,
+    /// Write what other programs show of the run, too: an event file for TensorBoard. It is no part of the run.
+    #[arg(long, value_enum, value_name = "tensorboard")]
+    pub track: Option<Tracker>,
     /// The process that started this one, without which it ends.
     #[arg(long, hide = true, value_name = "PID")]
     pub with_parent: Option<i32>,
@@ -110,14 +121,11 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     config.experiment.compute.threads = Some(threads);
     let accelerator = trainer.accelerator(config.experiment.compute.device.split().0).context("compute.device")?;
     let torch = trainer.torch();
-    let ready = plugins::ready(
-        &config.strategy,
-        Means { limits: &config.experiment.limits, threads, accelerator: accelerator.as_ref(), torch: Some(&torch) },
-        &args.plugins,
-        Some((&file, "/strategy/params")),
-    )?;
-    if let serde_json::Value::Object(params) = &ready.params {
-        config.strategy.params.clone_from(params);
+    let means =
+        Means { limits: &config.experiment.limits, threads, accelerator: accelerator.as_ref(), torch: Some(&torch) };
+    let chooser = upper::chooser(&config, means, &args.plugins, &file)?;
+    if let serde_json::Value::Object(params) = chooser.params() {
+        config.strategy.params = params;
     }
     let stored = open_stored(&folder, &config, args.resume)?;
     if let Some((_, stored)) = &stored
@@ -127,7 +135,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         return report::print(&[folder], args.format);
     }
     let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;
-    let finished = go(&config, ready, &dataset, &folder, stored, (&display, args.stop_after), trainer);
+    let finished = go(&config, chooser, &dataset, &folder, stored, (&display, args.stop_after, args.track), trainer);
     display.clear();
     let went = finished.map_err(|error| match error.downcast::<RunError>() {
         Ok(error) => match resume_hint(&folder) {
@@ -243,11 +251,11 @@ fn open_stored(folder: &Path, config: &RunConfig, resume: bool) -> Result<Option
 
 fn go(
     config: &RunConfig,
-    mut ready: Ready,
+    chooser: Chooser,
     whole: &Dataset,
     folder: &Path,
     stored: Option<(RunFolder, StoredRun)>,
-    (display, stop_after): (&Display, Option<StopAfter>),
+    (display, stop_after, track): (&Display, Option<StopAfter>, Option<Tracker>),
     trainer: &dyn Trainer,
 ) -> Result<Went> {
     let d = &config.experiment.dataset;
@@ -258,6 +266,7 @@ fn go(
         Some((dataset, split, facts)) => (dataset, split.clone(), Some(facts.clone())),
         None => (whole, drawn, None),
     };
+    let split = split.with_reserve(dataset, d.reserve, &config.seeds).map_err(|error| Usage(error.to_string()))?;
     if let Some((_, stored)) = &stored {
         check_same_dataset(&stored.header.dataset, dataset)?;
     }
@@ -276,6 +285,8 @@ fn go(
         target: config.strategy.target,
         fixed: Some(&fixed.arrays),
     };
+    let task = upper::Task { dataset, split: &split, plan: &plan, options, learner: &*learner };
+    let mut ready = chooser.settled(&task, &say)?;
     let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
@@ -314,7 +325,9 @@ fn go(
         Some(_) => return Ok(Went { rounds: done.index(), stopped: true }),
     };
     let asks_one_by_one = settled.capabilities().contains(&Capability::OracleStream);
-    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds: plan.rounds(), asks_one_by_one };
+    let board = track.map(|Tracker::Tensorboard| Board::open(folder, done.index())).transpose()?;
+    let rounds = plan.rounds();
+    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds, asks_one_by_one, board };
     let mut parts = Run {
         dataset,
         split: &split,
@@ -396,6 +409,17 @@ struct Keeper<'a> {
     rounds: usize,
     /// Whether the strategy may ask for labels inside its batch.
     asks_one_by_one: bool,
+    /// TensorBoard's file, where one is asked for.
+    board: Option<Board>,
+}
+
+impl Keeper<'_> {
+    /// A line for people, of what events have told already.
+    fn say(&self, line: &str) {
+        if !events::are_json() {
+            self.display.line(line);
+        }
+    }
 }
 
 impl Observer for Keeper<'_> {
@@ -413,7 +437,18 @@ impl Observer for Keeper<'_> {
     fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.folder.commit(round, self.dataset).map_err(|error| format!("{error:#}"))?;
         let r = round.record;
-        self.display.line(&format!(
+        if let Some(Err(error)) = self.board.as_mut().map(|board| board.add(r.round)) {
+            // The round is safe, and what it shows is written anew on resume.
+            self.display.line(&format!("warning: {error:#}"));
+        }
+        events::tell(
+            "round",
+            json!({
+                "round": r.round, "of": self.rounds, "labelled": r.labelled, "accuracy": r.metrics.accuracy,
+                "fit_seconds": r.seconds.fit, "query_seconds": r.seconds.query,
+            }),
+        );
+        self.say(&format!(
             "round {:>3} of {}  {:>6} labelled  accuracy {:>5.1} %  fit {:.1} s  query {:.2} s",
             r.round,
             self.rounds,

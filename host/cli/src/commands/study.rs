@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use querist_core::config::{Cell, LaunchConfig, Launcher, StudyConfig, cores, schemas};
+use querist_core::config::{Cell, LaunchConfig, Launcher, Plan, StudyConfig, cores, schemas};
 use querist_files::shown;
+use serde_json::json;
 
 use crate::commands::report::{self, Format};
 use crate::commands::run::warn_of_threads;
 use crate::config_file::ConfigFile;
+use crate::events::Log;
 use crate::exit::{Hinted, Usage};
 use crate::grid::{self, Grid};
 use crate::plugins::PluginArgs;
@@ -21,10 +23,11 @@ use crate::study::folder::{Planned, StudyFolder};
 use crate::study::launch;
 use crate::study::ledger::State;
 use crate::study::local::{self, Places};
-use crate::study::outlook::{Outlook, Work};
+use crate::study::outlook::{Forecast, Outlook, Work};
 use crate::study::slurm::{self, Queue};
 use crate::study::status::Status;
-use crate::{again, output, progress};
+use crate::track::Tracker;
+use crate::{again, events, output, progress};
 
 /// Compare strategies over seeds, and over whatever else a study varies.
 #[derive(Debug, Subcommand)]
@@ -76,6 +79,12 @@ pub struct StudyRunArgs {
     /// Threads of each run where the file names none [default: its share of the cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Form of what is told on standard error while it runs.
+    #[arg(long, value_enum, default_value_t = Log::Text)]
+    pub log: Log,
+    /// Write an event file for TensorBoard in each run folder, too.
+    #[arg(long, value_enum, value_name = "tensorboard")]
+    pub track: Option<Tracker>,
     /// Form of the summary on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -149,6 +158,9 @@ pub struct CellArgs {
     /// Minutes after which the run is stopped.
     #[arg(long)]
     pub minutes: Option<f64>,
+    /// What else is written of the run.
+    #[arg(long, value_enum)]
+    pub track: Option<Tracker>,
     #[command(flatten)]
     pub plugins: PluginArgs,
 }
@@ -204,7 +216,7 @@ fn read(args: &StudyFileArgs) -> Result<Asked> {
 }
 
 fn run(args: &StudyRunArgs) -> Result<()> {
-    let Asked { cells, mut launch, out, .. } = read(&args.study)?;
+    let Asked { cells, grid, mut launch, out } = read(&args.study)?;
     launch.launcher = match args.launcher {
         None => launch.launcher,
         Some(LauncherArg::Local) => Launcher::Local,
@@ -221,7 +233,13 @@ fn run(args: &StudyRunArgs) -> Result<()> {
             todo.push(cell);
         }
     }
-    output::note(&format!("study {}: {total} runs, {} of them finished already", shown(&out), total - todo.len()));
+    todo.iter().for_each(|cell| study.mend(cell));
+    let finished = total - todo.len();
+    match events::are_json() {
+        true => events::tell("study", json!({ "folder": shown(&out).as_str(), "runs": total, "finished": finished })),
+        false => output::note(&format!("study {}: {total} runs, {finished} of them finished already", shown(&out))),
+    }
+    let mut forecast = forecast(&study, &cells, &grid);
     let beside = launch.jobs.min(todo.len().max(1));
     let wanted = cells.iter().filter_map(|cell| cell.config.experiment.compute.threads).max();
     let wanted = wanted.or(args.threads.map(usize::from));
@@ -233,15 +251,16 @@ fn run(args: &StudyRunArgs) -> Result<()> {
         plugins: args.study.plugins.to_args()?,
         limit: launch.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
         job: None,
+        track: args.track,
     };
     let failed = match launch.launcher {
         Launcher::Local => {
             warn_of_threads(threads, beside);
             let places = Places { jobs: beside, devices: launch.devices.clone(), pin: launch.pin };
-            local::work(&study, todo, &how, &places)?
+            local::work(&study, todo, &how, &places, &mut forecast)?
         }
-        Launcher::Slurm => by_slurm(&study, &todo, &how, &launch, args.no_wait)?,
-        Launcher::Command => launch::by_command(&study, &todo, &how, &launch)?,
+        Launcher::Slurm => by_slurm(&study, &todo, &how, &launch, (args.no_wait, &mut forecast))?,
+        Launcher::Command => launch::by_command(&study, &todo, &how, &launch, &mut forecast)?,
     };
     let Some(failed) = Some(failed).filter(|_| !(args.no_wait && launch.launcher == Launcher::Slurm)) else {
         return Ok(());
@@ -260,44 +279,60 @@ fn by_slurm(
     todo: &[&Planned],
     how: &How,
     launch: &LaunchConfig,
-    no_wait: bool,
+    (no_wait, forecast): (bool, &mut Forecast),
 ) -> Result<Vec<String>> {
-    let queue = Queue::of(study)?;
-    let mut missing = Vec::new();
-    for &cell in todo {
-        if !queue.holds(&study.ledger(cell)?) {
-            missing.push(cell);
-        }
-    }
+    let ledgers = todo.iter().map(|cell| study.ledger(cell)).collect::<Result<Vec<_>>>()?;
+    let queue = Queue::of(&ledgers)?;
+    let missing: Vec<&Planned> =
+        todo.iter().zip(&ledgers).filter(|(_, ledger)| !queue.holds(ledger)).map(|(&cell, _)| cell).collect();
     for job in slurm::submit(study, &missing, how, launch)? {
         output::note(&format!("submitted job {job}"));
     }
     output::note(&format!("{} runs submitted, {} in the queue already", missing.len(), todo.len() - missing.len()));
-    if no_wait { Ok(Vec::new()) } else { launch::wait(study, todo, &|| Queue::of(study)) }
+    if no_wait {
+        Ok(Vec::new())
+    } else {
+        launch::wait(study, todo, &|ledgers| Queue::of(ledgers), (forecast, launch.jobs))
+    }
 }
 
 fn plan(args: &StudyPlanArgs) -> Result<()> {
     let Asked { cells, grid, launch, out } = read(&args.study)?;
     let begun = StudyFolder::read(&out).ok();
-    let seconds = |cell: &Cell| {
-        let begun = begun.as_ref()?;
-        let planned = begun.cells.iter().find(|planned| planned.digest == cell.digest)?;
-        let (state, ledger) = begun.state(planned).ok()?;
-        (state == State::Done).then(|| ledger.attempts.iter().filter_map(|attempt| attempt.seconds).sum())
-    };
-    let kind = |cell: &Cell| {
-        let point = cell.point.iter().map(|(key, value)| format!(", {key} {value}")).collect::<String>();
-        format!("{}{point}", cell.config.strategy.label())
-    };
+    let planned = |cell: &Cell| begun.as_ref()?.cells.iter().find(|planned| planned.digest == cell.digest);
     let known = cells.iter().zip(&grid.plans).map(|(cell, plan)| {
-        let work = plan.as_ref().map(|plan| Work::of(cell, plan)).unwrap_or_default();
-        (cell.folder(), kind(cell), work, seconds(cell))
+        let seconds = begun.as_ref().and_then(|begun| seconds_of(begun, planned(cell)?));
+        (cell.folder(), kind(cell), work(cell, plan.as_ref()), seconds)
     });
     let outlook = Outlook { cells: known.collect() };
     if args.cells {
         outlook.cells.iter().try_for_each(|(folder, ..)| output::line(folder))?;
     }
     output::text(&outlook.text(launch.jobs))
+}
+
+/// What makes a cell cost what it costs.
+fn kind(cell: &Cell) -> String {
+    let point = cell.point.iter().map(|(key, value)| format!(", {key} {value}")).collect::<String>();
+    format!("{}{point}", cell.config.strategy.label())
+}
+
+fn work(cell: &Cell, plan: Option<&Plan>) -> Work {
+    plan.map(|plan| Work::of(cell, plan)).unwrap_or_default()
+}
+
+/// How long a cell took that is done.
+fn seconds_of(study: &StudyFolder, cell: &Planned) -> Option<f64> {
+    let (state, ledger) = study.state(cell).ok()?;
+    (state == State::Done).then(|| ledger.attempts.iter().filter_map(|attempt| attempt.seconds).sum())
+}
+
+/// What is known of how long the cells of a study take.
+fn forecast(study: &StudyFolder, cells: &[Cell], grid: &Grid) -> Forecast {
+    let of = |((cell, planned), plan): ((&Cell, &Planned), &Option<Plan>)| {
+        (planned.digest.clone(), kind(cell), work(cell, plan.as_ref()), seconds_of(study, planned))
+    };
+    Forecast::of(cells.iter().zip(&study.cells).zip(&grid.plans).map(of))
 }
 
 fn status(args: &StudyStatusArgs) -> Result<()> {
@@ -346,6 +381,7 @@ fn cell(args: &CellArgs) -> Result<()> {
         plugins: args.plugins.to_args()?,
         limit: args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
         job: args.job.clone(),
+        track: args.track,
     };
     let mut doing = Doing::start(&study, found, &how, None, None)?;
     let mut told = false;

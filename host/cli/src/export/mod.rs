@@ -45,6 +45,8 @@ pub struct Trial {
     pub folder: PathBuf,
     /// Whether its last round is done.
     pub is_finished: bool,
+    /// Whether the host's upper baseline chose, and no strategy.
+    pub is_upper: bool,
     label: String,
     dataset: String,
     model: String,
@@ -88,6 +90,7 @@ impl Trial {
         let trial = Self {
             folder: folder.to_owned(),
             is_finished,
+            is_upper: run.header.strategy.is_upper(),
             label: run.config.strategy.label().to_owned(),
             dataset: run.header.dataset.name.clone(),
             model,

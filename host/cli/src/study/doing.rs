@@ -11,8 +11,10 @@ use querist_protocol::Shown;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::folder::{Planned, StudyFolder, replace};
-use super::ledger::{Attempt, Ledger, State};
+use super::ledger::{Attempt, BEAT, Ledger, State};
+use super::outlook::spelled;
 use crate::progress;
+use crate::track::Tracker;
 use crate::trainer::set_waiting;
 
 /// Bytes of a log at most that is looked at for the reason of a failure.
@@ -33,12 +35,15 @@ pub struct How {
     pub limit: Option<Duration>,
     /// Job and task of a queue.
     pub job: Option<String>,
+    /// What else is written of each run.
+    pub track: Option<Tracker>,
 }
 
 /// A cell that is being done.
 pub struct Doing {
     child: Child,
     since: Instant,
+    beaten: Instant,
     limit: Option<Duration>,
     over: Option<Instant>,
     told: bool,
@@ -59,7 +64,7 @@ impl Doing {
         cores: Option<&[usize]>,
     ) -> Result<Self> {
         let (log, ledger_file) = (study.file(cell, "log"), study.file(cell, "json"));
-        let mut ledger = Ledger::read(&ledger_file)?;
+        let mut ledger = Ledger::read_or_begin(&ledger_file);
         ledger.handed_to = None;
         ledger.attempts.push(Attempt::begin(how.job.clone()));
         ledger.write(&ledger_file)?;
@@ -71,6 +76,7 @@ impl Doing {
         command.args(["--resume", "--format", "csv"]);
         command.args(["--threads", &how.threads.to_string(), "--with-parent", &std::process::id().to_string()]);
         command.args(device.iter().flat_map(|device| ["--device", device]));
+        command.args(how.track.iter().flat_map(|Tracker::Tensorboard| ["--track", "tensorboard"]));
         command.args(&how.plugins);
         set_waiting(&mut command, how.threads.saturating_mul(how.beside));
         let child = command
@@ -87,6 +93,7 @@ impl Doing {
         Ok(Self {
             child,
             since: Instant::now(),
+            beaten: Instant::now(),
             limit: how.limit,
             over: None,
             told: false,
@@ -113,7 +120,7 @@ impl Doing {
     pub fn poll(&mut self) -> Result<Option<Ledger>> {
         let Some(status) = self.child.try_wait()? else {
             self.keep_time();
-            return Ok(None);
+            return self.beat().map(|()| None);
         };
         let (state, reason) = self.outcome(status);
         if let Some(attempt) = self.ledger.attempts.last_mut() {
@@ -122,6 +129,16 @@ impl Doing {
         }
         self.ledger.write(&self.ledger_file)?;
         Ok(Some(self.ledger.clone()))
+    }
+
+    /// Shows others that this process is alive, now and then.
+    fn beat(&mut self) -> Result<()> {
+        if self.beaten.elapsed() < BEAT {
+            return Ok(());
+        }
+        self.beaten = Instant::now();
+        self.ledger.attempts.last_mut().map(Attempt::beat);
+        self.ledger.write(&self.ledger_file)
     }
 
     fn keep_time(&mut self) {
@@ -150,7 +167,7 @@ impl Doing {
             return (State::Done, None);
         }
         if let (Some(_), Some(limit)) = (self.over, self.limit) {
-            return (State::OverTime, Some(format!("it was not done in {:.1} minutes", limit.as_secs_f64() / 60.0)));
+            return (State::OverTime, Some(format!("it was not done in {}", spelled(limit.as_secs_f64()))));
         }
         // A queue tells the run itself, too, which may end before this process has heard of it.
         if self.told || progress::stopped() || was_told(&self.log) {

@@ -138,6 +138,15 @@ impl StudyFolder {
         Ledger::read(&self.file(cell, "json"))
     }
 
+    /// Begins a new ledger for a cell whose own is none, and says so.
+    pub fn mend(&self, cell: &Planned) {
+        let path = self.file(cell, "json");
+        if self.ledger(cell).is_err() {
+            // Where it cannot be written now it cannot be written later either, which is told then.
+            let _ = Ledger::read_or_begin(&path).write(&path);
+        }
+    }
+
     /// How far a cell is. What the ledger calls done must be there, and what is there is done, whatever the ledger
     /// says.
     pub fn state(&self, cell: &Planned) -> Result<(State, Ledger)> {

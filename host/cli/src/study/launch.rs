@@ -12,9 +12,12 @@ use querist_files::shown;
 use super::doing::How;
 use super::folder::{Planned, StudyFolder};
 use super::ledger::{Ledger, State};
+use super::local::tell_end;
+use super::outlook::Forecast;
 use super::slurm::Queue;
 use crate::exit::Usage;
-use crate::{output, progress};
+use crate::progress;
+use crate::track::Tracker;
 
 /// How often the ledgers of waiting cells are looked at, for each thousand of them.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +32,7 @@ pub fn cell_words(study: &StudyFolder, which: &[OsString], how: &How) -> Result<
     words.extend(
         how.limit.into_iter().flat_map(|limit| ["--minutes".into(), (limit.as_secs_f64() / 60.0).to_string().into()]),
     );
+    words.extend(how.track.iter().flat_map(|Tracker::Tensorboard| ["--track".into(), "tensorboard".into()]));
     words.extend(how.plugins.iter().cloned());
     Ok(words)
 }
@@ -40,13 +44,26 @@ pub fn line(words: &[OsString]) -> Result<String> {
 }
 
 /// Hands each cell to the user's own command, some at a time, and waits for all; returns those that are not done.
-pub fn by_command(study: &StudyFolder, todo: &[&Planned], how: &How, launch: &LaunchConfig) -> Result<Vec<String>> {
+pub fn by_command(
+    study: &StudyFolder,
+    todo: &[&Planned],
+    how: &How,
+    launch: &LaunchConfig,
+    forecast: &mut Forecast,
+) -> Result<Vec<String>> {
     if launch.command.is_empty() {
         let message = "launch.launcher = \"command\" needs launch.command, such as [\"ssh\", \"node\", \"{line}\"]";
         return Err(Usage(message.to_owned()).into());
     }
+    let mut free = Vec::new();
+    for &cell in todo {
+        // Another machine is at it, and alive.
+        if study.state(cell)?.0 != State::Running {
+            free.push(cell);
+        }
+    }
     let mut started: Vec<(&Planned, Child)> = Vec::new();
-    let mut waiting = todo.iter().enumerate();
+    let mut waiting = free.iter().copied().enumerate();
     let mut next = waiting.next();
     while next.is_some() || !started.is_empty() {
         while let Some((index, cell)) = next.filter(|_| started.len() < launch.jobs && !progress::stopped()) {
@@ -67,7 +84,7 @@ pub fn by_command(study: &StudyFolder, todo: &[&Planned], how: &How, launch: &La
         }
         started = still;
     }
-    wait(study, todo, &|| Ok(Queue::default()))
+    wait(study, todo, &|_| Ok(Queue::default()), (forecast, launch.jobs))
 }
 
 fn start(study: &StudyFolder, cell: &Planned, index: usize, how: &How, launch: &LaunchConfig) -> Result<Child> {
@@ -84,7 +101,7 @@ fn start(study: &StudyFolder, cell: &Planned, index: usize, how: &How, launch: &
         }
     }
     let path = study.file(cell, "json");
-    let mut ledger = Ledger::read(&path)?;
+    let mut ledger = Ledger::read_or_begin(&path);
     ledger.handed_to = Some(name);
     ledger.write(&path)?;
     let mut command = Command::new(&said[0]);
@@ -95,7 +112,7 @@ fn start(study: &StudyFolder, cell: &Planned, index: usize, how: &How, launch: &
 /// Writes down that a cell was not taken; what began all the same counts.
 fn refused(study: &StudyFolder, cell: &Planned, reason: &str) -> Result<()> {
     let path = study.file(cell, "json");
-    let mut ledger = Ledger::read(&path)?;
+    let mut ledger = Ledger::read_or_begin(&path);
     if ledger.handed_to.take().is_some() {
         let mut attempt = super::ledger::Attempt::begin(None);
         (attempt.state, attempt.reason) = (State::Failed, Some(reason.to_owned()));
@@ -105,29 +122,41 @@ fn refused(study: &StudyFolder, cell: &Planned, reason: &str) -> Result<()> {
     Ok(())
 }
 
+/// Who knows how far handed cells are, by their ledgers.
+pub type Asking<'a> = &'a dyn Fn(&[Ledger]) -> Result<Queue>;
+
 /// Waits until no cell is queued or at work any more; returns those that are not done, by name.
-pub fn wait(study: &StudyFolder, todo: &[&Planned], queue: &dyn Fn() -> Result<Queue>) -> Result<Vec<String>> {
+pub fn wait(
+    study: &StudyFolder,
+    todo: &[&Planned],
+    queue: Asking<'_>,
+    (forecast, jobs): (&mut Forecast, usize),
+) -> Result<Vec<String>> {
     let mut open: Vec<&Planned> = todo.to_vec();
     let (mut failed, mut ended, total) = (Vec::new(), 0, todo.len());
     let every = EVERY.mul_f64((total as f64 / 1000.0).max(1.0));
     let mut looked = Instant::now();
     loop {
-        let queue = queue()?;
         let mut still = Vec::new();
-        for cell in open {
-            let (state, ledger) = study.state(cell)?;
+        let found = open.iter().map(|cell| study.state(cell)).collect::<Result<Vec<_>>>()?;
+        let (states, ledgers): (Vec<State>, Vec<Ledger>) = found.into_iter().unzip();
+        let queue = queue(&ledgers)?;
+        let mut over = Vec::new();
+        for ((cell, state), ledger) in open.into_iter().zip(states).zip(ledgers) {
             match queue.seen(state, &ledger) {
                 State::Queued | State::Running => still.push(cell),
-                state => {
-                    ended += 1;
-                    let reason = ledger.reason().map(|reason| format!("  {reason}")).unwrap_or_default();
-                    let reason = if state == State::Done { String::new() } else { reason };
-                    output::note(&format!("[{ended}/{total}] {:<32} {}{reason}", cell.name(), state.name()));
-                    if state != State::Done {
-                        failed.push(cell.name());
-                    }
-                }
+                state => over.push((cell, state, ledger)),
             }
+        }
+        for (cell, state, ledger) in over {
+            ended += 1;
+            let seconds = ledger.attempts.last().and_then(|attempt| attempt.seconds);
+            match state {
+                State::Done => seconds.into_iter().for_each(|seconds| forecast.ended(&cell.digest, seconds)),
+                _ => failed.push(cell.name()),
+            }
+            let left = forecast.left(still.iter().map(|cell| (cell.digest.as_str(), 0.0)), jobs);
+            tell_end(study, cell, (state, ledger.reason()), seconds, (ended, total), left);
         }
         open = still;
         if open.is_empty() || progress::stopped() {

@@ -1,7 +1,7 @@
 //! What became of a cell.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use querist_files::{Links, shown};
@@ -9,11 +9,16 @@ use querist_protocol::Shown;
 use serde::{Deserialize, Serialize};
 
 use super::folder::replace;
+use crate::output;
 
 /// Version of the ledger's files.
 const VERSION: u32 = 1;
 /// Attempts that are kept of a cell, the last ones.
 const MOST_ATTEMPTS: usize = 20;
+/// How often a process at work shows that it is alive.
+pub const BEAT: Duration = Duration::from_secs(30);
+/// Silence after which a process on another machine counts as gone: twenty beats.
+const SILENT: u64 = 600;
 /// Bytes of a ledger file at most.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -61,6 +66,9 @@ impl State {
 pub struct Attempt {
     /// Seconds since 1970 at its start, by the clock of its machine.
     pub begun: u64,
+    /// Seconds since 1970, by the same clock, when the process last showed that it is alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive: Option<u64>,
     /// How long it took, by a clock that does not jump.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
@@ -108,6 +116,15 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// The same for whoever is to write it: what is no ledger, half written by a machine that lost its power, is said
+    /// and begun anew. Nothing hangs on it but what is told of earlier attempts.
+    pub fn read_or_begin(path: &Path) -> Self {
+        Self::read(path).unwrap_or_else(|error| {
+            output::note(&format!("warning: {error:#}; a new one is begun"));
+            Self::default()
+        })
+    }
+
     /// Puts it in place of the file, as a whole.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut kept = self.clone();
@@ -133,14 +150,35 @@ impl Ledger {
 impl Attempt {
     /// One that begins now.
     pub fn begin(job: Option<String>) -> Self {
-        let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { begun, seconds: None, host: host(), pid: std::process::id(), job, state: State::Running, reason: None }
+        let (begun, host, pid) = (now(), host(), std::process::id());
+        Self { begun, alive: Some(begun), seconds: None, host, pid, job, state: State::Running, reason: None }
     }
 
-    /// Whether the process that watches over it is gone, as far as can be seen from this machine.
-    pub fn is_gone(&self) -> bool {
-        self.state == State::Running && self.host == host() && !Path::new(&format!("/proc/{}", self.pid)).exists()
+    /// Says that it is alive.
+    pub fn beat(&mut self) {
+        self.alive = Some(now());
     }
+
+    /// Whether the process that watches over it is gone, as far as can be seen from this machine: here there is no such
+    /// process, and elsewhere it has been silent for too long.
+    pub fn is_gone(&self) -> bool {
+        let is_here = self.host == host();
+        let is_missing = || !Path::new(&format!("/proc/{}", self.pid)).exists();
+        let is_silent = || self.silence().is_some_and(|seconds| seconds > SILENT);
+        self.state == State::Running && if is_here { is_missing() } else { is_silent() }
+    }
+
+    /// Seconds since a process at work last showed that it is alive, where that is longer than it should be. Never
+    /// below 0: a clock that was put back shows nothing.
+    pub fn silence(&self) -> Option<u64> {
+        let since = now().saturating_sub(self.alive.filter(|_| self.state == State::Running)?);
+        (since > 2 * BEAT.as_secs()).then_some(since)
+    }
+}
+
+/// Seconds since 1970 by this machine's clock.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Name of this machine.
@@ -173,6 +211,7 @@ mod tests {
         std::fs::write(&path, "{\"version\": 1, \"atte").unwrap();
         let error = format!("{:#}", Ledger::read(&path).unwrap_err());
         assert!(error.contains("expected the ledger of a cell; remove it"), "{error}");
+        assert_eq!(Ledger::read_or_begin(&path), Ledger::default());
     }
 
     #[test]
@@ -183,6 +222,16 @@ mod tests {
         attempt.pid = 1 << 23;
         assert!(attempt.is_gone());
         attempt.host = "elsewhere".to_owned();
-        assert!(!attempt.is_gone(), "nobody here can tell");
+        assert!(!attempt.is_gone() && attempt.silence().is_none(), "it has just shown that it is alive");
+        attempt.alive = Some(now() - SILENT / 2);
+        assert!(!attempt.is_gone() && attempt.silence().is_some(), "late, and not yet given up");
+        attempt.alive = Some(now() - SILENT - 5);
+        assert!(attempt.is_gone());
+        attempt.state = State::Done;
+        assert!(!attempt.is_gone() && attempt.silence().is_none(), "what has ended need not live");
+        let put_back = Attempt { alive: Some(now() + 100_000), host: "elsewhere".to_owned(), ..Attempt::begin(None) };
+        assert!(!put_back.is_gone() && put_back.silence().is_none(), "a clock that was put back");
+        let older = Attempt { alive: None, host: "elsewhere".to_owned(), ..Attempt::begin(None) };
+        assert!(!older.is_gone(), "an older program said nothing of life");
     }
 }

@@ -1,15 +1,17 @@
 //! Cells as processes on this machine, some at a time.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::doing::{Doing, How, own_cores};
 use super::folder::{Planned, StudyFolder};
-use super::ledger::{Ledger, State};
+use super::ledger::State;
+use super::outlook::{Forecast, Left};
 use crate::stored_run::StoredRun;
-use crate::{output, progress};
+use crate::{events, output, progress};
 
 /// How often ends are looked for.
 const EVERY: Duration = Duration::from_millis(5);
@@ -46,14 +48,20 @@ impl Places {
 }
 
 /// Does the cells; returns those that are not done, by name.
-pub fn work(study: &StudyFolder, todo: Vec<&Planned>, how: &How, places: &Places) -> Result<Vec<String>> {
+pub fn work(
+    study: &StudyFolder,
+    todo: Vec<&Planned>,
+    how: &How,
+    places: &Places,
+    forecast: &mut Forecast,
+) -> Result<Vec<String>> {
     let total = todo.len();
     let mut waiting: VecDeque<&Planned> = todo.into();
     let mut free: Vec<Place> = places.all(how.threads);
     free.reverse();
     let mut running: Vec<(&Planned, Doing, Place)> = Vec::new();
     let mut failed = Vec::new();
-    let (since, mut ended, mut told) = (Instant::now(), 0, false);
+    let (mut ended, mut told) = (0, false);
     loop {
         if progress::stopped() && !told {
             told = true;
@@ -70,57 +78,64 @@ pub fn work(study: &StudyFolder, todo: Vec<&Planned>, how: &How, places: &Places
             return Ok(failed);
         }
         std::thread::sleep(EVERY);
-        let mut still = Vec::new();
+        let (mut still, mut over) = (Vec::new(), Vec::new());
         for (cell, mut doing, place) in running {
-            let Some(ledger) = doing.poll()? else {
-                still.push((cell, doing, place));
-                continue;
-            };
-            ended += 1;
-            tell(study, cell, &ledger, doing.seconds(), (ended, total), left(since, ended, total));
-            if ledger.state() != State::Done {
-                failed.push(cell.name());
+            match doing.poll()? {
+                None => still.push((cell, doing, place)),
+                Some(ledger) => {
+                    over.push((cell, ledger, doing.seconds()));
+                    free.push(place);
+                }
             }
-            free.push(place);
         }
         running = still;
+        for (cell, ledger, seconds) in over {
+            ended += 1;
+            match ledger.state() {
+                State::Done => forecast.ended(&cell.digest, seconds),
+                _ => failed.push(cell.name()),
+            }
+            let at_work = running.iter().map(|(cell, doing, _)| (cell.digest.as_str(), doing.seconds()));
+            let open = at_work.chain(waiting.iter().map(|cell| (cell.digest.as_str(), 0.0)));
+            let left = forecast.left(open, places.jobs);
+            tell_end(study, cell, (ledger.state(), ledger.reason()), Some(seconds), (ended, total), left);
+        }
     }
 }
 
-/// One line for a cell that ended.
-fn tell(
+/// Tells of a cell that ended, with how long all will take.
+pub fn tell_end(
     study: &StudyFolder,
     cell: &Planned,
-    ledger: &Ledger,
-    seconds: f64,
+    (state, reason): (State, Option<String>),
+    seconds: Option<f64>,
     (ended, total): (usize, usize),
-    left: String,
+    left: Left,
 ) {
-    let outcome = match ledger.state() {
+    let accuracy = || Some(StoredRun::read(&study.run(cell)).ok()?.rounds.last()?.record.metrics.accuracy);
+    let accuracy = if state == State::Done { accuracy() } else { None };
+    let reason = reason.filter(|_| state != State::Done);
+    events::tell(
+        "cell",
+        json!({
+            "cell": cell.name(), "folder": cell.folder, "state": state, "reason": reason, "seconds": seconds,
+            "accuracy": accuracy, "ended": ended, "of": total, "left_seconds": left.seconds,
+            "left_unknown": left.unknown,
+        }),
+    );
+    if events::are_json() {
+        return;
+    }
+    let outcome = match state {
         State::Done => "done".to_owned(),
         State::Failed => "FAILED".to_owned(),
         other => other.name().to_uppercase(),
     };
-    let accuracy = || {
-        let run = StoredRun::read(&study.run(cell)).ok()?;
-        Some(format!("  accuracy {:.1} %", run.rounds.last()?.record.metrics.accuracy * 100.0))
-    };
-    let more = match ledger.state() {
-        State::Done => accuracy().unwrap_or_default(),
-        _ => ledger.reason().map(|reason| format!("  {reason}")).unwrap_or_default(),
-    };
-    output::note(&format!("[{ended}/{total}] {:<32} {outcome} in {seconds:.0} s{more}{left}", cell.name()));
-}
-
-/// What is left, by what was done: all ends so far took this long, and the rest will take as long each.
-fn left(since: Instant, ended: usize, total: usize) -> String {
-    let seconds = since.elapsed().as_secs_f64() / ended as f64 * (total - ended) as f64;
-    match seconds {
-        _ if ended == total => String::new(),
-        s if s < 90.0 => format!("  (about {s:.0} s left)"),
-        s if s < 5400.0 => format!("  (about {:.0} min left)", s / 60.0),
-        s => format!("  (about {:.1} h left)", s / 3600.0),
-    }
+    let took = seconds.map(|seconds| format!(" in {seconds:.0} s")).unwrap_or_default();
+    let accuracy = accuracy.map(|accuracy| format!("  accuracy {:.1} %", accuracy * 100.0)).unwrap_or_default();
+    let reason = reason.map(|reason| format!("  {reason}")).unwrap_or_default();
+    let left = left.said();
+    output::note(&format!("[{ended}/{total}] {:<32} {outcome}{took}{accuracy}{reason}{left}", cell.name()));
 }
 
 #[cfg(test)]

@@ -109,8 +109,78 @@ impl Outlook {
     }
 }
 
-fn spelled(seconds: f64) -> String {
+/// How long is left, told anew with each cell that ends.
+#[derive(Debug, Default)]
+pub struct Forecast {
+    /// What makes a cell cost what it costs, and its work, by its digest.
+    cells: BTreeMap<String, (String, f64)>,
+    /// Seconds and work of those that ended, by kind.
+    rates: BTreeMap<String, (f64, f64)>,
+}
+
+/// An estimate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Left {
+    /// Seconds for all whose kind is known.
+    pub seconds: f64,
+    /// Cells of a kind of which none has ended yet, which come on top.
+    pub unknown: usize,
+}
+
+impl Forecast {
+    /// Of cells by their digests, each with its kind and work, and its seconds where it is done.
+    pub fn of(cells: impl IntoIterator<Item = (String, String, Work, Option<f64>)>) -> Self {
+        let mut all = Self::default();
+        for (digest, kind, work, seconds) in cells {
+            all.cells.insert(digest.clone(), (kind, work.trained.max(1) as f64));
+            if let Some(seconds) = seconds {
+                all.ended(&digest, seconds);
+            }
+        }
+        all
+    }
+
+    /// Learns from a cell that is done.
+    pub fn ended(&mut self, digest: &str, seconds: f64) {
+        if let Some((kind, work)) = self.cells.get(digest) {
+            let rate = self.rates.entry(kind.clone()).or_default();
+            *rate = (rate.0 + seconds, rate.1 + work);
+        }
+    }
+
+    /// What is left of cells that wait and of cells at work, each for some seconds already, with so many at a time.
+    pub fn left<'a>(&self, open: impl IntoIterator<Item = (&'a str, f64)>, jobs: usize) -> Left {
+        let (mut sum, mut longest, mut unknown) = (0.0, 0.0f64, 0);
+        for (digest, spent) in open {
+            let known = self.cells.get(digest).and_then(|(kind, work)| Some((self.rates.get(kind)?, work)));
+            match known {
+                Some(((seconds, done), work)) => {
+                    let rest = (seconds / done * work - spent).max(0.0);
+                    (sum, longest) = (sum + rest, longest.max(rest));
+                }
+                None => unknown += 1,
+            }
+        }
+        Left { seconds: (sum / jobs.max(1) as f64).max(longest), unknown }
+    }
+}
+
+impl Left {
+    /// In words; nothing where nothing is known.
+    pub fn said(&self) -> String {
+        match self.unknown {
+            0 if self.seconds <= 0.0 => String::new(),
+            0 => format!("  (about {} left)", spelled(self.seconds)),
+            _ if self.seconds <= 0.0 => String::new(),
+            unknown => format!("  (at least {} left, and {unknown} of kinds not seen yet)", spelled(self.seconds)),
+        }
+    }
+}
+
+/// Seconds in words.
+pub fn spelled(seconds: f64) -> String {
     match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
         s if s < 90.0 => format!("{s:.0} s"),
         s if s < 5400.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
@@ -123,6 +193,28 @@ mod tests {
 
     fn cell(kind: &str, trained: u64, seconds: Option<f64>) -> (String, String, Work, Option<f64>) {
         (String::new(), kind.to_owned(), Work { fits: 1, trained, labels: 10 }, seconds)
+    }
+
+    #[test]
+    fn what_is_left_is_by_kind_and_says_what_it_does_not_know() {
+        let of = |digest: &str, kind: &str, trained, seconds| {
+            (digest.to_owned(), kind.to_owned(), Work { fits: 1, trained, labels: 10 }, seconds)
+        };
+        let mut forecast = Forecast::of([
+            of("1", "slow", 100, Some(50.0)),
+            of("2", "slow", 200, None),
+            of("3", "fast", 100, None),
+            of("4", "fast", 100, None),
+        ]);
+        let left = forecast.left([("2", 0.0), ("3", 1.0), ("4", 0.0)], 1);
+        assert_eq!(left, Left { seconds: 100.0, unknown: 2 });
+        assert!(left.said().contains("at least 2 min left, and 2 of kinds not seen yet"), "{}", left.said());
+        forecast.ended("3", 2.0);
+        // One that runs for longer than was thought takes no time back.
+        assert_eq!(forecast.left([("2", 90.0), ("4", 500.0)], 1), Left { seconds: 10.0, unknown: 0 });
+        // Two at a time are no faster than the longest.
+        assert_eq!(forecast.left([("2", 0.0), ("4", 0.0)], 2).seconds, 100.0);
+        assert_eq!(forecast.left([], 2).said(), "");
     }
 
     #[test]

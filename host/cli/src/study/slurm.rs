@@ -37,13 +37,10 @@ pub struct Queue {
 
 impl Queue {
     /// What `squeue` says of the arrays that these ledgers name.
-    pub fn of(study: &StudyFolder) -> Result<Self> {
-        let mut names = Vec::new();
-        for cell in &study.cells {
-            let ledger = study.ledger(cell)?;
-            names.extend(job_of(&ledger).and_then(|job| Some(job.rsplit_once('/')?.0.to_owned())));
-        }
-        names.sort();
+    pub fn of<'a>(ledgers: impl IntoIterator<Item = &'a Ledger>) -> Result<Self> {
+        let array = |ledger: &'a Ledger| Some(job_of(ledger)?.rsplit_once('/')?.0);
+        let mut names: Vec<&str> = ledgers.into_iter().filter_map(array).collect();
+        names.sort_unstable();
         names.dedup();
         if names.is_empty() {
             return Ok(Self { asked: true, tasks: BTreeMap::new() });
@@ -99,7 +96,7 @@ fn submit_array(study: &StudyFolder, cells: &[&Planned], how: &How, launch: &Lau
     let script = folder.join("job.sh");
     let text = job_script(study, &folder, &name, cells.len(), how, launch)?;
     replace(&script, text.as_bytes()).with_context(|| format!("cannot write {}", shown(&script)))?;
-    let before = cells.iter().map(|cell| study.ledger(cell)).collect::<Result<Vec<_>>>()?;
+    let before: Vec<Ledger> = cells.iter().map(|cell| Ledger::read_or_begin(&study.file(cell, "json"))).collect();
     for (at, (cell, ledger)) in cells.iter().zip(&before).enumerate() {
         let mut handed = ledger.clone();
         handed.handed_to = Some(format!("{name}/{at}"));

@@ -7,7 +7,8 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::folder::{Planned, StudyFolder};
-use super::ledger::{Ledger, State};
+use super::ledger::{Attempt, Ledger, State};
+use super::outlook::spelled;
 use super::slurm::{Queue, job_of};
 
 /// Cells that are named of each state that is not well, at most; `--format json` has all.
@@ -29,7 +30,7 @@ impl Status {
         let in_queue =
             |(_, state, ledger): &(Planned, State, Ledger)| *state != State::Done && job_of(ledger).is_some();
         if cells.iter().any(in_queue) {
-            let queue = Queue::of(study)?;
+            let queue = Queue::of(cells.iter().map(|(.., ledger)| ledger))?;
             cells.iter_mut().for_each(|(_, state, ledger)| *state = queue.seen(*state, ledger));
         }
         Ok(Self { cells })
@@ -81,8 +82,16 @@ impl Status {
             self.cells.iter().filter(|(_, state, _)| *state == wanted).collect();
         let line = |(cell, state, ledger): &&(Planned, State, Ledger)| {
             let attempt = ledger.attempts.last();
+            let silence = attempt.and_then(Attempt::silence).map(|seconds| spelled(seconds as f64));
             let more = match (state, attempt) {
-                (State::Running, Some(attempt)) => format!(" on {}, process {}", attempt.host, attempt.pid),
+                (State::Running, Some(attempt)) => {
+                    let silence = silence.map(|silence| format!(", no sign of life for {silence}")).unwrap_or_default();
+                    format!(" on {}, process {}{silence}", attempt.host, attempt.pid)
+                }
+                (State::Stopped, Some(attempt)) if silence.is_some() => {
+                    let silence = silence.unwrap_or_default();
+                    format!(": no sign of life from {} for {silence}; the next start takes it again", attempt.host)
+                }
                 _ => ledger.reason().map(|reason| format!(": {reason}")).unwrap_or_default(),
             };
             format!("{}: {}{more}", state.name(), cell.name())
@@ -100,6 +109,7 @@ impl Status {
             json!({
                 "folder": cell.folder, "digest": cell.digest, "strategy": cell.label, "seed": cell.seed,
                 "axes": cell.point, "state": state, "reason": ledger.reason(), "attempts": ledger.attempts,
+                "silent_seconds": ledger.attempts.last().and_then(Attempt::silence),
             })
         };
         json!({ "version": 1, "counts": self.counts(), "cells": self.cells.iter().map(cell).collect::<Vec<_>>() })

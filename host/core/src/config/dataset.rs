@@ -78,6 +78,11 @@ pub struct DatasetConfig {
     /// What is done to the pool for a study; nothing where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<VariantConfig>,
+    /// Share of the pool that leaves it, with at least ten samples of each class, for the upper baseline of a study to
+    /// judge batches by; no run may buy from it, and no other run reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 0.5))]
+    pub reserve: Option<f64>,
 }
 
 impl DatasetConfig {
@@ -103,6 +108,7 @@ impl DatasetConfig {
             statistics: None,
             in_memory: default_in_memory(),
             variant: None,
+            reserve: None,
         }
     }
 }

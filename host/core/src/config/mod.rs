@@ -14,6 +14,7 @@ mod recipe;
 mod sidecar;
 mod strategy;
 mod study;
+mod upper;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub use recipe::{
 pub use sidecar::{OutputName, Sidecar, SidecarOutputs};
 pub use strategy::{StrategyConfig, TargetSet};
 pub use study::{Cell, LaunchConfig, Launcher, MOST_CELLS, StudyConfig};
+pub use upper::{UPPER, UPPER_LABEL, UpperConfig, UpperParams};
 pub use variant::{ForeignConfig, VariantConfig};
 
 /// What runs have in common that are to be compared: everything but who chooses, and the seeds.

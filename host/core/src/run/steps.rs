@@ -309,6 +309,7 @@ impl Run<'_> {
         let mut record = RoundRecord {
             synthetic: at.synthetic.len(),
             validation_labels: fitted.value.validation_labels.max(by_patience),
+            reserve_labels: if self.strategy.identity().is_upper() { self.split.reserve.len() } else { 0 },
             bought: self.plan.replaces().then(|| at.partition.bought_len()),
             out_of_patience: asked.batch.is_some() && queried.is_none(),
             validation,

@@ -157,7 +157,8 @@ impl Figures {
 }
 
 fn over_labels(setting: &SettingFigures) -> Vec<Drawn<'_>> {
-    let groups = setting.groups.iter().enumerate();
+    // The upper baseline is drawn behind the strategies, of which it is none.
+    let groups = setting.groups.iter().chain(setting.upper.iter().map(|upper| &upper.group)).enumerate();
     groups.map(|(at, group)| Drawn::over_labels(at, &group.label, &group.curve)).collect()
 }
 

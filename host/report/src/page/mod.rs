@@ -18,7 +18,7 @@ use crate::protocol::{LineStanding, checklist};
 use crate::report::{Report, ReportError, setting_name};
 use crate::run::{RunState, RunSummary};
 use crate::settings::short;
-use crate::sheet::{WINS, against, costs, matrix, results, standings, wins};
+use crate::sheet::{WINS, against, attained, costs, matrix, results, standings, wins};
 use figures::Figures;
 pub use live::Live;
 
@@ -216,6 +216,7 @@ fn of_setting(report: &Report, setting: &SettingFigures, figures: &mut Figures) 
             (tables::heading("Accuracy against labels"))
             (figures.curves(setting))
             (tables::sheet(&results(setting)))
+            @if let Some(sheet) = attained(setting) { (tables::sheet(&sheet)) }
             @if setting.groups.len() > 2 {
                 (tables::square(MATRIX_TITLE, &matrix(setting), setting.groups.len(), MATRIX))
             }

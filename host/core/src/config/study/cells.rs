@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::StudyConfig;
-use crate::config::{RunConfig, StrategyConfig, schemas};
+use crate::config::{RunConfig, StrategyConfig, UPPER_LABEL, UpperConfig, schemas};
 use crate::digest::sha256;
 use crate::schema::{Problem, Schema};
 
@@ -68,6 +68,8 @@ struct Change {
 struct Wanted<'a> {
     change: Change,
     strategies: Vec<&'a StrategyConfig>,
+    /// What stands in the place of a strategy for the upper baseline, where the study has one.
+    upper: Option<StrategyConfig>,
     seeds: Vec<u64>,
 }
 
@@ -86,12 +88,16 @@ impl StudyConfig {
             changes = changes.iter().flat_map(|change| axis.iter().map(|value| change.and(value))).collect();
         }
         let all: Vec<&StrategyConfig> = self.strategies.iter().collect();
-        let seeds = &self.seeds;
-        let grid = changes.into_iter().map(|change| Wanted { change, strategies: all.clone(), seeds: seeds.clone() });
+        let (seeds, upper) = (&self.seeds, self.upper.as_ref().map(UpperConfig::chooser));
+        let grid = changes.into_iter().map(|change| {
+            let (strategies, upper, seeds) = (all.clone(), upper.clone(), seeds.clone());
+            Wanted { change, strategies, upper, seeds }
+        });
         let beside = self.include.iter().enumerate().map(|(at, table)| self.included(at, table));
         let mut wanted: Vec<Wanted<'_>> = grid.collect();
         wanted.extend(beside.collect::<Result<Vec<_>, _>>()?);
-        let count = wanted.iter().map(|wanted| wanted.strategies.len().saturating_mul(wanted.seeds.len()));
+        let choosers = |wanted: &Wanted<'_>| wanted.strategies.len() + usize::from(wanted.upper.is_some());
+        let count = wanted.iter().map(|wanted| choosers(wanted).saturating_mul(wanted.seeds.len()));
         if count.fold(0usize, usize::saturating_add) > MOST_CELLS {
             return Err(vec![too_many()]);
         }
@@ -103,12 +109,12 @@ impl StudyConfig {
             .map_err(|error| vec![problem("", format!("the schema of run files cannot be used: {error}"))])?;
         let mut cells = Vec::new();
         let (mut problems, mut seen) = (BTreeMap::new(), BTreeSet::new());
-        for Wanted { change, strategies, seeds } in wanted {
+        for Wanted { change, strategies, upper, seeds } in wanted {
             let Some(base) = self.base_of(&change, &schema, &mut problems) else { continue };
             for &seed in &seeds {
-                for strategy in &strategies {
+                for strategy in strategies.iter().copied().chain(&upper) {
                     let mut config = base.clone();
-                    config.strategy = (*strategy).clone();
+                    config.strategy = strategy.clone();
                     config.seeds.root = seed;
                     let config = config.resolved();
                     if self.is_excluded(&config) {
@@ -138,6 +144,10 @@ impl StudyConfig {
                 return None;
             }
         }
+        if let Some(upper) = &self.upper {
+            let slice = file.get_mut("dataset").and_then(Value::as_object_mut);
+            slice.map(|dataset| dataset.entry("reserve").or_insert(json!(upper.slice)));
+        }
         let mut found = schema.problems(&file);
         if found.is_empty() {
             match serde_json::from_value::<RunConfig>(file) {
@@ -156,13 +166,16 @@ impl StudyConfig {
         let place = format!("/include/{at}");
         let mut change = Change::default();
         let (mut strategies, mut seeds) = (self.strategies.iter().collect::<Vec<_>>(), self.seeds.clone());
+        let mut upper = self.upper.as_ref().map(UpperConfig::chooser);
         for (key, value) in table {
             let at = format!("{place}/{}", escaped(key));
             let any = any_of(value);
             match key.as_str() {
                 "strategy" => {
-                    strategies.retain(|strategy| any.iter().any(|label| **label == json!(strategy.label())));
-                    if strategies.is_empty() {
+                    let is_named = |name: &str| any.iter().any(|label| **label == json!(name));
+                    strategies.retain(|strategy| is_named(strategy.label()));
+                    upper = upper.filter(|_| is_named(UPPER_LABEL));
+                    if strategies.is_empty() && upper.is_none() {
                         return Err(vec![problem(at, format!("no strategy is labelled {value}"))]);
                     }
                 }
@@ -175,7 +188,7 @@ impl StudyConfig {
                 key => change.add(key, value, at)?,
             }
         }
-        Ok(Wanted { change, strategies, seeds })
+        Ok(Wanted { change, strategies, upper, seeds })
     }
 
     fn is_excluded(&self, config: &RunConfig) -> bool {

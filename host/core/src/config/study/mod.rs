@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 pub use cells::{Cell, MOST_CELLS};
 pub use launch::{LaunchConfig, Launcher};
 
-use super::{Experiment, StrategyConfig};
+use super::{Experiment, StrategyConfig, UpperConfig};
 
 /// A value of an axis: of a key of the run file whatever may stand there; of a name of your own a table of keys.
 type Axis = Vec<Value>;
@@ -50,6 +50,11 @@ pub struct StudyConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub include: Vec<Map<String, Value>>,
+    /// The best possible beside the strategies, in a run for each point and seed; every run then leaves a slice of its
+    /// pool to judge batches by. It needs features that no training changes: `dataset.name = "embeddings"`, or
+    /// `fixed_embeddings`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<UpperConfig>,
     /// How runs are started; nothing here changes a result.
     #[serde(default)]
     pub launch: LaunchConfig,
