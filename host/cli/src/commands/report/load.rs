@@ -109,9 +109,10 @@ impl AsRef<Self> for Loaded {
     }
 }
 
-/// The rounds whose pictures are shown, by places of run and round, and how many others have some; given are the seed of
-/// each run and the pictures of its rounds. Whole seeds come one after the other, so that what stands side by side is
-/// there for every strategy.
+/// The rounds whose pictures are shown, by places of run and round, and how many others have some.
+///
+/// Given are the seed of each run and the pictures of its rounds. Whole seeds come one after the other, so that what
+/// stands side by side is there for every strategy.
 fn chosen(runs: &[(u64, Vec<usize>)], most: usize) -> (BTreeSet<(usize, usize)>, usize) {
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_by_key(|&at| runs[at].0);
