@@ -12,6 +12,7 @@ mod body;
 mod commands;
 mod config_file;
 mod confusion_file;
+mod epoch_file;
 mod events;
 mod exit;
 mod export;

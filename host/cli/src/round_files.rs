@@ -155,7 +155,8 @@ pub fn digest_of_file(name: &str, path: &Path) -> Result<String> {
 fn digest_of(mut file: fs::File, path: &Path, most: u64, length: &mut Length) -> Result<String> {
     let mut left = length.add(&file, path, most)?;
     let mut hash = Sha256::new();
-    let mut block = vec![0; 1 << 20];
+    // Most files are small, and a report reads thousands of them.
+    let mut block = vec![0; left.clamp(1, 1 << 20) as usize];
     loop {
         let read = file.read(&mut block).with_context(|| shown(path).into_string())?;
         if read == 0 {

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
 use querist_core::digest::sha256;
-use querist_core::fitted::EpochRecord;
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::observer::FinishedRound;
 use querist_core::record::need_names;
@@ -34,7 +33,7 @@ use crate::round_files::{
     digest_of_file, most_bytes, read_optional, write_durably,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
-use crate::{confusion_file, thumbnails};
+use crate::{confusion_file, epoch_file, thumbnails};
 
 /// Version of the folder's layout and of what its numbers mean.
 ///
@@ -257,7 +256,7 @@ impl RunFolder {
         let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         files.insert(RECORD, serde_json::to_vec_pretty(round.record)?);
         if self.keep.epochs {
-            files.insert(EPOCHS, epochs_csv(round.epochs)?);
+            files.insert(EPOCHS, epoch_file::csv(round.epochs)?);
         }
         if round.picks.is_none() {
             files.insert(CONFUSION, confusion_file::csv(round.confusion)?);
@@ -466,14 +465,6 @@ fn write_synthetic(path: &Path, synthetic: &[Synthetic]) -> Result<()> {
     let ids = Array::new(vec![ids.len()], Values::U64(ids.into()))?;
     let arrays = BTreeMap::from([("ids".to_owned(), ids), ("images".to_owned(), images)]);
     Ok(write_safetensors(path, &arrays)?)
-}
-
-fn epochs_csv(epochs: &[EpochRecord]) -> Result<Vec<u8>> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for epoch in epochs {
-        csv.serialize(epoch)?;
-    }
-    Ok(csv.into_inner()?)
 }
 
 /// The digest of a file that was just written, which must not be longer than what is read again.

@@ -73,7 +73,7 @@ impl Scale {
 /// such as 100 for percentages.
 pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, x_label: &str, y_label: &str, unit: f64) -> Option<Markup> {
     let longest = lines.iter().map(|line| line.label.chars().count()).max()?.min(24);
-    let margin = if frame.names { 16.0 + 8.0 * longest as f64 } else { 14.0 };
+    let margin = if frame.names { 16.0 + 9.0 * longest as f64 } else { 14.0 };
     let (x, y) = ranges(lines)?;
     let scale = Scale { x, y, right: frame.width - margin, bottom: frame.height - BOTTOM };
     let middle = (LEFT + scale.right) / 2.0;
@@ -94,7 +94,11 @@ pub(crate) fn chart(lines: &[Line<'_>], frame: &Frame, x_label: &str, y_label: &
             @if scale.y.0 < 0.0 && scale.y.1 > 0.0 {
                 line.zero x1=(LEFT) x2=(px(scale.right)) y1=(px(scale.y(0.0))) y2=(px(scale.y(0.0))) {}
             }
-            @for line in lines { (band(line, &scale)) }
+            // A drawing inside the drawing shows nothing beyond its edges, where wide intervals go.
+            @let (width, height) = (px(scale.right - LEFT), px(scale.bottom - TOP));
+            svg x=(LEFT) y=(TOP) width=(width) height=(height) viewBox=(format!("{LEFT} {TOP} {width} {height}")) {
+                @for line in lines { (band(line, &scale)) }
+            }
             @for line in lines { (curve(line, &scale, unit)) }
             @if frame.names { (names(lines, &scale)) }
         }

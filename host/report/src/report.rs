@@ -7,7 +7,7 @@ use querist_core::fitted::EnsembleRecord;
 
 use crate::analysis::{Analysis, BASELINE, SettingFigures};
 use crate::cost::Cost;
-use crate::curve::{Curve, Setting, common_counts};
+use crate::curve::{Curve, Seed, Setting, common_counts};
 use crate::curves_file::MOST_LABELLED;
 use crate::run::{RunState, RunSummary};
 use crate::settings::{Placed, curve, place, short};
@@ -19,6 +19,8 @@ pub struct Report {
     pub(crate) runs: Vec<RunSummary>,
     /// The label of each run's curve.
     labels: Vec<String>,
+    /// The setting of each run, and what pairs it.
+    places: Vec<(String, Seed)>,
     /// Costs by setting and label.
     costs: BTreeMap<(Setting, String), Cost>,
     analysis: Analysis,
@@ -68,8 +70,8 @@ impl Report {
     /// strategy's where `strategy` is among them.
     ///
     /// # Errors
-    /// If there are no runs, none has a key of `curves_by`, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot
-    /// be.
+    /// If there are no runs, none has a key of `curves_by`, or a record has an accuracy outside 0 to 1 or labelled counts
+    /// that do not grow or cannot be.
     pub fn new(mut runs: Vec<RunSummary>, curves_by: &[String]) -> Result<Self, ReportError> {
         if runs.is_empty() {
             return Err(ReportError::Empty);
@@ -82,6 +84,7 @@ impl Report {
         drop_repeats(&mut placed, &mut warnings);
         let mut curves: Vec<Curve> = placed.iter().filter_map(|(place, run)| curve(run, place)).collect();
         let costs = costs(&placed);
+        let places = placed.iter().map(|(place, _)| (setting_name(&place.setting), place.seed.clone())).collect();
         let (labels, runs): (Vec<String>, Vec<RunSummary>) =
             placed.into_iter().map(|(place, run)| (place.label, run)).unzip();
         warn_of_builds(&runs, &mut warnings);
@@ -91,7 +94,7 @@ impl Report {
         warn_of_curves(&curves, &analysis, &mut warnings);
         warn_of_several(&curves, &mut warnings);
         warn_of_reserve(&runs, &mut warnings);
-        Ok(Self { runs, labels, costs, analysis, warnings })
+        Ok(Self { runs, labels, places, costs, analysis, warnings })
     }
 
     /// The same of curves that were made elsewhere; nothing is known of what they cost.
@@ -105,7 +108,8 @@ impl Report {
         let analysis = Analysis::new(&mut curves);
         let mut warnings = Vec::new();
         warn_of_curves(&curves, &analysis, &mut warnings);
-        Ok(Self { runs: Vec::new(), labels: Vec::new(), costs: BTreeMap::new(), analysis, warnings })
+        let costs = BTreeMap::new();
+        Ok(Self { runs: Vec::new(), labels: Vec::new(), places: Vec::new(), costs, analysis, warnings })
     }
 
     /// The runs, by setting, label and seed; none where the report is of curves.
@@ -116,6 +120,11 @@ impl Report {
     /// The label of each run's curve.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// The setting of each run, in words, and what pairs it.
+    pub(crate) fn places(&self) -> &[(String, Seed)] {
+        &self.places
     }
 
     /// Everything that is computed of curves.

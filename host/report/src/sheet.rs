@@ -275,7 +275,7 @@ pub(crate) fn hardest(report: &Report, setting: &SettingFigures) -> Option<Sheet
         let (worst, accuracy) = classes.worst()?;
         let name = |mistake: &Mistake| {
             let (class, predicted) = (classes.name(mistake.class), classes.name(mistake.predicted));
-            format!("{class} for {predicted} {:.1}", mistake.share * 100.0)
+            format!("{class} for {predicted} ({:.1})", mistake.share * 100.0)
         };
         let mistakes: Vec<String> = classes.mistakes(NAMED_MISTAKES).iter().map(name).collect();
         Some(vec![

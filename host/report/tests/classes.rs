@@ -26,8 +26,8 @@ fn confused() -> Report {
 fn the_worst_class_and_what_it_is_taken_for() {
     let report = confused();
     let text = markdown(&report);
-    assert!(text.contains("| random | even | 60.00 | even for odd 40.0 |"), "{text}");
-    assert!(text.contains("| margin | even | 90.00 | even for odd 10.0 |"), "{text}");
+    assert!(text.contains("| random | even | 60.00 | even for odd (40.0) |"), "{text}");
+    assert!(text.contains("| margin | even | 90.00 | even for odd (10.0) |"), "{text}");
     let classes = &json(&report)["settings"][0]["costs"]["margin"]["final_classes"];
     assert_eq!(classes["runs"], json!(2));
     assert_eq!(classes["confusion"], json!([[0, 0, 100.0], [1, 0, 10.0], [1, 1, 90.0]]));

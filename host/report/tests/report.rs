@@ -297,10 +297,11 @@ fn the_page_is_whole_and_needs_nothing_else() {
         // The chart library says where it comes from.
         assert!(!text.replace("https://github.com/leeoniya/uPlot", "").contains(address), "{address}");
     }
-    // In two sizes each: two curves and one difference, with bands, the same over seconds and the loss, without.
+    // In two sizes each: two curves and one difference, with bands, the same over seconds, and loss and accuracy by
+    // epoch, without.
     assert_eq!(
         (count(&page, "svg.chart polyline"), count(&page, "svg.wide polygon.band"), count(&page, "svg.wide circle")),
-        (14, 3, 9 + 6 + 4)
+        (18, 3, 9 + 6 + 4 + 4)
     );
     let data = page.select(&Selector::parse("#figures").unwrap()).next().unwrap().text().collect::<String>();
     let data: serde_json::Value = serde_json::from_str(&data).unwrap();
@@ -322,7 +323,10 @@ fn charts_are_files_of_their_own() {
     let figures = svg_figures(&report);
     assert_eq!(figures.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["curves", "against-random"]);
     for (_, svg) in &figures {
-        assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && svg.contains("<style>:root"), "{svg}");
+        assert!(
+            svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && svg.contains("<style>.grid { "),
+            "{svg}"
+        );
     }
     assert_eq!(figures[0].1.matches("<polyline").count(), 2);
 }

@@ -131,7 +131,7 @@ pub(super) fn balance(names: &[querist_protocol::Shown], histogram: &[usize]) ->
     counts.sort_by_key(|&(class, count)| (std::cmp::Reverse(count), class));
     let name = |class: usize| names.get(class).map_or_else(|| class.to_string(), ToString::to_string);
     let named: Vec<String> =
-        counts.iter().take(MOST_SQUARE).map(|&(class, count)| format!("{} {count}", name(class))).collect();
+        counts.iter().take(MOST_SQUARE).map(|&(class, count)| format!("{}: {count}", name(class))).collect();
     let more = counts.len().saturating_sub(MOST_SQUARE);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", named.join(", "))

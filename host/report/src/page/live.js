@@ -26,7 +26,7 @@
   /** The first part in sight, and how far below the top of the window it begins. */
   const sighted = () => {
     const parts = [...place.querySelectorAll("[data-key], .scroll")];
-    const part = parts.find((one) => one.offsetParent !== null && one.getBoundingClientRect().bottom > 0);
+    const part = parts.find((one) => one.checkVisibility() && one.getBoundingClientRect().bottom > 0);
     return part ? { key: keyOf(part), top: part.getBoundingClientRect().top } : null;
   };
   const find = (key) => [...place.querySelectorAll("[data-key], .scroll, section")].find((one) => keyOf(one) === key);

@@ -94,7 +94,8 @@ fn page(body: &Markup, figures: &Figures, options: &PageOptions) -> Result<Strin
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(policy(&script, live.is_some()));
                 title { (options.title) }
-                link rel="icon" href="data:,";
+                // A browser asks each server for one.
+                @if live.is_some() { link rel="icon" href="data:,"; }
                 style { (PreEscaped(CHARTS_STYLE)) (PreEscaped(STYLE)) }
             }
             body {

@@ -7,22 +7,23 @@ use rayon::prelude::*;
 
 use super::classes::balance;
 use super::tables::heading;
+use crate::curve::Seed;
 use crate::report::{Report, ReportError};
 use crate::run::{Picture, RunSummary, Thumbnail};
 use crate::thumbnail::address;
 
-/// The pictures of all runs of a seed, round by round, strategies side by side.
+/// The pictures of all runs of a setting and seed, round by round, strategies side by side.
 pub(super) fn pictures(report: &Report, most: usize) -> Result<Markup, ReportError> {
-    let mut seeds: BTreeMap<(&str, u64), Vec<&RunSummary>> = BTreeMap::new();
-    for run in report.runs().iter().filter(|run| run.thumbnails.iter().any(|round| !round.is_empty())) {
-        seeds.entry((run.dataset.as_str(), run.seed)).or_default().push(run);
+    let mut seeds: BTreeMap<&(String, Seed), Vec<&RunSummary>> = BTreeMap::new();
+    let has_pictures = |run: &RunSummary| run.thumbnails.iter().any(|round| !round.is_empty());
+    for (run, place) in report.runs().iter().zip(report.places()).filter(|(run, _)| has_pictures(run)) {
+        seeds.entry(place).or_default().push(run);
     }
-    let many = seeds.keys().any(|(dataset, _)| seeds.keys().any(|(other, _)| other != dataset));
-    let part = |((dataset, seed), runs): (&(&str, u64), &Vec<&RunSummary>)| {
+    let part = |((setting, seed), runs): (&&(String, Seed), &Vec<&RunSummary>)| {
         let rounds = rounds(runs, most)?;
         Ok(html! {
-            details data-key=(format!("pictures {dataset} {seed}")) {
-                summary { @if many { (dataset) ", " } "seed " (seed) }
+            details data-key=(format!("pictures {setting} {seed}")) {
+                summary { @if !setting.is_empty() { (setting) ", " } "seed " (seed) }
                 @for round in &rounds { (round) }
             }
         })

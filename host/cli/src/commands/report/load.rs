@@ -12,10 +12,9 @@ use querist_protocol::Shown;
 use querist_report::{PICTURES_PER_ROUND, Picture, RunState, RunSummary, Thumbnail};
 use rayon::prelude::*;
 
-use crate::confusion_file;
-use crate::round_files::{EPOCHS, PICTURES};
+use crate::round_files::PICTURES;
 use crate::stored_run::{StoredRound, StoredRun};
-use crate::thumbnails;
+use crate::{confusion_file, epoch_file, thumbnails};
 
 /// Bytes of `initial.csv` at most.
 const MOST_LINES: u64 = 256 << 20;
@@ -38,7 +37,7 @@ impl Loaded {
         let run = StoredRun::read(folder)?;
         let initial = querist_files::read(&folder.join("initial.csv"), Links::Refuse, MOST_LINES)?;
         let last = run.rounds.last().filter(|_| run.is_finished());
-        let epochs = last.map(epochs).transpose()?.unwrap_or_default();
+        let epochs = last.map(epoch_file::read).transpose()?.unwrap_or_default();
         let confusion = last.map(|last| confusion_file::read(last, &run.header)).transpose()?.flatten();
         Ok(Self { start: sha256(&initial), epochs, confusion, run })
     }
@@ -110,13 +109,15 @@ impl AsRef<Self> for Loaded {
     }
 }
 
-/// The rounds whose pictures are shown, by places of run and round, and how many others have some; given are the seed of
-/// each run and the pictures of its rounds. Whole seeds come one after the other, so that what stands side by side is
-/// there for every strategy.
+/// The rounds whose pictures are shown, by places of run and round, and how many others have some.
+///
+/// Given are the seed of each run and the pictures of its rounds. Whole seeds come one after the other, so that what
+/// stands side by side is there for every strategy.
 fn chosen(runs: &[(u64, Vec<usize>)], most: usize) -> (BTreeSet<(usize, usize)>, usize) {
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_by_key(|&at| runs[at].0);
-    let rounds = order.into_iter().flat_map(|at| runs[at].1.iter().enumerate().map(move |(round, n)| (at, round, *n)));
+    let of_run = |at: usize| runs[at].1.iter().enumerate().map(move |(round, pictures)| (at, round, *pictures));
+    let rounds = order.into_iter().flat_map(of_run);
     let (mut shown, mut count, mut left_out) = (BTreeSet::new(), 0, 0);
     for (at, round, pictures) in rounds.filter(|(.., pictures)| *pictures > 0) {
         // After the first that has no room none is shown: of what is left nothing would be whole.
@@ -133,19 +134,6 @@ fn chosen(runs: &[(u64, Vec<usize>)], most: usize) -> (BTreeSet<(usize, usize)>,
 /// Pictures of a round that a page shows.
 fn pictures_of(round: &StoredRound) -> usize {
     if round.files.names(PICTURES) { round.labels.len().min(PICTURES_PER_ROUND) } else { 0 }
-}
-
-/// The training curve of a round; nothing where it was not kept.
-fn epochs(round: &StoredRound) -> Result<Vec<EpochRecord>> {
-    let Some(bytes) = round.files.bytes(EPOCHS)? else { return Ok(Vec::new()) };
-    let path = round.files.folder().join(EPOCHS);
-    let epoch = |row: csv::Result<EpochRecord>| {
-        let row = row.map_err(|error| anyhow::anyhow!(Shown::sentence(&error.to_string())))?;
-        anyhow::ensure!((0.0..=1.0).contains(&row.accuracy), "an accuracy is {}, expected 0 to 1", row.accuracy);
-        Ok(row)
-    };
-    let read: Result<_> = csv::Reader::from_reader(&bytes[..]).deserialize().map(epoch).collect();
-    read.with_context(|| shown(&path).into_string())
 }
 
 /// The queried pictures that the round kept, those that a page shows.
