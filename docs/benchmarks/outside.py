@@ -27,7 +27,7 @@ import machine  # noqa: E402
 RUN = """version = 1
 dataset = {{ name = "cifar10", path = "{data}" }}
 model = {{ name = "{model}" }}
-recipe = {{ preset = "realistic", epochs = {epochs} }}
+recipe = {{ preset = "realistic", epochs = {epochs}, lr = 0.02 }}
 budget = {{ initial = 1000, batch = 1000, rounds = 9 }}
 strategy = {{ id = "{strategy}" }}
 compute = {{ threads = {threads} }}

@@ -2,8 +2,10 @@
 //!
 //! The components are those that `cargo xtask build` packed; a test that finds none says so and fails.
 
+pub mod browser;
 pub mod cli;
 pub mod native;
+pub mod serving;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};

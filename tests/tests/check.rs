@@ -32,6 +32,17 @@ fn packages_of_every_kind_pass() {
     assert!(native.iter().any(|(rule, outcome, _)| rule == "processes" && outcome == "holds"), "{native:?}");
 }
 
+/// A component that somebody published is its package: it carries its manifest.
+#[test]
+fn a_component_without_its_folder_is_checked_and_used() {
+    let place = Place::new();
+    let component = place.at("their/uncertainty.wasm");
+    std::fs::create_dir(place.at("their")).unwrap();
+    std::fs::copy(target().join("plugins/uncertainty/uncertainty.wasm"), &component).unwrap();
+    let findings = findings(&place, &["--quick", "--strategy", "entropy", "their/uncertainty.wasm"], 0);
+    assert!(findings.iter().any(|(rule, outcome, _)| rule == "answers" && outcome == "holds"), "{findings:?}");
+}
+
 #[test]
 fn a_strategy_that_takes_part_in_training_is_tried_in_small_runs() {
     let place = Place::new();

@@ -182,3 +182,27 @@ compute = { threads = 1 }
     assert_eq!(members, [0.0, 0.0, 1.0]);
     assert!(place.at("r/rounds/0001/state.bin").is_file());
 }
+
+/// The first folder wins, and the user is told which package that is and which is not.
+#[test]
+fn the_first_of_two_packages_of_one_name_is_used() {
+    let place = place();
+    for (folder, first) in [("a", "entropy"), ("b", "margin")] {
+        let text = format!(
+            "package = \"mine\"\nversion = \"0.1.0\"\n\n[[strategy]]\nid = \"mine\"\nsummary = \"One of two\"\n\
+             paper = \"none\"\ncost = \"That of its member.\"\ncombine = \"switch-by-round\"\n\n[strategy.defaults]\n\
+             first = {{ id = \"{first}\" }}\nthen = {{ id = \"random\" }}\nswitch_round = 3\n"
+        );
+        std::fs::write(place.at("mine.toml"), text).unwrap();
+        place.good(&["plugin", "pack", "mine.toml", "--out", folder]);
+    }
+    for (folders, same_as) in [(["a", "b"], "entropy"), (["b", "a"], "margin")] {
+        let [first, second] = folders;
+        let more = ["--budget", "12", "--plugin-dir", first, "--plugin-dir", second];
+        let said = call(&place, "mine", &json!({}), &more);
+        assert_eq!(said.err.matches("several packages").count(), 1, "{}", said.err);
+        assert!(said.err.contains(&format!("that of {first}/mine is used, not {second}/mine")), "{}", said.err);
+        let answer: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(answer["rows"], select(&place, same_as, &json!({}), &["--budget", "12"])["rows"]);
+    }
+}

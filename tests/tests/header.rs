@@ -98,7 +98,7 @@ fn compile(compiler: &str, source: &Path, library: &Path, more: &[&str]) {
 #[test]
 fn the_example_in_c_picks_the_largest_norms_by_kernel_and_by_dlpack() {
     let place = Place::new();
-    let source = workspace().join("examples/c-plugin/largest_norm.c");
+    let source = workspace().join("plugin-sdk/templates/c/largest_norm.c");
     let library = place.at("largest_norm.so");
     // The header is C++ too.
     compile("c++", &source, &library, &["-x", "c++", "-Wno-missing-field-initializers"]);
@@ -106,6 +106,7 @@ fn the_example_in_c_picks_the_largest_norms_by_kernel_and_by_dlpack() {
     place.good(&["plugin", "pack", "--allow-native", "largest_norm.so", "--out", "packed"]);
     let shown = place.good(&["plugin", "show", "largest-norm", "--plugin-dir", "packed"]);
     assert!(shown.contains("native") && shown.contains("embeddings"), "{shown}");
+    place.good(&["plugin", "check", "packed", "--isolate"]);
 
     let (rows, columns) = (500, 24);
     let mut stream = Stream::new(8, 0);

@@ -494,6 +494,34 @@ fn pictures_that_claim_to_be_huge_or_are_no_strip_are_refused() {
 }
 
 #[test]
+fn counts_of_what_was_taken_for_what_are_checked() {
+    let place = finished();
+    let round = place.at("r/rounds/0003");
+    let whole = fs::read_to_string(round.join("confusion.csv")).unwrap();
+    let counts = whole.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse::<usize>().unwrap());
+    assert_eq!(counts.sum::<usize>(), 397, "{whole}");
+    for (lines, part) in [
+        ("0,0,397\n", "an accuracy of 1, but record.json has"),
+        ("0,10,397\n", "row 0: 0 taken for 10, but there are 10 classes"),
+        ("0,0,1\n0,0,396\n", "row 1: 0 taken for 0 stands twice"),
+        ("0,0,0\n", "row 0: a count of 0"),
+        ("0,0,4294967296\n", "row 0: a count of 4294967296"),
+        ("0,0,-1\n", "CSV"),
+        ("0,0\n", "CSV"),
+        ("", "0 samples, but header.json counts 397"),
+        ("0,0,398\n", "398 samples, but header.json counts 397"),
+    ] {
+        forge(&round, "confusion.csv", format!("label,predicted,count\n{lines}").as_bytes());
+        refused(&place, &REPORT, &["r/rounds/0003/confusion.csv", part]);
+    }
+    // Runs of older programs have none.
+    fs::remove_file(round.join("confusion.csv")).unwrap();
+    edit(&round.join("digests.json"), |digests| drop(digests.as_object_mut().unwrap().remove("confusion.csv")));
+    place.good(&PAGE);
+    assert!(!fs::read_to_string(place.at("page.html")).unwrap().contains("takes for what"));
+}
+
+#[test]
 fn nothing_of_a_folder_becomes_markup_of_the_page() {
     let place = half_done();
     let evil = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>";

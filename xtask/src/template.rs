@@ -1,32 +1,33 @@
-//! The template that authors copy, taken the way that `docs/plugin-authors.md` tells them to.
+//! The template of authors in Rust, taken the way that `docs/plugin-authors.md` tells them to.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::build::{WASM_TARGET, cargo, program, run, step, target};
+use crate::wheels;
 
-const TEMPLATE: &str = "plugin-sdk/template";
+/// What the project is called: not as the template is, so that nothing is left of that name.
+const NAME: &str = "far-apart";
 
 /// The lints of plugins; authors get the same.
-const LINTS: [&str; 2] = ["plugins/clippy.toml", "plugin-sdk/template/clippy.toml"];
+const LINTS: [&str; 2] = ["plugins/clippy.toml", "plugin-sdk/templates/rust/clippy.toml"];
 
-/// Copies the template beside a link to this repository, tests it there, builds, packs and checks the component.
+/// Writes a new project, tests it, builds, packs and checks the component.
 ///
 /// # Errors
 /// If a step fails, or the package is not what the page for authors promises.
 pub fn template() -> Result<()> {
-    step("the template, copied out of the workspace");
+    step("a new project of an author");
     let [ours, theirs] = LINTS.map(|path| fs::read_to_string(path).with_context(|| path.to_owned()));
     ensure!(ours? == theirs?, "{} and {} differ: copy the first over the second", LINTS[0], LINTS[1]);
     let folder = target().join("template");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let folder = fs::canonicalize(folder)?;
-    let copy = copy_beside_link(&folder)?;
+    let copy = project(&folder)?;
     let profile = folder.join("profile.toml");
     write(&profile, profile_of_workspace(&crates_of(&copy)?)?.as_bytes())?;
     let tests = |args: &[&str]| {
@@ -37,7 +38,7 @@ pub fn template() -> Result<()> {
     run(&mut tests(&["test"]))?;
     run(&mut tests(&["clippy", "--all-targets", "--", "--deny", "warnings"]))?;
     run(cargo(["build", "--release", "--target", WASM_TARGET]).current_dir(&copy).env("CARGO_TARGET_DIR", shared()))?;
-    let component = shared().join(WASM_TARGET).join("release/strategy_margin_apart.wasm");
+    let component = shared().join(WASM_TARGET).join("release/strategy_far_apart.wasm");
     pack(&component, &folder.join("plugins"))
 }
 
@@ -46,15 +47,13 @@ fn shared() -> PathBuf {
     fs::canonicalize(target()).unwrap_or_else(|_| target())
 }
 
-/// Makes `querist`, a link to this repository, and `margin-apart`, a copy of the template, side by side.
-fn copy_beside_link(folder: &Path) -> Result<PathBuf> {
-    let link = folder.join("querist");
-    if link.is_symlink() {
-        fs::remove_file(&link)?;
-    }
-    symlink(fs::canonicalize(".")?, &link).with_context(|| link.display().to_string())?;
-    let copy = folder.join("margin-apart");
-    copy_changed(Path::new(TEMPLATE), &copy)?;
+/// Has the program write a project, in a folder that stays from one time to the next.
+fn project(folder: &Path) -> Result<PathBuf> {
+    let written = folder.join("new");
+    wheels::remove(&written)?;
+    run(Command::new(program()).args(["plugin", "new", NAME, "--out"]).arg(&written))?;
+    let copy = folder.join(NAME);
+    copy_changed(&written, &copy)?;
     // The versions that everything else is built with; cargo takes out what is not needed.
     fs::copy("Cargo.lock", copy.join("Cargo.lock")).context("Cargo.lock")?;
     Ok(copy)
@@ -106,8 +105,8 @@ fn profile_of_workspace(crates: &BTreeSet<String>) -> Result<String> {
 
 fn pack(component: &Path, packed: &Path) -> Result<()> {
     run(Command::new(program()).args(["plugin", "pack"]).arg(component).arg("--out").arg(packed))?;
-    let package = packed.join("margin-apart");
-    for file in ["plugin.toml", "margin-apart.schema.json", "margin-apart.wasm"] {
+    let package = packed.join(NAME);
+    for file in ["plugin.toml", "far-apart.schema.json", "far-apart.wasm"] {
         ensure!(package.join(file).is_file(), "{} holds no {file}", package.display());
     }
     run(Command::new(program()).args(["plugin", "check", "--quick"]).arg(&package))

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use querist_core::config::{DatasetConfig, Experiment, Fit, ModelConfig, Normalise, ResizeFilter, Sidecar, schemas};
+use querist_core::digest::sha256;
 use querist_files::Links;
 
 use crate::config_file::ConfigFile;
 use crate::exit::Usage;
-use crate::round_files::sha256;
 
 /// Bytes of a model's file at most.
 pub const MAX_MODEL: u64 = 8 << 30;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use querist_core::config::{FixedConfig, FixedFile, FrozenModel, ModelConfig, RunConfig};
+use querist_core::digest::hex;
 use querist_core::progress::Progress;
 use querist_core::{Dataset, FixedArray, FixedArrays, SampleId, Values};
 use querist_data::arrays::{Kind, read_array};
@@ -66,7 +67,7 @@ pub fn read(
 impl Fixed {
     fn add(&mut self, name: &str, array: FixedArray, hash: Sha256) {
         self.arrays.insert(name.to_owned(), array);
-        self.digests.insert(name.to_owned(), hex(hash));
+        self.digests.insert(name.to_owned(), hex(&hash.finalize()));
     }
 
     /// Adds the array `name` of a file, which stands at `key` of the run file.
@@ -88,10 +89,6 @@ impl Fixed {
         self.add(name, array.with_context(|| file.clone())?, hash);
         Ok(())
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_ids(key: &str, file: &str) -> Result<Vec<u64>> {

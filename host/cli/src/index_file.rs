@@ -5,12 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use querist_core::config::IndexFile;
+use querist_core::digest::sha256;
 use querist_core::{Dataset, SampleId, Split, Values};
 use querist_data::arrays::{Kind, read_array};
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
-
-use crate::round_files::sha256;
 
 /// Bytes of a file at most.
 const MOST_BYTES: u64 = 1 << 30;

@@ -11,6 +11,7 @@ mod again;
 mod body;
 mod commands;
 mod config_file;
+mod confusion_file;
 mod events;
 mod exit;
 mod export;
@@ -63,7 +64,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    data, doctor, embed, export as export_verb, plugin, probe, report, run, schema, select, study as study_verb,
+    data, doctor, embed, export as export_verb, parts, plugin, probe, report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -89,6 +90,8 @@ enum Verb {
     #[command(subcommand)]
     Probe(probe::ProbeCommand),
     Select(select::SelectArgs),
+    Score(parts::score::ScoreArgs),
+    Merge(parts::merge::MergeArgs),
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     Schema(schema::SchemaArgs),
@@ -116,7 +119,7 @@ enum Verb {
 impl Verb {
     fn limit_names(&self) -> LimitNames {
         match self {
-            Self::Select(_) | Self::Plugin(_) => LimitNames::Flags,
+            Self::Select(_) | Self::Score(_) | Self::Merge(_) | Self::Plugin(_) => LimitNames::Flags,
             _ => LimitNames::Keys,
         }
     }
@@ -149,6 +152,8 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Report(args) => report::main(args),
         Verb::Export(args) => export_verb::main(args),
         Verb::Select(args) => select::main(args, trainer),
+        Verb::Score(args) => parts::score::main(args),
+        Verb::Merge(args) => parts::merge::main(args),
         Verb::Plugin(command) => plugin::main(command, trainer),
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),

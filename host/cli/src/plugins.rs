@@ -55,7 +55,25 @@ pub fn listing(named: &[PathBuf]) -> Result<Listing> {
 pub fn sandbox() -> Result<Arc<Sandbox>> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let cache = Cache::open(&Cache::default_folder())?;
-    Ok(Arc::new(Sandbox::new(cache, Compiler::Child(program, vec![COMPILE_VERB.to_owned()]))?))
+    let compiler = Compiler::Child(program, vec![COMPILE_VERB.to_owned()]);
+    Ok(Arc::new(Sandbox::new(cache, compiler)?.with_notice(output::note)))
+}
+
+/// The strategy that a user means by `id`; says where that is not plain.
+pub fn resolve<'a>(listing: &'a Listing, id: &str) -> Result<Resolved<'a>> {
+    let resolved = listing.resolve(id).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    if resolved.alias {
+        output::note(&format!("note: `{id}` is another name of `{}`", resolved.strategy.id));
+    }
+    if let Some(hidden) = resolved.hidden {
+        output::note(&format!(
+            "note: there are several packages `{}`; that of {} is used, not {} (`--plugin-dir` goes first)",
+            resolved.package.description.package,
+            resolved.package.artifact.parent().unwrap_or(&resolved.package.artifact).display(),
+            hidden.path.display()
+        ));
+    }
+    Ok(resolved)
 }
 
 /// The hidden verb that compiles one component.
@@ -158,10 +176,7 @@ pub fn ready(
     file: Option<(&ConfigFile, &str)>,
 ) -> Result<Ready> {
     let listing = listing(&args.plugin_dir)?;
-    let resolved = listing.resolve(&config.id).map_err(|error| crate::exit::Usage(error.to_string()))?;
-    if resolved.alias {
-        output::note(&format!("note: `{}` is another name of `{}`", config.id, resolved.strategy.id));
-    }
+    let resolved = resolve(&listing, &config.id)?;
     let mut given = Value::Object(config.params.clone());
     let schema = Schema::new(resolved.strategy.schema.clone())?;
     if let Some((file, pointer)) = file {

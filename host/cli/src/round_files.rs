@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use querist_core::digest::{hex, sha256};
 use querist_core::record::distinct;
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
@@ -24,6 +25,8 @@ pub const PICTURES: &str = "picks.png";
 pub const REVEALED: &str = "revealed.csv";
 /// The training curve.
 pub const EPOCHS: &str = "epochs.csv";
+/// What was taken for what on the test set.
+pub const CONFUSION: &str = "confusion.csv";
 /// What the strategy keeps for the next round.
 pub const STATE: &str = "state.bin";
 /// Images that the strategy made.
@@ -41,12 +44,13 @@ pub const DIGESTS: &str = "digests.json";
 pub const MOST_TEXT: u64 = 256 << 20;
 
 /// Every file that a round may hold beside its digests, with its bytes at most.
-const FILES: [(&str, u64); 10] = [
+const FILES: [(&str, u64); 11] = [
     (RECORD, 64 << 20),
     (PICKS, MOST_TEXT),
     (PICTURES, 4 << 20),
     (REVEALED, MOST_TEXT),
     (EPOCHS, 64 << 20),
+    (CONFUSION, MOST_TEXT),
     (STATE, 1 << 30),
     (SYNTHETIC, 2 << 30),
     (MODEL, 4 << 30),
@@ -68,15 +72,6 @@ const HOLES: u64 = 64;
 /// Bytes that a file of a round has at most; `None` of a name that no round has.
 pub fn most_bytes(name: &str) -> Option<u64> {
     FILES.iter().find(|(known, _)| *known == name).map(|&(_, most)| most)
-}
-
-/// SHA-256 in hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The list of a round's files, and the way to their bytes: none is handed out that is not what was written.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
+use querist_core::digest::sha256;
 use querist_core::fitted::EpochRecord;
 use querist_core::ids::{Label, Round, SampleId};
 use querist_core::observer::FinishedRound;
@@ -29,11 +30,11 @@ use crate::exit::Usage;
 use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
-    DIGESTS, EPOCHS, FEATURES, MODEL, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC, digest_of_file,
-    most_bytes, read_optional, sha256, write_durably,
+    CONFUSION, DIGESTS, EPOCHS, FEATURES, MODEL, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC,
+    digest_of_file, most_bytes, read_optional, write_durably,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
-use crate::thumbnails;
+use crate::{confusion_file, thumbnails};
 
 /// Version of the folder's layout and of what its numbers mean.
 ///
@@ -257,6 +258,9 @@ impl RunFolder {
         files.insert(RECORD, serde_json::to_vec_pretty(round.record)?);
         if self.keep.epochs {
             files.insert(EPOCHS, epochs_csv(round.epochs)?);
+        }
+        if round.picks.is_none() {
+            files.insert(CONFUSION, confusion_file::csv(round.confusion)?);
         }
         if let Some((acquired, labels)) = round.picks {
             files.insert(PICKS, self.picks_csv(acquired.scores(), labels, dataset)?);

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use querist_core::config::{Experiment, Plan, RunConfig, UpperParams};
+use querist_core::digest::sha256;
 use querist_core::upper::{Judge, Upper};
 use querist_core::{
     Array, Dataset, FixedArray, Learner, QueryOptions, Split, Strategy, StrategyIdentity, StrategyKind, check,
@@ -12,7 +13,6 @@ use serde_json::{Value, json};
 use crate::config_file::ConfigFile;
 use crate::exit::Usage;
 use crate::plugins::{self, Means, PluginArgs, Ready};
-use crate::round_files::sha256;
 
 /// Strategies that propose where the run file names none; those that the run's arrays suffice for take part.
 const MEMBERS: [&str; 10] = [

@@ -1,5 +1,6 @@
 //! Asking a strategy, and what comes of it.
 
+use querist_core::digest::hex;
 use querist_core::{Answer, Arrays, Question, Round, Seeds, Strategy};
 use querist_protocol::{Selection, TILE_BYTES};
 use serde_json::{Value, json};
@@ -139,5 +140,5 @@ pub fn digest(make: &dyn Make) -> Result<String, Broken> {
         let answer = question.picks(&mut *strategy, &format!("{values:?}, seed {seed}, round {round}"))?;
         hash.update(bits(&answer));
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }

@@ -77,9 +77,6 @@ fn schema(make: &dyn Make) -> Checked {
     if schema.problems(&unknown).is_empty() {
         return broken!("the schema allows unknown parameters: say `additionalProperties: false`");
     }
-    if make.make(&unknown, 1, TILE_BYTES).is_ok() {
-        return broken!("the strategy takes unknown parameters");
-    }
     let properties = description.schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     let required = required(&description.schema);
     // What only chooses among defaults, or is an old name, has none of its own.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use querist_protocol::names;
 
+use crate::far::{self, RowSource};
+
 /// A shared, read-only block of values: a vector, a mapped file, or whatever else can lend a slice.
 #[derive(Clone)]
 pub struct Buffer<T> {
@@ -55,6 +57,8 @@ impl<T> fmt::Debug for Buffer<T> {
 pub enum Values {
     /// 32-bit floats.
     F32(Buffer<f32>),
+    /// 32-bit floats that are read in blocks.
+    Far(Arc<dyn RowSource>),
     /// Labels.
     U32(Buffer<u32>),
     /// Sample ids.
@@ -65,6 +69,7 @@ impl Values {
     fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
+            Self::Far(source) => source.rows() * source.width(),
             Self::U32(values) => values.len(),
             Self::U64(values) => values.len(),
         }
@@ -73,7 +78,7 @@ impl Values {
     /// Type name as users write it.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::F32(_) => "f32",
+            Self::F32(_) | Self::Far(_) => "f32",
             Self::U32(_) => "u32",
             Self::U64(_) => "u64",
         }
@@ -104,6 +109,14 @@ impl Array {
         Self::new(shape, Values::F32(values.into()))
     }
 
+    /// Floats of `shape` that are read in blocks of rows.
+    ///
+    /// # Errors
+    /// As for [`Array::new`].
+    pub fn far(shape: Vec<usize>, source: Arc<dyn RowSource>) -> Result<Self, ArrayError> {
+        Self::new(shape, Values::Far(source))
+    }
+
     /// A list of labels.
     pub fn labels(values: impl Into<Buffer<u32>>) -> Self {
         let values = values.into();
@@ -118,6 +131,8 @@ impl Array {
     pub fn gather(&self, rows: &[u32]) -> Self {
         let width = self.row_len();
         let values = match &self.values {
+            Values::Far(_) if rows.is_empty() => Values::F32(Vec::new().into()),
+            Values::Far(source) => Values::Far(far::some_rows(source, rows)),
             Values::F32(values) => Values::F32(gather(values, width, rows).into()),
             Values::U32(values) => Values::U32(gather(values, width, rows).into()),
             Values::U64(values) => Values::U64(gather(values, width, rows).into()),
@@ -146,9 +161,27 @@ impl Array {
         &self.values
     }
 
-    /// The values if they are floats.
+    /// The values if they are floats in memory.
     pub fn as_f32(&self) -> Option<&Buffer<f32>> {
         if let Values::F32(values) = &self.values { Some(values) } else { None }
+    }
+
+    /// The values if they are floats that are read in blocks.
+    pub fn as_far(&self) -> Option<&Arc<dyn RowSource>> {
+        if let Values::Far(source) = &self.values { Some(source) } else { None }
+    }
+
+    /// The same array, whose rows come from what `f` makes of their source; any other array is left as it is.
+    pub(crate) fn with_source(&self, f: impl FnOnce(Arc<dyn RowSource>) -> Arc<dyn RowSource>) -> Self {
+        match &self.values {
+            Values::Far(source) => Self { shape: self.shape.clone(), values: Values::Far(f(Arc::clone(source))) },
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether the values are floats, wherever they are.
+    pub fn is_floats(&self) -> bool {
+        matches!(self.values, Values::F32(_) | Values::Far(_))
     }
 
     /// The values if they are labels.
@@ -160,16 +193,6 @@ impl Array {
 /// Rows of `width` values each.
 pub(crate) fn gather<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
     rows.iter().flat_map(|&row| &values[row as usize * width..][..width]).copied().collect()
-}
-
-/// Position of the first NaN or infinity.
-pub(crate) fn first_non_finite(values: &[f32]) -> Option<usize> {
-    // Whole blocks are tested without a branch a value; the position is looked for only where one fails.
-    const BLOCK: usize = 4096;
-    values.chunks(BLOCK).enumerate().find_map(|(block, chunk)| {
-        let bad = chunk.iter().fold(false, |bad, value| bad | !value.is_finite());
-        bad.then(|| chunk.iter().position(|value| !value.is_finite()).map(|at| block * BLOCK + at)).flatten()
-    })
 }
 
 /// Arrays that do not fit the contract.

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::array::Buffer;
+use crate::digest::hex;
 use crate::ids::{Label, SampleId};
 
 /// Equally sized images as bytes, `u8 [count, height, width, channels]`.
@@ -296,7 +297,7 @@ fn digest(parts: &DatasetParts, embeddings: Option<&Embeddings>) -> String {
             hash.update(&block);
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// Parts that make no dataset.

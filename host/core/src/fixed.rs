@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use querist_protocol::{ArrayKind, Rows as RowsOf};
 
-use crate::array::{Array, ArrayError, Buffer, first_non_finite};
+use crate::array::{Array, ArrayError, Buffer};
+use crate::far::first_non_finite;
 use crate::ids::SampleId;
 
 /// The arrays that a run has beside those of its model, by name.

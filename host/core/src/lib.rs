@@ -9,7 +9,9 @@ pub mod acquisition;
 pub mod array;
 pub mod config;
 pub mod dataset;
+pub mod digest;
 pub mod failure;
+mod far;
 pub mod fitted;
 mod fixed;
 pub mod head;
@@ -37,6 +39,7 @@ pub use acquisition::Acquisition;
 pub use array::{Array, Buffer, Values};
 pub use dataset::{Dataset, Embeddings, Images};
 pub use failure::{Failure, Hint, Limit, QueryError, QueryErrorKind, ServiceError};
+pub use far::RowSource;
 pub use fitted::Fitted;
 pub use fixed::{FixedArray, FixedArrays, FixedError, FixedFault};
 pub use head::{Head, LinearHead};
@@ -47,8 +50,8 @@ pub use observer::{FinishedRound, Observer};
 pub use oracle::{DatasetOracle, Oracle, OracleError};
 pub use partition::Partition;
 pub use question::{
-    Arrays, Given, GivenError, Granted, Query, Question, Reveals, RightsError, Settled, Sorted, candidates, rights,
-    subset,
+    Arrays, Given, GivenError, Granted, Pairs, Query, Question, Reveals, RightsError, Settled, Sorted, Tally,
+    candidates, rights, subset,
 };
 pub use record::RoundRecord;
 

@@ -1,5 +1,7 @@
 //! How good a model's predictions are.
 
+use std::collections::BTreeMap;
+
 use querist_protocol::math;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +59,21 @@ impl Metrics {
     }
 }
 
+/// How often samples of one class were taken for one, by (class, predicted class); what never happened is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Confusion(pub BTreeMap<(usize, usize), usize>);
+
+impl Confusion {
+    /// Counts the predictions of logits, row-major `[labels, classes]`, as [`Metrics::of`] does.
+    pub fn of(logits: &[f32], labels: &[Label], classes: usize) -> Self {
+        let mut counts = BTreeMap::new();
+        for (row, label) in logits.chunks_exact(classes).zip(labels) {
+            *counts.entry((label.index(), math::argmax(row))).or_default() += 1;
+        }
+        Self(counts)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +88,7 @@ mod tests {
         assert!((m.loss - (-(0.8f64.ln()) - 0.4f64.ln()) / 2.0).abs() < 1e-6);
         assert!((m.ece - (0.2 + 0.6) / 2.0).abs() < 1e-6);
         assert_eq!(m.per_class, [Some(1.0), Some(0.0)]);
+        let confusion = Confusion::of(&logits, &[Label(0), Label(1)], 2);
+        assert_eq!(confusion.0, BTreeMap::from([((0, 0), 1), ((1, 0), 1)]));
     }
 }

@@ -8,6 +8,7 @@ use crate::array::Array;
 use crate::fitted::EpochRecord;
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::Learner;
+use crate::metric::Confusion;
 use crate::progress::Progress;
 use crate::question::Reveals;
 use crate::record::RoundRecord;
@@ -38,6 +39,8 @@ pub trait Observer {
 pub struct FinishedRound<'a> {
     /// The record.
     pub record: &'a RoundRecord,
+    /// What was taken for what on the test set.
+    pub confusion: &'a Confusion,
     /// Training curve of this round.
     pub epochs: &'a [EpochRecord],
     /// What was acquired and its labels, in pick order; `None` in the last round.

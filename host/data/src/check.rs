@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use querist_core::Dataset;
 use querist_core::config::{DatasetConfig, DatasetLayout};
+use querist_core::digest::hex;
 use querist_files::Links;
 use sha2::{Digest, Sha256};
 
@@ -203,7 +204,7 @@ pub(crate) fn sha256_of(mut reader: impl Read) -> io::Result<String> {
     let mut block = vec![0; 1 << 16];
     loop {
         match reader.read(&mut block) {
-            Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            Ok(0) => return Ok(hex(&hash.finalize())),
             Ok(n) => hash.update(&block[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -37,7 +37,7 @@ pub(crate) fn files_of(names: &[String], root: Option<&Path>, key: &str) -> Resu
 }
 
 /// The files that a path stands for, in the order of their names, numbers by their value; `FILE#MEMBER` is one.
-fn matching(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn matching(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !name.contains('*') || path.exists() {
         let whole = path.to_str().and_then(|text| text.rsplit_once('#')).map(|(file, _)| Path::new(file));
@@ -99,7 +99,7 @@ fn by_numbers(a: &str, b: &str) -> Ordering {
 }
 
 /// Of shards that count themselves, whether one is missing.
-fn check_complete(files: &[PathBuf]) -> Result<(), DataError> {
+pub(crate) fn check_complete(files: &[PathBuf]) -> Result<(), DataError> {
     let numbered: Option<Vec<Numbered>> = files.iter().map(|file| Numbered::of(file)).collect();
     let Some(first) = numbered.as_ref().and_then(|numbered| numbered.first()) else { return Ok(()) };
     let numbered = numbered.iter().flatten();

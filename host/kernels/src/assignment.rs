@@ -109,7 +109,7 @@ impl Assignment {
     pub(crate) fn new(workers: &Workers, points: Arc<Points>, centres: usize) -> Result<Self, Fault> {
         let (control, rows) = (workers.control(), points.len());
         // A device looks at all pairs before bounds say which.
-        let has_device = workers.device_for(rows, centres, points.width()).is_some();
+        let has_device = !points.are_far() && workers.device_for(rows, centres, points.width()).is_some();
         let room = control.limits().memory.saturating_sub(control.memory()) / 4;
         let groups = if has_device { 0 } else { (room / (2 * rows.max(1) as u64)).clamp(1, centres as u64) as usize };
         Ok(Self {

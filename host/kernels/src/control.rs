@@ -1,7 +1,7 @@
 //! What stops a query, and what it is charged for.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use querist_protocol::{Fault, FaultCode, LogLevel};
@@ -52,6 +52,7 @@ pub struct Control {
     total: AtomicU64,
     log: Mutex<Log>,
     panic: Mutex<Option<String>>,
+    failure: OnceLock<Fault>,
     memory: AtomicU64,
     peak: AtomicU64,
 }
@@ -67,6 +68,7 @@ impl Control {
             total: AtomicU64::new(0),
             log: Mutex::default(),
             panic: Mutex::default(),
+            failure: OnceLock::new(),
             memory: AtomicU64::new(0),
             peak: AtomicU64::new(0),
         }
@@ -85,8 +87,11 @@ impl Control {
     /// Whether the query may go on.
     ///
     /// # Errors
-    /// [`FaultCode::Cancelled`] or [`FaultCode::Deadline`].
+    /// [`FaultCode::Cancelled`] or [`FaultCode::Deadline`], or what failed.
     pub fn check(&self) -> Result<(), Fault> {
+        if let Some(fault) = self.failure() {
+            return Err(fault.clone());
+        }
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(Fault::new(FaultCode::Cancelled, "the query was cancelled"));
         }
@@ -94,6 +99,16 @@ impl Control {
             return Err(Fault::new(FaultCode::Deadline, "the query ran past its time limit"));
         }
         Ok(())
+    }
+
+    /// Ends the query with a fault where no result can say it: each later check finds it. The first one stays.
+    pub(crate) fn fail(&self, fault: Fault) -> Fault {
+        self.failure.get_or_init(|| fault).clone()
+    }
+
+    /// What failed beneath the kernels. A query that has this has no answer, whatever its strategy says.
+    pub fn failure(&self) -> Option<&Fault> {
+        self.failure.get()
     }
 
     /// Steps done and steps in all, as last reported.

@@ -1,5 +1,7 @@
 //! Products and inverses of dense matrices in `f64`: terms in order, each with one rounding on every CPU.
 
+use std::ops::{Deref, Range};
+
 use querist_protocol::{Fault, FaultCode};
 
 use crate::control::Pacer;
@@ -19,11 +21,15 @@ pub(crate) const MULTIPLIED: usize = 128;
 /// Side of a tile of a matrix that is copied or transposed.
 const TILE: usize = 16;
 
-/// Some rows as the left side of [`add_products`]: value k of each [`SIDE`] of them next to each other.
-pub(crate) fn side_by_side<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, width: usize) -> Vec<[f64; SIDE]> {
+/// Some columns of some rows as the left side of [`add_products`]: value k of each [`SIDE`] of them next to each other.
+pub(crate) fn side_by_side(
+    rows: impl ExactSizeIterator<Item: Deref<Target = [f32]>>,
+    columns: Range<usize>,
+) -> Vec<[f64; SIDE]> {
+    let width = columns.len();
     let mut left = vec![[0.0; SIDE]; rows.len().div_ceil(SIDE) * width];
     for (at, row) in rows.enumerate() {
-        for (left, &value) in left[at / SIDE * width..].iter_mut().zip(row) {
+        for (left, &value) in left[at / SIDE * width..].iter_mut().zip(&row[columns.clone()]) {
             left[at % SIDE] = f64::from(value);
         }
     }

@@ -246,18 +246,18 @@ impl Design {
             if narrow {
                 for (&row, y) in rows.iter().zip(y.chunks_exact_mut(across)) {
                     for (y, column) in y.iter_mut().zip(both.chunks_exact(width)) {
-                        *y = dot_with(pool.embeddings.row(row), column);
+                        *y = dot_with(&pool.embeddings.row(row), column);
                     }
                 }
             } else {
-                let left = side_by_side(rows.iter().map(|&row| pool.embeddings.row(row)), width);
+                let left = side_by_side(rows.iter().map(|&row| pool.embeddings.row(row)), 0..width);
                 add_products((&mut y, across, 0, rows.len()), &left, width, (&both, across), across);
             }
             let mut small = SmallMatrices::new(blocks, rank);
             for (rows, y) in rows.chunks(AT_ONCE).zip(y.chunks(AT_ONCE * across)) {
                 for (lane, (&row, y)) in rows.iter().zip(y.chunks_exact(across)).enumerate() {
                     let at = (row - first) * sq;
-                    small.load(lane, pool.factors.row(row), y, (&s[at..at + sq], &t[at..at + sq]));
+                    small.load(lane, &pool.factors.row(row), y, (&s[at..at + sq], &t[at..at + sq]));
                 }
                 move_squares(&mut small, rank, scale, k, ktk);
                 for (lane, &row) in rows.iter().enumerate() {

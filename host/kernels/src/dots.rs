@@ -93,7 +93,7 @@ impl<'a> Dots<'a> {
             for (line, row) in self.dots.iter_mut().zip(left) {
                 for (dot, other) in line.iter_mut().zip(right.clone()) {
                     pacer.spend(self.left.columns() + 1)?;
-                    *dot = simd::dot(self.left.row(row), self.right.row(other));
+                    *dot = simd::dot(&self.left.row(row), &self.right.row(other));
                 }
             }
             return Ok(&mut self.dots[..lines]);

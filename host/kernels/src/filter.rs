@@ -151,6 +151,9 @@ impl<'a> Filter<'a> {
     /// The same filter, which finds candidates on the query's device if it has one and there is enough to do.
     pub(crate) fn on_device(mut self, workers: &Workers) -> Result<Self, Fault> {
         let (rows, centres, width) = (self.rows.len(), self.centres.len(), self.rows.width());
+        if self.rows.are_far() || self.centres.are_far() {
+            return Ok(self);
+        }
         let Some(accelerator) = workers.device_for(rows, centres, width) else { return Ok(self) };
         let (rows, centres) = (self.rows.residents(accelerator)?, self.centres.residents(accelerator)?);
         let terms = CentreTerms { low: &self.low, high: &self.high, scale: &self.scale };

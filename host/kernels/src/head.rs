@@ -46,7 +46,8 @@ fn in_blocks(
     let mut values = Charged::filled(workers.control(), check::product(rows, columns)?, 0.0f32)?;
     // A head has columns and classes; one that says otherwise must not stop the host.
     let (width, columns_or_1) = (width.max(1), columns.max(1));
-    let blocks = embeddings.values().chunks(BLOCK * width).zip(values.chunks_mut(BLOCK * columns_or_1));
+    let embeddings = embeddings.values();
+    let blocks = embeddings.chunks(BLOCK * width).zip(values.chunks_mut(BLOCK * columns_or_1));
     for (block, (rows, out)) in blocks.enumerate() {
         workers.control().check()?;
         let failed = |error: ServiceError| Fault::new(FaultCode::BadArgument, format!("the model's head: {error}"));

@@ -11,7 +11,7 @@ use querist_protocol::{Fault, Init, KmeansOptions, Metric};
 use crate::assignment::Assignment;
 use crate::check;
 use crate::control::Pacer;
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, rows_per_task};
 use crate::memory::Charged;
 use crate::nearest::Nearest;
 use crate::points::Points;
@@ -20,6 +20,8 @@ use crate::simd;
 use crate::workers::Workers;
 
 const METRIC: Metric = Metric::SqEuclidean;
+/// Values of rows that are read at once where means are taken of rows that are not in memory.
+const FAR_VALUES: usize = 1 << 20;
 
 /// A partition of rows into clusters.
 #[derive(Debug)]
@@ -126,7 +128,7 @@ impl Problem<'_> {
             }
             let row = drawn.unwrap_or(lowest as u32);
             taken[row as usize] = true;
-            engine.add(&[row])?;
+            engine.add(self.workers, &[row])?;
             rows.push(row);
         }
         Ok(rows)
@@ -161,33 +163,29 @@ impl Problem<'_> {
         let control = self.workers.control();
         let (count, columns) = (self.options.clusters as usize, self.rows.columns());
         let members = Members::of(now.clusters(), count, self.workers)?;
-        let mut values = Charged::copied(control, before.values())?;
+        let mut values = Charged::copied(control, &before.values())?;
         if columns == 0 {
             return Ok((before.clone(), 0));
         }
-        self.workers.fill(&mut values, columns, |start, centre| {
-            let cluster = start / columns;
-            // The mean of the same rows is the same.
-            if !now.has_changed(cluster) {
-                return Ok(());
-            }
-            let mut pacer = Pacer::new(control);
-            let mut sums = Charged::filled(control, columns, 0.0f64)?;
-            let mut total = 0.0;
-            for &row in members.rows(cluster) {
-                pacer.spend(columns)?;
-                let weight = self.weight(row as usize);
-                total += weight;
-                simd::add_scaled(&mut sums, self.rows.row(row as usize), weight);
-            }
-            // Without any weight the centre stays.
-            if total > 0.0 {
-                for (centre, sum) in centre.iter_mut().zip(sums.iter()) {
-                    *centre = (sum / total) as f32;
+        if self.rows.is_far() {
+            self.far_means(now, &members, &mut values)?;
+        } else {
+            self.workers.fill(&mut values, columns, |start, centre| {
+                let cluster = start / columns;
+                // The mean of the same rows is the same.
+                if !now.has_changed(cluster) {
+                    return Ok(());
                 }
-            }
-            Ok(())
-        })?;
+                let mut sum = Sum { values: Charged::filled(control, columns, 0.0f64)?, total: 0.0 };
+                let mut pacer = Pacer::new(control);
+                for &row in members.rows(cluster) {
+                    pacer.spend(columns)?;
+                    sum.add(&self.rows.row(row as usize), self.weight(row as usize));
+                }
+                sum.write_mean(centre);
+                Ok(())
+            })?;
+        }
         let mut moved = 0;
         let clusters = now.clusters();
         let mut sizes = sizes(clusters, count);
@@ -200,10 +198,48 @@ impl Problem<'_> {
             let Some(row) = worst.find(fits) else { break };
             sizes[clusters[row as usize] as usize] -= 1;
             sizes[cluster] = 1;
-            values[cluster * columns..][..columns].copy_from_slice(self.rows.row(row as usize));
+            values[cluster * columns..][..columns].copy_from_slice(&self.rows.row(row as usize));
             moved += 1;
         }
         Ok((Matrix::of_values(values, count, columns), moved))
+    }
+
+    /// Means of clusters whose rows are read in blocks: each block once, in order, so that each sum has the order that
+    /// it has in memory.
+    fn far_means(&self, now: &Assignment, members: &Members, means: &mut [f32]) -> Result<(), Fault> {
+        let (control, columns, rows) = (self.workers.control(), self.rows.columns(), self.rows.rows());
+        let changed: Vec<usize> =
+            (0..self.options.clusters as usize).filter(|&cluster| now.has_changed(cluster)).collect();
+        let mut sums = Vec::with_capacity(changed.len());
+        for &cluster in &changed {
+            sums.push((cluster, Sum { values: Charged::filled(control, columns, 0.0f64)?, total: 0.0 }, 0usize));
+        }
+        let step = (FAR_VALUES / columns).clamp(1, rows.max(1));
+        let mut block = Charged::filled(control, step * columns, 0.0f32)?;
+        for first in (0..rows).step_by(step) {
+            let count = step.min(rows - first);
+            let here = &mut block[..count * columns];
+            self.workers.fill(here, rows_per_task(columns) * columns, |start, out| {
+                self.rows.read(first + start / columns, out)
+            })?;
+            let here = &block[..count * columns];
+            self.workers.fill(&mut sums, 1, |_, sums| {
+                let mut pacer = Pacer::new(control);
+                for (cluster, sum, at) in sums {
+                    let mut rest = members.rows(*cluster)[*at..].iter().map(|&row| row as usize);
+                    while let Some(row) = rest.next().filter(|&row| row < first + count) {
+                        pacer.spend(columns)?;
+                        sum.add(&here[(row - first) * columns..][..columns], self.weight(row));
+                        *at += 1;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        for (cluster, sum, _) in &sums {
+            sum.write_mean(&mut means[cluster * columns..][..columns]);
+        }
+        Ok(())
     }
 
     /// Rows that are not at their centre, the farthest first; as many as could be needed.
@@ -214,6 +250,28 @@ impl Problem<'_> {
         let mut rows = rank::top(self.workers, distances, None, distances.len(), None)?;
         rows.retain(|&row| distances[row as usize] > 0.0);
         Ok(rows)
+    }
+}
+
+/// A weighted sum of rows.
+struct Sum {
+    values: Charged<f64>,
+    total: f64,
+}
+
+impl Sum {
+    fn add(&mut self, row: &[f32], weight: f64) {
+        self.total += weight;
+        simd::add_scaled(&mut self.values, row, weight);
+    }
+
+    /// Without any weight the centre stays.
+    fn write_mean(&self, centre: &mut [f32]) {
+        if self.total > 0.0 {
+            for (centre, sum) in centre.iter_mut().zip(self.values.iter()) {
+                *centre = (sum / self.total) as f32;
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod design;
 mod distance;
 mod dots;
 mod facility;
+mod far;
 mod filter;
 mod graph;
 mod head;

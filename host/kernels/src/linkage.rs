@@ -40,11 +40,15 @@ pub(crate) fn average(workers: &Workers, rows: &Matrix, metric: Metric) -> Resul
 /// Rows that equal a lower one, with the lowest of these. They merge first, at height 0: as everyone's nearest
 /// neighbour their lowest row would otherwise have to be looked for again after each merge.
 fn equals(rows: &Matrix) -> Vec<(u32, u32)> {
-    let bits = |row: u32| rows.row(row as usize).iter().map(|value| value.to_bits());
+    let compare = |a: u32, b: u32| bits(&rows.row(a as usize)).cmp(bits(&rows.row(b as usize)));
     let mut order: Vec<u32> = (0..rows.rows() as u32).collect();
-    order.sort_unstable_by(|&a, &b| bits(a).cmp(bits(b)).then(a.cmp(&b)));
-    let groups = order.chunk_by(|&a, &b| bits(a).eq(bits(b)));
+    order.sort_unstable_by(|&a, &b| compare(a, b).then(a.cmp(&b)));
+    let groups = order.chunk_by(|&a, &b| compare(a, b).is_eq());
     groups.flat_map(|group| group[1..].iter().map(|&row| (group[0], row))).collect()
+}
+
+fn bits(row: &[f32]) -> impl Iterator<Item = u32> {
+    row.iter().map(|value| value.to_bits())
 }
 
 /// Clusters by the lowest of their rows, and the distances between them.
@@ -261,7 +265,7 @@ struct Means {
 impl Means {
     fn new(workers: &Workers, rows: &Matrix) -> Result<Self, Fault> {
         let control = workers.control();
-        let own = Matrix::of_values(Charged::copied(control, rows.values())?, rows.rows(), rows.columns());
+        let own = Matrix::of_values(Charged::copied(control, &rows.values())?, rows.rows(), rows.columns());
         let names: Vec<u32> = (0..rows.rows() as u32).collect();
         Ok(Self {
             means: Points::plain(workers, own)?,

@@ -1,14 +1,16 @@
 //! Row-major `f32` matrices: views of inputs, or objects of the query.
 
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use querist_core::Buffer;
+use querist_core::{Buffer, RowSource};
 use querist_protocol::{Fault, FaultCode};
 
 use crate::check;
-use crate::control::Pacer;
+use crate::control::{Control, Pacer};
 use crate::dots::{self, Dots};
+use crate::far::{self, Far};
 use crate::memory::{Charge, Charged};
 use crate::simd;
 use crate::workers::Workers;
@@ -20,6 +22,26 @@ pub(crate) const ROW_BLOCK: usize = 1024;
 enum Store {
     Input(Buffer<f32>),
     Owned(Arc<Charged<f32>>),
+    Far(Arc<Far>),
+}
+
+/// Some values of a matrix: lent by it, or read from where its rows are.
+#[derive(Debug)]
+pub(crate) enum Values<'a> {
+    Lent(&'a [f32]),
+    Read(far::Part),
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Lent(values) => values,
+            Self::Read(part) => part,
+        }
+    }
 }
 
 /// A matrix of finite values; cloning shares them.
@@ -65,13 +87,78 @@ impl Matrix {
         self.columns
     }
 
-    /// All values.
-    pub(crate) fn values(&self) -> &[f32] {
+    /// Some rows of a source. The caller knows that it has them.
+    pub(crate) fn of_source(control: &Arc<Control>, source: &Arc<dyn RowSource>, rows: Range<usize>) -> Self {
+        let far = Arc::new(Far::of_source(control, Arc::clone(source)));
+        Self { start: rows.start * source.width(), rows: rows.len(), columns: source.width(), store: Store::Far(far) }
+    }
+
+    fn of_far(far: Far, rows: usize, columns: usize) -> Self {
+        Self { store: Store::Far(Arc::new(far)), start: 0, rows, columns }
+    }
+
+    /// Whether its rows are read in blocks.
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self.store, Store::Far(_))
+    }
+
+    /// Whether these are all rows of a buffer or of a source.
+    pub(crate) fn is_all_of(&self, buffer: Option<&Buffer<f32>>, source: Option<&Arc<dyn RowSource>>) -> bool {
+        match &self.store {
+            Store::Input(values) => buffer.is_some_and(|buffer| {
+                std::ptr::eq(&raw const **buffer, &raw const **values) && self.rows * self.columns == buffer.len()
+            }),
+            Store::Far(far) => source.is_some_and(|source| far.is_of(source) && source.rows() == self.rows),
+            Store::Owned(_) => false,
+        }
+    }
+
+    /// All values. Of rows that are read in blocks that is a copy: for small ones.
+    pub(crate) fn values(&self) -> Values<'_> {
+        self.block(0..self.rows)
+    }
+
+    /// The values of rows that follow one another.
+    #[inline]
+    pub(crate) fn block(&self, rows: Range<usize>) -> Values<'_> {
         let all: &[f32] = match &self.store {
             Store::Input(values) => values,
             Store::Owned(values) => values,
+            Store::Far(far) => {
+                let first = self.first();
+                return Values::Read(far.rows(first + rows.start..first + rows.end, first + self.rows));
+            }
         };
-        &all[self.start..self.start + self.rows * self.columns]
+        Values::Lent(&all[self.start + rows.start * self.columns..self.start + rows.end * self.columns])
+    }
+
+    /// The first of its rows among those of the store.
+    fn first(&self) -> usize {
+        self.start / self.columns.max(1)
+    }
+
+    /// Copies whole rows, from row `first` on.
+    pub(crate) fn read(&self, first: usize, out: &mut [f32]) -> Result<(), Fault> {
+        match &self.store {
+            Store::Far(far) => far.read(self.first() + first, out),
+            _ => {
+                let rows = first..first + out.len() / self.columns.max(1);
+                out.copy_from_slice(&self.block(rows));
+                Ok(())
+            }
+        }
+    }
+
+    /// The same matrix in memory, on the query's account.
+    pub(crate) fn near(&self, workers: &Workers) -> Result<Self, Fault> {
+        if !self.is_far() {
+            return Ok(self.clone());
+        }
+        let whole = || Self::from_rows(workers, self.rows, self.columns, |i, out| out.copy_from_slice(&self.row(i)));
+        whole().and_then(|whole| workers.control().check().map(|()| whole)).map_err(|fault| match fault.code {
+            FaultCode::Quota => too_large(self, &fault),
+            _ => fault,
+        })
     }
 
     /// All values, unless they are an input's or shared.
@@ -82,8 +169,16 @@ impl Matrix {
 
     /// One row.
     #[inline]
-    pub(crate) fn row(&self, row: usize) -> &[f32] {
-        &self.values()[row * self.columns..][..self.columns]
+    pub(crate) fn row(&self, row: usize) -> Values<'_> {
+        let all: &[f32] = match &self.store {
+            Store::Input(values) => values,
+            Store::Owned(values) => values,
+            Store::Far(far) => {
+                let first = self.first();
+                return Values::Read(far.row(first + row, (first, first + self.rows)));
+            }
+        };
+        Values::Lent(&all[self.start + row * self.columns..][..self.columns])
     }
 
     /// A new matrix whose row i is written by `f(i, row)`.
@@ -108,25 +203,26 @@ impl Matrix {
 
     /// The named rows in order; the caller has checked them.
     pub(crate) fn gather(&self, workers: &Workers, rows: &[u32]) -> Result<Self, Fault> {
-        Self::from_rows(workers, rows.len(), self.columns, |i, out| out.copy_from_slice(self.row(rows[i] as usize)))
+        Self::from_rows(workers, rows.len(), self.columns, |i, out| out.copy_from_slice(&self.row(rows[i] as usize)))
     }
 
     /// These rows, then those of `bottom`; the caller has checked the columns.
     pub(crate) fn stack(&self, workers: &Workers, bottom: &Self) -> Result<Self, Fault> {
-        Self::from_rows(workers, self.rows + bottom.rows, self.columns, |i, out| {
-            out.copy_from_slice(if i < self.rows { self.row(i) } else { bottom.row(i - self.rows) });
+        let rows = self.rows + bottom.rows;
+        if self.is_far() || bottom.is_far() {
+            return Ok(Self::of_far(Far::stack(workers.control(), self.clone(), bottom.clone()), rows, self.columns));
+        }
+        Self::from_rows(workers, rows, self.columns, |i, out| {
+            out.copy_from_slice(&if i < self.rows { self.row(i) } else { bottom.row(i - self.rows) });
         })
     }
 
     /// Each row divided by its norm; rows of norm 0 stay 0.
     pub(crate) fn normalise(&self, workers: &Workers) -> Result<Self, Fault> {
-        Self::from_rows(workers, self.rows, self.columns, |i, out| {
-            let row = self.row(i);
-            let norm = simd::dot(row, row).sqrt();
-            if norm > 0.0 {
-                simd::divide(out, row, norm);
-            }
-        })
+        if self.is_far() {
+            return Ok(Self::of_far(Far::normalised(workers.control(), self.clone()), self.rows, self.columns));
+        }
+        Self::from_rows(workers, self.rows, self.columns, |i, out| far::normalise(out, &self.row(i)))
     }
 
     /// Squared norm of each row.
@@ -135,7 +231,7 @@ impl Matrix {
         workers.fill(&mut norms, rows_per_task(self.columns), |start, out| {
             for (i, out) in out.iter_mut().enumerate() {
                 let row = self.row(start + i);
-                *out = simd::dot(row, row);
+                *out = simd::dot(&row, &row);
             }
             Ok(())
         })?;
@@ -159,7 +255,7 @@ impl Matrix {
                 let mut sums = vec![0.0f64; self.columns];
                 for row in start..(start + ROW_BLOCK).min(self.rows) {
                     pacer.spend(self.columns)?;
-                    simd::add_scaled(&mut sums, self.row(row), 1.0);
+                    simd::add_scaled(&mut sums, &self.row(row), 1.0);
                 }
                 Ok(sums)
             })?;
@@ -228,4 +324,13 @@ impl Matrix {
 /// Rows that make a task of about half a million values.
 pub(crate) fn rows_per_task(columns: usize) -> usize {
     ((1 << 19) / columns.max(1)).clamp(1, ROW_BLOCK)
+}
+
+fn too_large(matrix: &Matrix, fault: &Fault) -> Fault {
+    let message = format!(
+        "this strategy needs all {} x {} values of the shards in memory at once: {}; raise the memory limit (of \
+         `select`: `--memory`), or use a strategy that reads shards in blocks: docs/large-pools.md lists them",
+        matrix.rows, matrix.columns, fault.message
+    );
+    Fault::new(FaultCode::Quota, message)
 }

@@ -68,7 +68,7 @@ pub(crate) fn entropy(
         let mut pacer = Pacer::new(workers.control());
         let mut probs = Charged::filled(workers.control(), columns, 0.0)?;
         for (i, out) in out.iter_mut().enumerate() {
-            probabilities(log_probs.row(start + i), columns / draws, &mut probs)
+            probabilities(&log_probs.row(start + i), columns / draws, &mut probs)
                 .map_err(|(draw, sum)| no_log_probs(start + i, draw, sum))?;
             let mut means = [0.0; LANES];
             for (weights, shares) in mixtures.weights.chunks(span * draws).zip(mixtures.shares.chunks(span)) {

@@ -117,9 +117,17 @@ impl Nearest {
     }
 
     /// Adds rows of the points themselves.
-    pub(crate) fn add(&mut self, rows: &[u32]) -> Result<(), Fault> {
+    pub(crate) fn add(&mut self, workers: &Workers, rows: &[u32]) -> Result<(), Fault> {
         check::rows(rows, self.rows())?;
-        self.set.grow(0, rows.iter().copied())?;
+        if self.set.points.are_far() {
+            // Every other row is held against these, so they are kept in memory.
+            let points = Arc::new(self.set.points.gather(workers, rows)?);
+            let source = self.set.sources.len() as u32;
+            self.set.sources.push(points);
+            self.set.grow(source, 0..rows.len() as u32)?;
+        } else {
+            self.set.grow(0, rows.iter().copied())?;
+        }
         for &row in rows {
             // A member is at distance 0 from itself, whatever rounding says, and nothing can be nearer.
             self.states[row as usize].raw = 0.0;
@@ -329,7 +337,7 @@ impl Nearest {
     /// Makes the sketch where it pays. Without room for it draws are slower and otherwise the same.
     fn make_sketch(&mut self, workers: &Workers) -> Result<(), Fault> {
         let matrix = self.set.points.to_sketch();
-        if self.sketch.is_some() || matrix.values().len() < FEWEST_SKETCHED {
+        if self.sketch.is_some() || matrix.rows() * matrix.columns() < FEWEST_SKETCHED {
             return Ok(());
         }
         self.sketch = match Sketch::new(workers, matrix) {

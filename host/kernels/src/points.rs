@@ -75,7 +75,7 @@ impl Points {
             let (from, to) = (f64::from(values[row * columns + column]), f64::from(values[other * columns + column]));
             values[row * columns + column] = (from + share * (to - from)) as f32;
         }
-        self.sq_norms[row] = simd::dot(matrix.row(row), matrix.row(row));
+        self.sq_norms[row] = simd::dot(&matrix.row(row), &matrix.row(row));
         self.residents = OnceLock::new();
         Ok(())
     }
@@ -89,6 +89,14 @@ impl Points {
         &self.sq_norms
     }
 
+    /// Whether their rows are read in blocks.
+    pub(crate) fn are_far(&self) -> bool {
+        match &self.geometry {
+            Geometry::Plain(matrix) => matrix.is_far(),
+            Geometry::Factored(factors) => factors.left.is_far() || factors.right.is_far(),
+        }
+    }
+
     /// The matrix, if the points are plain.
     pub(crate) fn as_plain(&self) -> Option<&Matrix> {
         if let Geometry::Plain(matrix) = &self.geometry { Some(matrix) } else { None }
@@ -100,7 +108,7 @@ impl Points {
             return Ok(residents);
         }
         let upload =
-            |matrix: &Matrix| accelerator.upload(matrix.values(), matrix.columns()).map_err(AcceleratorError::fault);
+            |matrix: &Matrix| accelerator.upload(&matrix.values(), matrix.columns()).map_err(AcceleratorError::fault);
         let residents = match &self.geometry {
             Geometry::Plain(matrix) => vec![upload(matrix)?],
             Geometry::Factored(factors) => vec![upload(&factors.left)?, upload(&factors.right)?],
@@ -150,9 +158,9 @@ impl Points {
         match (&self.geometry, &centres.geometry) {
             (Geometry::Plain(x), Geometry::Plain(y)) if metric == Metric::Cosine => {
                 let norms = (self.sq_norms[row], centres.sq_norms[centre]);
-                cosine_distance(simd::dot(x.row(row), y.row(centre)), norms)
+                cosine_distance(simd::dot(&x.row(row), &y.row(centre)), norms)
             }
-            (Geometry::Plain(x), Geometry::Plain(y)) => simd::sq_distance(x.row(row), y.row(centre)),
+            (Geometry::Plain(x), Geometry::Plain(y)) => simd::sq_distance(&x.row(row), &y.row(centre)),
             (Geometry::Factored(x), Geometry::Factored(y)) => factored_sq_distance(x, row, y, centre),
             // `check_fit` keeps geometries apart.
             _ => f64::INFINITY,
@@ -183,7 +191,7 @@ impl Points {
             return None;
         }
         let right = (x.right_sq_norms[row] * y.right_sq_norms[centre]).sqrt();
-        let left = rough_dot(x.left.row(row), y.left.row(centre)).abs();
+        let left = rough_dot(&x.left.row(row), &y.left.row(centre)).abs();
         Some(self.sq_norms[row] + centres.sq_norms[centre] - 2.0 * (left * right))
     }
 
@@ -209,7 +217,7 @@ impl Points {
         let norms = (self.sq_norms[row], centres.sq_norms[centre]);
         match (&self.geometry, &centres.geometry) {
             (Geometry::Plain(_), Geometry::Plain(y)) => {
-                let (product, error) = sketch.product(row, norms.0.sqrt(), y.row(centre), norms.1.sqrt())?;
+                let (product, error) = sketch.product(row, norms.0.sqrt(), &y.row(centre), norms.1.sqrt())?;
                 if metric != Metric::Cosine {
                     return Some(norms.0 + norms.1 - 2.0 * (product + error));
                 }
@@ -220,9 +228,9 @@ impl Points {
                 let left = (&x.left, &y.left, &x.left_sq_norms, &y.left_sq_norms);
                 let right = (&x.right, &y.right, &x.right_sq_norms, &y.right_sq_norms);
                 let (short, long) = if x.left.columns() > x.right.columns() { (right, left) } else { (left, right) };
-                let factor = simd::dot(short.0.row(row), short.1.row(centre));
+                let factor = simd::dot(&short.0.row(row), &short.1.row(centre));
                 let long_norms = (long.2[row].sqrt(), long.3[centre].sqrt());
-                let (product, error) = sketch.product(row, long_norms.0, long.1.row(centre), long_norms.1)?;
+                let (product, error) = sketch.product(row, long_norms.0, &long.1.row(centre), long_norms.1)?;
                 Some(norms.0 + norms.1 - 2.0 * (factor * product + factor.abs() * error))
             }
             _ => None,
@@ -310,8 +318,8 @@ fn rough_dot(x: &[f32], y: &[f32]) -> f64 {
 /// near.
 #[inline]
 fn factored_sq_distance(x: &Factors, row: usize, y: &Factors, centre: usize) -> f64 {
-    let [left_sq, left_dot] = simd::difference_and_left(x.left.row(row), y.left.row(centre));
-    let [right_sq, right_dot] = simd::difference_and_right(x.right.row(row), y.right.row(centre));
+    let [left_sq, left_dot] = simd::difference_and_left(&x.left.row(row), &y.left.row(centre));
+    let [right_sq, right_dot] = simd::difference_and_right(&x.right.row(row), &y.right.row(centre));
     let sum = x.left_sq_norms[row] * right_sq + left_sq * y.right_sq_norms[centre] + 2.0 * (left_dot * right_dot);
     sum.max(0.0)
 }

@@ -136,7 +136,7 @@ kernel!(avx2, "avx2,fma", 6, 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_
 /// Copies rows into panels of `SIDE`, column by column; the last one is filled up with zeros.
 fn pack<const SIDE: usize>(panels: &mut Vec<f32>, matrix: &Matrix, rows: &Range<usize>) {
     let columns = matrix.columns();
-    let values = &matrix.values()[rows.start * columns..rows.end * columns];
+    let values = matrix.block(rows.clone());
     panels.resize(rows.len().next_multiple_of(SIDE) * columns, 0.0);
     let blocks = panels.as_chunks_mut::<SIDE>().0.chunks_exact_mut(columns);
     for (panel, values) in blocks.zip(values.chunks(SIDE * columns)) {

@@ -26,12 +26,13 @@ impl Sketch {
     /// The sketch of a matrix that has columns.
     pub(crate) fn new(workers: &Workers, matrix: &Matrix) -> Result<Self, Fault> {
         let (count, columns) = (matrix.rows(), matrix.columns());
-        let mut rows = Charged::filled(workers.control(), count, Row { scale: 0.0, error: 0.0 })?;
+        // The larger one first: where it finds no room, nothing was filled in vain.
         let mut codes = Charged::filled(workers.control(), crate::check::product(count, columns)?, 0i8)?;
+        let mut rows = Charged::filled(workers.control(), count, Row { scale: 0.0, error: 0.0 })?;
         let mut by_row: Vec<(&mut [i8], &mut Row)> = codes.chunks_mut(columns).zip(rows.iter_mut()).collect();
         workers.fill(&mut by_row, rows_per_task(columns), |start, part| {
             for (i, (codes, row)) in part.iter_mut().enumerate() {
-                **row = encode(matrix.row(start + i), codes);
+                **row = encode(&matrix.row(start + i), codes);
             }
             Ok(())
         })?;

@@ -76,7 +76,7 @@ fn block_rows(logits: &Matrix) -> usize {
 #[inline]
 fn transpose(logits: &Matrix, rows: std::ops::Range<usize>, block: &mut Block) {
     let classes = logits.columns();
-    let values = &logits.values()[rows.start * classes..rows.end * classes];
+    let values = logits.block(rows.clone());
     let lanes: [&[f32]; LANES] = std::array::from_fn(|lane| {
         let row = lane.min(rows.len() - 1);
         &values[row * classes..][..classes]

@@ -115,10 +115,6 @@ impl Sites {
     /// The first number of a mask; each is of two units.
     fn first(&self, draw: usize, site: usize) -> u32 {
         let pairs = |units: i64| (units as u32).div_ceil(2);
-        if self.units.len() <= 2 {
-            // As it was when there were two sites at most, so that the draws of earlier runs stay what they are.
-            return (draw as u32 * 2 + site as u32) * pairs(self.units[site]);
-        }
         let all: u32 = self.units.iter().copied().map(pairs).sum();
         draw as u32 * all + self.units[..site].iter().copied().map(pairs).sum::<u32>()
     }
@@ -164,18 +160,19 @@ impl Masks<'_> {
 mod tests {
     use super::*;
 
-    /// Masks of more than two sites share no number; those of two are what they were.
+    /// Masks share no number, or what is dropped at one place would follow from what is dropped at another.
     #[test]
     fn sites_have_numbers_of_their_own() {
-        let two = Sites { units: vec![50, 20] };
-        assert_eq!([(0, 0), (0, 1), (3, 0), (3, 1)].map(|(draw, site)| two.first(draw, site)), [0, 10, 150, 70]);
-        let three = Sites { units: vec![128, 32, 63] };
-        let mut numbers: Vec<u32> = Vec::new();
-        for (draw, site) in (0..4).flat_map(|draw| (0..3).map(move |site| (draw, site))) {
-            let first = three.first(draw, site);
-            numbers.extend(first..first + [64, 16, 32][site]);
+        for units in [vec![512], vec![50, 20], vec![128, 32, 63]] {
+            let pairs: Vec<u32> = units.iter().map(|&units: &i64| (units as u32).div_ceil(2)).collect();
+            let sites = Sites { units };
+            let mut numbers: Vec<u32> = Vec::new();
+            for (draw, site) in (0..4).flat_map(|draw| (0..pairs.len()).map(move |site| (draw, site))) {
+                let first = sites.first(draw, site);
+                numbers.extend(first..first + pairs[site]);
+            }
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..4 * pairs.iter().sum::<u32>()).collect::<Vec<u32>>());
         }
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..4 * 112).collect::<Vec<u32>>());
     }
 }

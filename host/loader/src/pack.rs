@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use querist_core::StrategyKind;
+use querist_core::digest::sha256;
 use querist_files::Links;
 use querist_protocol::Description;
 use wasm_encoder::{CustomSection, Encode, Section};
@@ -19,7 +20,7 @@ use crate::native::{library, plugin};
 use crate::package::component::{SECTION, scan};
 use crate::package::composite_text::{self, Member};
 use crate::package::description::description_digest;
-use crate::package::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, hex_sha256, read_named};
+use crate::package::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, read_named};
 use crate::package::library as identity;
 use crate::package::refused::RefusedPackage;
 use crate::package::write::{WriteError, write_package, writing};
@@ -43,9 +44,12 @@ pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, Pac
     fs::create_dir_all(out).map_err(writing(out))?;
     let bare = tempfile::NamedTempFile::new_in(out).map_err(writing(out))?;
     fs::write(bare.path(), &component).map_err(writing(bare.path()))?;
-    let loaded = sandbox.load(bare.path(), &hex_sha256(&component))?;
+    let digest = sha256(&component);
+    let loaded = sandbox.load(bare.path(), &digest)?;
     let description = instance::describe(sandbox, &loaded, &Limits::default()).map_err(PackError::Describe)?;
     let packed = with_section(component, &description)?;
+    // The manifest is no code, so the package need not be compiled once more when it is used first.
+    let _ = sandbox.keep_as(&digest, &sha256(&packed));
     Ok(write_package(out, &description, StrategyKind::Wasm, &packed)?)
 }
 
@@ -87,6 +91,11 @@ pub fn pack_composite(
 /// Whether a file is the text of a composite.
 pub fn is_composite(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// Whether a file is a component that carries its manifest, and so is a package already.
+pub fn is_packed(file: &Path) -> bool {
+    read_named(file, MAX_ARTIFACT_BYTES).is_ok_and(|bytes| matches!(scan(&bytes), Ok(Some(_))))
 }
 
 /// Whether a file is a native library rather than WebAssembly.

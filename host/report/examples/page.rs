@@ -1,6 +1,6 @@
 //! Writes a page of made-up runs, to look at: `cargo run -p querist-report --example page -- page.html`.
 
-use querist_core::metric::Metrics;
+use querist_core::metric::{Confusion, Metrics};
 use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
 use querist_protocol::Shown;
 use querist_report::{PageOptions, Picture, Report, RunState, RunSummary, Thumbnail, html, table};
@@ -40,7 +40,12 @@ fn run(label: &str, lift: f64, strategy: u64, seed: u64) -> RunSummary {
         let gain = if round == 0 { 0.0 } else { lift };
         let accuracy =
             0.25 + 0.55 * rise + gain + 0.012 * noise(seed * 31 + round) + 0.006 * noise(strategy * 7 + seed);
-        let metrics = Metrics { accuracy, loss: 1.0, ece: 0.05, per_class: vec![None; 10] };
+        let metrics = Metrics {
+            accuracy,
+            loss: 1.0,
+            ece: 0.05,
+            per_class: (0..10).map(|class| Some(accuracy - 0.01 * class as f64)).collect(),
+        };
         let mut record =
             RoundRecord::new(Round(round as u32), labelled, 50_000 - labelled, metrics, "cpu, 2 threads".into());
         record.seconds.fit = 30.0 + round as f64;
@@ -69,10 +74,23 @@ fn run(label: &str, lift: f64, strategy: u64, seed: u64) -> RunSummary {
         config: serde_json::json!({ "version": 1, "budget": { "initial": 100, "batch": 100, "rounds": 11 } }),
         rounds: rounds.collect(),
         start: Shown::name(&"ee".repeat(32)),
-        losses: vec![(1..=12).map(|epoch| 2.0 / f64::from(epoch)).collect(); 12],
+        classes: CLASSES.map(Shown::name).to_vec(),
+        epochs: Vec::new(),
+        confusion: Some(confusion(strategy, seed)),
         thumbnails: if seed == 0 { thumbnails.collect() } else { Vec::new() },
         state: RunState::Finished,
     }
+}
+
+/// Every class is taken for its neighbours now and then.
+fn confusion(strategy: u64, seed: u64) -> Confusion {
+    let count = |class: usize, other: usize| match class.abs_diff(other) {
+        0 => 800,
+        1 => 60 + (strategy + seed) as usize * class,
+        _ => 0,
+    };
+    let all = (0..10).flat_map(|class| (0..10).map(move |other| ((class, other), count(class, other))));
+    Confusion(all.filter(|(_, count)| *count > 0).collect())
 }
 
 fn thumbnail(n: u64, rank: usize) -> Thumbnail {

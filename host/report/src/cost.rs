@@ -1,8 +1,10 @@
 //! What runs cost, and how far their probabilities and classes may be trusted.
 
+use querist_core::fitted::EpochRecord;
 use querist_core::record::{RoundRecord, Seconds};
 use serde::Serialize;
 
+use crate::confusion::Classes;
 use crate::run::RunSummary;
 use crate::statistics::Spread;
 
@@ -27,6 +29,10 @@ pub struct Cost {
     pub over_time: Vec<(f64, f64)>,
     /// Mean training loss of each epoch of the last round.
     pub final_losses: Vec<f64>,
+    /// Mean accuracy on the training samples in each epoch of the last round, as trained.
+    pub final_training_accuracies: Vec<f64>,
+    /// The classes in the last round.
+    pub final_classes: Classes,
 }
 
 impl Cost {
@@ -39,6 +45,10 @@ impl Cost {
         let last = |of: &dyn Fn(&RoundRecord) -> Option<f64>| {
             Spread::of(&runs.iter().filter_map(|run| of(run.rounds.last()?)).collect::<Vec<_>>())
         };
+        let epochs = |of: &dyn Fn(&EpochRecord) -> f64| {
+            let kept = runs.iter().filter(|run| !run.epochs.is_empty());
+            mean_over(kept.map(|run| run.epochs.iter().map(of).collect()).collect())
+        };
         Self {
             fit_seconds: seconds(&|seconds| seconds.fit),
             features_seconds: seconds(&|seconds| seconds.features),
@@ -48,7 +58,9 @@ impl Cost {
             final_worst_class: last(&|round| round.metrics.per_class.iter().flatten().copied().reduce(f64::min)),
             queried_classes: queried_classes(runs),
             over_time: over_time(runs),
-            final_losses: mean_over(runs.iter().filter_map(|run| run.losses.last().cloned()).collect()),
+            final_losses: epochs(&|epoch| epoch.loss),
+            final_training_accuracies: epochs(&|epoch| epoch.accuracy),
+            final_classes: Classes::of(runs),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::analysis::{Group, SettingFigures};
 use crate::report::{Report, ReportError};
 use crate::run::RunState;
-use crate::sheet::{Cell, Sheet, WINS, against, attained, costs, heading, matrix, results, standings, wins};
+use crate::sheet::{Cell, Sheet, WINS, against, attained, costs, hardest, heading, matrix, results, standings, wins};
 
 /// Version of the JSON form; a change that breaks readers raises it.
 const JSON_VERSION: u32 = 2;
@@ -171,7 +171,13 @@ fn forms(
     let mut out = Vec::new();
     for setting in &report.analysis().settings {
         out.extend(heading(setting).map(|heading| head(&heading)));
-        let sheets = [against(setting), Some(results(setting)), attained(setting), costs(report, setting)];
+        let sheets = [
+            against(setting),
+            Some(results(setting)),
+            attained(setting),
+            costs(report, setting),
+            hardest(report, setting),
+        ];
         out.extend(sheets.iter().flatten().map(sheet));
         if setting.groups.len() > 1 {
             out.push(square(MATRIX_TITLE, matrix(setting), setting.groups.len(), MATRIX));

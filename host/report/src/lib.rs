@@ -9,6 +9,7 @@
 mod analysis;
 mod chart;
 mod compare;
+mod confusion;
 mod cost;
 mod curve;
 mod curves_file;
@@ -25,12 +26,13 @@ mod upper;
 
 pub use analysis::{Analysis, BASELINE, Group, Point, SettingFigures, Standing};
 pub use compare::{Comparison, Difference, Pair};
+pub use confusion::Classes;
 pub use cost::Cost;
 pub use curve::{Curve, Seed, Setting};
 pub use curves_file::{Columns, CurvesError};
 pub use formats::{csv, curves_csv, json, json_text, latex, markdown, table};
-pub use page::{PageOptions, html, svg_figures};
-pub use protocol::{Line, Standing as LineStanding, checklist};
+pub use page::{Live, PICTURES_PER_ROUND, PageOptions, html, html_without_runs, svg_figures};
+pub use protocol::{Line, LineStanding, checklist};
 pub use report::{Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};
 pub use upper::{Attained, Upper};

@@ -19,7 +19,7 @@ const ENOUGH_SEEDS: usize = 5;
 /// How a line stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum LineStanding {
     /// The records show it, or the program allows nothing else.
     Pass,
     /// The records show that it is not so.
@@ -28,7 +28,7 @@ pub enum Standing {
     Declared,
 }
 
-impl Standing {
+impl LineStanding {
     /// As readers see it.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ pub struct Line {
     /// What is demanded.
     pub demand: &'static str,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: LineStanding,
     /// What was found.
     pub found: String,
 }
@@ -65,12 +65,12 @@ struct Facts<'a> {
     report: &'a Report,
 }
 
-fn line(part: &'static str, demand: &'static str, standing: Standing, found: impl Into<String>) -> Line {
+fn line(part: &'static str, demand: &'static str, standing: LineStanding, found: impl Into<String>) -> Line {
     Line { part, demand, standing, found: found.into() }
 }
 
-fn met(is: bool) -> Standing {
-    if is { Standing::Pass } else { Standing::NotMet }
+fn met(is: bool) -> LineStanding {
+    if is { LineStanding::Pass } else { LineStanding::NotMet }
 }
 
 impl Facts<'_> {
@@ -127,13 +127,13 @@ impl Facts<'_> {
             line(
                 PART,
                 "a random stream of its own for each purpose, from one root by name",
-                Standing::Pass,
+                LineStanding::Pass,
                 "the program has no other",
             ),
             line(
                 PART,
                 "the policy of the initial set is declared",
-                Standing::Declared,
+                LineStanding::Declared,
                 format!("budget.initial: {}", self.said("budget.initial")),
             ),
         ]
@@ -192,7 +192,7 @@ impl Facts<'_> {
             line(
                 PART,
                 "the classifier is tuned with the labels of the start, with the same effort for every strategy",
-                Standing::Declared,
+                LineStanding::Declared,
                 format!("all strategies of a setting share it; {}", of(&["optimiser", "lr", "weight_decay"])),
             ),
             line(
@@ -210,20 +210,25 @@ impl Facts<'_> {
             line(
                 PART,
                 "weights reset each round, or the warm start declared",
-                Standing::Declared,
+                LineStanding::Declared,
                 format!("recipe.init: {}", self.said("recipe.init")),
             ),
-            line(PART, "the pool is scored with the test transform", Standing::Pass, "the program has no other way"),
+            line(
+                PART,
+                "the pool is scored with the test transform",
+                LineStanding::Pass,
+                "the program has no other way",
+            ),
             line(
                 PART,
                 "the training budget is declared, and how it grows with the labels",
-                Standing::Declared,
+                LineStanding::Declared,
                 of(&["epochs", "epoch_length", "minibatch"]),
             ),
             line(
                 PART,
                 "validation labels are counted or declared beside the budget",
-                Standing::Declared,
+                LineStanding::Declared,
                 format!(
                     "dataset.validation: {}; {validation} validation labels took part in training",
                     self.said("dataset.validation")
@@ -232,7 +237,7 @@ impl Facts<'_> {
             line(
                 PART,
                 "the test set is never read in the loop, and its readings are counted",
-                Standing::Pass,
+                LineStanding::Pass,
                 format!("read {reads} times, once a round, for its figures alone"),
             ),
         ]
@@ -265,7 +270,7 @@ impl Facts<'_> {
                 met(seeds.len() > 1),
                 if seeds.len() > 1 { "in this report" } else { "one seed has no band" },
             ),
-            line(PART, "the area is defined exactly", Standing::Pass, "both definitions, under their tables"),
+            line(PART, "the area is defined exactly", LineStanding::Pass, "both definitions, under their tables"),
             line(
                 PART,
                 "strategies are compared on paired seeds by a stated test, corrected, with a saturation rule",
@@ -281,7 +286,7 @@ impl Facts<'_> {
             line(
                 PART,
                 "calibration, class balance of what was queried and the worst class beside accuracy",
-                Standing::Pass,
+                LineStanding::Pass,
                 "in this report",
             ),
         ]
@@ -300,7 +305,7 @@ impl Facts<'_> {
             line(
                 PART,
                 "times and peak memory of selection and training on named hardware, with a limit on selection",
-                Standing::Pass,
+                LineStanding::Pass,
                 format!(
                     "{}; limits.seconds: {}",
                     devices.into_iter().collect::<Vec<_>>().join(" | "),
@@ -310,19 +315,19 @@ impl Facts<'_> {
             line(
                 PART,
                 "compared at equal time as well as at equal labels",
-                Standing::Pass,
+                LineStanding::Pass,
                 "the chart of accuracy against seconds",
             ),
             line(
                 PART,
                 "config, versions, seeds, order of queries, figures and times in one record",
-                Standing::Pass,
+                LineStanding::Pass,
                 format!("{} run folders", self.runs().len()),
             ),
             line(
                 PART,
                 "the strategy's implementation is named by its digest",
-                Standing::Pass,
+                LineStanding::Pass,
                 format!("{} builds, below", builds.len()),
             ),
         ]

@@ -44,6 +44,15 @@ pub enum ReportError {
         /// What is wrong.
         message: String,
     },
+    /// A key that curves were to be told apart by.
+    #[error(
+        "no run has the key `{key}`, which curves were to be told apart by; expected `strategy`, or a key of run files \
+         that has a value of its own, such as `recipe.optimiser`"
+    )]
+    UnknownKey {
+        /// The key.
+        key: String,
+    },
     /// A thumbnail cannot be encoded.
     #[error("a queried picture cannot be shown: {0}")]
     Picture(String),
@@ -59,14 +68,14 @@ impl Report {
     /// strategy's where `strategy` is among them.
     ///
     /// # Errors
-    /// If there are no runs, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot
+    /// If there are no runs, none has a key of `curves_by`, or a record has an accuracy outside 0 to 1 or labelled counts that do not grow or cannot
     /// be.
     pub fn new(mut runs: Vec<RunSummary>, curves_by: &[String]) -> Result<Self, ReportError> {
         if runs.is_empty() {
             return Err(ReportError::Empty);
         }
         runs.iter().try_for_each(check)?;
-        let placed = place(&runs, curves_by);
+        let placed = place(&runs, curves_by)?;
         let mut placed: Vec<(Placed, RunSummary)> = placed.into_iter().zip(runs.drain(..)).collect();
         placed.sort_by(|(a, run), (b, other)| key(a, run).cmp(&key(b, other)));
         let mut warnings = Vec::new();

@@ -1,5 +1,7 @@
 //! One run, as the report is given it.
 
+use querist_core::fitted::EpochRecord;
+use querist_core::metric::Confusion;
 use querist_core::{RoundRecord, StrategyIdentity};
 use querist_protocol::Shown;
 use serde_json::Value;
@@ -49,8 +51,12 @@ pub struct RunSummary {
     pub config: Value,
     /// SHA-256 of the initial labelled set, in hex.
     pub start: Shown,
-    /// Training loss of each epoch, one list a round; empty where it was not kept.
-    pub losses: Vec<Vec<f64>>,
+    /// Names of the classes.
+    pub classes: Vec<Shown>,
+    /// Training curve of the last round; empty where it was not kept.
+    pub epochs: Vec<EpochRecord>,
+    /// What was taken for what on the test set in the last round, where it was recorded.
+    pub confusion: Option<Confusion>,
     /// Finished rounds, by round.
     pub rounds: Vec<RoundRecord>,
     /// Pictures that were asked for, one list a round, by rank.

@@ -6,6 +6,7 @@ use querist_protocol::Shown;
 use serde_json::Value;
 
 use crate::curve::{Curve, Seed, Setting};
+use crate::report::ReportError;
 use crate::run::{RunState, RunSummary};
 
 /// Parts of a config in which the runs of a comparison may differ: who chooses, the seeds, and what no figure depends
@@ -13,6 +14,8 @@ use crate::run::{RunState, RunSummary};
 const FREE: [&str; 6] = ["strategy", "seeds", "compute", "limits", "keep", "version"];
 /// What names a setting best, before all other keys.
 const FIRST: [&str; 5] = ["dataset.name", "dataset.path", "dataset.kind", "model.name", "recipe.preset"];
+/// What stands for the strategy's label among keys.
+const STRATEGY: &str = "strategy";
 /// Value of a key that a run does not have.
 const UNSET: &str = "not set";
 
@@ -63,16 +66,24 @@ pub(crate) struct Placed {
 
 /// The place of each run: its setting, of the fewest keys that tell all settings apart, and its label. Where
 /// `curves_by` names keys, these make the label, with the strategy where it is among them, and are in no setting.
-pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Vec<Placed> {
+///
+/// # Errors
+/// A key of `curves_by` that no run has.
+pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Result<Vec<Placed>, ReportError> {
     let keys: Vec<BTreeMap<String, String>> = runs.iter().map(keys).collect();
+    let value = |at: usize, key: &str| keys[at].get(key).cloned().or_else(|| anywhere(&runs[at].config, key));
+    let is_known = |key: &&String| *key == STRATEGY || (0..runs.len()).any(|at| value(at, key).is_some());
+    if let Some(key) = curves_by.iter().find(|key| !is_known(key)) {
+        return Err(ReportError::UnknownKey { key: shown(key) });
+    }
     let telling = telling(&keys, curves_by);
-    let value = |at: usize, key: &str| keys[at].get(key).map_or(UNSET, String::as_str).to_owned();
+    let or_unset = |value: Option<String>| value.unwrap_or_else(|| UNSET.to_owned());
     let label = |at: usize, run: &RunSummary| match curves_by {
         [] => run.label.to_string(),
         named => {
             let part = |key: &String| match key.as_str() {
-                "strategy" => run.label.to_string(),
-                key => value(at, key),
+                STRATEGY => run.label.to_string(),
+                key => or_unset(value(at, key)),
             };
             // The upper baseline shares no label with strategies, whatever curves are called by.
             let is_named = named.iter().any(|key| key == "strategy");
@@ -81,11 +92,20 @@ pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Vec<Placed> {
         }
     };
     let placed = runs.iter().enumerate().map(|(at, run)| Placed {
-        setting: telling.iter().map(|key| (key.clone(), value(at, key))).collect(),
+        setting: telling.iter().map(|key| (key.clone(), or_unset(keys[at].get(key).cloned()))).collect(),
         label: label(at, run),
         seed: seed(run),
     });
-    placed.collect()
+    Ok(placed.collect())
+}
+
+/// A value of the config, in whichever part: `strategy.params.first`, `seeds.model`. None where there are more below.
+fn anywhere(config: &Value, key: &str) -> Option<String> {
+    match key.split('.').try_fold(config, |value, part| value.get(part))? {
+        Value::Null | Value::Object(_) => None,
+        Value::String(text) => Some(shown(text)),
+        other => Some(shown(&other.to_string())),
+    }
 }
 
 /// The curve of a finished run.

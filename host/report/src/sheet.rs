@@ -2,6 +2,7 @@
 
 use crate::analysis::{Analysis, BASELINE, Group, SettingFigures, Standing};
 use crate::compare::{Comparison, Difference};
+use crate::confusion::Mistake;
 use crate::cost::Cost;
 use crate::report::{Report, setting_name};
 use crate::statistics::{Interval, Penalties, SpeedUp, Spread, Tail};
@@ -266,6 +267,36 @@ pub(crate) fn costs(report: &Report, setting: &SettingFigures) -> Option<Sheet> 
                calibration error and the accuracy of the class with the least are of the last round.",
     })
 }
+
+/// The class that each strategy's models know least, and what is most often taken for another.
+pub(crate) fn hardest(report: &Report, setting: &SettingFigures) -> Option<Sheet> {
+    let row = |group: &Group| {
+        let classes = &report.cost(&setting.setting, &group.label)?.final_classes;
+        let (worst, accuracy) = classes.worst()?;
+        let name = |mistake: &Mistake| {
+            let (class, predicted) = (classes.name(mistake.class), classes.name(mistake.predicted));
+            format!("{class} for {predicted} {:.1}", mistake.share * 100.0)
+        };
+        let mistakes: Vec<String> = classes.mistakes(NAMED_MISTAKES).iter().map(name).collect();
+        Some(vec![
+            Cell::text(&group.label),
+            Cell::text(classes.name(worst)),
+            Cell::number(Some(accuracy), |accuracy| format!("{:.2}", accuracy * 100.0)),
+            Cell::text(if mistakes.is_empty() { "-".to_owned() } else { mistakes.join(", ") }),
+        ])
+    };
+    let rows: Vec<Vec<Cell>> = setting.groups.iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| Sheet {
+        title: "Hardest classes".to_owned(),
+        columns: vec!["strategy", "worst class", "its accuracy, %", "most often taken for another, % of its class"],
+        rows,
+        note: "Last round, mean over seeds. The worst class is that of the least mean accuracy; the table of costs has \
+               the mean over seeds of each seed's own worst. “a for b” is a sample of class a that was taken for b.",
+    })
+}
+
+/// Mistakes that are named of each strategy.
+const NAMED_MISTAKES: usize = 3;
 
 /// Each strategy over all settings.
 pub(crate) fn standings(analysis: &Analysis) -> Option<Sheet> {

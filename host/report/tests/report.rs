@@ -1,61 +1,19 @@
 //! Statistics on numbers computed elsewhere, and the shape of every output.
 
+mod runs;
+
 use std::path::{Path, PathBuf};
 
 use querist_core::config::{Adversarial, Evaluate};
 use querist_core::fitted::EnsembleRecord;
-use querist_core::metric::Metrics;
-use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
 use querist_protocol::{Shown, is_showable};
 use querist_report::{
     Columns, Comparison, Group, PageOptions, Picture, Report, ReportError, RunState, RunSummary, Seed, SettingFigures,
     Thumbnail, checklist, csv, curves_csv, html, json, json_text, latex, markdown, svg_figures, table,
 };
+use runs::{report_of, run, study};
 use scraper::{Html, Selector};
 use serde_json::json;
-
-fn record(round: usize, labelled: usize, accuracy: f64) -> RoundRecord {
-    let metrics = Metrics { accuracy, loss: 0.5, ece: 0.02, per_class: vec![Some(accuracy); 2] };
-    let mut record = RoundRecord::new(
-        Round(round as u32),
-        labelled,
-        50_000_usize.saturating_sub(labelled),
-        metrics,
-        "cpu, 2 threads".to_owned(),
-    );
-    record.seconds.fit = 10.0;
-    record.seconds.query = 0.25;
-    record.acquired = (0..3).map(SampleId).collect();
-    record
-}
-
-fn run(label: &str, seed: u64, curve: &[(usize, f64)]) -> RunSummary {
-    RunSummary {
-        label: Shown::name(label),
-        layout: 2,
-        strategy: StrategyIdentity {
-            id: label.to_owned(),
-            package: label.to_owned(),
-            version: "0.1.0".to_owned(),
-            kind: StrategyKind::Wasm,
-            digest: "ab".repeat(32),
-        },
-        seed,
-        dataset: Shown::name("digits"),
-        dataset_digest: Shown::name(&"cd".repeat(32)),
-        model: Shown::name("cnn"),
-        config: json!({ "budget": { "initial": 100 }, "seeds": { "root": seed } }),
-        rounds: curve.iter().enumerate().map(|(round, &(labelled, a))| record(round, labelled, a)).collect(),
-        start: Shown::name(&"ee".repeat(32)),
-        losses: vec![vec![2.0, 1.0]; curve.len()],
-        thumbnails: Vec::new(),
-        state: RunState::Finished,
-    }
-}
-
-fn report_of(runs: Vec<RunSummary>) -> Report {
-    Report::new(runs, &[]).unwrap()
-}
 
 /// The only setting of a report.
 #[track_caller]
@@ -72,22 +30,6 @@ fn groups(report: &Report) -> &[Group] {
 #[track_caller]
 fn comparisons(report: &Report) -> &[Comparison] {
     &only(report).comparisons
-}
-
-/// Two strategies with three seeds each; `margin` is above by .02, .03 and .04 at every count.
-fn study() -> Vec<RunSummary> {
-    let random =
-        |seed: u64, shift: f64| run("random", seed, &[(100, 0.5 + shift), (200, 0.7 + shift), (500, 0.8 + shift)]);
-    let margin =
-        |seed: u64, shift: f64| run("margin", seed, &[(100, 0.5 + shift), (200, 0.7 + shift), (500, 0.8 + shift)]);
-    vec![
-        margin(2, 0.04 + 0.02),
-        random(0, 0.0),
-        margin(0, 0.02),
-        random(1, 0.01),
-        margin(1, 0.03 + 0.01),
-        random(2, 0.02),
-    ]
 }
 
 fn close(found: f64, expected: f64) -> bool {
@@ -108,7 +50,7 @@ fn a_small_study_by_hand() {
     assert!(close(cost.query_seconds.unwrap().mean, 0.75));
     // 10 s of training a round, and a quarter of a second of each query before.
     assert!(close(cost.over_time[2].0, 30.5) && close(cost.over_time[2].1, 0.81), "{:?}", cost.over_time);
-    assert_eq!(cost.final_losses, [2.0, 1.0]);
+    assert_eq!((&cost.final_losses[..], &cost.final_training_accuracies[..]), (&[2.0, 1.0][..], &[0.5, 0.75][..]));
     // Differences .02, .03, .04: mean .03, deviation .01, half width 4.302653 * .01 / sqrt(3) = .024841.
     let [comparison] = comparisons(&report) else { panic!("one comparison") };
     let Comparison { area, last, .. } = comparison;
@@ -253,7 +195,7 @@ fn tables_for_papers() {
     assert!(text.contains(r"| a_b\|c & 50% | +3.00 ± 2.48 | .035 |"), "{text}");
     let widths: Vec<usize> =
         text.lines().filter(|l| l.starts_with("| ---")).map(|l| l.matches(" | ").count()).collect();
-    assert_eq!(widths, [8, 5, 6, 2, 2], "five tables");
+    assert_eq!(widths, [8, 5, 6, 3, 2, 2], "six tables");
 }
 
 #[test]
@@ -344,7 +286,7 @@ fn the_page_is_whole_and_needs_nothing_else() {
     ];
     runs.iter_mut().for_each(|run| run.config = json!({ "note": evil, "seeds": {} }));
     let report = report_of(runs.clone());
-    let options = PageOptions { title: format!("Study {evil}"), pictures_per_round: 2 };
+    let options = PageOptions { title: format!("Study {evil}"), pictures_per_round: 2, live: None };
     let text = html(&report, &options).unwrap();
     let page = Html::parse_document(&text);
     assert!(page.errors.is_empty(), "{:?}", page.errors);

@@ -17,8 +17,14 @@
 //! 1112.5745); Beluch, Genewein, Nürnberger and Köhler, "The Power of Ensembles for Active Learning in Image
 //! Classification", CVPR 2018, on Lakshminarayanan, Pritzel and Blundell, NIPS 2017 (arXiv 1612.01474).
 
+// More than 150 lines: fourteen strategies.
+
+mod committee;
+
 use querist_sdk::draws::{Draws, RowDraws};
 use querist_sdk::prelude::*;
+
+pub use committee::{Direction, KlConsensus, Vote, VoteEntropy};
 
 const GAL: &str = "Gal, Islam and Ghahramani, Deep Bayesian Active Learning with Image Data, ICML 2017";
 const HOULSBY: &str =
@@ -144,5 +150,6 @@ package!(
     scorers: [
         McLeastConfidence, McMargin, McEntropy, McVariationRatio, McMeanStd, Bald,
         EnsembleLeastConfidence, EnsembleMargin, EnsembleEntropy, EnsembleVariationRatio, EnsembleBald, EnsembleMeanStd,
+        VoteEntropy, KlConsensus,
     ]
 );

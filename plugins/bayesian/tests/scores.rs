@@ -175,3 +175,70 @@ fn inputs_that_are_no_log_probabilities_are_refused_with_their_place() {
     let one_class = pool(names::MC_LOG_PROBS, &[vec![vec![1.0]; 10]]);
     assert!(ask(&PACKAGE, "bald", &json!({}), (&one_class, 1, 0)).unwrap_err().contains("two classes"));
 }
+
+/// Three and one votes, two and two, and two, one and one.
+#[test]
+fn votes_have_the_entropy_of_their_shares() {
+    let vote = |class: usize| (0..3).map(|c| if c == class { 0.8 } else { 0.1 }).collect();
+    let votes = |classes: [usize; 4]| classes.map(vote).to_vec();
+    let rows = [votes([0, 0, 0, 0]), votes([2, 1, 2, 2]), votes([1, 0, 1, 0]), votes([2, 2, 0, 1])];
+    let found = scores("vote-entropy", json!({"members": 4}), &pool(names::MEMBER_LOG_PROBS, &rows));
+    for (score, expected) in found.iter().zip([0.0, 0.562_335_1, 0.693_147_2, 1.039_720_8]) {
+        assert!((score - expected).abs() < 5e-8, "{found:?}");
+    }
+    assert_eq!(found[0].to_bits(), 0.0f64.to_bits());
+}
+
+#[test]
+fn equal_votes_are_ordered_by_the_entropy_of_the_consensus() {
+    // Three votes, one and one, for other classes each time; the second is the least sure.
+    let member = |class: usize, top: f64| (0..3).map(|c| if c == class { top } else { (1.0 - top) / 2.0 }).collect();
+    let row = |order: [usize; 5], top: f64| order.map(|class| member(class, top)).to_vec();
+    let rows = [row([0, 0, 0, 1, 2], 0.9), row([1, 2, 2, 2, 0], 0.5), row([2, 1, 0, 1, 1], 0.7)];
+    let pool = pool(names::MEMBER_LOG_PROBS, &rows);
+    let answer = ask(&PACKAGE, "vote-entropy", &json!({}), (&pool, 3, 0)).unwrap();
+    assert_eq!(answer.rows, [1, 2, 0]);
+    assert_eq!(answer.scores[0].to_bits(), answer.scores[2].to_bits());
+}
+
+#[test]
+fn soft_votes_and_divergence_to_the_consensus_have_other_names() {
+    let pool = pool(names::MEMBER_LOG_PROBS, &random_rows(200, 5, 4));
+    for (id, params, other) in
+        [("vote-entropy", json!({"vote": "soft"}), "ensemble-entropy"), ("kl-consensus", json!({}), "ensemble-bald")]
+    {
+        let [found, expected] =
+            [(id, params), (other, json!({}))].map(|(id, params)| ask(&PACKAGE, id, &params, (&pool, 200, 0)).unwrap());
+        assert_eq!((found.rows, found.scores), (expected.rows, expected.scores), "{id}");
+    }
+}
+
+#[test]
+fn divergence_from_the_consensus_is_its_definition() {
+    let rows = random_rows(200, 5, 4);
+    let found = scores("kl-consensus", json!({"direction": "from-consensus"}), &pool(names::MEMBER_LOG_PROBS, &rows));
+    for (members, score) in rows.iter().zip(&found) {
+        let mean: Vec<f64> = (0..4).map(|c| members.iter().map(|p| p[c]).sum::<f64>() / 5.0).collect();
+        let kl = |p: &Vec<f64>| mean.iter().zip(p).map(|(mean, p)| mean * (mean / p).ln()).sum::<f64>();
+        let expected = members.iter().map(kl).sum::<f64>() / 5.0;
+        assert!((score - expected).abs() < 1e-7 * expected.max(1.0), "{score}, expected {expected}");
+    }
+    let leaning = [vec![vec![0.9, 0.1], vec![0.1, 0.9]]];
+    let pool = pool(names::MEMBER_LOG_PROBS, &leaning);
+    let both = |direction: &str| scores("kl-consensus", json!({"direction": direction, "members": 2}), &pool)[0];
+    assert!((both("to-consensus") - 0.368_064_2).abs() < 1e-7, "{}", both("to-consensus"));
+    assert!((both("from-consensus") - 0.510_825_6).abs() < 1e-7, "{}", both("from-consensus"));
+}
+
+/// A member that rules out what the others expect is far from them, but not infinitely.
+#[test]
+fn impossible_classes_have_a_floor() {
+    let sure = |class: usize| (0..2).map(|c| f64::from(u8::from(c == class))).collect::<Vec<_>>();
+    let agreed = vec![sure(0); 5];
+    let single = vec![sure(0), sure(0), sure(0), sure(0), sure(1)];
+    let pool = pool(names::MEMBER_LOG_PROBS, &[agreed, single]);
+    let found = scores("kl-consensus", json!({"direction": "from-consensus"}), &pool);
+    // Four of five miss a class with .2, the fifth one with .8.
+    let expected = 0.32 * 745.0 + 0.8 * 0.8f64.ln() + 0.2 * 0.2f64.ln();
+    assert!(found[0].abs() < 1e-12 && (found[1] - expected).abs() < 1e-9, "{found:?}, expected {expected}");
+}

@@ -23,6 +23,7 @@ pub fn arrays(data: &[u8]) {
                 let (count, sum) = match array.values() {
                     Values::F32(values) => (values.len(), values.iter().map(|v| v.to_bits() as u64).fold(0, add)),
                     Values::U32(values) => (values.len(), values.iter().map(|&v| u64::from(v)).fold(0, add)),
+                    Values::Far(source) => (source.rows() * source.width(), 0),
                     Values::U64(values) => (values.len(), values.iter().copied().fold(0, add)),
                 };
                 std::hint::black_box(sum);

@@ -111,22 +111,21 @@ pub fn main(args: &CheckArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
 
 /// The packages of a path: it may be a package itself or hold some.
 fn listing(path: &Path) -> Result<Listing> {
-    let packages = if path.join(querist_loader::package::manifest::FILE).exists() { path.parent() } else { Some(path) };
-    let packages = packages.unwrap_or(path);
+    let is_package = path.is_file() || path.join(querist_loader::package::manifest::FILE).exists();
+    let packages = path.parent().filter(|_| is_package).unwrap_or(path);
     // What is installed with this program is trusted by it, as everywhere.
     let installed = plugins::built_in().and_then(|dir| dir.canonicalize().ok()) == packages.canonicalize().ok();
     let source = if installed { Source::BuiltIn } else { Source::PluginDir };
-    let mut listing = Listing::search(&[(source, packages.to_owned())])?;
-    if packages != path {
-        listing.found.retain(|found| found.path == path);
+    if is_package {
+        return Ok(Listing::only(path.to_owned(), source));
     }
-    Ok(listing)
+    Ok(Listing::search(&[(source, packages.to_owned())])?)
 }
 
 /// A path with packages in it: what a compiler made is packed first.
 fn packed(args: &CheckArgs, folder: &Path, trainer: Option<&dyn Trainer>) -> Result<PathBuf> {
     let path = args.path.canonicalize().map_err(|error| Usage(format!("{}: {error}", args.path.display())))?;
-    if path.is_dir() {
+    if path.is_dir() || pack::is_packed(&path) {
         return Ok(path);
     }
     let made = if pack::is_native(&path) {
@@ -149,7 +148,7 @@ fn wanted<'a>(listing: &'a Listing, args: &CheckArgs) -> Result<Vec<Resolved<'a>
     let wanted: Vec<Resolved<'a>> = listing
         .usable()
         .flat_map(|(found, package)| {
-            let of = |strategy| Resolved { package, source: found.source, strategy, alias: false };
+            let of = |strategy| Resolved { package, source: found.source, strategy, alias: false, hidden: None };
             package.description.strategies.iter().map(of)
         })
         .filter(|resolved| args.strategy.as_ref().is_none_or(|id| *id == resolved.strategy.id))

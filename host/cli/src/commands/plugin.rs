@@ -11,14 +11,14 @@ use querist_loader::{Found, Resolved, Source, pack};
 use querist_protocol::Shown;
 use serde_json::{Value, json};
 
-use crate::commands::check;
 use crate::commands::parameters::{Parameters, printable};
+use crate::commands::{check, new};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
 use crate::{output, plugins};
 
-/// Find out about plugins, check them, and make packages.
+/// Find out about plugins, write, check and pack them.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// List every strategy that can be found, and why a package cannot be used.
@@ -43,6 +43,9 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = ShowFormat::Table)]
         format: ShowFormat,
     },
+    /// Write a small project for a strategy of your own.
+    #[command(after_help = "Example:\n  querist plugin new my-strategy --lang python")]
+    New(new::NewArgs),
     /// Check whether a plugin does what every strategy must do.
     #[command(after_help = "Example:\n  querist plugin check target/wasm32-unknown-unknown/release/mine.wasm")]
     Check(check::CheckArgs),
@@ -110,6 +113,7 @@ pub enum ShowFormat {
 /// Runs the verb.
 pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()> {
     match command {
+        PluginCommand::New(args) => new::main(args),
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
@@ -149,16 +153,11 @@ fn lock(wanted: &[String], plugin_dir: &[PathBuf]) -> Result<()> {
     let mut lock = Lock::read(path)?.unwrap_or_default();
     let mut entries = Vec::new();
     for name in wanted {
-        let found: Vec<_> = listing.usable().filter(|(_, package)| package.description.package == *name).collect();
-        match found[..] {
-            [(_, package)] => entries.push(Locked::of(package)?),
-            [] => {
+        // Of several packages of one name the first is the one that would be used.
+        match listing.usable().find(|(_, package)| package.description.package == *name) {
+            Some((_, package)) => entries.push(Locked::of(package)?),
+            None => {
                 let message = format!("no usable package is called `{name}`; `querist plugin list` shows all");
-                return Err(Usage(message).into());
-            }
-            _ => {
-                let paths: Vec<String> = found.iter().map(|(found, _)| found.path.display().to_string()).collect();
-                let message = format!("several packages are called `{name}`: {}", paths.join(", "));
                 return Err(Usage(message).into());
             }
         }

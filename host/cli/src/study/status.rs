@@ -41,7 +41,8 @@ impl Status {
         !self.cells.iter().any(|(_, state, _)| matches!(state, State::Queued | State::Running))
     }
 
-    fn counts(&self) -> BTreeMap<State, usize> {
+    /// How many cells are in each state.
+    pub fn counts(&self) -> BTreeMap<State, usize> {
         let mut counts = BTreeMap::new();
         self.cells.iter().for_each(|(_, state, _)| *counts.entry(*state).or_default() += 1);
         counts

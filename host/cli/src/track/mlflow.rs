@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
+use querist_core::digest::sha256;
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
 use serde_json::{Value, json};
 
 use super::figures;
-use crate::round_files::{MOST_TEXT, sha256};
+use crate::round_files::MOST_TEXT;
 use crate::stored_run::StoredRun;
 
 /// What a run is found by again.

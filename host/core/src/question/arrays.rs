@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use querist_protocol::{ArrayKind, Dimension, Element, Rows, names};
 
-use crate::array::{Array, ArrayError, Buffer, Values, first_non_finite, gather};
+use super::tally::Tally;
+use crate::array::{Array, ArrayError, Buffer, Values, gather};
+use crate::far::first_non_finite;
 use crate::head::Head;
 
 /// Told of each hidden label that a strategy asks for inside its batch, before the strategy learns it.
@@ -27,6 +29,7 @@ pub struct Arrays {
     named: BTreeMap<String, Array>,
     reveals: Option<Arc<dyn Reveals>>,
     head: Option<Arc<dyn Head>>,
+    tally: Option<Arc<dyn Tally>>,
 }
 
 impl Arrays {
@@ -43,8 +46,8 @@ impl Arrays {
         classes: usize,
         named: BTreeMap<String, Array>,
     ) -> Result<Self, ArrayError> {
-        let arrays =
-            Self { ids: ids.into(), labelled_ids: labelled_ids.into(), classes, named, reveals: None, head: None };
+        let (ids, labelled_ids) = (ids.into(), labelled_ids.into());
+        let arrays = Self { ids, labelled_ids, classes, named, reveals: None, head: None, tally: None };
         arrays.check_ids()?;
         for (name, array) in &arrays.named {
             arrays.check_shape(name, array)?;
@@ -78,13 +81,25 @@ impl Arrays {
         self.head.as_deref()
     }
 
+    /// The same arrays, of whose rows a tally is kept.
+    #[must_use]
+    pub fn with_tally(mut self, tally: Arc<dyn Tally>) -> Self {
+        self.tally = Some(tally);
+        self
+    }
+
+    /// Who is told of single rows of all of these.
+    pub fn tally(&self) -> Option<&dyn Tally> {
+        self.tally.as_deref()
+    }
+
     /// Whether there is something of this name: an array, or the head.
     pub fn has(&self, name: &str) -> bool {
         if name == names::HEAD { self.head.is_some() } else { self.named.contains_key(name) }
     }
 
     /// What is called `names`, for some rows of the pool, which are ascending, or for all; nothing else stays. Whoever
-    /// is told of revealed labels stays told.
+    /// is told of revealed labels stays told, and whoever keeps a tally of all rows.
     #[must_use]
     pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
         let names: BTreeSet<&str> = names.into_iter().collect();
@@ -100,7 +115,8 @@ impl Arrays {
             None => self.ids.clone(),
         };
         let (labelled_ids, named) = (self.labelled_ids.clone(), named.collect());
-        Self { ids, labelled_ids, classes: self.classes, named, reveals, head }
+        let tally = self.tally.clone().filter(|_| rows.is_none());
+        Self { ids, labelled_ids, classes: self.classes, named, reveals, head, tally }
     }
 
     /// Global ids of the pool rows, ascending, `[N]`.
@@ -167,7 +183,7 @@ impl Arrays {
         };
         let (shape, dimensions) = (array.shape(), kind.dimensions);
         let is_of_type = match kind.element {
-            Element::F32 => array.as_f32().is_some(),
+            Element::F32 => array.is_floats(),
             Element::Label => array.as_u32().is_some(),
         };
         let is_class = |(found, dimension): (&usize, &Dimension)| match dimension {
@@ -216,7 +232,8 @@ impl Arrays {
                 }
                 None => Ok(()),
             },
-            Values::U64(_) => Ok(()),
+            // Whoever reads far rows looks at every value then.
+            Values::U64(_) | Values::Far(_) => Ok(()),
         }
     }
 

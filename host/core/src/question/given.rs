@@ -18,6 +18,8 @@ const MAX_CLASSES: usize = 1 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     named: BTreeMap<String, Array>,
+    /// Classes as the arrays of the whole pool say, where some of its rows were kept.
+    whole_classes: Option<usize>,
     /// Ids of the rows of the pool; 0, 1, 2, ... where they are left out.
     pub ids: Option<Vec<u64>>,
     /// Ids of the labelled rows; the numbers after those of the pool where they are left out.
@@ -57,11 +59,17 @@ impl Given {
         }
         probabilities::refuse_one_column(&called, &array).map_err(wrong)?;
         let array = match called == name {
+            _ if array.as_far().is_some() => probabilities::of_far(name, &called, &array),
             false => probabilities::logarithms(&array).map_err(wrong)?,
             true if probabilities::is_log_probs(name) => probabilities::finite(array),
             true => array,
         };
         Ok(self.named.insert(called, array).is_some())
+    }
+
+    /// All arrays by name.
+    pub fn arrays(&self) -> impl Iterator<Item = (&str, &Array)> {
+        self.named.iter().map(|(name, array)| (name.as_str(), array))
     }
 
     /// An array by name.
@@ -119,6 +127,45 @@ impl Given {
     /// Rows of one side, as an array says.
     fn rows_of(&self, side: Side) -> Option<usize> {
         self.named.iter().find(|(name, _)| Side::of(name) == Some(side)).map(|(_, array)| array.rows())
+    }
+
+    /// Rows of the pool.
+    ///
+    /// # Errors
+    /// [`GivenError::NoPool`] if nothing says how many there are.
+    pub fn pool_rows(&self) -> Result<usize, GivenError> {
+        self.rows_of(Side::Pool).or(self.ids.as_ref().map(Vec::len)).ok_or(GivenError::NoPool)
+    }
+
+    /// Ids of labelled rows for which none are given: the numbers after those of the pool.
+    fn labelled_after(&self, ids: &[u64]) -> Vec<u64> {
+        let labelled = self.rows_of(Side::Labelled).unwrap_or(0) as u64;
+        let first_free = ids.iter().max().map_or(0, |max| max.saturating_add(1));
+        (first_free..first_free.saturating_add(labelled)).collect()
+    }
+
+    /// Keeps some rows of the pool, in the order in which they were given. All else stays as it is for the whole pool:
+    /// ids, labelled rows, classes.
+    ///
+    /// # Errors
+    /// If there is no pool, or its arrays or ids do not fit it.
+    pub fn narrow(&mut self, rows: std::ops::Range<usize>) -> Result<(), GivenError> {
+        let pool = self.pool_rows()?;
+        let ids = self.ids.take().unwrap_or_else(|| (0..pool as u64).collect());
+        ascending_order("ids", &ids, pool)?;
+        if self.labelled_ids.is_none() {
+            self.labelled_ids = Some(self.labelled_after(&ids));
+        }
+        self.whole_classes = Some(self.classes());
+        self.ids = Some(ids.get(rows.clone()).unwrap_or_default().to_vec());
+        let order: Vec<u32> = rows.map(|row| row as u32).collect();
+        for (name, array) in &mut self.named {
+            // An array of another length is left for the check to name.
+            if Side::of(name) == Some(Side::Pool) && array.rows() == pool && order.len() < pool {
+                *array = array.gather(&order);
+            }
+        }
+        Ok(())
     }
 
     /// Adds what can stand in for missing arrays; says which stood in for which.
@@ -197,13 +244,11 @@ impl Given {
         classes: Option<usize>,
         choose: impl FnOnce(&[SampleId]) -> Vec<SampleId>,
     ) -> Result<Sorted, GivenError> {
-        let pool = self.rows_of(Side::Pool).or(self.ids.as_ref().map(Vec::len)).ok_or(GivenError::NoPool)?;
+        let pool = self.pool_rows()?;
         let labelled = self.rows_of(Side::Labelled).or(self.labelled_ids.as_ref().map(Vec::len)).unwrap_or(0);
         let ids = self.ids.take().unwrap_or_else(|| (0..pool as u64).collect());
-        let first_free = ids.iter().max().map_or(0, |max| max.saturating_add(1));
-        let after = || (first_free..first_free.saturating_add(labelled as u64)).collect();
-        let labelled_ids = self.labelled_ids.take().unwrap_or_else(after);
-        let classes = classes.unwrap_or_else(|| self.classes());
+        let labelled_ids = self.labelled_ids.take().unwrap_or_else(|| self.labelled_after(&ids));
+        let classes = classes.or(self.whole_classes).unwrap_or_else(|| self.classes());
         if classes > MAX_CLASSES {
             let can_say = |(name, kind): &(String, &ArrayKind)| says_classes(kind) && self.named.contains_key(name);
             let names = every_array().filter(can_say).map(|(name, _)| name).collect();

@@ -8,11 +8,13 @@ mod given;
 mod probabilities;
 pub mod rights;
 mod subset;
+mod tally;
 
 pub use arrays::{Arrays, Reveals};
 pub use given::{Given, GivenError, Sorted};
 pub use rights::{Granted, RightsError, Settled};
 pub use subset::{candidates, subset};
+pub use tally::{Pairs, Tally};
 
 use querist_protocol::Selection;
 

@@ -1,9 +1,12 @@
 //! Probabilities in the forms in which users have them, as the arrays of log-probabilities and logits that strategies
 //! take.
 
+use std::borrow::Cow;
+
 use querist_protocol::{ARRAYS, ArrayKind, names};
 
 use crate::array::Array;
+use crate::far;
 
 /// Probabilities below this count as this when logarithms are taken: the smallest that `f32` holds with all its digits.
 const LEAST: f32 = f32::MIN_POSITIVE;
@@ -43,17 +46,15 @@ fn is_over_classes(name: &str) -> bool {
 pub(super) fn logarithms(array: &Array) -> Result<Array, String> {
     let values = floats(array)?;
     let (width, row_len) = (last(array), array.row_len().max(1));
-    if let Some(at) = values.iter().position(|p| !(0.0..=1.0 + SUM_SLACK as f32).contains(p)) {
+    if let Some(at) = values.iter().position(|p| !is_probability(*p)) {
         return Err(format!("{} in row {} is no probability; they are 0 to 1", values[at], at / row_len));
     }
     let distributions = if array.shape().len() == 2 { values } else { &[] };
     for (at, distribution) in distributions.chunks_exact(width).enumerate() {
-        let sum: f64 = distribution.iter().map(|&p| f64::from(p)).sum();
-        if (sum - 1.0).abs() > SUM_SLACK {
-            return Err(format!("probabilities in row {} sum to {sum:.6}, expected 1", at * width / row_len));
-        }
+        let row = at * width / row_len;
+        check_sum(distribution).map_err(|sum| format!("probabilities in row {row} sum to {sum:.6}, expected 1"))?;
     }
-    let logarithms = values.iter().map(|&p| f64::from(p.max(LEAST)).ln() as f32).collect::<Vec<_>>();
+    let logarithms = values.iter().map(|&p| logarithm(p)).collect::<Vec<_>>();
     Array::f32(array.shape().to_vec(), logarithms).map_err(|error| error.to_string())
 }
 
@@ -63,6 +64,58 @@ pub(super) fn finite(array: Array) -> Array {
     let finite: Vec<f32> =
         values.iter().map(|&value| if value == f32::NEG_INFINITY { LOG_OF_NOTHING } else { value }).collect();
     Array::f32(array.shape().to_vec(), finite).unwrap_or(array)
+}
+
+/// The same over rows that are read in blocks: each block is looked at, and turned into logarithms, when it is read.
+pub(super) fn of_far(name: &str, called: &str, array: &Array) -> Array {
+    let step: Option<far::Step> = match called == name {
+        false if array.shape().len() == 2 => Some(logarithms_of_block),
+        false => Some(logarithms_of_draws),
+        true if is_log_probs(name) => Some(finite_block),
+        true => None,
+    };
+    array.with_source(|source| far::seen(source, name, step))
+}
+
+fn logarithms_of_block(values: &mut [f32], width: usize) -> Result<(), (usize, String)> {
+    check_probabilities(values, width)?;
+    for (row, distribution) in values.chunks_exact(width).enumerate() {
+        check_sum(distribution).map_err(|sum| (row, format!("probabilities sum to {sum:.6}, expected 1")))?;
+    }
+    values.iter_mut().for_each(|p| *p = logarithm(*p));
+    Ok(())
+}
+
+fn logarithms_of_draws(values: &mut [f32], width: usize) -> Result<(), (usize, String)> {
+    check_probabilities(values, width)?;
+    values.iter_mut().for_each(|p| *p = logarithm(*p));
+    Ok(())
+}
+
+fn finite_block(values: &mut [f32], _: usize) -> Result<(), (usize, String)> {
+    values.iter_mut().filter(|value| **value == f32::NEG_INFINITY).for_each(|value| *value = LOG_OF_NOTHING);
+    Ok(())
+}
+
+fn check_probabilities(values: &[f32], width: usize) -> Result<(), (usize, String)> {
+    match values.iter().position(|p| !is_probability(*p)) {
+        None => Ok(()),
+        Some(at) => Err((at / width, format!("{} is no probability; they are 0 to 1", values[at]))),
+    }
+}
+
+fn is_probability(p: f32) -> bool {
+    (0.0..=1.0 + SUM_SLACK as f32).contains(&p)
+}
+
+fn logarithm(p: f32) -> f32 {
+    f64::from(p.max(LEAST)).ln() as f32
+}
+
+/// The sum of a distribution, where it is not 1.
+fn check_sum(distribution: &[f32]) -> Result<(), f64> {
+    let sum: f64 = distribution.iter().map(|&p| f64::from(p)).sum();
+    if (sum - 1.0).abs() > SUM_SLACK { Err(sum) } else { Ok(()) }
 }
 
 /// Refuses arrays of one class, which hold the score of a sigmoid.
@@ -82,12 +135,19 @@ pub(super) fn refuse_one_column(name: &str, array: &Array) -> Result<(), String>
 
 /// Whether logits are probabilities by all that they look like.
 pub(super) fn look_like_probabilities(array: &Array) -> bool {
-    let (Some(values), width) = (array.as_f32(), last(array)) else { return false };
+    let (Some(values), width) = (first_values(array), last(array)) else { return false };
     let is_distribution = |row: &[f32]| (row.iter().map(|&p| f64::from(p)).sum::<f64>() - 1.0).abs() < SUM_SLACK;
     !values.is_empty()
         && width > 1
         && values.iter().all(|p| (0.0..=1.0).contains(p))
         && values.chunks_exact(width).all(is_distribution)
+}
+
+/// The values; of rows that are read in blocks, those of the first ones.
+fn first_values(array: &Array) -> Option<Cow<'_, [f32]>> {
+    let Some(source) = array.as_far() else { return array.as_f32().map(|values| Cow::Borrowed(&values[..])) };
+    let mut first = vec![0.0; source.rows().min(LOOKED_AT) * source.width()];
+    source.read(0, &mut first).ok().map(|()| Cow::Owned(first))
 }
 
 /// What is known of the dimensions of an array of draws, beside the array itself.
@@ -141,6 +201,10 @@ impl Layout {
 /// A sentence, if rows and draws cannot be told apart.
 pub(super) fn draws_in_the_middle(array: Array, known: Known) -> Result<Array, String> {
     let &[a, b, c] = array.shape() else { return Ok(array) };
+    // Shards are of rows, which therefore come first.
+    if array.as_far().is_some() {
+        return Ok(array);
+    }
     let (shape, values) = ([a, b, c], floats(&array)?);
     let sums = |layout: &Layout| match layout {
         Layout::DrawsLast => sums_to_one(values, shape, true),

@@ -123,8 +123,9 @@ pub fn run(run: &mut Run<'_>, mut at: Position) -> Result<(), RunError> {
         let asked = at.asked(run.plan);
         let asked = asked.as_ref().unwrap_or(&samples);
         let fitted = run.fit(&at, &samples, needs)?;
-        let evaluated = run.evaluate()?;
+        let mut evaluated = run.evaluate()?;
         at.validated.extend(evaluated.validated());
+        let confusion = evaluated.take_confusion();
         let queried = match asked.batch.filter(|_| !run.plan.is_over(&at.validated)) {
             None => None,
             Some(batch) => {
@@ -136,7 +137,7 @@ pub fn run(run: &mut Run<'_>, mut at: Position) -> Result<(), RunError> {
         let record = run.record(&at, (&samples, asked), &fitted, evaluated, queried.as_ref());
         let round = at.round;
         let next = queried.as_ref().map(|queried| at.after(queried, run.plan.replaces())).transpose()?;
-        run.commit(&record, &fitted, queried.as_ref())?;
+        run.commit(&record, &confusion, &fitted, queried.as_ref())?;
         let Some(next) = next.filter(|_| run.stop_after != Some(round)) else { break };
         at = next;
     }

@@ -13,7 +13,7 @@ use crate::config::Plan;
 use crate::fitted::Fitted;
 use crate::ids::{Label, Round, SampleId};
 use crate::learner::{FeatureTask, FitTask, LearnError};
-use crate::metric::Metrics;
+use crate::metric::{Confusion, Metrics};
 use crate::observer::FinishedRound;
 use crate::progress::Progress;
 use crate::question::{Arrays, Question, candidates, subset};
@@ -52,6 +52,7 @@ impl Samples {
 /// The figures of a model.
 pub(super) struct Evaluated {
     test: Metrics,
+    confusion: Confusion,
     validation: Option<Metrics>,
     backend: String,
     seconds: f64,
@@ -88,6 +89,11 @@ impl Evaluated {
     /// Accuracy on the validation set, where there is one.
     pub(super) fn validated(&self) -> Option<f64> {
         self.validation.as_ref().map(|metrics| metrics.accuracy)
+    }
+
+    /// What was taken for what on the test set; nothing once it was taken.
+    pub(super) fn take_confusion(&mut self) -> Confusion {
+        std::mem::take(&mut self.confusion)
     }
 }
 
@@ -147,16 +153,17 @@ impl Run<'_> {
         let clock = Instant::now();
         let classes = self.dataset.classes();
         let mut measure = |samples: &[SampleId], labels: &[Label], progress: &dyn Progress| {
-            Ok::<_, LearnError>(Metrics::of(&self.learner.evaluated(samples, progress)?, labels, classes))
+            let logits = self.learner.evaluated(samples, progress)?;
+            Ok::<_, LearnError>((Metrics::of(&logits, labels, classes), Confusion::of(&logits, labels, classes)))
         };
         let (split, progress) = (self.split, self.observer.progress());
-        let test = measure(&split.test, &split.test_labels(self.dataset), progress)?;
+        let (test, confusion) = measure(&split.test, &split.test_labels(self.dataset), progress)?;
         let validation = match split.validation.as_slice() {
             [] => None,
-            samples => Some(measure(samples, &split.validation_labels(self.dataset), progress)?),
+            samples => Some(measure(samples, &split.validation_labels(self.dataset), progress)?.0),
         };
         let backend = self.learner.backend();
-        Ok(Evaluated { test, validation, backend, seconds: clock.elapsed().as_secs_f64() })
+        Ok(Evaluated { test, confusion, validation, backend, seconds: clock.elapsed().as_secs_f64() })
     }
 
     /// The arrays that the strategy needs, of the samples that it may choose from.
@@ -298,7 +305,7 @@ impl Run<'_> {
     ) -> RoundRecord {
         let (labelled, pool) = (samples.labelled.len(), asked.pool.len());
         let by_patience = if self.plan.patience().is_some() { self.split.validation.len() } else { 0 };
-        let Evaluated { test, validation, backend, seconds } = evaluated;
+        let Evaluated { test, validation, backend, seconds, confusion: _ } = evaluated;
         let mut record = RoundRecord {
             synthetic: at.synthetic.len(),
             validation_labels: fitted.value.validation_labels.max(by_patience),
@@ -323,12 +330,14 @@ impl Run<'_> {
     pub(super) fn commit(
         &mut self,
         record: &RoundRecord,
+        confusion: &Confusion,
         fitted: &Measured<Fitted>,
         queried: Option<&Queried>,
     ) -> Result<(), RunError> {
         static NO_ARRAYS: BTreeMap<String, Array> = BTreeMap::new();
         let round = FinishedRound {
             record,
+            confusion,
             epochs: &fitted.value.epochs,
             picks: queried.map(|queried| (&queried.acquisition, &queried.labels[..])),
             synthetic: queried.map_or(&[], |queried| &queried.synthetic),

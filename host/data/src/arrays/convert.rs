@@ -28,6 +28,24 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
+    /// As numpy calls it, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+            Self::I8 => "int8",
+            Self::I16 => "int16",
+            Self::I32 => "int32",
+            Self::I64 => "int64",
+            Self::U8 => "uint8",
+            Self::U16 => "uint16",
+            Self::U32 => "uint32",
+            Self::U64 => "uint64",
+        }
+    }
+
     /// What can be read, for messages.
     pub const ALL: &str = "floats of 16, 32 or 64 bits or integers of 8 to 64 bits";
 
@@ -91,11 +109,20 @@ integer_target!(u64, U64, "ids, 0 or more, of an integer type (in numpy `astype(
 
 /// Converts every value, in file order.
 pub(super) fn convert<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool) -> Result<Vec<T>, DataError> {
+    converted_by(raw, shape, fortran, true)
+}
+
+/// The same by this thread alone, for those who are one of many.
+pub(super) fn convert_here<T: Target>(raw: &Raw<'_>, shape: &[usize]) -> Result<Vec<T>, DataError> {
+    converted_by(raw, shape, false, false)
+}
+
+fn converted_by<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool, by_all: bool) -> Result<Vec<T>, DataError> {
     macro_rules! read {
         ($type:ident, $from:ident) => {{
             const SIZE: usize = size_of::<$type>();
             let big_endian = raw.big_endian;
-            each(raw, shape, fortran, SIZE, move |bytes| {
+            each(raw, (shape, fortran), by_all, SIZE, move |bytes| {
                 let mut word = [0; SIZE];
                 word.copy_from_slice(bytes);
                 let value = if big_endian { $type::from_be_bytes(word) } else { $type::from_le_bytes(word) };
@@ -121,8 +148,8 @@ pub(super) fn convert<T: Target>(raw: &Raw<'_>, shape: &[usize], fortran: bool) 
 
 fn each<T: Target, V: Display + Send>(
     raw: &Raw<'_>,
-    shape: &[usize],
-    fortran: bool,
+    (shape, fortran): (&[usize], bool),
+    by_all: bool,
     size: usize,
     value_of: impl Fn(&[u8]) -> Result<T, V> + Sync,
 ) -> Result<Vec<T>, DataError> {
@@ -137,13 +164,12 @@ fn each<T: Target, V: Display + Send>(
         Err(value) => Err((at, value)),
     };
     // The first misfit in file order, whichever thread meets one first.
-    let misfit = values
-        .par_iter_mut()
-        .zip(raw.bytes.par_chunks_exact(size))
-        .enumerate()
-        .with_min_len(1 << 14)
-        .filter_map(|item| convert_one(item).err())
-        .min_by_key(|&(at, _)| at);
+    let misfit = if by_all {
+        let all = values.par_iter_mut().zip(raw.bytes.par_chunks_exact(size)).enumerate().with_min_len(1 << 14);
+        all.filter_map(|item| convert_one(item).err()).min_by_key(|&(at, _)| at)
+    } else {
+        values.iter_mut().zip(raw.bytes.chunks_exact(size)).enumerate().find_map(|item| convert_one(item).err())
+    };
     match misfit {
         None => Ok(values),
         Some((at, value)) => Err(DataError::malformed(

@@ -3,12 +3,16 @@
 //! A file whose bytes already are the wanted values (`.safetensors`, or `.npy` in row-major order, little-endian, same
 //! type) is mapped and costs no memory or time until it is read; everything else is converted.
 
+mod columns;
 mod convert;
+mod far;
 mod npy;
+mod table;
 mod write;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,7 +29,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::DataError;
 use crate::zipped::{MAX_DIRECTORY, Zip};
+pub use columns::{Column, Columns, read_columns, write_columns};
 use convert::{Scalar, Target, convert};
+pub use far::{far_array, is_several, shard_files};
+pub use table::{Ids, Texts, read_ids};
 pub use write::{NpyValue, npy_bytes, write_npy, write_safetensors};
 
 /// Longest header of a `.safetensors` file, of some tens of thousands of arrays.
@@ -124,6 +131,7 @@ fn check_shape(name: &str, shape: &[usize]) -> Result<(), DataError> {
 
 /// A mapped file, and its path for messages.
 struct Mapped {
+    file: File,
     map: Arc<Mmap>,
     path: PathBuf,
 }
@@ -139,7 +147,14 @@ impl Mapped {
         // contract with the user that no type can hold: the file must not be changed or cut while it is in use, or
         // values change under way and reading beyond a cut end stops the program (SIGBUS).
         let map = unsafe { Mmap::map(&file) }.map_err(DataError::io(path))?;
-        Ok(Self { map: Arc::new(map), path: path.to_owned() })
+        Ok(Self { file, map: Arc::new(map), path: path.to_owned() })
+    }
+
+    /// The array of a `.npy` file.
+    fn npy(&self) -> Result<Placed, DataError> {
+        let name = self.path.display().to_string();
+        let npy::Header { shape, layout } = npy::Header::read(&self.map, &name)?;
+        Ok(Placed { name, shape, layout })
     }
 
     /// Values in `range` of the file: as they are where that is possible, else converted.
@@ -205,9 +220,15 @@ fn finish(path: &Path, shape: Vec<usize>, values: Values) -> Result<Array, DataE
 
 fn read_npy(path: &Path, want: Kind) -> Result<Array, DataError> {
     let mapped = Mapped::open(path)?;
-    let name = path.display().to_string();
-    let header = npy::Header::read(&mapped.map, &name)?;
-    mapped.array(&name, header.shape, header.layout, want)
+    let placed = mapped.npy()?;
+    mapped.array(&placed.name, placed.shape, placed.layout, want)
+}
+
+/// An array in a file: its name for messages, its shape, and where its values lie.
+struct Placed {
+    name: String,
+    shape: Vec<usize>,
+    layout: Layout,
 }
 
 fn read_npz(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
@@ -235,6 +256,12 @@ fn read_npz(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError>
 
 fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, DataError> {
     let mapped = Mapped::open(path)?;
+    let placed = safetensor(&mapped, wish)?;
+    mapped.array(&placed.name, placed.shape, placed.layout, want)
+}
+
+fn safetensor(mapped: &Mapped, wish: Wish<'_>) -> Result<Placed, DataError> {
+    let path = &*mapped.path;
     let bad = |found: String| DataError::malformed(path.display(), "", found, "a whole .safetensors file");
     let header = mapped.map.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
     if header > MAX_HEADER {
@@ -256,7 +283,8 @@ fn read_safetensors(path: &Path, wish: Wish<'_>, want: Kind) -> Result<Array, Da
     check_shape(&name, view.shape())?;
     let start = view.data().as_ptr() as usize - mapped.map.as_ptr() as usize;
     let range = start..start + view.data().len();
-    mapped.array(&name, view.shape().to_vec(), Layout { range, scalar, big_endian: false, fortran: false }, want)
+    let layout = Layout { range, scalar, big_endian: false, fortran: false };
+    Ok(Placed { shape: view.shape().to_vec(), layout, name })
 }
 
 /// The first name that stands twice in a header, if there is one.

@@ -1,6 +1,6 @@
 //! Writing arrays, whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -86,13 +86,26 @@ pub fn write_safetensors(path: &Path, arrays: &BTreeMap<String, Array>) -> Resul
             Values::F32(values) => (Dtype::F32, bytemuck::cast_slice(values)),
             Values::U32(values) => (Dtype::U32, bytemuck::cast_slice(values)),
             Values::U64(values) => (Dtype::U64, bytemuck::cast_slice(values)),
+            Values::Far(_) => {
+                let found = format!("`{name}` in shards");
+                return Err(DataError::malformed(path.display(), "", found, "arrays in memory"));
+            }
         };
         views.insert(name, TensorView::new(dtype, array.shape().to_vec(), bytes).map_err(other(path))?);
     }
+    serialised(path, views, None)
+}
+
+/// Writes views by name, with a header.
+pub(super) fn serialised(
+    path: &Path,
+    views: BTreeMap<&String, TensorView<'_>>,
+    header: Option<HashMap<String, String>>,
+) -> Result<(), DataError> {
     let file = temporary(path)?;
     let rights = file.as_file().metadata().map_err(DataError::io(path))?.permissions();
     // The crate puts a new file, readable by its owner only, in the place of the temporary one.
-    safetensors::serialize_to_file(views, None, file.path()).map_err(other(path))?;
+    safetensors::serialize_to_file(views, header, file.path()).map_err(other(path))?;
     let written = querist_files::open(file.path(), Links::Refuse)?;
     written.set_permissions(rights).and_then(|()| written.sync_all()).map_err(DataError::io(path))?;
     persist(file, path)

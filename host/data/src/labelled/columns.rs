@@ -277,7 +277,7 @@ impl Table {
 }
 
 /// What the reader of Parquet says or, of some damaged files, panics with.
-fn guarded<T>(at: &str, read: impl FnOnce() -> ::parquet::errors::Result<T>) -> Result<T, DataError> {
+pub(crate) fn guarded<T>(at: &str, read: impl FnOnce() -> ::parquet::errors::Result<T>) -> Result<T, DataError> {
     let found = match catch_unwind(AssertUnwindSafe(read)) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.to_string(),

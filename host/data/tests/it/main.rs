@@ -11,6 +11,7 @@ mod order;
 mod pictures;
 mod real;
 mod sets;
+mod shards;
 
 use std::fs;
 use std::io::Write;

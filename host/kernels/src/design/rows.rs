@@ -155,9 +155,7 @@ impl Rows {
             let parts: Vec<_> = (0..width)
                 .step_by(PANEL)
                 .map(|from| from..width.min(from + PANEL))
-                .map(|part| {
-                    (part.clone(), side_by_side((0..rows.len()).map(|i| &embedding(i)[part.clone()]), part.len()))
-                })
+                .map(|part| (part.clone(), side_by_side((0..rows.len()).map(embedding), part)))
                 .collect();
             let mut z = Charged::filled(workers.control(), rows.len() * width, 0.0)?;
             let mut folded = Charged::filled(workers.control(), PANEL.min(width) * width, 0.0)?;
@@ -173,7 +171,7 @@ impl Rows {
                     add_products(place, left, part.len(), (&folded, across), across);
                 }
                 for (i, middle) in middles.chunks_exact_mut(blocks * blocks).enumerate() {
-                    let value = self.weight * dot_with(embedding(i), &z[i * width..][..width]);
+                    let value = self.weight * dot_with(&embedding(i), &z[i * width..][..width]);
                     middle[block * blocks + other] = value;
                     middle[other * blocks + block] = value;
                 }
@@ -183,7 +181,7 @@ impl Rows {
                 let r = self.data.factors.row(rows[i] as usize);
                 for (block, middle) in middle.chunks_exact(blocks).enumerate() {
                     // The row's line of the middle matrix, times R: then the block's part of the outer sum.
-                    let line = weighted_sum(r, middle, rank);
+                    let line = weighted_sum(&r, middle, rank);
                     for (out, &r) in out.chunks_exact_mut(rank).zip(&r[block * rank..][..rank]) {
                         out.iter_mut().zip(&line).for_each(|(out, line)| *out += f64::from(r) * line);
                     }

@@ -26,7 +26,6 @@ use crate::mixture;
 use crate::nearest::Nearest;
 use crate::points::Points;
 use crate::rank;
-use crate::uncertainty;
 
 /// Bytes of a stream's tag at most.
 const TAG_BYTES: usize = 256;
@@ -46,19 +45,7 @@ impl HostCalls for Session {
     }
 
     fn input(&self, name: &str) -> Result<Handle, Fault> {
-        let array = self.shared.array(name)?;
-        let Some(values) = array.as_f32() else {
-            let message = format!("`{name}` holds {}, read it with `labels`", array.values().type_name());
-            return Err(Fault::new(FaultCode::BadArgument, message));
-        };
-        let is_of_pool = names::per_sample(name).is_some();
-        let rows = if is_of_pool { self.visible.clone() } else { 0..array.rows() };
-        let columns = array.row_len();
-        if u32::try_from(rows.len()).is_err() || u32::try_from(columns).is_err() {
-            let message = format!("`{name}` has {} x {columns} values, too many for one matrix", rows.len());
-            return Err(Fault::new(FaultCode::BadShape, message));
-        }
-        self.new_matrix(Matrix::of_input(values.clone(), rows.start * columns, rows.len(), columns))
+        self.new_matrix(self.input_matrix(name)?)
     }
 
     fn labels(&self, name: &str, start: u32, count: u32) -> Result<Vec<u32>, Fault> {
@@ -195,9 +182,9 @@ impl HostCalls for Session {
     }
 
     fn matrix_read(&self, matrix: Handle, start: u32, count: u32) -> Result<Vec<f32>, Fault> {
-        let matrix = self.get_matrix(matrix)?;
+        let matrix = self.get_far_matrix(matrix)?;
         let range = check::range(start, count, matrix.rows(), "rows")?;
-        self.copy_out(&matrix.values()[range.start * matrix.columns()..range.end * matrix.columns()])
+        self.copy_rows_out(&matrix, range)
     }
 
     fn matrix_gather(&self, matrix: Handle, rows: &[u32]) -> Result<Handle, Fault> {
@@ -207,20 +194,20 @@ impl HostCalls for Session {
     }
 
     fn matrix_normalise(&self, matrix: Handle) -> Result<Handle, Fault> {
-        self.insert(Rows { matrix: self.get_matrix(matrix)?, normalised: true })
+        self.insert(Rows { matrix: self.get_far_matrix(matrix)?, normalised: true })
     }
 
     fn matrix_sq_norms(&self, matrix: Handle) -> Result<Handle, Fault> {
-        let matrix = self.get_matrix(matrix)?;
+        let matrix = self.get_far_matrix(matrix)?;
         self.new_vector(matrix.sq_norms(self.workers())?)
     }
 
     fn matrix_mean(&self, matrix: Handle) -> Result<Vec<f64>, Fault> {
-        self.get_matrix(matrix)?.mean(self.workers())
+        self.get_far_matrix(matrix)?.mean(self.workers())
     }
 
     fn matrix_product(&self, left: Handle, right: Handle, transpose_right: bool) -> Result<Handle, Fault> {
-        let (left, right) = (self.get_matrix(left)?, self.get_matrix(right)?);
+        let (left, right) = (self.get_far_matrix(left)?, self.get_matrix(right)?);
         self.new_matrix(left.product(self.workers(), &right, transpose_right)?)
     }
 
@@ -233,12 +220,7 @@ impl HostCalls for Session {
     }
 
     fn uncertainty(&self, logits: Handle, measure: Uncertainty) -> Result<(Handle, Handle), Fault> {
-        let logits = self.get_matrix(logits)?;
-        if logits.columns() < 2 {
-            let message = format!("uncertainty needs logits of at least 2 classes, found {}", logits.columns());
-            return Err(Fault::new(FaultCode::BadShape, message));
-        }
-        let (first, second) = uncertainty::uncertainty(self.workers(), &logits, measure)?;
+        let (first, second) = self.uncertainty_of(&self.get_far_matrix(logits)?, measure)?;
         let first = self.new_vector(first)?;
         let second = self.new_vector(second).inspect_err(|_| self.release(first))?;
         Ok((first, second))
@@ -251,7 +233,7 @@ impl HostCalls for Session {
         metric: Metric,
         reduction: Reduction,
     ) -> Result<Handle, Fault> {
-        let (rows, centres) = (self.get_matrix(rows)?, self.get_matrix(centres)?);
+        let (rows, centres) = (self.get_far_matrix(rows)?, self.get_matrix(centres)?);
         check::same(centres.columns(), rows.columns(), "columns of the centres")?;
         let rows = Points::plain(self.workers(), rows)?;
         let centres = Points::plain(self.workers(), centres)?;
@@ -270,7 +252,7 @@ impl HostCalls for Session {
         neighbours: u32,
         metric: Metric,
     ) -> Result<(Handle, Handle), Fault> {
-        let rows = Points::plain(self.workers(), self.get_matrix(rows)?)?;
+        let rows = Points::plain(self.workers(), self.get_far_matrix(rows)?)?;
         let others = Points::plain(self.workers(), self.get_matrix(others)?)?;
         let (numbers, distances) = graph::nearest_rows(self.workers(), &rows, &others, neighbours as usize, metric)?;
         let numbers = self.new_vector(numbers)?;
@@ -299,12 +281,12 @@ impl HostCalls for Session {
     }
 
     fn points(&self, matrix: Handle) -> Result<Handle, Fault> {
-        let points = Points::plain(self.workers(), self.get_matrix(matrix)?)?;
+        let points = Points::plain(self.workers(), self.get_far_matrix(matrix)?)?;
         self.insert(Arc::new(points))
     }
 
     fn outer_products(&self, left: Handle, right: Handle) -> Result<Handle, Fault> {
-        let points = Points::factored(self.workers(), self.get_matrix(left)?, self.get_matrix(right)?)?;
+        let points = Points::factored(self.workers(), self.get_far_matrix(left)?, self.get_far_matrix(right)?)?;
         self.insert(Arc::new(points))
     }
 
@@ -319,7 +301,7 @@ impl HostCalls for Session {
     }
 
     fn nearest_add(&self, nearest: Handle, rows: &[u32]) -> Result<(), Fault> {
-        self.work::<Nearest, _>(nearest, |engine| engine.add(rows))
+        self.work::<Nearest, _>(nearest, |engine| engine.add(self.workers(), rows))
     }
 
     fn nearest_add_points(&self, nearest: Handle, points: Handle) -> Result<(), Fault> {
@@ -354,7 +336,7 @@ impl HostCalls for Session {
         options: KmeansOptions,
         stream: Handle,
     ) -> Result<Handle, Fault> {
-        let rows = self.get_matrix(rows)?;
+        let rows = self.get_far_matrix(rows)?;
         let weights = weights.map(|weights| self.get::<Arc<Charged<f64>>>(weights)).transpose()?;
         let mut numbers = self.with::<Stream, _>(stream, |stream| *stream)?;
         let clustering = kmeans::kmeans(self.workers(), &rows, weights, options, &mut numbers)?;
@@ -397,7 +379,7 @@ impl HostCalls for Session {
     }
 
     fn matrix_stack(&self, top: Handle, bottom: Handle) -> Result<Handle, Fault> {
-        let (top, bottom) = (self.get_matrix(top)?, self.get_matrix(bottom)?);
+        let (top, bottom) = (self.get_far_matrix(top)?, self.get_far_matrix(bottom)?);
         check::same(bottom.columns(), top.columns(), "columns of the bottom matrix")?;
         let rows = top.rows() + bottom.rows();
         check::argument(u32::try_from(rows).is_ok(), || format!("{rows} rows are too many for one matrix"))?;
@@ -441,7 +423,7 @@ impl HostCalls for Session {
     }
 
     fn mixture_entropy(&self, log_probs: Handle, weights: Handle, shares: Handle) -> Result<Handle, Fault> {
-        let log_probs = self.get_matrix(log_probs)?;
+        let log_probs = self.get_far_matrix(log_probs)?;
         let (weights, shares) = (self.get::<Arc<Charged<f64>>>(weights)?, self.get::<Arc<Charged<f64>>>(shares)?);
         self.new_vector(mixture::entropy(self.workers(), &log_probs, &weights, &shares)?)
     }

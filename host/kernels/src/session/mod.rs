@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use querist_core::{Array, Head};
+use querist_core::{Array, Head, Values};
 #[cfg(doc)]
 use querist_protocol::HostCalls;
-use querist_protocol::{Fault, FaultCode, Handle};
+use querist_protocol::{Fault, FaultCode, Handle, Uncertainty, names};
 
 use crate::check;
 use crate::control::Control;
@@ -142,8 +142,19 @@ impl Session {
         result
     }
 
-    /// A matrix, whole.
+    /// A matrix, whole and in memory.
     fn get_matrix(&self, handle: Handle) -> Result<Matrix, Fault> {
+        let matrix = self.get_far_matrix(handle)?;
+        if !matrix.is_far() {
+            return Ok(matrix);
+        }
+        let near = matrix.near(self.workers())?;
+        self.with(handle, |rows: &mut Rows| *rows = Rows { matrix: near.clone(), normalised: false })?;
+        Ok(near)
+    }
+
+    /// A matrix, whole, for those that also work with rows that are read in blocks.
+    fn get_far_matrix(&self, handle: Handle) -> Result<Matrix, Fault> {
         let rows = self.get_rows(handle)?;
         if !rows.normalised {
             return Ok(rows.matrix);
@@ -164,6 +175,35 @@ impl Session {
         let excluded = self.with(handle, |mask: &mut Mask| Arc::clone(&mask.excluded))?;
         check::same(excluded.len(), rows, "rows of the mask")?;
         Ok(Some(Excluded(excluded)))
+    }
+
+    /// The visible rows of an input, or the whole of one that is not over the pool.
+    fn input_matrix(&self, name: &str) -> Result<Matrix, Fault> {
+        let array = self.shared.array(name)?;
+        let is_of_pool = names::per_sample(name).is_some();
+        let rows = if is_of_pool { self.visible.clone() } else { 0..array.rows() };
+        let columns = array.row_len();
+        if u32::try_from(rows.len()).is_err() || u32::try_from(columns).is_err() {
+            let message = format!("`{name}` has {} x {columns} values, too many for one matrix", rows.len());
+            return Err(Fault::new(FaultCode::BadShape, message));
+        }
+        match array.values() {
+            Values::F32(values) => Ok(Matrix::of_input(values.clone(), rows.start * columns, rows.len(), columns)),
+            Values::Far(source) => Ok(Matrix::of_source(self.control(), source, rows)),
+            other => {
+                let message = format!("`{name}` holds {}, read it with `labels`", other.type_name());
+                Err(Fault::new(FaultCode::BadArgument, message))
+            }
+        }
+    }
+
+    /// Copies rows out, as [`Session::copy_out`] does.
+    fn copy_rows_out(&self, matrix: &Matrix, rows: Range<usize>) -> Result<Vec<f32>, Fault> {
+        let length = rows.len() * matrix.columns();
+        let _room = Charge::of::<f32>(self.control(), length)?;
+        let mut values = vec![0.0; length];
+        matrix.read(rows.start, &mut values)?;
+        Ok(values)
     }
 
     fn get_blocks(&self, factors: Handle, embeddings: Handle) -> Result<Blocks, Fault> {
@@ -196,8 +236,26 @@ impl Session {
         Ok(values.to_vec())
     }
 
+    /// The uncertainty of each row, which for those of a whole array may be known, and is told to whoever keeps a tally.
+    fn uncertainty_of(&self, logits: &Matrix, measure: Uncertainty) -> Result<(Charged<f64>, Charged<f64>), Fault> {
+        if logits.columns() < 2 {
+            let message = format!("uncertainty needs logits of at least 2 classes, found {}", logits.columns());
+            return Err(Fault::new(FaultCode::BadShape, message));
+        }
+        let counted = self.shared.setup.arrays.tally().zip(self.shared.name_of(logits).filter(|_| !self.is_tile));
+        let Some((tally, name)) = counted else { return uncertainty::uncertainty(self.workers(), logits, measure) };
+        let of = format!("uncertainty {measure:?}");
+        if let Some((first, second)) = tally.known(name, &of) {
+            check::same(first.len(), logits.rows(), "rows of which the uncertainty is known")?;
+            return Ok((Charged::copied(self.control(), &first)?, Charged::copied(self.control(), &second)?));
+        }
+        let (first, second) = uncertainty::uncertainty(self.workers(), logits, measure)?;
+        tally.measured(name, &of, &first, &second);
+        Ok((first, second))
+    }
+
     fn softmax_of(&self, logits: Handle, residual: bool) -> Result<Handle, Fault> {
-        let logits = self.get_matrix(logits)?;
+        let logits = self.get_far_matrix(logits)?;
         if logits.columns() == 0 {
             return Err(Fault::new(FaultCode::BadShape, "logits need at least one class"));
         }

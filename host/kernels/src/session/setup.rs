@@ -8,6 +8,7 @@ use querist_protocol::{Fault, FaultCode, Need, QueryInfo, Shown, names};
 
 use crate::accelerator::Compute;
 use crate::control::Control;
+use crate::matrix::Matrix;
 use crate::workers::Workers;
 
 /// What one query consists of.
@@ -112,6 +113,13 @@ impl Shared {
     pub(super) fn array(&self, name: &str) -> Result<&Array, Fault> {
         self.check_declared(name)?;
         self.setup.arrays.get(name).ok_or_else(|| not_there(name))
+    }
+
+    /// The array over the pool that a matrix is all of.
+    pub(super) fn name_of(&self, matrix: &Matrix) -> Option<&str> {
+        let is_it = |array: &Array| matrix.is_all_of(array.as_f32(), array.as_far());
+        let mut over_pool = self.setup.arrays.named().iter().filter(|(name, _)| names::is_over_pool(name));
+        over_pool.find(|(_, array)| is_it(array)).map(|(name, _)| name.as_str())
     }
 
     /// The head, where it was declared.

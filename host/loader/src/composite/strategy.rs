@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use querist_core::digest::sha256;
 use querist_core::{Answer, Query, QueryError, Schema, Strategy, StrategyIdentity, StrategyKind};
 use querist_protocol::{Capability, Need, StrategyDescription};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::members::{Made, MemberError, Members};
 use super::{refine, switch};
 use crate::package::composite_text::{self, Combine, CompositeText, Member, Refine, Switch};
 use crate::package::discover::Resolved;
-use crate::package::file::{MAX_TEXT_BYTES, hex_sha256, read_checked};
+use crate::package::file::{MAX_TEXT_BYTES, read_checked};
 use crate::package::read::CheckedPackage;
 use crate::package::refused::RefusedPackage;
 use crate::run::limits::Limits;
@@ -173,5 +174,5 @@ fn digest(own: &str, members: &[Box<dyn Strategy>]) -> String {
         hash.update(&member.identity().digest);
     }
     let digest: [u8; 32] = hash.finalize().into();
-    hex_sha256(&digest)
+    sha256(&digest)
 }

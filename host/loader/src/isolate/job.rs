@@ -99,6 +99,10 @@ impl Job {
                     Values::F32(values) => (bytemuck::cast_slice(values), false),
                     Values::U32(values) => (bytemuck::cast_slice(values), true),
                     Values::U64(_) => continue,
+                    Values::Far(_) => {
+                        let message = format!("`{name}` is read from shards, which do not reach a worker process");
+                        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+                    }
                 };
                 let place = blocks.put(bytes);
                 self.arrays.insert(name.to_owned(), ArrayPlace { labels, shape: array.shape().to_vec(), place });

@@ -60,6 +60,10 @@ pub(super) fn lend(array: &Array) -> Result<*mut c_void, Fault> {
         Values::F32(values) => (values.as_ptr().cast(), FLOAT, 32),
         Values::U32(values) => (values.as_ptr().cast(), UNSIGNED, 32),
         Values::U64(values) => (values.as_ptr().cast(), UNSIGNED, 64),
+        Values::Far(_) => {
+            let message = "an array that is read from shards is not lent whole; read blocks of it, or call kernels";
+            return Err(Fault::new(FaultCode::BadArgument, message));
+        }
         #[expect(unreachable_patterns, reason = "kinds may be added")]
         other => {
             let message = format!("arrays of {} do not cross", other.type_name());

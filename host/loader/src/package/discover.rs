@@ -101,8 +101,10 @@ pub struct Resolved<'a> {
     pub source: Source,
     /// The strategy.
     pub strategy: &'a StrategyDescription,
-    /// The id that it was asked for by, where that is one of its other names.
+    /// Whether it was asked for by one of its other names.
     pub alias: bool,
+    /// Another package of the same name, which was found later and is not used.
+    pub hidden: Option<&'a Found>,
 }
 
 impl Listing {
@@ -133,6 +135,11 @@ impl Listing {
         }
         listing.refuse_impostors();
         Ok(listing)
+    }
+
+    /// The one package of a folder or file.
+    pub fn only(path: PathBuf, source: Source) -> Self {
+        Self { found: vec![Found::look(path, source)] }
     }
 
     /// Nothing shadows a built-in: a package of the same name from elsewhere is refused, unless it is the very same.
@@ -175,7 +182,7 @@ impl Listing {
     /// Finds a strategy by `id`, by `package/id`, or by one of its other names.
     ///
     /// # Errors
-    /// If there is none, with the nearest name; or if several packages have it, with their names.
+    /// If there is none, with the nearest name; or if packages of several names have it, with these.
     pub fn resolve(&self, name: &str) -> Result<Resolved<'_>, ResolveError> {
         let (wanted_package, id) = match name.split_once('/') {
             Some((package, id)) => (Some(package), id),
@@ -187,15 +194,23 @@ impl Listing {
             let holds = |d: &Description| in_package(d) && d.strategies.iter().any(named);
             let holders = self.found.iter().filter(|found| found.description().is_some_and(holds));
             let matches: Vec<_> = holders
-                .filter_map(|found| found.package().ok().map(|package| (found.source, package)))
-                .flat_map(|(source, package)| {
+                .filter_map(|found| found.package().ok().map(|package| (found, package)))
+                .flat_map(|(found, package)| {
                     let strategies = package.description.strategies.iter().filter(|strategy| named(strategy));
-                    strategies.map(move |strategy| Resolved { package, source, strategy, alias })
+                    strategies.map(move |strategy| (found, package, strategy))
                 })
                 .collect();
             match matches[..] {
                 [] => {}
-                [resolved] => return Ok(resolved),
+                // Of packages of one name, that of the first folder is meant.
+                [(found, package, strategy), ref others @ ..]
+                    if others.iter().all(|(_, other, its)| {
+                        its.id == strategy.id && other.description.package == package.description.package
+                    }) =>
+                {
+                    let hidden = others.first().map(|(found, ..)| *found);
+                    return Ok(Resolved { package, source: found.source, strategy, alias, hidden });
+                }
                 _ => return Err(ambiguous(name, &matches)),
             }
         }
@@ -211,9 +226,10 @@ impl Listing {
     }
 }
 
-fn ambiguous(name: &str, matches: &[Resolved<'_>]) -> ResolveError {
-    let choice = |one: &Resolved<'_>| format!("{}/{}", one.package.description.package, one.strategy.id);
-    ResolveError::Ambiguous { name: name.to_owned(), choices: matches.iter().map(choice).collect() }
+fn ambiguous(name: &str, matches: &[(&Found, &CheckedPackage, &StrategyDescription)]) -> ResolveError {
+    let choices = matches.iter().map(|(_, package, one)| format!("{}/{}", package.description.package, one.id));
+    let choices: BTreeSet<String> = choices.collect();
+    ResolveError::Ambiguous { name: name.to_owned(), choices: choices.into_iter().collect() }
 }
 
 /// Reads a package or a part of it. Whatever goes wrong with it, the others are listed.

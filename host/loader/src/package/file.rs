@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use querist_core::digest::sha256;
 use querist_files::Links;
 use querist_protocol::Shown;
-use sha2::{Digest, Sha256};
 
 use super::refused::{RefusedPackage, refuse};
 
@@ -55,7 +55,7 @@ pub(crate) fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, RefusedPack
 /// Reads a file of a package that was checked before, if its SHA-256 still is `digest`.
 pub(crate) fn read_checked(path: &Path, limit: u64, digest: &str) -> Result<Vec<u8>, RefusedPackage> {
     let bytes = read_capped(path, limit)?;
-    if hex_sha256(&bytes) == digest {
+    if sha256(&bytes) == digest {
         Ok(bytes)
     } else {
         refuse(format!("{}: the file changed since it was checked", querist_files::shown(path)))
@@ -70,16 +70,6 @@ fn read(path: &Path, links: Links, limit: u64) -> Result<Vec<u8>, RefusedPackage
 /// A file's name, as it can be shown.
 pub(crate) fn file_name(path: &Path) -> Shown {
     path.file_name().map_or_else(|| querist_files::shown(path), |name| Shown::name(&name.to_string_lossy()))
-}
-
-/// SHA-256 in hex.
-pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// Bytes in hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes a file so that it is there whole or not at all.

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use querist_core::digest::sha256;
 use querist_core::{StrategyIdentity, StrategyKind};
 use querist_protocol::Description;
 
 use super::component::embedded;
 use super::composite_text;
 use super::description::{check_description, description_digest};
-use super::file::{
-    MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, file_name, hex_sha256, inside, parsed_toml, read_capped, read_text,
-};
+use super::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, file_name, inside, parsed_toml, read_capped, read_text};
 use super::library;
 use super::manifest::{FILE, Manifest};
 use super::refused::{RefusedPackage, refuse};
@@ -110,7 +109,7 @@ fn read_library(path: &Path, stated: &Description) -> Result<CheckedPackage, Ref
     }
     let kind = if identity.torch { StrategyKind::NativeTorch } else { StrategyKind::Native };
     let (description, artifact) = (stated.clone(), path.to_owned());
-    Ok(CheckedPackage { description, kind, artifact, digest: hex_sha256(&bytes) })
+    Ok(CheckedPackage { description, kind, artifact, digest: sha256(&bytes) })
 }
 
 /// Reads and checks the text of a composite. Its needs and powers are those of its members when it was packed; what
@@ -123,7 +122,7 @@ fn read_composite(path: &Path, stated: &Description) -> Result<CheckedPackage, R
         strategy.capabilities.clone_from(&said.capabilities);
     }
     check_description(&description)?;
-    let digest = hex_sha256(&text);
+    let digest = sha256(&text);
     Ok(CheckedPackage { description, kind: StrategyKind::Composite, artifact: path.to_owned(), digest })
 }
 
@@ -135,5 +134,5 @@ fn read_artifact(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
     let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
     let description = embedded(&bytes)?;
     check_description(&description)?;
-    Ok(CheckedPackage { description, kind: StrategyKind::Wasm, artifact: path.to_owned(), digest: hex_sha256(&bytes) })
+    Ok(CheckedPackage { description, kind: StrategyKind::Wasm, artifact: path.to_owned(), digest: sha256(&bytes) })
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use querist_core::StrategyKind;
+use querist_core::digest::hex;
 use querist_files::Links;
 use serde::{Deserialize, Serialize};
 
 use super::description::description_digest;
 use super::discover::{Resolved, Source};
-use super::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, hex, parsed_toml, read_capped, write_whole};
+use super::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, parsed_toml, read_capped, write_whole};
 use super::library;
 use super::read::CheckedPackage;
 use super::refused::RefusedPackage;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use querist_core::{
-    Answer, Arrays, Failure, Query, QueryError, Strategy, StrategyIdentity, Streams, TrainingHooks, Usage, tile_rows,
+    Answer, Arrays, Failure, Query, QueryError, QueryErrorKind, Strategy, StrategyIdentity, Streams, TrainingHooks,
+    Usage, tile_rows,
 };
 use querist_kernels::{Compute, Control, Shared, Tile, Tiled, score_tiles};
 use querist_protocol::{Capability, Need, Selection, StrategyDescription, TILE_BYTES};
@@ -150,10 +151,15 @@ impl<R: Route> Routed<R> {
         let asked = Asked { spec, query, control, needs, tile_bytes: *tile_bytes, streams };
         let (watch, state_limit) = (route.watch(), route.state_limit(query.arrays));
         let mut work = || if route.is_scorer(spec) { route.score(&asked) } else { route.select(&asked) };
-        let (selection, cost) = match watch {
-            Watch::Clock(tick) => under_the_clock(control, Some(query.progress), tick, work)?,
-            Watch::Route => work()?,
+        let answer = match watch {
+            Watch::Clock(tick) => under_the_clock(control, Some(query.progress), tick, work),
+            Watch::Route => work(),
         };
+        // What the strategy made of it, or says of it, comes second.
+        if let Some(fault) = control.failure() {
+            return Err(Failure::new(QueryErrorKind::Failed, fault.message.clone()));
+        }
+        let (selection, cost) = answer?;
         check_selection(&selection, state_limit)?;
         Ok((selection, cost))
     }

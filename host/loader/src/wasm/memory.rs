@@ -7,8 +7,9 @@ use wasmtime::ResourceLimiter;
 
 /// Memories of one instance at most.
 pub(super) const MAX_MEMORIES: usize = 4;
-/// Core instances, and tables, of one instance at most.
-pub(super) const MAX_PARTS: usize = 16;
+/// Core instances, and tables, of one instance at most. What is written in Rust, C or JavaScript has a handful, a
+/// component of componentize-py with its interpreter and libraries about forty.
+pub(super) const MAX_PARTS: usize = 64;
 /// Entries of a plugin's tables at most; ordinary ones have a few hundred.
 pub(super) const MAX_TABLE: usize = 100_000;
 

@@ -3,10 +3,12 @@
 use maud::{Markup, html};
 use serde::Serialize;
 
+use super::plain;
 use super::tables::heading;
 use crate::analysis::{BASELINE, Point, SettingFigures};
 use crate::chart::{Frame, Line, NARROW, WIDE, chart, style};
-use crate::report::{Report, ReportError};
+use crate::cost::Cost;
+use crate::report::{Report, ReportError, setting_name};
 use crate::statistics::Spread;
 
 /// All charts of the page, as the script reads them.
@@ -45,6 +47,28 @@ struct Bands {
     deviation: Vec<Option<(f64, f64)>>,
 }
 
+/// What a chart is of.
+struct Axes {
+    title: &'static str,
+    x: &'static str,
+    y: &'static str,
+    /// What values are multiplied by to be shown.
+    unit: f64,
+}
+
+const CURVES: Axes = Axes { title: "Curves", x: "labelled samples", y: "accuracy, %", unit: 100.0 };
+const AGAINST: Axes =
+    Axes { title: "Against random", x: "labelled samples", y: "accuracy above random, points", unit: 100.0 };
+const SECONDS: Axes =
+    Axes { title: "Cost", x: "seconds of training, features and queries", y: "accuracy, %", unit: 100.0 };
+const LOSSES: Axes = Axes { title: "Loss by epoch", x: "epoch of the last round", y: "training loss", unit: 1.0 };
+const TRAINING: Axes = Axes {
+    title: "Accuracy on the training samples by epoch",
+    x: "epoch of the last round",
+    y: "training accuracy, %",
+    unit: 100.0,
+};
+
 /// Numbers of one curve.
 struct Drawn<'a> {
     at: usize,
@@ -66,12 +90,12 @@ impl Figures {
 
     /// Accuracy against labels.
     pub(super) fn curves(&mut self, setting: &SettingFigures) -> Markup {
-        self.add(over_labels(setting), "labelled samples", "accuracy, %", 100.0)
+        self.add(over_labels(setting), &CURVES, &setting_name(&setting.setting))
     }
 
     /// Accuracy above the baseline against labels.
     pub(super) fn against(&mut self, setting: &SettingFigures) -> Markup {
-        self.add(above_baseline(setting), "labelled samples", "accuracy above random, points", 100.0)
+        self.add(above_baseline(setting), &AGAINST, &setting_name(&setting.setting))
     }
 
     /// Accuracy against the seconds that training, features and queries took until then.
@@ -85,49 +109,41 @@ impl Figures {
             let (at, x, points) = line((at, group))?;
             Some(Drawn { at, label: &group.label, x, points })
         });
-        self.add(drawn.collect(), "seconds of training, features and queries", "accuracy, %", 100.0)
+        self.add(drawn.collect(), &SECONDS, &setting_name(&setting.setting))
     }
 
-    /// Training loss over the epochs of the last round.
+    /// Training loss and accuracy over the epochs of the last round.
     pub(super) fn epochs(&mut self, report: &Report) -> Markup {
         let mut markup = Vec::new();
         for setting in &report.analysis().settings {
-            let line = |(at, group): (usize, &'_ crate::Group)| {
-                let losses = &report.cost(&setting.setting, &group.label)?.final_losses;
-                let points: Vec<Point> = losses.iter().enumerate().map(|(epoch, &loss)| single(epoch, loss)).collect();
-                (points.len() > 1).then(|| (at, (1..=points.len()).map(|epoch| epoch as f64).collect(), points))
-            };
-            let drawn: Vec<Drawn<'_>> = setting
-                .groups
-                .iter()
-                .enumerate()
-                .filter_map(|(at, group)| {
-                    let (at, x, points) = line((at, group))?;
-                    Some(Drawn { at, label: &group.label, x, points })
-                })
-                .collect();
-            if !drawn.is_empty() {
-                let name = crate::report::setting_name(&setting.setting);
-                let figure = self.add(drawn, "epoch of the last round", "training loss", 1.0);
-                markup.push(
-                    html! { details { summary { "Loss by epoch" @if !name.is_empty() { ", " (name) } } (figure) } },
-                );
+            let name = setting_name(&setting.setting);
+            let losses: fn(&Cost) -> &[f64] = |cost| &cost.final_losses;
+            let accuracies: fn(&Cost) -> &[f64] = |cost| &cost.final_training_accuracies;
+            for (axes, of) in [(&LOSSES, losses), (&TRAINING, accuracies)] {
+                let drawn = by_epoch(report, setting, of);
+                if !drawn.is_empty() {
+                    let figure = self.add(drawn, axes, &name);
+                    markup.push(html! {
+                        details data-key=(format!("epochs {} {name}", axes.y)) {
+                            summary { (axes.title) @if !name.is_empty() { ", " (name) } }
+                            (figure)
+                        }
+                    });
+                }
             }
         }
         html! { @if !markup.is_empty() { (heading("Training")) @for part in &markup { (part) } } }
     }
 
-    fn add(&mut self, drawn: Vec<Drawn<'_>>, x_label: &'static str, y_label: &'static str, unit: f64) -> Markup {
-        let (Some(wide), Some(narrow)) =
-            (draw(&drawn, &WIDE, x_label, y_label, unit), draw(&drawn, &NARROW, x_label, y_label, unit))
-        else {
+    fn add(&mut self, drawn: Vec<Drawn<'_>>, axes: &Axes, setting: &str) -> Markup {
+        let (Some(wide), Some(narrow)) = (draw(&drawn, &WIDE, axes), draw(&drawn, &NARROW, axes)) else {
             return html! { p { "No run is finished yet." } };
         };
         let legend: Vec<(usize, &str)> = drawn.iter().map(|line| (line.at, line.label)).collect();
         let number = self.charts.len();
         let has_bands = drawn.iter().flat_map(|line| &line.points).any(|point| point.half_width.is_some());
         let markup = html! {
-            div.figure data-chart=(number) {
+            div.figure data-chart=(number) data-key=(format!("chart {} {} {setting}", axes.x, axes.y)) {
                 div.still { (wide) (narrow) }
                 (keys(&legend))
             }
@@ -135,7 +151,7 @@ impl Figures {
                 p.note.still-note { "The band is the 95 % t interval of the mean over seeds; one seed has none." }
             }
         };
-        self.charts.push(Chart::new(&drawn, x_label, y_label, unit));
+        self.charts.push(Chart::new(&drawn, axes));
         markup
     }
 }
@@ -153,31 +169,32 @@ fn above_baseline(setting: &SettingFigures) -> Vec<Drawn<'_>> {
     drawn.collect()
 }
 
-/// Accuracy against labels, for a file of its own.
-pub(super) fn curves(setting: &SettingFigures) -> Option<Markup> {
-    draw(&over_labels(setting), &WIDE, "labelled samples", "accuracy, %", 100.0)
+/// Training figures of each epoch of the last round, of the strategies that kept them.
+fn by_epoch<'a>(report: &Report, setting: &'a SettingFigures, of: fn(&Cost) -> &[f64]) -> Vec<Drawn<'a>> {
+    let line = |(at, group): (usize, &'a crate::Group)| {
+        let values = of(report.cost(&setting.setting, &group.label)?);
+        // A training that came to nothing has losses that are no numbers.
+        let known = || values.iter().enumerate().filter(|(_, value)| value.is_finite());
+        let points: Vec<Point> = known().map(|(epoch, &value)| single(epoch + 1, value)).collect();
+        let x = points.iter().map(|point| point.labelled as f64).collect();
+        (points.len() > 1).then_some(Drawn { at, label: &group.label, x, points })
+    };
+    setting.groups.iter().enumerate().filter_map(line).collect()
 }
 
-/// Accuracy above the baseline against labels, for a file of its own.
-pub(super) fn against(setting: &SettingFigures) -> Option<Markup> {
-    draw(&above_baseline(setting), &WIDE, "labelled samples", "accuracy above random, points", 100.0)
+/// The charts of a setting as files of their own: name, and SVG.
+pub(super) fn files(setting: &SettingFigures, style: &str) -> Vec<(&'static str, String)> {
+    let drawn = [("curves", over_labels(setting), CURVES), ("against-random", above_baseline(setting), AGAINST)];
+    let file = |(name, drawn, axes): (&'static str, Vec<Drawn<'_>>, Axes)| {
+        Some((name, plain::file(&draw(&drawn, &WIDE, &axes)?, style)))
+    };
+    drawn.into_iter().filter_map(file).collect()
 }
 
-fn draw(drawn: &[Drawn<'_>], frame: &Frame, x_label: &str, y_label: &str, unit: f64) -> Option<Markup> {
+fn draw(drawn: &[Drawn<'_>], frame: &Frame, axes: &Axes) -> Option<Markup> {
     let lines: Vec<Line<'_>> =
         drawn.iter().map(|line| Line { at: line.at, label: line.label, x: &line.x, points: &line.points }).collect();
-    chart(&lines, frame, x_label, y_label, unit)
-}
-
-/// A chart as a file, with its style.
-pub(super) fn alone(svg: &Markup, style: &str) -> String {
-    let named = svg.0.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
-    // The first rule holds the colours; what is for pages does no harm.
-    named.replacen(
-        '>',
-        &format!("><style>{style} svg {{ background: var(--ground); font-family: sans-serif; }}</style>"),
-        1,
-    )
+    chart(&lines, frame, axes.x, axes.y, axes.unit)
 }
 
 /// Names of the curves, with how they are drawn.
@@ -210,13 +227,13 @@ impl<'a> Drawn<'a> {
 }
 
 impl Chart {
-    fn new(drawn: &[Drawn<'_>], x_label: &'static str, y_label: &'static str, unit: f64) -> Self {
+    fn new(drawn: &[Drawn<'_>], axes: &Axes) -> Self {
         let mut x: Vec<f64> = drawn.iter().flat_map(|line| line.x.iter().copied()).collect();
         x.sort_by(f64::total_cmp);
         x.dedup();
-        let series = drawn.iter().map(|line| Series::new(line, &x, unit)).collect();
+        let series = drawn.iter().map(|line| Series::new(line, &x, axes.unit)).collect();
         let zero = drawn.iter().flat_map(|line| &line.points).any(|point| point.accuracy.mean < 0.0);
-        Self { x_label, y_label, zero, x, series }
+        Self { x_label: axes.x, y_label: axes.y, zero, x, series }
     }
 }
 

@@ -1,20 +1,26 @@
 //! The page: one file that needs nothing else.
 
+mod classes;
 mod figures;
+mod live;
 mod pictures;
+mod plain;
 mod tables;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use querist_core::digest::sha256;
 use querist_protocol::Shown;
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{BASELINE, SettingFigures};
 use crate::formats::{MATRIX, MATRIX_TITLE, WINS_TITLE};
-use crate::protocol::{Standing, checklist};
+use crate::protocol::{LineStanding, checklist};
 use crate::report::{Report, ReportError, setting_name};
 use crate::run::{RunState, RunSummary};
+use crate::settings::short;
 use crate::sheet::{WINS, against, attained, costs, matrix, results, standings, wins};
 use figures::Figures;
+pub use live::Live;
 
 /// Bytes that are shown of a config at most.
 const MOST_CONFIG: usize = 64 << 10;
@@ -24,6 +30,10 @@ const STYLE: &str = include_str!("style.css");
 const CHARTS: &str = include_str!("../../vendor/uplot/uPlot.iife.min.js");
 const CHARTS_STYLE: &str = include_str!("../../vendor/uplot/uPlot.min.css");
 const SCRIPT: &str = include_str!("page.js");
+const LIVE_SCRIPT: &str = include_str!("live.js");
+
+/// Queried pictures of a round that a page shows at most, if nothing else is said.
+pub const PICTURES_PER_ROUND: usize = 24;
 
 /// What the page shows beyond the figures.
 #[derive(Debug, Clone)]
@@ -32,11 +42,13 @@ pub struct PageOptions {
     pub title: String,
     /// Most queried pictures shown of a round; the page says how many more there are.
     pub pictures_per_round: usize,
+    /// What a page says that is served while runs go on.
+    pub live: Option<Live>,
 }
 
 impl Default for PageOptions {
     fn default() -> Self {
-        Self { title: "Active-learning report".to_owned(), pictures_per_round: 24 }
+        Self { title: "Active-learning report".to_owned(), pictures_per_round: PICTURES_PER_ROUND, live: None }
     }
 }
 
@@ -50,29 +62,48 @@ pub fn html(report: &Report, options: &PageOptions) -> Result<String, ReportErro
     let settings: Vec<Markup> =
         report.analysis().settings.iter().map(|setting| of_setting(report, setting, &mut figures)).collect();
     let epochs = figures.epochs(report);
-    let script = format!("{CHARTS}\n{SCRIPT}");
+    let body = html! {
+        (overview(report))
+        (warnings(report, options.live.is_some()))
+        (over_settings(report))
+        @for setting in &settings { (setting) }
+        (epochs)
+        (pictures)
+        (protocol(report))
+        (facts(report))
+    };
+    page(&body, &figures, options)
+}
+
+/// The page while no run has begun: what [`PageOptions`] say, and nothing else.
+///
+/// # Errors
+/// If there is no room for it.
+pub fn html_without_runs(options: &PageOptions) -> Result<String, ReportError> {
+    page(&html! { p { "No run has begun yet." } }, &Figures::default(), options)
+}
+
+fn page(body: &Markup, figures: &Figures, options: &PageOptions) -> Result<String, ReportError> {
+    let live = options.live.as_ref();
+    let script = [CHARTS, SCRIPT, live.map_or("", |_| LIVE_SCRIPT)].join("\n");
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(policy(&script));
+                meta http-equiv="Content-Security-Policy" content=(policy(&script, live.is_some()));
                 title { (options.title) }
+                link rel="icon" href="data:,";
                 style { (PreEscaped(CHARTS_STYLE)) (PreEscaped(STYLE)) }
             }
             body {
-                header {
+                @if live.is_some() { p #connection role="status" { "This page needs its script to stay up to date." } }
+                main #report data-digest=[live.map(|live| &live.digest)] {
                     h1 { (options.title) }
-                    (overview(report))
+                    @if let Some(live) = live { (live::progress(live)) }
+                    (body)
                 }
-                (warnings(report))
-                (over_settings(report))
-                @for setting in &settings { (setting) }
-                (epochs)
-                (pictures)
-                (protocol(report))
-                (facts(report))
                 script type="application/json" id="figures" { (PreEscaped(figures.json()?)) }
                 script { (PreEscaped(&script)) }
             }
@@ -86,17 +117,18 @@ pub fn svg_figures(report: &Report) -> Vec<(String, String)> {
     let settings = &report.analysis().settings;
     let name = |what: &str, at: usize| if settings.len() > 1 { format!("{what}-{}", at + 1) } else { what.to_owned() };
     let of = |(at, setting): (usize, &SettingFigures)| {
-        let drawn = [("curves", figures::curves(setting)), ("against-random", figures::against(setting))];
-        drawn.into_iter().filter_map(move |(what, drawn)| Some((name(what, at), figures::alone(&drawn?, STYLE))))
+        figures::files(setting, STYLE).into_iter().map(move |(what, svg)| (name(what, at), svg))
     };
     settings.iter().enumerate().flat_map(of).collect()
 }
 
-/// Nothing is loaded, and only this script runs, whatever stands in the texts of a run.
-fn policy(script: &str) -> String {
+/// Nothing is loaded, but a live page from its own server, and only this script runs, whatever stands in the texts of a
+/// run.
+fn policy(script: &str, is_live: bool) -> String {
     use base64::Engine;
     let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(script.as_bytes()));
-    format!("default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'")
+    let connect = if is_live { "; connect-src 'self'" } else { "" };
+    format!("default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'{connect}")
 }
 
 fn overview(report: &Report) -> Markup {
@@ -134,18 +166,24 @@ fn overview(report: &Report) -> Markup {
 /// The id of a setting's part of the page.
 fn anchor(setting: &SettingFigures) -> String {
     let name = setting_name(&setting.setting);
-    let digest = Sha256::digest(name.as_bytes());
-    format!("setting-{}", digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("setting-{}", short(&sha256(name.as_bytes())))
 }
 
-fn warnings(report: &Report) -> Markup {
+fn warnings(report: &Report, is_live: bool) -> Markup {
     let incomplete = report.runs().iter().filter(|run| run.state != RunState::Finished);
     let incomplete: Vec<String> =
         incomplete.map(|run| format!("`{}`, seed {}, is {}: not counted", run.label, run.seed, run.state)).collect();
+    let (shown, under_way) = if is_live { (Vec::new(), incomplete) } else { (incomplete, Vec::new()) };
     html! {
-        @if !report.warnings().is_empty() || !incomplete.is_empty() {
+        @if !report.warnings().is_empty() || !shown.is_empty() {
             ul.warnings aria-label="warnings" {
-                @for warning in report.warnings().iter().chain(&incomplete) { li { (warning) } }
+                @for warning in report.warnings().iter().chain(&shown) { li { (warning) } }
+            }
+        }
+        @if !under_way.is_empty() {
+            details data-key="under way" {
+                summary { (under_way.len()) @if under_way.len() == 1 { " run is" } @else { " runs are" } " under way" }
+                ul { @for run in &under_way { li { (run) } } }
             }
         }
     }
@@ -185,7 +223,7 @@ fn of_setting(report: &Report, setting: &SettingFigures, figures: &mut Figures) 
                 (tables::heading(&sheet.title))
                 (figures.seconds(report, setting))
                 (tables::body(&sheet))
-                (tables::classes(report, setting))
+                (classes::classes(report, setting))
             }
         }
     }
@@ -193,18 +231,18 @@ fn of_setting(report: &Report, setting: &SettingFigures, figures: &mut Figures) 
 
 fn protocol(report: &Report) -> Markup {
     let lines = checklist(report);
-    let count = |standing: Standing| lines.iter().filter(|line| line.standing == standing).count();
-    let mark = |standing: Standing| match standing {
-        Standing::Pass => "✓",
-        Standing::NotMet => "✗",
-        Standing::Declared => "·",
+    let count = |standing: LineStanding| lines.iter().filter(|line| line.standing == standing).count();
+    let mark = |standing: LineStanding| match standing {
+        LineStanding::Pass => "✓",
+        LineStanding::NotMet => "✗",
+        LineStanding::Declared => "·",
     };
     html! {
         @if !lines.is_empty() {
             (tables::heading("Protocol"))
             p {
-                (count(Standing::Pass)) " of " (lines.len()) " lines pass, " (count(Standing::NotMet))
-                " are not met, " (count(Standing::Declared)) " are declared."
+                (count(LineStanding::Pass)) " of " (lines.len()) " lines pass, " (count(LineStanding::NotMet))
+                " are not met, " (count(LineStanding::Declared)) " are declared."
             }
             @for part in lines.chunk_by(|a, b| a.part == b.part) {
                 h3 { (part[0].part) }
@@ -232,7 +270,8 @@ fn facts(report: &Report) -> Markup {
     html! {
         @if !report.runs().is_empty() { (tables::heading("Runs")) }
         @for run in report.runs() {
-            details {
+            @let config = sha256(run.config.to_string().as_bytes());
+            details data-key=(format!("run {config}")) {
                 summary { (run.label) ", seed " (run.seed) ", " (run.state) }
                 dl {
                     dt { "strategy" }
@@ -241,7 +280,7 @@ fn facts(report: &Report) -> Markup {
                     dt { "plugin sha256" } dd { code { (Shown::name(&run.strategy.digest)) } }
                     dt { "dataset" } dd { (run.dataset) ", sha256 " code { (run.dataset_digest) } }
                     dt { "model" } dd { (run.model) }
-                    dt { "config sha256" } dd { code { (hex(&run.config.to_string())) } }
+                    dt { "config sha256" } dd { code { (config) } }
                     dt { "initial set sha256" } dd { code { (run.start) } }
                     dt { "device" } dd { (Shown::name(run.rounds.last().map_or("-", |round| &round.backend))) }
                 }
@@ -249,8 +288,4 @@ fn facts(report: &Report) -> Markup {
             }
         }
     }
-}
-
-fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,7 @@
 // Live charts in place of the drawn ones, and tables that can be sorted. Without it the page says the same.
 "use strict";
 (() => {
-  const { charts } = JSON.parse(document.getElementById("figures").textContent);
+  let charts = [];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const element = (name, attributes = {}, ...children) => {
     const made = Object.assign(document.createElement(name), attributes);
@@ -10,7 +10,15 @@
   };
   const rounded = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
   const KINDS = { t: "95 % t interval", bootstrap: "95 % bootstrap interval", deviation: "standard deviation", none: "no band" };
-  const live = [];
+  /** What is drawn: a function that draws it anew, and one that takes it away. */
+  let live = [];
+  /** Names a part of the page, the same after the page was made anew. */
+  const keyOf = (part) => `${part.closest("section")?.id ?? ""} ${part.dataset.key ?? part.ariaLabel ?? part.id}`;
+  /** What the reader chose, by the keys of charts and tables. */
+  const memory = {
+    charts: new Map(), sorts: new Map(),
+    remember: () => live.forEach((drawn) => drawn.remember()),
+  };
 
   /** uPlot's columns: x, then lower edge, upper edge and mean of each curve. */
   const columns = (chart, kind) => {
@@ -59,7 +67,18 @@
   const build = (box) => {
     const chart = charts[Number(box.dataset.chart)];
     const hasBands = chart.series.some((series) => series.bands.t.some((edge) => edge !== null));
-    const state = { kind: hasBands ? "t" : "none", shown: chart.series.map(() => true) };
+    const before = memory.charts.get(keyOf(box));
+    const state = {
+      kind: hasBands ? before?.kind ?? "t" : "none",
+      shown: chart.series.map((series) => before?.shown.get(series.label) ?? true),
+      zoom: before?.zoom,
+    };
+    const remember = () => {
+      const { min, max } = plot?.scales.x ?? {};
+      const isWhole = min === undefined || (min <= chart.x[0] && max >= chart.x[chart.x.length - 1]);
+      const shown = new Map(chart.series.map((series, at) => [series.label, state.shown[at]]));
+      memory.charts.set(keyOf(box), { kind: state.kind, shown, zoom: isWhole ? undefined : { min, max } });
+    };
     const place = element("div", { className: "live", tabIndex: 0 });
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", `${chart.y_label}, against ${chart.x_label}; left and right arrow keys read values`);
@@ -77,16 +96,20 @@
       });
       readout.textContent = `${chart.x_label} ${+chart.x[at].toFixed(2)}: ${parts.join(" · ")}`;
     };
+    let drawnWidth = 0;
     const draw = () => {
       const width = place.clientWidth;
       if (width === 0) return;
+      drawnWidth = width;
       plot?.destroy();
       plot = new uPlot(options(chart, width, state, (made) => read(made.cursor.idx)), columns(chart, state.kind), place);
+      if (state.zoom) plot.setScale("x", state.zoom);
+      state.zoom = undefined;
     };
 
     const legend = box.querySelector(".legend");
     [...legend.children].forEach((item, at) => {
-      const tick = element("input", { type: "checkbox", checked: true });
+      const tick = element("input", { type: "checkbox", checked: state.shown[at] });
       item.replaceChildren(element("label", {}, tick, ...item.childNodes));
       tick.addEventListener("change", () => {
         state.shown[at] = tick.checked;
@@ -95,6 +118,7 @@
     });
     const choose = element("select", { ariaLabel: "band" });
     for (const kind of hasBands ? Object.keys(KINDS) : []) choose.append(element("option", { value: kind, textContent: KINDS[kind] }));
+    choose.value = state.kind;
     choose.addEventListener("change", () => { state.kind = choose.value; draw(); });
     const save = element("button", { type: "button", textContent: "Save as PNG" });
     save.addEventListener("click", () => place.querySelector("canvas")?.toBlob((blob) => {
@@ -117,13 +141,11 @@
     });
     const controls = element("div", { className: "controls" }, ...(hasBands ? [choose] : []), all, save);
     box.prepend(place, readout, controls);
-    new ResizeObserver(draw).observe(place);
-    live.push(draw);
+    draw();
+    const sizes = new ResizeObserver(() => { if (place.clientWidth !== drawnWidth) draw(); });
+    sizes.observe(place);
+    live.push({ draw, remember, end: () => { sizes.disconnect(); plot?.destroy(); } });
   };
-
-  document.querySelectorAll("[data-chart]").forEach(build);
-  document.documentElement.classList.add("interactive");
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => live.forEach((draw) => draw()));
 
   const value = (row, at) => {
     const cell = row.children[at];
@@ -135,20 +157,39 @@
     if (a === null || b === null) return 0;
     return typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true });
   };
-  document.querySelectorAll("table.sortable").forEach((table) => {
+  const sort = (table, heads, { name, up }) => {
+    const at = heads.findIndex((head) => head.textContent === name);
+    if (at < 0) return;
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    heads[at].ariaSort = up ? "ascending" : "descending";
+    const rows = [...table.tBodies[0].rows];
+    const lacks = (row) => value(row, at) === null;
+    rows.sort((a, b) => lacks(a) - lacks(b) || (up ? 1 : -1) * compare(value(a, at), value(b, at)));
+    table.tBodies[0].append(...rows);
+  };
+  const sortable = (table) => {
     const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, at) => {
+    const key = keyOf(table.closest(".scroll"));
+    heads.forEach((head) => {
       const button = element("button", { type: "button", title: "Sort by this column" }, ...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {
-        const up = head.ariaSort !== "ascending";
-        heads.forEach((other) => other.removeAttribute("aria-sort"));
-        head.ariaSort = up ? "ascending" : "descending";
-        const rows = [...table.tBodies[0].rows];
-        const lacks = (row) => value(row, at) === null;
-        rows.sort((a, b) => lacks(a) - lacks(b) || (up ? 1 : -1) * compare(value(a, at), value(b, at)));
-        table.tBodies[0].append(...rows);
+        memory.sorts.set(key, { name: head.textContent, up: head.ariaSort !== "ascending" });
+        sort(table, heads, memory.sorts.get(key));
       });
     });
-  });
+    if (memory.sorts.has(key)) sort(table, heads, memory.sorts.get(key));
+  };
+
+  const start = () => {
+    live.forEach((drawn) => drawn.end());
+    live = [];
+    ({ charts } = JSON.parse(document.getElementById("figures").textContent));
+    document.documentElement.classList.add("interactive");
+    document.querySelectorAll("[data-chart]").forEach(build);
+    document.querySelectorAll("table.sortable").forEach(sortable);
+  };
+  start();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => live.forEach((drawn) => drawn.draw()));
+  globalThis.report = { keyOf, memory, start };
 })();

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
+use rayon::prelude::*;
 
+use super::classes::balance;
 use super::tables::heading;
 use crate::report::{Report, ReportError};
 use crate::run::{Picture, RunSummary, Thumbnail};
@@ -16,16 +18,16 @@ pub(super) fn pictures(report: &Report, most: usize) -> Result<Markup, ReportErr
         seeds.entry((run.dataset.as_str(), run.seed)).or_default().push(run);
     }
     let many = seeds.keys().any(|(dataset, _)| seeds.keys().any(|(other, _)| other != dataset));
-    let mut parts = Vec::new();
-    for ((dataset, seed), runs) in &seeds {
+    let part = |((dataset, seed), runs): (&(&str, u64), &Vec<&RunSummary>)| {
         let rounds = rounds(runs, most)?;
-        parts.push(html! {
-            details {
+        Ok(html! {
+            details data-key=(format!("pictures {dataset} {seed}")) {
                 summary { @if many { (dataset) ", " } "seed " (seed) }
                 @for round in &rounds { (round) }
             }
-        });
-    }
+        })
+    };
+    let parts = seeds.par_iter().map(part).collect::<Result<Vec<Markup>, ReportError>>()?;
     Ok(html! {
         @if !parts.is_empty() {
             (heading("Queried pictures"))
@@ -36,16 +38,15 @@ pub(super) fn pictures(report: &Report, most: usize) -> Result<Markup, ReportErr
 
 fn rounds(runs: &[&RunSummary], most: usize) -> Result<Vec<Markup>, ReportError> {
     let count = runs.iter().map(|run| run.thumbnails.len()).max().unwrap_or(0);
-    let mut rounds = Vec::new();
-    for at in 0..count {
+    let round = |at: usize| {
         let asked =
             runs.iter().filter_map(|run| Some((*run, run.thumbnails.get(at).filter(|round| !round.is_empty())?)));
         let columns = asked.map(|(run, round)| column(run, at, round, most)).collect::<Result<Vec<_>, _>>()?;
-        if !columns.is_empty() {
-            rounds.push(html! { h3 { "Round " (at) } div.beside { @for column in &columns { (column) } } });
-        }
-    }
-    Ok(rounds)
+        Ok(html! {
+            @if !columns.is_empty() { h3 { "Round " (at) } div.beside { @for column in &columns { (column) } } }
+        })
+    };
+    (0..count).into_par_iter().map(round).collect()
 }
 
 fn column(run: &RunSummary, at: usize, round: &[Thumbnail], most: usize) -> Result<Markup, ReportError> {
@@ -58,13 +59,14 @@ fn column(run: &RunSummary, at: usize, round: &[Thumbnail], most: usize) -> Resu
     let repeated = twins.iter().flatten().count();
     // Only a part of the pictures may have been handed over.
     let asked = run.rounds.get(at).map_or(round.len(), |record| record.acquired.len().max(round.len()));
-    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
-    round.iter().for_each(|thumbnail| *classes.entry(thumbnail.class.as_str()).or_default() += 1);
+    let histogram = run.rounds.get(at).map(|record| &record.query_class_histogram[..]).unwrap_or_default();
+    let classes = histogram.iter().filter(|count| **count > 0).count();
     Ok(html! {
         div {
-            h4 { (run.label) ", " (asked) " asked, " (classes.len())
-                @if classes.len() == 1 { " class" } @else { " classes" }
+            h4 { (run.label) ", " (asked) " asked"
+                @if classes > 0 { ", " (classes) @if classes == 1 { " class" } @else { " classes" } }
                 @if repeated > 0 { ", " (repeated) " of those shown nearly repeated" } }
+            @if classes > 0 { p.note { (balance(&run.classes, histogram)) } }
             div.pictures {
                 @for figure in &figures { (figure) }
                 @if asked > figures.len() { span.soft { "and " (asked - figures.len()) " more" } }

@@ -2,8 +2,6 @@
 
 use maud::{Markup, html};
 
-use crate::analysis::SettingFigures;
-use crate::report::Report;
 use crate::sheet::{Cell, Sheet};
 
 pub(super) fn heading(title: &str) -> Markup {
@@ -66,38 +64,3 @@ pub(super) fn square(title: &str, rows: &[(String, Vec<Cell>)], width: usize, no
         p.note { (note) }
     }
 }
-
-/// How what was queried is spread over the classes.
-pub(super) fn classes(report: &Report, setting: &SettingFigures) -> Markup {
-    let shares = |label: &str| report.cost(&setting.setting, label).map(|cost| cost.queried_classes.clone());
-    let rows: Vec<(&String, Vec<f64>)> =
-        setting.groups.iter().filter_map(|group| Some((&group.label, shares(&group.label)?))).collect();
-    let classes = rows.iter().map(|(_, shares)| shares.len()).max().unwrap_or(0);
-    html! {
-        @if (2..=MOST_CLASSES).contains(&classes) {
-            details {
-                summary { "Classes of the queried samples" }
-                div.scroll {
-                    table {
-                        thead { tr {
-                            th scope="col" { "strategy" }
-                            @for class in 0..classes { th scope="col" { (class) } }
-                        } }
-                        tbody {
-                            @for (label, shares) in &rows {
-                                tr {
-                                    th scope="row" { (label) }
-                                    @for share in shares { td { (format!("{:.1}", share * 100.0)) } }
-                                }
-                            }
-                        }
-                    }
-                }
-                p.note { "Percent of all labels bought after the initial set, over the finished runs, by class." }
-            }
-        }
-    }
-}
-
-/// Classes beyond which their table is left out.
-const MOST_CLASSES: usize = 50;

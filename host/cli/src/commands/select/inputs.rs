@@ -1,50 +1,102 @@
 //! The user's arrays: files and flags on the way in, and on the way out into errors.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use querist_core::{Given, GivenError, Round, Seeds, Sorted, Strategy, Values, candidates};
-use querist_data::arrays::{Kind, read_array};
+use querist_data::arrays::{Ids, Kind, Texts, far_array, is_several, read_array, read_ids, shard_files};
 use querist_files::shown;
-use querist_protocol::{ArrayKind, Need, names};
+use querist_protocol::{ArrayKind, Need, Shown, names};
 use serde_json::{Map, Value};
 
-use super::SelectArgs;
+use super::AskArgs;
 use crate::exit::Usage;
 use crate::output;
 
 /// The arrays as they were given, and the files that they come from.
 pub struct Inputs {
     given: Given,
+    /// Ids that are texts; the rows' numbers take their place where there are some.
+    texts: Option<Texts>,
     files: BTreeMap<String, PathBuf>,
+}
+
+/// The rows of the pool that may be picked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subset<'a> {
+    /// How many, drawn at random; all where it is `None`.
+    pub size: Option<usize>,
+    /// How many of them are wanted.
+    pub budgets: &'a [usize],
 }
 
 impl Inputs {
     /// Reads every file of a call; `params` may say how many draws arrays hold.
-    pub fn read(args: &SelectArgs, params: &Map<String, Value>) -> Result<Self> {
-        let mut inputs = Self { given: Given::default(), files: BTreeMap::new() };
-        inputs.given.ids = args.ids.as_deref().map(|path| read_ids("--ids", path)).transpose()?;
+    pub fn read(args: &AskArgs, params: &Map<String, Value>) -> Result<Self> {
+        let mut inputs = Self { given: Given::default(), texts: None, files: BTreeMap::new() };
+        if let Some(file) = &args.ids {
+            inputs.add_ids("--ids", file)?;
+        }
         for input in &args.inputs {
             let (name, file) = input
                 .split_once('=')
                 .ok_or_else(|| Usage(format!("`--input {input}`: write NAME=FILE, such as logits=logits.npy")))?;
-            inputs.add(name.trim(), Path::new(file))?;
+            inputs.add(name.trim(), file)?;
         }
         let arranged = inputs.given.arrange(args.classes, |name| said_draws(params, name));
         arranged.map_err(|error| inputs.usage(&error))?;
+        inputs.check_texts()?;
         Ok(inputs)
     }
 
-    fn add(&mut self, name: &str, path: &Path) -> Result<()> {
+    /// Takes the ids of the pool; `true` if there were some already.
+    fn add_ids(&mut self, name: &str, file: &str) -> Result<bool> {
+        let before = self.given.ids.is_some() || self.texts.is_some();
+        let path = Path::new(file);
+        let is_text = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
+        if !is_text && !is_several(file) {
+            self.given.ids = Some(read_numbers(name, path)?);
+            return Ok(before);
+        }
+        let files = shard_files(file, name)?;
+        match read_ids(&files, "ids")? {
+            Ids::Numbers(ids) => self.given.ids = Some(ids),
+            Ids::Texts(texts) => self.texts = Some(texts),
+        }
+        Ok(before)
+    }
+
+    /// Ids that are texts are as many as the rows, and distinct.
+    fn check_texts(&self) -> Result<()> {
+        let Some(texts) = &self.texts else { return Ok(()) };
+        if let Some((first, second)) = texts.twice() {
+            let id = Shown::name(texts.get(first).unwrap_or_default());
+            bail!(Usage(format!("`ids` holds `{id}` in rows {first} and {second}; ids are distinct")));
+        }
+        let rows = self.given.pool_rows().map_err(|error| self.usage(&error))?;
+        if texts.len() != rows {
+            bail!(Usage(format!("`ids` has {} ids for {rows} rows", texts.len())));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, file: &str) -> Result<()> {
+        let path = Path::new(file);
         let array = Given::array_called(name);
         let again = match name {
-            "ids" => self.given.ids.replace(read_ids(name, path)?).is_some(),
-            "labelled.ids" => self.given.labelled_ids.replace(read_ids(name, path)?).is_some(),
+            "ids" => self.add_ids(name, file)?,
+            "labelled.ids" => self.given.labelled_ids.replace(read_numbers(name, path)?).is_some(),
             _ => {
                 let Some(array) = &array else { return Err(unknown(name)) };
                 let kind = if names::is_labels(array) { Kind::U32 } else { Kind::F32 };
-                let read = read_array(path, Some(name), kind).with_context(|| format!("--input {name}"))?;
+                let read = match is_several(file) {
+                    true if kind == Kind::F32 => shard_files(file, name).and_then(|files| far_array(&files, name)),
+                    true => bail!(Usage(format!("`--input {name}`: labels stand in one file, not in shards"))),
+                    false => read_array(path, Some(name), kind),
+                };
+                let read = read.with_context(|| format!("--input {name}"))?;
                 self.files.insert(array.clone(), path.to_owned());
                 self.given.add(name, read).map_err(|error| self.usage(&error))?
             }
@@ -85,8 +137,29 @@ impl Inputs {
         Ok(())
     }
 
-    /// What the strategy is asked about.
-    pub fn complete(mut self, args: &SelectArgs, strategy: &dyn Strategy) -> Result<Sorted> {
+    /// Rows of the pool.
+    pub fn pool_rows(&self) -> Result<usize> {
+        self.given.pool_rows().map_err(|error| self.usage(&error))
+    }
+
+    /// The arrays as they were given.
+    pub fn given(&self) -> &Given {
+        &self.given
+    }
+
+    /// Keeps some rows of the pool, of which all else stays as it is.
+    pub fn narrow(&mut self, rows: Range<usize>) -> Result<()> {
+        let narrowed = self.given.narrow(rows);
+        narrowed.map_err(|error| self.usage(&error))
+    }
+
+    /// What the strategy is asked about, and the ids of the rows as they were given where these are texts.
+    pub fn complete(
+        mut self,
+        args: &AskArgs,
+        strategy: &dyn Strategy,
+        subset: Subset<'_>,
+    ) -> Result<(Sorted, Option<Texts>)> {
         for (name, other) in self.given.complete(strategy.needs()).map_err(|error| self.usage(&error))? {
             if let Some(file) = self.files.get(&other).cloned() {
                 self.files.insert(name, file);
@@ -95,15 +168,16 @@ impl Inputs {
         if self.given.logits_look_like_probabilities() {
             output::note("warning: `logits` look like probabilities; if they are, give them as `--input probs=FILE`");
         }
-        if let Some(size) = args.subset_size
-            && let Some(budget) = args.budget.iter().find(|&&budget| budget > size)
+        if let Some(size) = subset.size
+            && let Some(budget) = subset.budgets.iter().find(|&&budget| budget > size)
         {
             bail!(Usage(format!("`--subset-size {size}` holds fewer rows than the budget of {budget}")));
         }
         let (seeds, id, round) = (Seeds::new(args.seed), &strategy.identity().id, Round(args.round));
         let given = std::mem::take(&mut self.given);
-        let sorted = given.sorted(args.classes, |pool| candidates(pool, args.subset_size, seeds, id, round));
-        sorted.map_err(|error| self.usage(&error))
+        let sorted = given.sorted(args.classes, |pool| candidates(pool, subset.size, seeds, id, round));
+        let sorted = sorted.map_err(|error| self.usage(&error))?;
+        Ok((sorted, self.texts))
     }
 
     /// An error in the words of the command line, with the files that it is about.
@@ -179,7 +253,7 @@ fn said_draws(params: &Map<String, Value>, name: &str) -> Option<usize> {
     params.get(parameter_of(name)?)?.as_u64().and_then(|draws| usize::try_from(draws).ok())
 }
 
-fn read_ids(name: &str, path: &Path) -> Result<Vec<u64>> {
+fn read_numbers(name: &str, path: &Path) -> Result<Vec<u64>> {
     let array = read_array(path, Some(name), Kind::U64).with_context(|| name.to_owned())?;
     match (array.values(), array.shape()) {
         (Values::U64(ids), [_]) => Ok(ids.to_vec()),

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::StudyConfig;
 use crate::config::{RunConfig, StrategyConfig, UPPER_LABEL, UpperConfig, schemas};
+use crate::digest::sha256;
 use crate::schema::{Problem, Schema};
 
 /// Cells of a study at most.
@@ -306,8 +306,7 @@ fn set(file: &mut Value, key: &str, value: Value) -> Result<(), String> {
 
 /// SHA-256, in hex, of what the result of a run depends on.
 fn digest(config: &RunConfig) -> String {
-    let hash = Sha256::digest(essence(config).to_string().as_bytes());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(essence(config).to_string().as_bytes())
 }
 
 /// The config without limits, and without what has its default, so that a key that a later release adds changes no

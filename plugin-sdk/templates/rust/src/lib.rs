@@ -48,3 +48,16 @@ impl Selector for MarginApart {
 }
 
 package!(selectors: [MarginApart]);
+
+#[cfg(test)]
+mod tests {
+    use querist_testkit::{NativeMaker, conforms};
+
+    use super::*;
+
+    /// The rules that every strategy keeps. Add tests of your own: small pools whose right answer you know.
+    #[test]
+    fn it_conforms() {
+        conforms(&NativeMaker::new(&PACKAGE, MarginApart::ID));
+    }
+}

@@ -1,36 +1,35 @@
 //! `querist report`: run folders to a table, a file of figures, or one self-contained page.
 
+mod live;
+mod load;
+mod watch;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use load::{Loaded, MOST_PICTURES};
 use querist_files::{Links, shown};
-use querist_protocol::Shown;
-use querist_report::{Columns, PageOptions, Picture, Report, RunState, RunSummary, Thumbnail};
+use querist_report::{Columns, PageOptions, Report};
 
 use crate::exit::Usage;
 use crate::output;
-use crate::round_files::{EPOCHS, PICTURES, sha256};
-use crate::stored_run::{StoredRound, StoredRun};
-use crate::thumbnails;
+use crate::stored_run::StoredRun;
 
 /// Levels of folders below a named one in which runs are looked for.
 const MAX_DEPTH: usize = 4;
 /// Files and folders at most that are looked at below a named one.
 const MOST_ENTRIES: usize = 1_000_000;
-/// Bytes of pixels in a page at most; those of one more round may come on top.
-const MOST_PICTURES: usize = 256 << 20;
-
 /// Bytes of a file of curves at most.
 const MOST_CURVES: u64 = 1 << 30;
-/// Bytes of `initial.csv` and of `epochs.csv` at most that are looked at.
-const MOST_LINES: u64 = 256 << 20;
 
 /// Summarise and compare finished runs, or curves that were made elsewhere.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  querist report runs/quick --html quick.html\n  \
-                        querist report --curves published.csv --labelled-column n --accuracy-column acc")]
+#[command(
+    after_help = "Examples:\n  querist report runs/quick --html quick.html\n  querist report runs/quick --live\n  \
+                        querist report --curves published.csv --labelled-column n --accuracy-column acc"
+)]
 pub struct ReportArgs {
     /// Run folders, or folders that hold some.
     #[arg(required_unless_present = "curves", conflicts_with = "curves", value_name = "DIR")]
@@ -45,6 +44,12 @@ pub struct ReportArgs {
     /// Write the charts as SVG files in a folder, too.
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
+    /// Serve the page to a browser on this machine, and keep it up to date while runs go on, until Ctrl-C.
+    #[arg(long, conflicts_with_all = ["curves", "html", "figures", "format"])]
+    pub live: bool,
+    /// Port of `--live` [default: a free one].
+    #[arg(long, value_name = "N", requires = "live")]
+    pub port: Option<u16>,
     /// Form of the figures on standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -97,7 +102,10 @@ pub enum Format {
 
 /// Runs the verb.
 pub fn main(args: &ReportArgs) -> Result<()> {
-    let pictures = if args.html.is_some() { Pictures::Shown } else { Pictures::None };
+    if args.live {
+        return live::serve(&args.folders, &args.curves_by, args.port);
+    }
+    let pictures = if args.html.is_some() { MOST_PICTURES } else { 0 };
     let report = match &args.curves.curves {
         Some(file) => of_curves(file, &args.curves, args.format)?,
         None => load(&args.folders, pictures, &args.curves_by)?,
@@ -108,7 +116,7 @@ pub fn main(args: &ReportArgs) -> Result<()> {
         output::note(&format!("report: {}", path.display()));
     }
     if let Some(folder) = &args.figures {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", shown(folder)))?;
         for (name, svg) in querist_report::svg_figures(&report) {
             write(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
         }
@@ -118,7 +126,7 @@ pub fn main(args: &ReportArgs) -> Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", shown(path)))
 }
 
 fn of_curves(file: &Path, args: &CurvesArgs, format: Format) -> Result<Report> {
@@ -141,12 +149,12 @@ fn of_curves(file: &Path, args: &CurvesArgs, format: Format) -> Result<Report> {
 
 /// Prints the figures of some folders.
 pub fn print(folders: &[PathBuf], format: Format) -> Result<()> {
-    show(&load(folders, Pictures::None, &[])?, format)
+    show(&load(folders, 0, &[])?, format)
 }
 
 /// A report in every form, for fuzzers.
 pub fn every_form(folder: &Path) -> Result<Vec<String>> {
-    let report = load(&[folder.to_owned()], Pictures::Shown, &[])?;
+    let report = load(&[folder.to_owned()], MOST_PICTURES, &[])?;
     let mut csv = Vec::new();
     querist_report::csv(&report, &mut csv)?;
     Ok(vec![
@@ -210,14 +218,13 @@ pub fn runs_of(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-fn load(folders: &[PathBuf], pictures: Pictures, curves_by: &[String]) -> Result<Report> {
-    let runs = runs_of(folders)?;
-    let mut album = Album { wanted: pictures == Pictures::Shown, bytes: 0, left_out: 0 };
-    let summaries = runs.iter().map(|folder| summary(folder, &mut album)).collect::<Result<Vec<_>>>()?;
-    if album.left_out > 0 {
-        let rounds = album.left_out;
+fn load(folders: &[PathBuf], pictures: usize, curves_by: &[String]) -> Result<Report> {
+    let runs: Vec<Loaded> = load::read_all(&runs_of(folders)?).into_iter().collect::<Result<_>>()?;
+    let (summaries, left_out) = load::summaries(&runs, pictures)?;
+    if pictures > 0 && left_out > 0 {
         output::note(&format!(
-            "note: the pictures of {rounds} rounds are left out, a page holds {MOST_PICTURES} bytes of them"
+            "note: the pictures of {left_out} rounds are left out, a page holds {pictures} pictures; name fewer runs \
+             to see theirs"
         ));
     }
     Ok(Report::new(summaries, curves_by)?)
@@ -257,94 +264,5 @@ impl Search {
             }
         }
         Ok(())
-    }
-}
-
-fn summary(folder: &Path, album: &mut Album) -> Result<RunSummary> {
-    let run = StoredRun::read(folder)?;
-    let state = if run.is_finished() {
-        RunState::Finished
-    } else {
-        RunState::Incomplete { done: run.rounds.len(), planned: run.planned() }
-    };
-    let model = serde_json::to_value(run.config.experiment.model.name)?;
-    let classes = &run.header.dataset.classes;
-    Ok(RunSummary {
-        label: Shown::name(run.config.strategy.label()),
-        strategy: run.header.strategy.clone(),
-        layout: run.header.layout,
-        seed: run.config.seeds.root,
-        dataset: Shown::name(&run.header.dataset.name),
-        dataset_digest: Shown::name(&run.header.dataset.digest),
-        model: Shown::name(model.as_str().unwrap_or_default()),
-        config: serde_json::to_value(&run.config)?,
-        start: Shown::name(&start(folder)?),
-        losses: match album.wanted {
-            true => run.rounds.iter().map(losses).collect::<Result<_>>()?,
-            false => Vec::new(),
-        },
-        thumbnails: run.rounds.iter().map(|round| album.pictures(round, classes)).collect::<Result<_>>()?,
-        rounds: run.rounds.into_iter().map(|round| round.record).collect(),
-        state,
-    })
-}
-
-/// SHA-256 of the initial labelled set, in hex.
-fn start(folder: &Path) -> Result<String> {
-    let bytes = querist_files::read(&folder.join("initial.csv"), Links::Refuse, MOST_LINES)?;
-    Ok(sha256(&bytes))
-}
-
-/// Training loss of each epoch of a round; none where they were not kept.
-fn losses(round: &StoredRound) -> Result<Vec<f64>> {
-    let Some(bytes) = round.files.bytes(EPOCHS)? else { return Ok(Vec::new()) };
-    let path = round.files.folder().join(EPOCHS);
-    let mut reader = csv::Reader::from_reader(&bytes[..]);
-    let column = reader.headers()?.iter().position(|name| name == "loss");
-    let column = column.with_context(|| format!("{} has no column `loss`", shown(&path)))?;
-    let loss = |row: csv::Result<csv::StringRecord>| {
-        let value: f64 = row?.get(column).unwrap_or_default().parse()?;
-        anyhow::ensure!(value.is_finite(), "a loss is {value}");
-        Ok(value)
-    };
-    reader.records().map(loss).collect::<Result<_>>().with_context(|| shown(&path).into_string())
-}
-
-/// Whether a report shows pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pictures {
-    Shown,
-    None,
-}
-
-/// The pictures of a report.
-struct Album {
-    wanted: bool,
-    bytes: usize,
-    left_out: usize,
-}
-
-impl Album {
-    /// The queried pictures that the round kept.
-    fn pictures(&mut self, round: &StoredRound, classes: &[String]) -> Result<Vec<Thumbnail>> {
-        if !self.wanted || !round.files.names(PICTURES) {
-            return Ok(Vec::new());
-        }
-        if self.bytes > MOST_PICTURES {
-            self.left_out += 1;
-            return Ok(Vec::new());
-        }
-        let path = round.files.folder().join(PICTURES);
-        let png = round.files.bytes(PICTURES)?.unwrap_or_default();
-        let count = round.labels.len().min(thumbnails::MAX_PICTURES);
-        let tiles = thumbnails::tiles(&png, count).with_context(|| shown(&path).into_string())?;
-        let mut pictures = Vec::with_capacity(count);
-        for (rank, (tile, (_, label))) in tiles.into_iter().zip(&round.labels).enumerate() {
-            let thumbnails::Tile { height, width, channels, pixels } = tile;
-            let class = Shown::name(classes.get(label.index()).context("a label has no class")?);
-            self.bytes += pixels.len();
-            pictures.push(Thumbnail { rank, class, picture: Picture::Raw { height, width, channels, pixels } });
-        }
-        Ok(pictures)
     }
 }

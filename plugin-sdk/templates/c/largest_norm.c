@@ -1,7 +1,6 @@
 // A query strategy in C: the samples whose embeddings have the largest norm.
 //
-//   cc -shared -fPIC -O2 -I plugin-sdk/include examples/c-plugin/largest_norm.c -o largest_norm.so -lm
-//   querist plugin pack --allow-native largest_norm.so --out plugins
+//   sh build.sh
 //   querist select --strategy largest-norm --isolate --budget 10 --seed 0 --input embeddings=embeddings.npy
 //
 // With the parameter `by` = "kernel" the host computes the norms; with "dlpack" this file does, on the array itself.

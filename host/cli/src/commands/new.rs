@@ -1,0 +1,164 @@
+//! `querist plugin new`: a small project that builds, passes its tests and can be packed.
+//!
+//! The templates are the folders of `plugin-sdk/templates`, whose names are changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::exit::Usage;
+use crate::output;
+
+/// Letters of a name at most: the package's is bounded, too.
+const MOST_LETTERS: usize = 64;
+
+/// Files of a template, with their paths.
+macro_rules! template {
+    ($folder:literal: $($path:literal $(from $other:literal)?),* $(,)?) => {
+        &[$(($path, template!(@text $folder, $path $(, $other)?))),*]
+    };
+    (@text $folder:literal, $path:literal) => {
+        include_str!(concat!("../../../../plugin-sdk/templates/", $folder, "/", $path))
+    };
+    (@text $folder:literal, $path:literal, $other:literal) => {
+        include_str!(concat!("../../../../plugin-sdk/", $other))
+    };
+}
+
+type Files = &'static [(&'static str, &'static str)];
+
+const RUST: Files = template!("rust": "Cargo.toml", "src/lib.rs", "rust-toolchain.toml", "clippy.toml", ".gitignore", ".cargo/config.toml");
+const PYTHON: Files = template!("python": "margin_apart.py", "build.sh", "wit/strategy.wit" from "wit/strategy.wit");
+const C: Files = template!("c": "largest_norm.c", "build.sh", "include/querist.h" from "include/querist.h");
+
+/// Languages that there is a template for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// A sandboxed component, which can be tested natively.
+    Rust,
+    /// A sandboxed component with its interpreter.
+    Python,
+    /// A native library.
+    C,
+}
+
+impl Language {
+    fn files(self) -> Files {
+        match self {
+            Self::Rust => RUST,
+            Self::Python => PYTHON,
+            Self::C => C,
+        }
+    }
+
+    /// What the template's own strategy is called.
+    fn named(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Python => "margin-apart",
+            Self::C => "largest-norm",
+        }
+    }
+}
+
+/// Write a small project for a strategy of your own.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// Name of the package and of its strategy: a-z, 0-9 and `-`.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What it is written in.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    lang: Language,
+    /// The folder `plugin-sdk` of a clone of Querist, for Rust [default: that of this program's source].
+    #[arg(long, value_name = "DIR")]
+    sdk: Option<PathBuf>,
+    /// The project's folder, which is made [default: NAME].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the verb.
+pub fn main(args: &NewArgs) -> Result<()> {
+    let name = &args.name;
+    let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !letters || name.len() > MOST_LETTERS || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        let message = format!(
+            "`{}` is no name of a package; names are up to {MOST_LETTERS} of a-z, 0-9 and `-`, a letter first",
+            output::shown(name)
+        );
+        return Err(Usage(message).into());
+    }
+    let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(name));
+    if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
+        let message = format!("{} is there already; give `--out` another folder", querist_files::shown(&folder));
+        return Err(Usage(message).into());
+    }
+    let sdk = match args.lang {
+        Language::Rust => Some(sdk(args.sdk.as_deref())?),
+        Language::Python | Language::C => None,
+    };
+    for (path, text) in args.lang.files() {
+        let [path, mut text] = [*path, *text].map(|text| renamed(text, args.lang.named(), name));
+        if let Some(sdk) = &sdk {
+            text = text.replace("../querist/plugin-sdk", sdk);
+        }
+        let file = folder.join(path);
+        let place = || querist_files::shown(&file).into_string();
+        fs::create_dir_all(file.parent().unwrap_or(&folder)).with_context(place)?;
+        fs::write(&file, text).with_context(place)?;
+    }
+    let next = match args.lang {
+        Language::Rust => format!(
+            "cargo test\ncargo build --release --target wasm32-unknown-unknown\n\
+             querist plugin pack target/wasm32-unknown-unknown/release/strategy_{}.wasm\n\
+             querist plugin check plugins/{name}",
+            name.replace('-', "_")
+        ),
+        Language::Python | Language::C => "sh build.sh".to_owned(),
+    };
+    output::note(&format!("{} is written. What makes and checks the package there:", querist_files::shown(&folder)));
+    output::line(&format!("cd {}\n{next}", crate::again::argument(&folder.to_string_lossy())))
+}
+
+/// The SDK that a project depends on, as it stands in a manifest.
+fn sdk(given: Option<&Path>) -> Result<String> {
+    let own = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugin-sdk"));
+    let folder = given.unwrap_or(own);
+    let found = folder.join("testkit/Cargo.toml").is_file().then(|| folder.canonicalize()).transpose()?;
+    let Some(found) = found.and_then(|found| found.to_str().map(str::to_owned)) else {
+        let message = format!(
+            "{} is not the SDK: give `--sdk` the folder `plugin-sdk` of a clone of Querist",
+            querist_files::shown(folder)
+        );
+        return Err(Usage(message).into());
+    };
+    // It stands in a string of TOML.
+    Ok(found.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A text of a template, with another name in each of the forms that names take.
+fn renamed(text: &str, from: &str, to: &str) -> String {
+    text.replace(from, to).replace(&from.replace('-', "_"), &to.replace('-', "_")).replace(&camel(from), &camel(to))
+}
+
+/// `margin-apart` as a type is called.
+fn camel(name: &str) -> String {
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+    };
+    name.split('-').map(capital).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_change_in_every_form() {
+        let text = "margin-apart, strategy_margin_apart::MarginApart";
+        assert_eq!(renamed(text, "margin-apart", "k9-far-away"), "k9-far-away, strategy_k9_far_away::K9FarAway");
+    }
+}
