@@ -31,7 +31,7 @@ use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
     CONFUSION, DIGESTS, EPOCHS, FEATURES, MODEL, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC,
-    digest_of_file, most_bytes, read_optional, write_durably,
+    check_length, digest_of_written, read_optional, write_durably,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
 use crate::{confusion_file, thumbnails};
@@ -474,18 +474,6 @@ fn epochs_csv(epochs: &[EpochRecord]) -> Result<Vec<u8>> {
         csv.serialize(epoch)?;
     }
     Ok(csv.into_inner()?)
-}
-
-/// The digest of a file that was just written, which must not be longer than what is read again.
-fn digest_of_written(name: &str, path: &Path) -> Result<String> {
-    check_length(name, querist_files::length(path, Links::Refuse)?)?;
-    digest_of_file(name, path)
-}
-
-fn check_length(name: &str, bytes: u64) -> Result<()> {
-    let most = most_bytes(name).unwrap_or(0);
-    ensure!(bytes <= most, "{name} would have {bytes} bytes; at most {most} are read again");
-    Ok(())
 }
 
 /// Appends to a file of ours.
