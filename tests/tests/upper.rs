@@ -167,10 +167,10 @@ fn it_is_refused_where_it_would_mean_nothing() {
         assert!(!place.at("no").exists());
     };
     let pictures = ["dataset={name=\"digits\", test=397}", "model={name=\"mlp\"}", "recipe={epochs=2}"];
-    study(&pictures, &["upper: ", "features that no training changes", "`querist embed`"]);
-    study(&["upper={proposals=0}"], &["upper.proposals"]);
-    study(&["upper={slice=0.9}"], &["upper.slice"]);
-    study(&["dataset.variant={subset=150}"], &["takes 10 samples of class"]);
+    study(&pictures, &["study.toml:9:9", "features that no training changes", "`querist embed`"]);
+    study(&["upper={proposals=0}"], &["upper: 0 is less than the minimum of 1"]);
+    study(&["upper={slice=0.9}"], &["upper: 0.9 is greater than the maximum of 0.5"]);
+    study(&["dataset.variant={subset=90}"], &["takes 10 samples of class"]);
     study(&["dataset.variant={repeat=2}"], &["dataset.variant.repeat would put copies"]);
     study(&["strategies=[{id=\"random\", label=\"upper\"}]"], &["the upper baseline is labelled `upper`"]);
     study(&["strategies=[{id=\"querist/upper\"}]"], &["it is no strategy, and is not ranked among them"]);
