@@ -72,6 +72,10 @@ fn what_is_wrong_with_an_axis_is_said_at_its_place() {
     refused("data = [{ \"budget.rounds\" = 100000 }]\n", &["initial set and batches add up to 2000020", "2 problems"]);
     refused("[[exclude]]\nstrategy = [\"random\", \"margin\"]\n", &["it leaves out every cell"]);
     refused("[launch]\nlauncher = \"command\"\n", &["needs launch.command"]);
+    let bare = Place::new();
+    bare.write("bare.toml", "version = 1\nseeds = [0]\nstrategies = [{ id = \"random\" }]\n");
+    let both = ["\"budget\" is a required property", "\"dataset\" is a required property"];
+    bare.call(&["study", "run", "bare.toml"]).fails(2, &both);
     let place = with_grid("[launch]\nlauncher = \"slurm\"\n");
     let output = place.command(&["study", "run", "grid.toml"]).env("PATH", "/nowhere").output().unwrap();
     let said = place.said(&output);

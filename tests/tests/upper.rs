@@ -24,17 +24,17 @@ fn digits() -> Place {
 const PIXELS: &str = r#"version = 1
 dataset = { name = "digits", test = 397 }
 model = { name = "cnn" }
-recipe = { optimiser = "adam", lr = 0.002, epochs = 3, minibatch = 32 }
-budget = { initial = 60, batch = 1, rounds = 0 }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 10, minibatch = 32 }
+budget = { initial = 300, batch = 1, rounds = 0 }
 strategy = { id = "random" }
 compute = { threads = 1 }
 "#;
 
 const STUDY: &str = r#"version = 1
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 dataset = { name = "embeddings", path = "rows", test = 397 }
 model = { name = "head" }
-recipe = { train = "head", optimiser = "adam", lr = 0.01, epochs = 20, minibatch = 16 }
+recipe = { train = "head", optimiser = "adam", lr = 0.01, epochs = 60, minibatch = 16 }
 budget = { initial = 20, batch = 10, rounds = 3 }
 compute = { threads = 1 }
 strategies = [{ id = "random" }, { id = "margin" }]
@@ -44,7 +44,7 @@ upper = { proposals = 24, members = ["random", "margin", "k-center-greedy"] }
 const RUN: &str = r#"version = 1
 dataset = { name = "embeddings", path = "rows", test = 397, reserve = 0.2 }
 model = { name = "head" }
-recipe = { train = "head", optimiser = "adam", lr = 0.01, epochs = 20, minibatch = 16 }
+recipe = { train = "head", optimiser = "adam", lr = 0.01, epochs = 60, minibatch = 16 }
 budget = { initial = 20, batch = 10, rounds = 3 }
 compute = { threads = 1 }
 strategy = { id = "querist/upper", params = { proposals = 24, members = ["random", "margin", "k-center-greedy"] } }
@@ -85,9 +85,9 @@ fn a_study_with_an_upper_baseline_reports_the_share_of_what_could_be_had() {
     let place = digits();
     place.write("study.toml", STUDY);
     let plan = place.good(&["study", "plan", "study.toml"]);
-    assert!(plan.contains("9 runs, 9 to do") && plan.contains("upper"), "{plan}");
+    assert!(plan.contains("15 runs, 15 to do") && plan.contains("upper"), "{plan}");
     let table = place.good(&["study", "run", "study.toml", "--out", "s"]);
-    for seed in 0..3 {
+    for seed in 0..5 {
         check_run(&place.run_of("s", &format!("upper/seed-{seed}")), 24);
         // All runs of a seed leave the same slice, and start alike.
         let part =
@@ -105,7 +105,7 @@ fn a_study_with_an_upper_baseline_reports_the_share_of_what_could_be_had() {
     assert_eq!(labels, ["random", "margin"], "it is ranked among strategies");
     assert!(!found["penalties"]["strategies"].as_array().unwrap().contains(&json!("upper")));
     let upper = &setting["upper"];
-    assert_eq!((&upper["group"]["label"], &upper["group"]["seeds"]), (&json!("upper"), &json!([0, 1, 2])));
+    assert_eq!((&upper["group"]["label"], &upper["group"]["seeds"]), (&json!("upper"), &json!([0, 1, 2, 3, 4])));
     let gain = upper["gain"]["difference"]["mean"].as_f64().unwrap();
     assert!(gain > 0.0, "the best of 24 batches is worse than chance: {gain}");
     let attained = upper["attained"].as_array().unwrap();
@@ -126,7 +126,8 @@ fn a_study_with_an_upper_baseline_reports_the_share_of_what_could_be_had() {
     // It is no strategy elsewhere either.
     let run = place.run_of("s", "upper/seed-0").display().to_string();
     place.call(&["export", &run, "--format", "cure-lab", "--out", "x"]).fails(2, &["it is not exported as one"]);
-    place.call(&["select", "querist/upper", "--embeddings", "x.npy", "--count", "1"]).fails(2, &[]);
+    let select = ["select", "--strategy", "querist/upper", "--budget", "1", "--input", "embeddings=rows/x.npy"];
+    place.call(&select).fails(2, &["no strategy is called `querist/upper`"]);
     assert!(!place.good(&["plugin", "list"]).contains("upper"));
 }
 
@@ -166,10 +167,10 @@ fn it_is_refused_where_it_would_mean_nothing() {
         assert!(!place.at("no").exists());
     };
     let pictures = ["dataset={name=\"digits\", test=397}", "model={name=\"mlp\"}", "recipe={epochs=2}"];
-    study(&pictures, &["upper: ", "features that no training changes", "`querist embed`"]);
-    study(&["upper={proposals=0}"], &["upper.proposals"]);
-    study(&["upper={slice=0.9}"], &["upper.slice"]);
-    study(&["dataset.variant={subset=150}"], &["takes 10 samples of class"]);
+    study(&pictures, &["study.toml:9:9", "features that no training changes", "`querist embed`"]);
+    study(&["upper={proposals=0}"], &["upper: 0 is less than the minimum of 1"]);
+    study(&["upper={slice=0.9}"], &["upper: 0.9 is greater than the maximum of 0.5"]);
+    study(&["dataset.variant={subset=90}"], &["takes 10 samples of class"]);
     study(&["dataset.variant={repeat=2}"], &["dataset.variant.repeat would put copies"]);
     study(&["strategies=[{id=\"random\", label=\"upper\"}]"], &["the upper baseline is labelled `upper`"]);
     study(&["strategies=[{id=\"querist/upper\"}]"], &["it is no strategy, and is not ranked among them"]);

@@ -146,6 +146,19 @@ fn unchanged(path: &Path, found: &str, written: &str) -> Result<()> {
     Ok(())
 }
 
+/// The digest of a file that was just written, which must not be longer than what is read again.
+pub fn digest_of_written(name: &str, path: &Path) -> Result<String> {
+    check_length(name, querist_files::length(path, Links::Refuse)?)?;
+    digest_of_file(name, path)
+}
+
+/// Refuses what is longer than what is read again.
+pub fn check_length(name: &str, bytes: u64) -> Result<()> {
+    let most = most_bytes(name).unwrap_or(0);
+    ensure!(bytes <= most, "{name} would have {bytes} bytes; at most {most} are read again");
+    Ok(())
+}
+
 /// SHA-256 of a file of a round, in hex, however long it is.
 pub fn digest_of_file(name: &str, path: &Path) -> Result<String> {
     let file = querist_files::open(path, Links::Refuse)?;

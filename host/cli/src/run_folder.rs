@@ -30,7 +30,7 @@ use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
     CONFUSION, DIGESTS, EPOCHS, FEATURES, MODEL, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC,
-    digest_of_file, most_bytes, read_optional, write_durably,
+    check_length, digest_of_written, read_optional, write_durably,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
 use crate::{confusion_file, epoch_file, thumbnails};
@@ -465,18 +465,6 @@ fn write_synthetic(path: &Path, synthetic: &[Synthetic]) -> Result<()> {
     let ids = Array::new(vec![ids.len()], Values::U64(ids.into()))?;
     let arrays = BTreeMap::from([("ids".to_owned(), ids), ("images".to_owned(), images)]);
     Ok(write_safetensors(path, &arrays)?)
-}
-
-/// The digest of a file that was just written, which must not be longer than what is read again.
-fn digest_of_written(name: &str, path: &Path) -> Result<String> {
-    check_length(name, querist_files::length(path, Links::Refuse)?)?;
-    digest_of_file(name, path)
-}
-
-fn check_length(name: &str, bytes: u64) -> Result<()> {
-    let most = most_bytes(name).unwrap_or(0);
-    ensure!(bytes <= most, "{name} would have {bytes} bytes; at most {most} are read again");
-    Ok(())
 }
 
 /// Appends to a file of ours.

@@ -85,7 +85,10 @@ pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Result<Vec<Pla
                 STRATEGY => run.label.to_string(),
                 key => or_unset(value(at, key)),
             };
-            named.iter().map(part).collect::<Vec<_>>().join(", ")
+            // The upper baseline shares no label with strategies, whatever curves are called by.
+            let is_named = named.iter().any(|key| key == "strategy");
+            let own = (run.strategy.is_upper() && !is_named).then(|| run.label.to_string());
+            own.into_iter().chain(named.iter().map(part)).collect::<Vec<_>>().join(", ")
         }
     };
     let placed = runs.iter().enumerate().map(|(at, run)| Placed {

@@ -132,6 +132,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         && stored.is_finished()
     {
         display.line(&format!("{} is finished already", folder.display()));
+        args.track.map(|Tracker::Tensorboard| Board::open(&folder, stored.rounds.len())).transpose()?;
         return report::print(&[folder], args.format);
     }
     let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;

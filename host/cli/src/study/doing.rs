@@ -120,7 +120,8 @@ impl Doing {
     pub fn poll(&mut self) -> Result<Option<Ledger>> {
         let Some(status) = self.child.try_wait()? else {
             self.keep_time();
-            return self.beat().map(|()| None);
+            self.beat();
+            return Ok(None);
         };
         let (state, reason) = self.outcome(status);
         if let Some(attempt) = self.ledger.attempts.last_mut() {
@@ -132,13 +133,13 @@ impl Doing {
     }
 
     /// Shows others that this process is alive, now and then.
-    fn beat(&mut self) -> Result<()> {
-        if self.beaten.elapsed() < BEAT {
-            return Ok(());
+    fn beat(&mut self) {
+        if self.beaten.elapsed() >= BEAT {
+            self.beaten = Instant::now();
+            self.ledger.attempts.last_mut().map(Attempt::beat);
+            // One that cannot be written, on a full disk, ends no run; the end of the run is told of.
+            let _ = self.ledger.write(&self.ledger_file);
         }
-        self.beaten = Instant::now();
-        self.ledger.attempts.last_mut().map(Attempt::beat);
-        self.ledger.write(&self.ledger_file)
     }
 
     fn keep_time(&mut self) {

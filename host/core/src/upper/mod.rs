@@ -50,6 +50,15 @@ struct Proposal {
     valued: usize,
 }
 
+/// Everything that was proposed in a round.
+struct Proposed {
+    /// In the order of the members' turns.
+    proposals: Vec<Proposal>,
+    /// Different batches, each ascending.
+    batches: Vec<Vec<SampleId>>,
+    usage: Usage,
+}
+
 impl Upper {
     /// An upper baseline of `proposals` batches a round, which `members` propose in turns. `digest` stands in the place
     /// of an artifact's: of what the members are.
@@ -73,8 +82,8 @@ impl Upper {
         Self { identity, needs, members, proposals, threads, judge }
     }
 
-    /// What the members propose, in their order, and what is to be valued of it.
-    fn proposals(&mut self, query: &Query<'_>) -> Result<(Vec<Proposal>, Vec<Vec<SampleId>>, Usage), QueryError> {
+    /// What the members propose.
+    fn proposals(&mut self, query: &Query<'_>) -> Result<Proposed, QueryError> {
         let pool: Vec<SampleId> = query.arrays.ids().iter().map(|&id| SampleId(id)).collect();
         let mut places: BTreeMap<Vec<SampleId>, usize> = BTreeMap::new();
         let (mut proposals, mut batches, mut usage) = (Vec::new(), Vec::new(), Usage::default());
@@ -102,7 +111,7 @@ impl Upper {
             });
             proposals.push(Proposal { batch, valued });
         }
-        Ok((proposals, batches, usage))
+        Ok(Proposed { proposals, batches, usage })
     }
 
     fn tell(&self, query: &Query<'_>, done: usize) -> Result<(), QueryError> {
@@ -145,7 +154,7 @@ impl Strategy for Upper {
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         let clock = Instant::now();
-        let (proposals, batches, usage) = self.proposals(query)?;
+        let Proposed { proposals, batches, usage } = self.proposals(query)?;
         let labelled: Vec<SampleId> = query.arrays.labelled_ids().iter().map(|&id| SampleId(id)).collect();
         let goes_on = |done: usize| {
             let done = (self.proposals + done) as u64;
