@@ -1,8 +1,8 @@
 //! Rows that are read a block at a time, because all of them together are too large for memory.
 //!
 //! Each thread keeps the few blocks that it read last. Rows that are asked for in order are read a block at a time, and
-//! those in any other order one by one. Whatever fails while a row is read stops the query by its control: kernels go on
-//! with zeros until they look at it, and no result of such a query leaves the host.
+//! those in any other order one by one. Whatever fails while a row is read stops the query by its control: kernels go
+//! on with zeros until they look at it, and no result of such a query leaves the host.
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -70,8 +70,8 @@ impl Report {
     /// strategy's where `strategy` is among them.
     ///
     /// # Errors
-    /// If there are no runs, none has a key of `curves_by`, or a record has an accuracy outside 0 to 1 or labelled counts
-    /// that do not grow or cannot be.
+    /// If there are no runs, none has a key of `curves_by`, or a record has an accuracy outside 0 to 1 or labelled
+    /// counts that do not grow or cannot be.
     pub fn new(mut runs: Vec<RunSummary>, curves_by: &[String]) -> Result<Self, ReportError> {
         if runs.is_empty() {
             return Err(ReportError::Empty);

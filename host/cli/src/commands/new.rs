@@ -29,7 +29,10 @@ macro_rules! template {
 
 type Files = &'static [(&'static str, &'static str)];
 
-const RUST: Files = template!("rust": "Cargo.toml", "src/lib.rs", "rust-toolchain.toml", "clippy.toml", ".gitignore", ".cargo/config.toml");
+const RUST: Files = template!(
+    "rust":
+    "Cargo.toml", "src/lib.rs", "rust-toolchain.toml", "clippy.toml", ".gitignore", ".cargo/config.toml",
+);
 const PYTHON: Files = template!("python": "margin_apart.py", "build.sh", "wit/strategy.wit" from "wit/strategy.wit");
 const C: Files = template!("c": "largest_norm.c", "build.sh", "include/querist.h" from "include/querist.h");
 

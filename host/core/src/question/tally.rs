@@ -1,4 +1,5 @@
-//! What a question is worth in parts: numbers of single rows, written down while a strategy is asked about some of them.
+//! What a question is worth in parts: numbers of single rows, written down while a strategy is asked about some of
+//! them.
 
 use std::fmt;
 

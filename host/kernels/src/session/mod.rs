@@ -236,7 +236,8 @@ impl Session {
         Ok(values.to_vec())
     }
 
-    /// The uncertainty of each row, which for those of a whole array may be known, and is told to whoever keeps a tally.
+    /// The uncertainty of each row, which for those of a whole array may be known, and is told to whoever keeps a
+    /// tally.
     fn uncertainty_of(&self, logits: &Matrix, measure: Uncertainty) -> Result<(Charged<f64>, Charged<f64>), Fault> {
         if logits.columns() < 2 {
             let message = format!("uncertainty needs logits of at least 2 classes, found {}", logits.columns());

@@ -162,7 +162,8 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Part>> {
         {
             let (file, of) = (shown(file), shown(of));
             bail!(Usage(format!(
-                "{file}: a part of another question: `{key}` is {here}, but {there} in {of}; merge parts of one question"
+                "{file}: a part of another question: `{key}` is {here}, but {there} in {of}; merge parts of one \
+                 question"
             )));
         }
         if let Some((_, same)) = parts.iter().find(|(other, _)| other.number == part.number) {

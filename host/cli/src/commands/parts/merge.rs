@@ -147,7 +147,8 @@ fn pick(args: &MergeArgs, asked: &Asked, parts: &[Part], budget: usize) -> Resul
     Ok(Picked::new(budget, answer, ids, |row| given[row as usize]))
 }
 
-/// The whole pool by ascending ids, of whose arrays only what the parts found is known; and the rows as they were given.
+/// The whole pool by ascending ids, of whose arrays only what the parts found is known; and the rows as they were
+/// given.
 fn joined(asked: &Asked, parts: &[Part]) -> Result<(Arrays, Vec<u64>)> {
     let mut order: Vec<(u64, usize, usize)> = Vec::with_capacity(asked.rows);
     for (number, part) in parts.iter().enumerate() {

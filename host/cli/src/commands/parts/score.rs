@@ -20,10 +20,8 @@ use crate::progress::{self, Display};
 
 /// Score one part of a pool; `querist merge` picks from all parts what one process would pick from the whole.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  querist score --strategy power-margin --budget 1000 --shard 3/8 --out part-3.safetensors \\\n    \
-                        --input 'logits=pool/logits-*.npy'"
-)]
+#[command(after_help = "Example:\n  querist score --strategy power-margin --budget 1000 --shard 3/8 \\\n    \
+                        --out part-3.safetensors --input 'logits=pool/logits-*.npy'")]
 pub struct ScoreArgs {
     /// Id of the strategy, or package/strategy.
     #[arg(long, value_name = "ID")]
@@ -115,8 +113,8 @@ fn are_all_over_pool(needs: &[Need]) -> bool {
 /// A strategy of which no parts can be made.
 fn together(strategy: &str) -> Usage {
     Usage(format!(
-        "strategy `{strategy}` looks at all rows together, so that no part of them can be scored by itself; ask it with \
-         `querist select` and the same shards, which it reads in blocks"
+        "strategy `{strategy}` looks at all rows together, so that no part of them can be scored by itself; ask it \
+         with `querist select` and the same shards, which it reads in blocks"
     ))
 }
 

@@ -85,8 +85,8 @@ impl RowSource for Elsewhere {
 
     fn read(&self, _: usize, _: &mut [f32]) -> Result<(), String> {
         Err(format!(
-            "the parts hold what was found of each row, and not the values of `{}`, which this strategy looks at: ask it \
-             with `querist select` and the same shards",
+            "the parts hold what was found of each row, and not the values of `{}`, which this strategy looks at: ask \
+             it with `querist select` and the same shards",
             self.name
         ))
     }

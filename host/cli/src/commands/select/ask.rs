@@ -17,8 +17,8 @@ pub struct AskArgs {
     pub seed: u64,
     /// An array by name: .npy, .npz (FILE#MEMBER) or .safetensors (FILE#TENSOR), or shards of it.
     ///
-    /// Shards are a pattern with `*`, or a list with commas, of .npy, .safetensors or .parquet (FILE#COLUMN) files, whose
-    /// rows stand behind one another. They are read in blocks, and never all in memory.
+    /// Shards are a pattern with `*`, or a list with commas, of .npy, .safetensors or .parquet (FILE#COLUMN) files,
+    /// whose rows stand behind one another. They are read in blocks, and never all in memory.
     ///
     /// `probs`, `mc_probs` and `member_probs` are probabilities in place of `logits`, `mc_log_probs` and
     /// `member_log_probs`; `extra.NAME` is whatever you have of each sample, `query.NAME` rows that you point at, where
