@@ -626,12 +626,13 @@ fn a_study_writes_only_into_its_own_folder() {
     symlink(place.at("mine/file.txt"), place.at(&format!("{name}.toml"))).unwrap();
     symlink(place.at("mine/file.txt"), place.at("s/plan.json")).unwrap();
     mknodat(CWD, place.at(&format!("{name}.log")), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    // A ledger that somebody made of a link or a pipe is not read.
-    symlink(place.at("mine/file.txt"), place.at(&format!("{name}.json"))).unwrap();
-    refused(&place, &args, &["json"]);
-    fs::remove_file(place.at(&format!("{name}.json"))).unwrap();
+    // A ledger that somebody made of a link is not read, and replaced.
+    let ledger = place.at(&format!("{name}.json"));
+    symlink(place.at("mine/file.txt"), &ledger).unwrap();
     let said = call(&place, &args);
     assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("a link, expected a regular file; a new one is begun"), "{}", said.err);
+    assert!(fs::symlink_metadata(&ledger).unwrap().is_file());
     assert_eq!(fs::read_to_string(place.at("mine/file.txt")).unwrap(), "keep me");
     assert!(fs::read_to_string(place.at(&format!("{name}.toml"))).unwrap().contains("version = 1"));
     // A finished run that was changed later is not taken for done.

@@ -152,7 +152,7 @@ const STUDY: &str = r#"version = 1
 seeds = [0]
 dataset = { name = "digits", test = 397 }
 model = { name = "mlp" }
-recipe = { optimiser = "adam", lr = 0.002, epochs = 60, minibatch = 32 }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 3000, minibatch = 32 }
 budget = { initial = 20, batch = 10, rounds = 3 }
 compute = { threads = 1 }
 strategies = [{ id = "random" }, { id = "margin" }]

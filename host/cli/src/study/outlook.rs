@@ -228,7 +228,7 @@ mod tests {
             ],
         };
         assert_eq!(outlook.seconds_left(), Some(5.0));
-        assert!(outlook.text(2).contains("4 runs, 1 to do: about 2 s with 2 at a time"), "{}", outlook.text(2));
+        assert!(outlook.text(2).contains("4 runs, 1 to do: about 2.5 s with 2 at a time"), "{}", outlook.text(2));
         let unknown = Outlook { cells: vec![cell("a", 100, Some(10.0)), cell("b", 1, None)] };
         assert_eq!(unknown.seconds_left(), None);
         assert!(unknown.text(1).contains("known once one of each kind is done"));

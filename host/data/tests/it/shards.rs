@@ -72,7 +72,10 @@ fn table<T: DataType>(path: &Path, element: &str, rows: &[Vec<T::T>], ids: &[&st
     writer.close().unwrap();
 }
 
-fn read(list: &str) -> Result<(Vec<usize>, Vec<f32>, Arc<dyn RowSource>), DataError> {
+/// Shape, values and source of an array in shards.
+type Read = (Vec<usize>, Vec<f32>, Arc<dyn RowSource>);
+
+fn read(list: &str) -> Result<Read, DataError> {
     let array = far_array(&shard_files(list, "embeddings")?, "embeddings")?;
     let source = Arc::clone(array.as_far().unwrap());
     let mut values = vec![0.0; source.rows() * source.width()];
