@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::compare::{Comparison, Pair, comparisons, pairs, penalties};
@@ -118,7 +119,7 @@ impl Analysis {
         let strategies = |part: &[Curve]| part.iter().take_while(|curve| !curve.is_upper).count();
         let settings: Vec<Vec<Labelled<'_>>> = parts.iter().map(|part| labels(&part[..strategies(part)])).collect();
         let figures: Vec<SettingFigures> = settings
-            .iter()
+            .par_iter()
             .zip(&parts)
             .map(|(groups, part)| figures(&part[0].setting, groups, &part[strategies(part)..]))
             .collect();

@@ -74,7 +74,9 @@ pub fn power(difference: f64, std: f64, n: usize) -> Option<f64> {
 pub fn detectable(std: f64, n: usize) -> Option<f64> {
     /// In standard deviations, by number: a report asks for the same few again and again.
     static FOUND: Mutex<BTreeMap<usize, f64>> = Mutex::new(BTreeMap::new());
-    power(0.0, std, n)?;
+    if n < 2 || std.is_nan() || std <= 0.0 {
+        return None;
+    }
     let before = FOUND.lock().ok().and_then(|found| found.get(&n).copied());
     let deviations = match before {
         Some(deviations) => deviations,
