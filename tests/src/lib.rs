@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod cli;
+pub mod disk;
 pub mod native;
 pub mod serving;
 

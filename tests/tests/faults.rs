@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use querist_tests::cli::{Place, assert_same, json, lasting, study};
+use querist_tests::disk::SmallDisk;
 use serde_json::{Value, json};
 
 const RUN: [&str; 5] = ["study", "run", "study.toml", "--out", "s"];
@@ -33,35 +33,6 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
 
 fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// A small disk in memory; it goes away with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, said, where this user may not mount.
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(at));
-        }
-        eprintln!("skipped: no file system can be mounted here");
-        None
-    }
-
-    fn resize(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A mount that stays behind is in nobody's way.
-        let _ = Command::new("umount").args(["-l"]).arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use querist_protocol::philox::Stream;
 use querist_tests::cli::{Place, assert_same, lasting, records};
+use querist_tests::disk::SmallDisk;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Six rounds, each with a model to keep and one to drop; long enough to be hit anywhere.
@@ -199,31 +200,6 @@ fn an_interrupt_leaves_a_run_that_can_go_on() {
     }
 }
 
-/// A small disk in memory; it goes away with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this user may not mount.
-    fn mount(at: PathBuf, size: &str) -> Option<Self> {
-        fs::create_dir_all(&at).unwrap();
-        let options = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(at))
-    }
-
-    fn resize(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A mount that stays behind is in nobody's way.
-        let _ = Command::new("umount").args(["-l"]).arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_the_run_between_rounds() {
     let place = Place::with_run(&RUN.replace("strategy", "keep = { model = \"all\" }\nstrategy"));
@@ -231,10 +207,7 @@ fn a_full_disk_stops_the_run_between_rounds() {
     let whole = lasting(&place.at("whole"));
     let model = whole["rounds/0000/model.safetensors"].len() / 1024;
     let size = |rounds: usize| format!("{}k", 60 + rounds * (model + 40));
-    let Some(disk) = SmallDisk::mount(place.at("disk"), &size(2)) else {
-        eprintln!("skipped: no file system can be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(place.at("disk"), &size(2)) else { return };
     let args = ["run", "run.toml", "--out", "disk/r"];
     let said = place.call(&args);
     said.fails(

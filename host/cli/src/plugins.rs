@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use querist_core::config::{LimitsConfig, StrategyConfig};
+use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
 use querist_core::schema::Schema;
 use querist_core::{Strategy, StrategyKind};
 use querist_kernels::{Accelerator, Compute};
@@ -144,6 +144,34 @@ impl PluginArgs {
             args.extend(given.then(|| flag.into()));
         }
         Ok(args)
+    }
+}
+
+/// What one query may use, and which packages answer it: the same for every verb that asks about arrays of the user's.
+#[derive(Debug, Clone, Args)]
+pub struct QueryArgs {
+    /// Threads of the kernels [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Memory of the plugin, and again as much for host objects made for it.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    pub memory: Bytes,
+    /// Wall-clock seconds of one query at most.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0, value_parser = seconds)]
+    pub seconds: f64,
+    #[command(flatten)]
+    pub plugins: PluginArgs,
+}
+
+impl QueryArgs {
+    /// Limits of one query.
+    pub fn limits(&self) -> LimitsConfig {
+        LimitsConfig { memory: self.memory, seconds: self.seconds, fuel: None }
+    }
+
+    /// Threads of kernels.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(cores)
     }
 }
 

@@ -4,8 +4,8 @@
 //! plan.json              every cell: folder, digest, values of its axes
 //! LABEL/seed-N-DIGEST/   the run folder of a cell; another config has another one
 //! cells/LABEL-sN-DIGEST.toml  its run file        .log  what the run said
-//!                       .json  its ledger: state, reason, attempts; replaced as a whole by the one process that does
-//! it cells/lock             held by the process that starts cells
+//!                       .json  its ledger: state, reason, attempts; replaced whole by the one process that does it
+//! cells/lock             held by the process that starts cells
 //! slurm/NNNN/            a job array: its script, its list of cells, what its tasks said
 //! ```
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use querist_core::config::{Bytes, LimitsConfig, StrategyConfig, cores};
+use querist_core::config::StrategyConfig;
 use querist_core::{Array, Arrays, Question, Round, Seeds};
 use querist_data::arrays::shard_files;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use super::file::{Asked, Part, read_all};
 use super::tally::{Elsewhere, Known};
 use crate::commands::select::{Form, Picked, SelectFormat, write};
 use crate::exit::Usage;
-use crate::plugins::{self, Means, PluginArgs};
+use crate::plugins::{self, Means, QueryArgs};
 use crate::progress::{self, Display};
 
 /// Pick from the parts that `querist score` wrote.
@@ -29,17 +29,8 @@ pub struct MergeArgs {
     /// Rows to pick [default: as the parts were asked for].
     #[arg(long, value_name = "B")]
     pub budget: Option<usize>,
-    /// Threads of the kernels [default: all cores].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Memory of the plugin, and again as much for host objects made for it.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
-    pub memory: Bytes,
-    /// Wall-clock seconds at most.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
-    pub seconds: f64,
     #[command(flatten)]
-    pub plugins: PluginArgs,
+    pub query: QueryArgs,
     /// Form of the answer.
     #[arg(long, value_enum, default_value_t = SelectFormat::Ids)]
     pub format: SelectFormat,
@@ -50,9 +41,6 @@ pub struct MergeArgs {
 
 /// Runs the verb.
 pub fn main(args: &MergeArgs) -> Result<()> {
-    if !(args.seconds > 0.0 && args.seconds <= 1e7) {
-        bail!(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()));
-    }
     let files: Vec<PathBuf> = shard_files(&args.parts.join(","), "parts")?;
     let parts = read_all(&files)?;
     let Some(asked) = parts.first().map(|part| part.asked.clone()) else { return Ok(()) };
@@ -120,10 +108,9 @@ fn pick(args: &MergeArgs, asked: &Asked, parts: &[Part], budget: usize) -> Resul
     let Value::Object(params) = asked.params.clone() else { bail!(Usage("parameters that are no object".to_owned())) };
     let id = format!("{}/{}", asked.strategy.package, asked.strategy.id);
     let config = StrategyConfig { id, params, label: None, subset_size: None, target: None };
-    let limits = LimitsConfig { memory: args.memory, seconds: args.seconds, fuel: None };
-    let threads = args.threads.unwrap_or_else(cores);
+    let (limits, threads) = (args.query.limits(), args.query.threads());
     let means = Means { limits: &limits, threads, accelerator: None, torch: None };
-    let mut ready = plugins::ready(&config, means, &args.plugins, None)?;
+    let mut ready = plugins::ready(&config, means, &args.query.plugins, None)?;
     let here = ready.strategy.identity();
     if *here != asked.strategy {
         bail!(Usage(format!(

@@ -60,8 +60,8 @@ impl FromStr for ShardOf {
 
 /// Runs the verb.
 pub fn main(args: &ScoreArgs) -> Result<()> {
-    let limits = args.ask.limits()?;
-    let listing = plugins::listing(&args.ask.plugins.plugin_dir)?;
+    let limits = args.ask.query.limits();
+    let listing = plugins::listing(&args.ask.query.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
     if matches!(resolved.package.kind, StrategyKind::Composite | StrategyKind::NativeTorch) {
         bail!(together(&args.strategy));
@@ -78,9 +78,9 @@ pub fn main(args: &ScoreArgs) -> Result<()> {
     inputs.narrow(first..first_row(rows, number + 1, of))?;
     let config =
         StrategyConfig { id: args.strategy.clone(), params: given, label: None, subset_size: None, target: None };
-    let means = Means { limits: &limits, threads: args.ask.threads(), accelerator: None, torch: None };
+    let means = Means { limits: &limits, threads: args.ask.query.threads(), accelerator: None, torch: None };
     let scored = resolved.strategy.scorer;
-    let mut ready = plugins::ready(&config, means, &args.ask.plugins, None)?;
+    let mut ready = plugins::ready(&config, means, &args.ask.query.plugins, None)?;
     if !scored && !are_all_over_pool(ready.strategy.needs()) {
         bail!(together(&args.strategy));
     }

@@ -2,12 +2,11 @@
 
 use anyhow::Result;
 use clap::Args;
-use querist_core::config::{Bytes, LimitsConfig, cores};
 use querist_core::schema::Schema;
 use serde_json::{Map, Value};
 
 use crate::exit::Usage;
-use crate::plugins::PluginArgs;
+use crate::plugins::QueryArgs;
 
 /// The question, but for the strategy and how many rows are wanted.
 #[derive(Debug, Args)]
@@ -40,32 +39,8 @@ pub struct AskArgs {
     /// Round that enters the random streams.
     #[arg(long, value_name = "R", default_value_t = 0)]
     pub round: u32,
-    /// Threads of the kernels [default: all cores].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Memory of the plugin, and again as much for host objects made for it.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
-    pub memory: Bytes,
-    /// Wall-clock seconds of one query at most.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
-    pub seconds: f64,
     #[command(flatten)]
-    pub plugins: PluginArgs,
-}
-
-impl AskArgs {
-    /// Limits of one query.
-    pub fn limits(&self) -> Result<LimitsConfig> {
-        if !(self.seconds > 0.0 && self.seconds <= 1e7) {
-            return Err(Usage("`--seconds` is a number above 0, at most 10000000".to_owned()).into());
-        }
-        Ok(LimitsConfig { memory: self.memory, seconds: self.seconds, fuel: None })
-    }
-
-    /// Threads of kernels.
-    pub fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(cores)
-    }
+    pub query: QueryArgs,
 }
 
 /// The parameters that a call gives.

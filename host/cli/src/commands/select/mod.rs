@@ -78,15 +78,15 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     if several && matches!(args.format, SelectFormat::Ids | SelectFormat::Npy) {
         return Err(Usage("several budgets need `--format csv` or `--format json`".to_owned()).into());
     }
-    let limits = args.ask.limits()?;
-    let listing = plugins::listing(&args.ask.plugins.plugin_dir)?;
+    let limits = args.ask.query.limits();
+    let listing = plugins::listing(&args.ask.query.plugins.plugin_dir)?;
     let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
     if resolved.package.kind == StrategyKind::NativeTorch && trainer.is_none() {
         // Its own networks need libtorch.
         return become_trainer();
     }
     let mut given = params(&args.ask, &resolved.strategy.schema)?;
-    let threads = args.ask.threads();
+    let threads = args.ask.query.threads();
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
         Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
         None => None,
@@ -97,7 +97,7 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
         StrategyConfig { id: args.strategy.clone(), params: given, label: None, subset_size: None, target: None };
     let torch = trainer.map(Trainer::torch);
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
-    let mut ready = plugins::ready(&config, means, &args.ask.plugins, None)?;
+    let mut ready = plugins::ready(&config, means, &args.ask.query.plugins, None)?;
     let subset = Subset { size: args.subset_size, budgets: &args.budget };
     let (asked, texts) = inputs.complete(&args.ask, &*ready.strategy, subset)?;
 
