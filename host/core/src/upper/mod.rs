@@ -48,6 +48,8 @@ struct Proposal {
     batch: Vec<SampleId>,
     /// Its place among those that are valued; equal batches share one.
     valued: usize,
+    /// Place of the member that proposed it.
+    member: usize,
 }
 
 /// Everything that was proposed in a round.
@@ -109,7 +111,7 @@ impl Upper {
                 batches.push(set.clone());
                 batches.len() - 1
             });
-            proposals.push(Proposal { batch, valued });
+            proposals.push(Proposal { batch, valued, member: turn });
         }
         Ok(Proposed { proposals, batches, usage })
     }
@@ -171,8 +173,8 @@ impl Strategy for Upper {
             ("upper.bought".to_owned(), bought as f64),
             ("upper.batches".to_owned(), batches.len() as f64),
         ];
-        for at in 0..proposals.len() {
-            let member = &self.members[at % self.members.len()].identity().id;
+        for (at, proposal) in proposals.iter().enumerate() {
+            let member = &self.members[proposal.member].identity().id;
             diagnostics.push((format!("upper.gain.{at:04}.{member}"), gain(at)));
         }
         let row = |sample: &SampleId| query.arrays.ids().binary_search(&sample.0).map(|row| row as u32);
