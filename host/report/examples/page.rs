@@ -71,6 +71,7 @@ fn run(label: &str, lift: f64, strategy: u64, seed: u64) -> RunSummary {
         dataset: Shown::name("cifar10"),
         dataset_digest: Shown::name(&"c4".repeat(32)),
         model: Shown::name("resnet18"),
+        point: std::collections::BTreeMap::new(),
         config: serde_json::json!({ "version": 1, "budget": { "initial": 100, "batch": 100, "rounds": 11 } }),
         rounds: rounds.collect(),
         start: Shown::name(&"ee".repeat(32)),

@@ -1,5 +1,7 @@
 //! One run, as the report is given it.
 
+use std::collections::BTreeMap;
+
 use querist_core::fitted::EpochRecord;
 use querist_core::metric::Confusion;
 use querist_core::{RoundRecord, StrategyIdentity};
@@ -49,6 +51,8 @@ pub struct RunSummary {
     pub model: Shown,
     /// The run file with every default written out.
     pub config: Value,
+    /// What it has of each axis of its study, by the axis's name.
+    pub point: BTreeMap<String, String>,
     /// SHA-256 of the initial labelled set, in hex.
     pub start: Shown,
     /// Names of the classes.

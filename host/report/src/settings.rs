@@ -64,19 +64,29 @@ pub(crate) struct Placed {
     pub seed: Seed,
 }
 
-/// The place of each run: its setting, of the fewest keys that tell all settings apart, and its label. Where
-/// `curves_by` names keys, these make the label, with the strategy where it is among them, and are in no setting.
+/// The place of each run: its setting, of the fewest names of axes and keys that tell all settings apart, and its label.
+/// Where `curves_by` names axes or keys, these make the label, with the strategy where it is among them, and are in no
+/// setting; nor are the keys that an axis stands for.
 ///
 /// # Errors
-/// A key of `curves_by` that no run has.
+/// A name in `curves_by` that no run has.
 pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Result<Vec<Placed>, ReportError> {
-    let keys: Vec<BTreeMap<String, String>> = runs.iter().map(keys).collect();
-    let value = |at: usize, key: &str| keys[at].get(key).cloned().or_else(|| anywhere(&runs[at].config, key));
+    let mut keys: Vec<BTreeMap<String, String>> = runs.iter().map(keys).collect();
+    let axes = axes(runs, &keys);
+    let mut free = curves_by.to_vec();
+    free.extend(curves_by.iter().filter(|name| axes.contains(name)).flat_map(|axis| stood_for(axis, runs, &keys)));
+    for (run, keys) in runs.iter().zip(&mut keys) {
+        keys.extend(axes.iter().filter_map(|axis| Some((axis.clone(), shown(run.point.get(axis)?)))));
+    }
+    let value = |at: usize, key: &str| {
+        let known = keys[at].get(key).cloned().or_else(|| anywhere(&runs[at].config, key));
+        known.or_else(|| runs[at].point.get(key).map(|value| shown(value)))
+    };
     let is_known = |key: &&String| *key == STRATEGY || (0..runs.len()).any(|at| value(at, key).is_some());
     if let Some(key) = curves_by.iter().find(|key| !is_known(key)) {
         return Err(ReportError::UnknownKey { key: shown(key) });
     }
-    let telling = telling(&keys, curves_by);
+    let telling = telling(&keys, &axes, &free);
     let or_unset = |value: Option<String>| value.unwrap_or_else(|| UNSET.to_owned());
     let label = |at: usize, run: &RunSummary| match curves_by {
         [] => run.label.to_string(),
@@ -97,6 +107,34 @@ pub(crate) fn place(runs: &[RunSummary], curves_by: &[String]) -> Result<Vec<Pla
         seed: seed(run),
     });
     Ok(placed.collect())
+}
+
+/// Axes by names of their own, which say in a word what several keys say. One that tells runs of equal keys apart, such
+/// as by their seeds, names no setting.
+fn axes(runs: &[RunSummary], keys: &[BTreeMap<String, String>]) -> Vec<String> {
+    let all: BTreeSet<&String> = runs.iter().flat_map(|run| run.point.keys()).collect();
+    let is_name = |axis: &&&String| keys.iter().all(|keys| !keys.contains_key(**axis));
+    let says_no_more = |axis: &&&String| {
+        let mut of_keys = BTreeMap::new();
+        runs.iter().zip(keys).all(|(run, keys)| {
+            let own = run.point.get(**axis);
+            *of_keys.entry(keys).or_insert(own) == own
+        })
+    };
+    all.iter().filter(is_name).filter(says_no_more).map(|axis| shown(axis)).collect()
+}
+
+/// Keys that have one value for each value of an axis, and not the same for all.
+fn stood_for(axis: &str, runs: &[RunSummary], keys: &[BTreeMap<String, String>]) -> Vec<String> {
+    let all: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
+    let follows = |key: &&&String| {
+        let mut of_axis = BTreeMap::new();
+        runs.iter().zip(keys).all(|(run, keys)| {
+            let own = keys.get(**key);
+            *of_axis.entry(run.point.get(axis)).or_insert(own) == own
+        })
+    };
+    all.iter().filter(follows).map(|key| (*key).clone()).collect()
 }
 
 /// A value of the config, in whichever part: `strategy.params.first`, `seeds.model`. None where there are more below.
@@ -127,11 +165,12 @@ fn seed(run: &RunSummary) -> Seed {
     }
 }
 
-/// Fewest keys, the best names first, that tell as many settings apart as all keys.
-fn telling(runs: &[BTreeMap<String, String>], free: &[String]) -> Vec<String> {
+/// Fewest names, axes and then the best keys first, that tell as many settings apart as all keys.
+fn telling(runs: &[BTreeMap<String, String>], axes: &[String], free: &[String]) -> Vec<String> {
     let all: BTreeSet<&str> = runs.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
-    let first = FIRST.into_iter().filter(|key| all.contains(key));
-    let rest = all.iter().copied().filter(|key| !FIRST.contains(key));
+    let best: Vec<&str> = axes.iter().map(String::as_str).chain(FIRST).filter(|key| all.contains(key)).collect();
+    let first = best.iter().copied();
+    let rest = all.iter().copied().filter(|key| !best.contains(key));
     let mut classes = vec![0; runs.len()];
     let mut telling = Vec::new();
     for key in first.chain(rest).filter(|key| !free.iter().any(|free| free == key)) {
@@ -163,9 +202,9 @@ mod tests {
             run(&[("dataset.name", "digits"), ("dataset.sha256", "b"), ("budget.batch", "10")]),
             run(&[("dataset.name", "digits"), ("dataset.sha256", "b"), ("budget.batch", "20")]),
         ];
-        assert_eq!(telling(&runs, &[]), ["dataset.name", "budget.batch"]);
-        assert_eq!(telling(&runs[..1], &[]), Vec::<String>::new());
-        assert_eq!(telling(&runs, &["budget.batch".to_owned()]), ["dataset.name"]);
+        assert_eq!(telling(&runs, &[], &[]), ["dataset.name", "budget.batch"]);
+        assert_eq!(telling(&runs[..1], &[], &[]), Vec::<String>::new());
+        assert_eq!(telling(&runs, &[], &["budget.batch".to_owned()]), ["dataset.name"]);
     }
 
     #[test]
@@ -174,11 +213,11 @@ mod tests {
             run(&[("dataset.name", "folder"), ("dataset.sha256", "a")]),
             run(&[("dataset.name", "folder"), ("dataset.sha256", "b")]),
         ];
-        assert_eq!(telling(&runs, &[]), ["dataset.sha256"]);
+        assert_eq!(telling(&runs, &[], &[]), ["dataset.sha256"]);
     }
 
     #[test]
     fn a_key_that_one_run_lacks_tells_it_apart() {
-        assert_eq!(telling(&[run(&[("recipe.swa", "true")]), run(&[])], &[]), ["recipe.swa"]);
+        assert_eq!(telling(&[run(&[("recipe.swa", "true")]), run(&[])], &[], &[]), ["recipe.swa"]);
     }
 }

@@ -466,3 +466,49 @@ fn published_curves_have_figures_for_every_pair() {
         assert!(beaten.is_none_or(|share| (0.0..=1.0).contains(&share)), "{strategy}: {beaten:?}");
     }
 }
+
+/// Two strategies on two datasets with two regularisations, which are named by an axis of the study.
+fn on_axes() -> Vec<RunSummary> {
+    let mut runs = Vec::new();
+    for (dataset, name, decay, epochs) in [
+        ("digits", "light", 0.0, 5),
+        ("digits", "heavy", 0.1, 9),
+        ("mnist", "light", 0.0, 5),
+        ("mnist", "heavy", 0.1, 9),
+    ] {
+        for (label, seed) in [("random", 0), ("random", 1), ("margin", 0), ("margin", 1)] {
+            let mut run = run(label, seed, &[(100, 0.5 + 0.1 * decay), (200, 0.7)]);
+            run.dataset = Shown::name(dataset);
+            run.config["recipe"] = json!({ "weight_decay": decay, "epochs": epochs });
+            run.config["seeds"] = json!({ "root": seed });
+            let replica = format!("replica {seed}");
+            run.point = [("size", name.to_owned()), ("again", replica)].map(|(k, v)| (k.to_owned(), v)).into();
+            runs.push(run);
+        }
+    }
+    runs
+}
+
+#[test]
+fn settings_are_called_by_the_axes_of_their_study() {
+    let report = report_of(on_axes());
+    let names: Vec<Vec<String>> = report
+        .analysis()
+        .settings
+        .iter()
+        .map(|setting| setting.setting.iter().map(|(key, value)| format!("{key} {value}")).collect())
+        .collect();
+    // An axis of seeds makes no settings.
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(names.contains(&vec!["size heavy".to_owned(), "dataset.name mnist".to_owned()]), "{names:?}");
+}
+
+#[test]
+fn curves_by_an_axis_leave_the_keys_that_it_stands_for_out_of_the_setting() {
+    let by = ["strategy".to_owned(), "size".to_owned()];
+    let report = Report::new(on_axes(), &by).unwrap();
+    let settings = &report.analysis().settings;
+    assert_eq!(settings.len(), 2, "one for each dataset");
+    let labels: Vec<&str> = settings[0].groups.iter().map(|group| group.label.as_str()).collect();
+    assert_eq!(labels, ["margin, heavy", "margin, light", "random, heavy", "random, light"]);
+}

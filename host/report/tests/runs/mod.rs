@@ -1,5 +1,7 @@
 //! Made-up runs that several tests report.
 
+use std::collections::BTreeMap;
+
 use querist_core::fitted::EpochRecord;
 use querist_core::metric::Metrics;
 use querist_core::{Round, RoundRecord, SampleId, StrategyIdentity, StrategyKind};
@@ -41,6 +43,7 @@ pub fn run(label: &str, seed: u64, curve: &[(usize, f64)]) -> RunSummary {
         dataset: Shown::name("digits"),
         dataset_digest: Shown::name(&"cd".repeat(32)),
         model: Shown::name("cnn"),
+        point: BTreeMap::new(),
         config: json!({ "budget": { "initial": 100 }, "seeds": { "root": seed } }),
         rounds: curve.iter().enumerate().map(|(round, &(labelled, a))| record(round, labelled, a)).collect(),
         start: Shown::name(&"ee".repeat(32)),

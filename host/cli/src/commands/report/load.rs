@@ -1,7 +1,7 @@
 //! Run folders to what a report is made of.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use querist_core::digest::sha256;
@@ -14,7 +14,8 @@ use rayon::prelude::*;
 
 use crate::round_files::PICTURES;
 use crate::stored_run::{StoredRound, StoredRun};
-use crate::{confusion_file, epoch_file, thumbnails};
+use crate::study::folder::StudyFolder;
+use crate::{confusion_file, epoch_file, output, thumbnails};
 
 /// Bytes of `initial.csv` at most.
 const MOST_LINES: u64 = 256 << 20;
@@ -29,6 +30,8 @@ pub struct Loaded {
     /// Training curve of the last round; empty where it was not kept.
     epochs: Vec<EpochRecord>,
     confusion: Option<Confusion>,
+    /// What it has of each axis of its study.
+    point: BTreeMap<String, String>,
 }
 
 impl Loaded {
@@ -39,7 +42,7 @@ impl Loaded {
         let last = run.rounds.last().filter(|_| run.is_finished());
         let epochs = last.map(epoch_file::read).transpose()?.unwrap_or_default();
         let confusion = last.map(|last| confusion_file::read(last, &run.header)).transpose()?.flatten();
-        Ok(Self { start: sha256(&initial), epochs, confusion, run })
+        Ok(Self { start: sha256(&initial), epochs, confusion, run, point: BTreeMap::new() })
     }
 
     /// How far it is.
@@ -51,7 +54,7 @@ impl Loaded {
     }
 
     fn summary(&self, thumbnails: Vec<Vec<Thumbnail>>) -> Result<RunSummary> {
-        let Self { run, start, epochs, confusion } = self;
+        let Self { run, start, epochs, confusion, point } = self;
         let config = serde_json::to_value(&run.config)?;
         let model = config.pointer("/model/name").and_then(|name| name.as_str()).unwrap_or_default();
         let dataset = &run.header.dataset;
@@ -67,6 +70,7 @@ impl Loaded {
             start: Shown::name(start),
             epochs: epochs.clone(),
             confusion: confusion.clone(),
+            point: point.clone(),
             thumbnails,
             rounds: run.rounds.iter().map(|round| round.record.clone()).collect(),
             state: self.state(),
@@ -75,9 +79,28 @@ impl Loaded {
     }
 }
 
+/// What runs have of the axes of their studies, by run folder.
+pub type Points = BTreeMap<PathBuf, BTreeMap<String, String>>;
+
+/// The points of all runs of those folders that are a study's. A plan that cannot be read is said, and names nothing.
+pub fn points(folders: &[PathBuf]) -> Points {
+    let mut points = Points::new();
+    for folder in folders.iter().filter(|folder| folder.join("plan.json").exists()) {
+        match StudyFolder::read(folder) {
+            Ok(study) => points.extend(study.cells.iter().map(|cell| (study.run(cell), cell.point.clone()))),
+            Err(error) => output::note(&format!("warning: {error:#}; settings are called by keys, not by axes")),
+        }
+    }
+    points
+}
+
 /// Reads run folders, as many at a time as there are cores; in the order of the folders.
-pub fn read_all<F: AsRef<Path> + Sync>(folders: &[F]) -> Vec<Result<Loaded>> {
-    folders.par_iter().map(|folder| Loaded::read(folder.as_ref())).collect()
+pub fn read_all<F: AsRef<Path> + Sync>(folders: &[F], points: &Points) -> Vec<Result<Loaded>> {
+    let read = |folder: &F| {
+        let point = points.get(folder.as_ref()).cloned().unwrap_or_default();
+        Ok(Loaded { point, ..Loaded::read(folder.as_ref())? })
+    };
+    folders.par_iter().map(read).collect()
 }
 
 /// What a report says of runs, and how many rounds have pictures that are not shown, of at most `pictures` pictures.

@@ -219,7 +219,8 @@ pub fn runs_of(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn load(folders: &[PathBuf], pictures: usize, curves_by: &[String]) -> Result<Report> {
-    let runs: Vec<Loaded> = load::read_all(&runs_of(folders)?).into_iter().collect::<Result<_>>()?;
+    let runs: Vec<Loaded> =
+        load::read_all(&runs_of(folders)?, &load::points(folders)).into_iter().collect::<Result<_>>()?;
     let (summaries, left_out) = load::summaries(&runs, pictures)?;
     if pictures > 0 && left_out > 0 {
         output::note(&format!(
