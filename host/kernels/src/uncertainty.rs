@@ -108,9 +108,9 @@ fn leaders(block: &Block) -> Leaders {
     found
 }
 
-/// Σ e^-gap and Σ gap e^-gap over all classes but the leader, where gap is its lead.
+/// Σ e^-gap over all classes but the leader, where gap is its lead; and Σ gap e^-gap where that is `WEIGHTED`, else 0.
 #[inline(always)]
-fn others(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
+fn others<const WEIGHTED: bool>(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
     let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
     for (class, logits) in block.iter().enumerate() {
         for (lane, &logit) in logits.iter().enumerate() {
@@ -118,7 +118,9 @@ fn others(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
             let share = math::exp(-gap);
             let share = if leaders.class[lane] == class as u32 { 0.0 } else { share };
             sums[lane] += share;
-            weighted[lane] += gap * share;
+            if WEIGHTED {
+                weighted[lane] += gap * share;
+            }
         }
     }
     (sums, weighted)
@@ -134,7 +136,10 @@ for_each_cpu! {
             }
             return;
         }
-        let (others, weighted) = others(block, &leaders);
+        let (others, weighted) = match measure {
+            Uncertainty::Entropy => others::<true>(block, &leaders),
+            _ => others::<false>(block, &leaders),
+        };
         match measure {
             Uncertainty::LeastConfidence => {
                 for lane in 0..LANES {
@@ -190,7 +195,7 @@ for_each_cpu! {
     /// Turns logits into probabilities, or into the residual.
     fn probabilities(block: &mut Block, residual: bool) {
         let leaders = leaders(block);
-        let (others, _) = others(block, &leaders);
+        let (others, _) = others::<false>(block, &leaders);
         for (class, values) in block.iter_mut().enumerate() {
             for lane in 0..LANES {
                 let whole = 1.0 + others[lane];
