@@ -113,13 +113,13 @@ fn leaders(block: &Block) -> Leaders {
 fn others<const WEIGHTED: bool>(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
     let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
     for (class, logits) in block.iter().enumerate() {
-        for (lane, &logit) in logits.iter().enumerate() {
-            let gap = f64::from(leaders.top[lane]) - f64::from(logit);
-            let share = math::exp(-gap);
-            let share = if leaders.class[lane] == class as u32 { 0.0 } else { share };
+        let gaps: [f64; LANES] = std::array::from_fn(|lane| f64::from(leaders.top[lane]) - f64::from(logits[lane]));
+        let shares = math::exp_each(gaps.map(|gap| -gap));
+        for lane in 0..LANES {
+            let share = if leaders.class[lane] == class as u32 { 0.0 } else { shares[lane] };
             sums[lane] += share;
             if WEIGHTED {
-                weighted[lane] += gap * share;
+                weighted[lane] += gaps[lane] * share;
             }
         }
     }
@@ -197,9 +197,12 @@ for_each_cpu! {
         let leaders = leaders(block);
         let (others, _) = others::<false>(block, &leaders);
         for (class, values) in block.iter_mut().enumerate() {
+            let lags: [f64; LANES] =
+                std::array::from_fn(|lane| f64::from(values[lane]) - f64::from(leaders.top[lane]));
+            let shares = math::exp_each(lags);
             for lane in 0..LANES {
                 let whole = 1.0 + others[lane];
-                let share = math::exp(f64::from(values[lane]) - f64::from(leaders.top[lane])) / whole;
+                let share = shares[lane] / whole;
                 let of_leader = if residual { -others[lane] / whole } else { 1.0 / whole };
                 values[lane] = (if leaders.class[lane] == class as u32 { of_leader } else { share }) as f32;
             }
