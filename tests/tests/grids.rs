@@ -63,9 +63,10 @@ fn a_grid_is_planned_run_shown_and_reported_by_setting() {
 
 #[test]
 fn a_report_calls_settings_by_axes_and_draws_curves_by_them() {
-    let place = with_grid("size = [{ label = \"small\" }, { label = \"large\", \"model.head_hidden\" = 24, \"recipe.weight_decay\" = 0.01 }]\n");
+    let weights = "\"model.head_hidden\" = 24, \"recipe.weight_decay\" = 0.01";
+    let place = with_grid(&format!("size = [{{ label = \"small\" }}, {{ label = \"large\", {weights} }}]\n"));
     let out = place.good(&["study", "run", "grid.toml", "--jobs", "2", "--out", "s"]);
-    assert!(out.contains("== size large, budget.batch 10"), "{out}");
+    assert!(out.contains("== budget.batch 10, size large"), "{out}");
     // From above the study, too.
     for folder in ["s", "."] {
         let by_size = place.good(&["report", folder, "--curves-by", "strategy,size"]);
@@ -74,7 +75,9 @@ fn a_report_calls_settings_by_axes_and_draws_curves_by_them() {
         }
         assert!(!by_size.contains("head_hidden"), "{by_size}");
     }
-    place.call(&["report", "s", "--curves-by", "sizes"]).fails(2, &["no run has the key `sizes`", "an axis of a study"]);
+    place
+        .call(&["report", "s", "--curves-by", "sizes"])
+        .fails(2, &["no run has the key `sizes`", "an axis of a study"]);
 }
 
 #[test]

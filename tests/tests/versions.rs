@@ -3,7 +3,7 @@
 use std::fs;
 
 use querist_data::arrays::write_npy;
-use querist_tests::cli::{Place, lasting};
+use querist_tests::cli::Place;
 use querist_tests::workspace;
 use serde_json::Value;
 
@@ -17,7 +17,8 @@ fn with(bytes: &[u8], changes: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (from, to) in changes {
         assert_eq!(from.len(), to.len());
-        let places: Vec<usize> = (0..bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from.as_bytes())).collect();
+        let places: Vec<usize> =
+            (0..bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from.as_bytes())).collect();
         assert!(!places.is_empty(), "`{from}` is nowhere");
         for at in places {
             bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
@@ -35,10 +36,21 @@ fn a_component_of_an_older_minor_version_picks_beside_one_of_the_newest() {
     write_npy(&place.at("embeddings.npy"), &[200, 3], &embeddings).unwrap();
     let asked = |strategy: &str| -> Value {
         let out = place.good(&[
-            "select", "--strategy", strategy, "--budget", "20", "--seed", "5", "--input", "embeddings=embeddings.npy",
-            "--plugin-dir", "theirs", "--format", "json",
+            "select",
+            "--strategy",
+            strategy,
+            "--budget",
+            "20",
+            "--seed",
+            "5",
+            "--input",
+            "embeddings=embeddings.npy",
+            "--plugin-dir",
+            "theirs",
+            "--format",
+            "json",
         ]);
-        lasting(serde_json::from_str(&out).unwrap())
+        serde_json::from_str(&out).unwrap()
     };
     let (old, new) = (asked("older/k-center-greedy"), asked("k-center-greedy/k-center-greedy"));
     assert_eq!(old["ids"].as_array().unwrap().len(), 20);

@@ -30,7 +30,7 @@ pub(crate) fn top(
         let tie_broken = || second.map_or(Ordering::Equal, |second| larger(second, *a, *b));
         larger(values, *a, *b).then_with(tie_broken).then(a.cmp(b))
     };
-    // Of all rows so far the first `count` and no more than as many again are kept, so that memory is that of the answer.
+    // Of all rows so far the first `count` and at most as many again are kept, so that memory is that of the answer.
     let mut best: Vec<u32> = Vec::with_capacity(room);
     let mut last = None;
     for row in 0..values.len() as u32 {
