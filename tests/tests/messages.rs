@@ -560,7 +560,7 @@ fn broken_packages_are_listed_with_their_reasons() {
     expect![[r#"
         refused broken/absolute: plugin.toml names the file `/etc/passwd`; a package's files lie in its own folder
         refused broken/bare: the component carries no manifest: make a package of it with `querist plugin pack`
-        refused broken/bare-file.wasm: built for boundary version 9.7, this host speaks 0.2: rebuild it with the SDK of this release, or use the host it was built for
+        refused broken/bare-file.wasm: built for boundary version 9.7, this host speaks 1.1: it needs a querist that speaks 9.7
         refused broken/bare-needs.wasm: strategy `badge`: `labels` is no need: no array has this name
         refused broken/core-module: a core module, not a component: make a package of it with `querist plugin pack FILE --out DIR`
         refused broken/disagrees: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
@@ -568,7 +568,7 @@ fn broken_packages_are_listed_with_their_reasons() {
         refused broken/missing: gone.wasm: no such file
         refused broken/native: not a shared library: Unknown file magic
         refused broken/newer: plugin.toml: manifest version 2, this host reads version 1
-        refused broken/other-api: built for boundary version 90.2, this host speaks 0.2: rebuild it with the SDK of this release, or use the host it was built for
+        refused broken/other-api: built for boundary version 91.1, this host speaks 1.1: it needs a querist that speaks 91.1
         refused broken/outside: plugin.toml names the file `../random.wasm`; a package's files lie in its own folder
         refused broken/schema: plugin.toml or a schema file disagrees with random.wasm: pack the artifact again
         refused broken/truncated: not a WebAssembly component: unexpected end-of-file (at offset HERE)

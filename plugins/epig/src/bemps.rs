@@ -1,16 +1,18 @@
 //! What a label would change, on average, in the predictions on estimation rows, measured by a proper score.
 //!
-//! A label y of a row i makes draw t as likely as it found y: `v_t = p_it(y) / sum_t p_it(y)`. The prediction on a row e
-//! moves from `mean_t p_et` to `sum_t v_t p_et`. The score is the mean over e, and over y as the model expects it, of how
-//! far: the squared distance (`coremse`), or the divergence, which makes it the information of EPIG (`corelog`).
+//! A label y of a row i makes draw t as likely as it found y: `v_t = p_it(y) / sum_t p_it(y)`. The prediction on a row
+//! e moves from `mean_t p_et` to `sum_t v_t p_et`. The score is the mean over e, and over y as the model expects it, of
+//! how far: the squared distance (`coremse`), or the divergence, which makes it the information of EPIG (`corelog`).
 //!
 //! With `A_x` the draws of a row minus their mean, `[T, C]`, and `K_e = A_e A_e'`, the squared distance is
 //! `<G_i, K_e> / T^2` with `G_i = A_i diag(1 / mean_t p_it) A_i'`. So one `T x T` matrix stands for any number of
 //! estimation rows.
 //!
 //! Tan, Du and Buntine, "Diversity Enhanced Active Learning with Strictly Proper Scoring Rules", NeurIPS 2021 (arXiv
-//! 2110.14171). The released `corelog` has no logarithm, and `coremse` there has a constant added for each estimation row;
-//! here both are as the paper derives them.
+//! 2110.14171). The released `corelog` has no logarithm, and `coremse` there has a constant added for each estimation
+//! row; here both are as the paper derives them.
+
+// More than 150 lines: two strategies with their parameters, and the decomposition that tells estimation rows apart.
 
 use querist_sdk::draws::Draws;
 use querist_sdk::prelude::*;
@@ -100,8 +102,8 @@ impl Strategy for CoreLog {
     const SUMMARY: &'static str =
         "Samples whose label would tell most about predictions on estimation rows, spread out";
     const PAPER: &'static str = TAN;
-    const COST: &'static str = "O(N n C^2 T) time with n estimation rows, twice for `diverse`, and k-means of n columns; \
-                                O(N n) memory.";
+    const COST: &'static str = "O(N n C^2 T) time with n estimation rows, twice for `diverse`, and k-means of n \
+                                columns; O(N n) memory.";
     const ALIASES: &'static [&'static str] = &["CoreLog", "bemps-corelog"];
     const RANKS_ALL: bool = false;
 

@@ -50,7 +50,8 @@ fn mean(row: &[Vec<f64>]) -> Vec<f64> {
     (0..row[0].len()).map(|c| row.iter().map(|draw| draw[c]).sum::<f64>() / row.len() as f64).collect()
 }
 
-/// What the label of `row` moves on `target`: expected over labels, each of which makes the draws that foresaw it likelier.
+/// What the label of `row` moves on `target`: expected over labels, each of which makes the draws that foresaw it
+/// likelier.
 fn moved(row: &[Vec<f64>], target: &[Vec<f64>], far: fn(&[f64], &[f64]) -> f64) -> f64 {
     let before = mean(target);
     let of_label = |(y, &p): (usize, &f64)| {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use load::{Loaded, MOST_PICTURES};
 use querist_files::{Links, shown};
-use querist_report::{Columns, PageOptions, Report};
+use querist_report::{Columns, PageOptions, Report, ReportError};
 
 use crate::exit::Usage;
 use crate::output;
@@ -227,7 +227,10 @@ fn load(folders: &[PathBuf], pictures: usize, curves_by: &[String]) -> Result<Re
              to see theirs"
         ));
     }
-    Ok(Report::new(summaries, curves_by)?)
+    Report::new(summaries, curves_by).map_err(|error| match error {
+        ReportError::UnknownKey { .. } => Usage(error.to_string()).into(),
+        other => other.into(),
+    })
 }
 
 /// Looks for runs below a folder, and never leaves it.
