@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use querist_core::config::LimitsConfig;
-use querist_loader::package::read::CheckedPackage;
+use querist_loader::package::read::{CheckedPackage, read_package};
 use querist_loader::package::trust::{LOCK_FILE, Lock, Locked};
 use querist_loader::{Found, Resolved, Source, pack};
 use querist_protocol::Shown;
+use querist_store::store::Record;
 use serde_json::{Value, json};
 
 use crate::commands::parameters::{Parameters, printable};
-use crate::commands::{check, new};
+use crate::commands::{check, install, new, search, trust};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
@@ -66,7 +67,15 @@ pub enum PluginCommand {
         /// Run the code of native libraries in this process, to have them describe themselves.
         #[arg(long)]
         allow_native: bool,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
     },
+    Install(install::InstallArgs),
+    Remove(install::RemoveArgs),
+    Verify(trust::VerifyArgs),
+    Trust(trust::TrustArgs),
+    Search(search::SearchArgs),
     /// Write the very packages that this project uses to querist.lock.
     #[command(after_help = "Example:\n  querist plugin lock vaal --plugin-dir ../their-plugins")]
     Lock {
@@ -76,6 +85,9 @@ pub enum PluginCommand {
         /// Look for plugins here too, first.
         #[arg(long, value_name = "DIR")]
         plugin_dir: Vec<PathBuf>,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
     },
 }
 
@@ -117,8 +129,9 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
-        PluginCommand::Pack { files, plugin_dir, out, allow_native } => {
+        PluginCommand::Pack { files, plugin_dir, out, allow_native, format } => {
             let sandbox = plugins::sandbox()?;
+            let mut rows = Vec::new();
             for file in files {
                 let packed = match (pack::is_native(file), allow_native) {
                     (false, _) if pack::is_composite(file) => {
@@ -139,15 +152,37 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                 };
                 let folder = packed
                     .map_err(|error| anyhow::Error::new(error).context(format!("cannot pack {}", file.display())))?;
-                output::line(output::shown(&folder.to_string_lossy()).as_str())?;
+                match format {
+                    ListFormat::Table => output::line(output::shown(&folder.to_string_lossy()).as_str())?,
+                    ListFormat::Json => rows.push(packed_row(&folder)?),
+                }
+            }
+            if *format == ListFormat::Json {
+                output::line(&serde_json::to_string_pretty(&rows)?)?;
             }
             Ok(())
         }
-        PluginCommand::Lock { packages, plugin_dir } => lock(packages, plugin_dir),
+        PluginCommand::Install(args) => install::install(args),
+        PluginCommand::Remove(args) => install::remove(args),
+        PluginCommand::Verify(args) => trust::verify(args),
+        PluginCommand::Trust(args) => trust::trust(args),
+        PluginCommand::Search(args) => search::main(args),
+        PluginCommand::Lock { packages, plugin_dir, format } => lock(packages, plugin_dir, *format),
     }
 }
 
-fn lock(wanted: &[String], plugin_dir: &[PathBuf]) -> Result<()> {
+/// What was packed, for programs.
+fn packed_row(folder: &Path) -> Result<Value> {
+    let package = read_package(folder)?;
+    let d = &package.description;
+    let ids: Vec<&str> = d.strategies.iter().map(|strategy| strategy.id.as_str()).collect();
+    Ok(json!({
+        "package": d.package, "version": d.version, "kind": package.kind, "digest": package.digest, "folder": shown(folder),
+        "artifact": shown(&package.artifact), "strategies": ids,
+    }))
+}
+
+fn lock(wanted: &[String], plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
     let listing = plugins::listing(plugin_dir)?;
     let path = Path::new(LOCK_FILE);
     let mut lock = Lock::read(path)?.unwrap_or_default();
@@ -166,11 +201,15 @@ fn lock(wanted: &[String], plugin_dir: &[PathBuf]) -> Result<()> {
         let others = listing.usable().filter(|(found, _)| found.source != Source::BuiltIn);
         entries = others.map(|(_, package)| Locked::of(package)).collect::<Result<_, _>>()?;
     }
-    for entry in &entries {
-        output::line(&format!("{} {} ({}) {}", entry.name, entry.version, entry.kind, entry.artifact))?;
-    }
+    let rows = serde_json::to_string_pretty(&entries)?;
+    let lines = entries.iter().map(|one| format!("{} {} ({}) {}\n", one.name, one.version, one.kind, one.artifact));
+    let lines: String = lines.collect();
     lock.put(entries);
-    Ok(lock.write(path)?)
+    lock.write(path)?;
+    match format {
+        ListFormat::Table => output::text(&lines),
+        ListFormat::Json => output::line(&rows),
+    }
 }
 
 fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
@@ -196,11 +235,17 @@ fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
     output::text(&text)
 }
 
+/// A path in JSON, which has no bytes beyond UTF-8.
+fn shown(path: &Path) -> String {
+    output::shown(&path.to_string_lossy()).into_string()
+}
+
 fn from(found: &Found) -> String {
     match found.source {
         Source::PluginDir => "--plugin-dir",
         Source::Environment => "QUERIST_PLUGIN_PATH",
         Source::Project => "project",
+        Source::User if found.installed.is_some() => "installed",
         Source::User => "user",
         Source::BuiltIn => "built-in",
     }
@@ -211,10 +256,12 @@ fn json_rows(found: &Found) -> Vec<Value> {
     match found.package() {
         Ok(package) => {
             let d = &package.description;
+            let record = found.installed.as_ref().and_then(|_| Record::of(&found.path));
             let row = |s: &querist_protocol::StrategyDescription| {
                 json!({
                     "id": s.id, "package": d.package, "version": d.version, "kind": package.kind,
-                    "digest": package.digest, "needs": s.needs, "status": "ok", "reason": null,
+                    "digest": package.digest, "needs": s.needs, "status": "ok", "reason": null, "aliases": s.aliases,
+                    "summary": s.summary, "from": from(found), "path": shown(&found.path), "installed": record,
                 })
             };
             d.strategies.iter().map(row).collect()
@@ -223,7 +270,8 @@ fn json_rows(found: &Found) -> Vec<Value> {
             let name = found.path.file_stem().map(|name| Shown::name(&name.to_string_lossy()).into_string());
             vec![json!({
                 "id": null, "package": name, "version": null, "kind": null, "digest": null, "needs": [],
-                "status": "refused", "reason": refused.reason.as_str(),
+                "status": "refused", "reason": refused.reason.as_str(), "aliases": [], "summary": null,
+                "from": from(found), "path": shown(&found.path), "installed": null,
             })]
         }
     }
@@ -239,7 +287,7 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
     if format == ShowFormat::Json {
         let value = json!({
             "package": package.description.package, "version": package.description.version, "kind": package.kind,
-            "digest": package.digest, "artifact": package.artifact, "strategy": strategy,
+            "digest": package.digest, "artifact": shown(&package.artifact), "strategy": strategy,
         });
         return output::line(&serde_json::to_string_pretty(&value)?);
     }

@@ -20,12 +20,17 @@ pub(crate) fn description_digest(description: &Description) -> Result<[u8; 32], 
     Ok(Sha256::digest(json).into())
 }
 
+/// Whether this host runs packages of a version of the boundary.
+pub fn speaks(api: &str) -> bool {
+    api == API_VERSION
+}
+
 /// Checks what a description claims, before anyone relies on it.
 ///
 /// # Errors
 /// The first claim that does not hold.
 pub fn check_description(description: &Description) -> Result<(), RefusedPackage> {
-    if description.api != API_VERSION {
+    if !speaks(&description.api) {
         return refuse(format!(
             "built for boundary version {}, this host speaks {API_VERSION}: {}",
             Shown::name(&description.api),
@@ -101,7 +106,11 @@ fn check_schema_texts(schema: &Value) -> Result<(), String> {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
+/// Checks a name of a package or strategy; `what` says of which.
+///
+/// # Errors
+/// If it has other characters than a-z, 0-9 and `-`, or too many.
+pub fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
     let fits = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-');

@@ -5,7 +5,7 @@ pub mod component;
 pub mod composite_text;
 pub mod description;
 pub mod discover;
-pub(crate) mod file;
+pub mod file;
 pub(crate) mod library;
 pub mod manifest;
 pub mod read;
