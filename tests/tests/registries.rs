@@ -67,17 +67,15 @@ fn the_newest_version_that_fits_is_found_and_installed() {
         assert!(said.out.contains(&digest) && said.err.contains("0.5.0 is passed over: withdrawn"), "{}", said.err);
         place.good(&["plugin", "remove", "evil"]);
     }
-    let install = |name: &str, more: &[&str]| {
-        place.call(&[&["plugin", "install", name, "--registry", "lab"], more].concat())
-    };
-    install("evli", &[]).fails(1, &["no plugin `evli`", "did you mean `evil`?"]);
-    install("other", &[]).fails(1, &["no version of `other` fits this host", "1.0.0: needs a host that speaks"]);
-    install("evil", &["--version", "0.4.0"]).fails(1, &["needs querist >=99"]);
-    install("evil", &["--version", "7.0.0"]).fails(1, &["never published"]);
-    install("evil", &["--version", "0.1.0"]).fails(1, &["evil-0.1.0.wasm: no such file"]);
+    let install = |name: &str| place.call(&["plugin", "install", name, "--registry", "lab"]);
+    install("evli").fails(1, &["no plugin `evli`", "did you mean `evil`?"]);
+    install("other").fails(1, &["no version of `other` fits this host", "1.0.0: needs a host that speaks"]);
+    install("evil@0.4.0").fails(1, &["needs querist >=99"]);
+    install("evil@7.0.0").fails(1, &["never published"]);
+    install("evil@0.1.0").fails(1, &["evil-0.1.0.wasm: no such file"]);
     // The registry's word for the digest is held against what comes.
     place.write("lab/files/evil-0.2.0.wasm", b"another");
-    install("evil", &[]).fails(1, &["it is not what you asked for"]);
+    install("evil").fails(1, &["it is not what you asked for"]);
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(crate) fn unpack(bytes: &[u8], folder: &Path) -> Result<(), ArchiveError> {
 }
 
 /// The files of an archive by name. All lie in the same folder, or in none.
-fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>, ArchiveError> {
+pub(crate) fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>, ArchiveError> {
     let broken = |error: std::io::Error| ArchiveError::Broken(Shown::sentence(&error.to_string()));
     // What is unpacked of a small file may be without end.
     let mut archive = Archive::new(archive.take(MOST_BYTES + 1));

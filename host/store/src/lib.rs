@@ -10,6 +10,8 @@ mod archive;
 pub mod cosign;
 pub mod digest;
 pub mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keys;
 mod oci;
 mod offer;

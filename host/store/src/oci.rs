@@ -75,14 +75,14 @@ struct Token {
 }
 
 /// Where the parts of an image come from.
-trait Parts {
+pub(crate) trait Parts {
     /// The bytes that should have this digest, at most `most` of them.
     fn part(&mut self, kind: Part, digest: &Digest, most: u64) -> Result<Vec<u8>, OciError>;
 }
 
 /// What a part of an image is.
 #[derive(Clone, Copy)]
-enum Part {
+pub(crate) enum Part {
     Manifest,
     Blob,
 }
@@ -112,7 +112,7 @@ pub(crate) fn read_layout(folder: &Path, digest: Option<&Digest>) -> Result<Vec<
     component(&mut InFolder(folder.join("blobs/sha256")), &named)
 }
 
-fn component(parts: &mut dyn Parts, digest: &Digest) -> Result<Vec<u8>, OciError> {
+pub(crate) fn component(parts: &mut dyn Parts, digest: &Digest) -> Result<Vec<u8>, OciError> {
     let text = parts.part(Part::Manifest, digest, MAX_TEXT)?;
     check("the image's manifest", &text, digest)?;
     let manifest: Manifest = parsed("the image's manifest", &text)?;
@@ -202,21 +202,27 @@ impl Parts for InRegistry<'_> {
 impl InRegistry<'_> {
     /// Asks for the token that everybody gets. Whoever gives it must be the registry, or a host that the user named.
     fn ask_token(&self, challenge: &str) -> Result<String, OciError> {
-        let challenges = http_auth::parse_challenges(challenge).unwrap_or_default();
-        let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
-        let bearer = bearer.ok_or(OciError::Unauthorised)?;
-        let realm = Address::parse(&parameter(bearer, "realm").ok_or(OciError::Unauthorised)?)?;
+        let realm = realm_of(challenge)?;
         self.client.check_host(&self.address, &realm)?;
-        let value = |name| Some((name, parameter(bearer, name)?));
-        let query: Vec<String> = ["service", "scope"]
-            .into_iter()
-            .filter_map(value)
-            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC)))
-            .collect();
-        let text = self.client.get(&realm.with(&format!("?{}", query.join("&")))?, MAX_TEXT)?;
+        let text = self.client.get(&realm, MAX_TEXT)?;
         let Token { token } = parsed("the registry's token", &text)?;
         if token.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(token) } else { Err(OciError::Unauthorised) }
     }
+}
+
+/// Where a challenge says that there is a token.
+pub(crate) fn realm_of(challenge: &str) -> Result<Address, OciError> {
+    let challenges = http_auth::parse_challenges(challenge).unwrap_or_default();
+    let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = bearer.ok_or(OciError::Unauthorised)?;
+    let realm = Address::parse(&parameter(bearer, "realm").ok_or(OciError::Unauthorised)?)?;
+    let value = |name| Some((name, parameter(bearer, name)?));
+    let query: Vec<String> = ["service", "scope"]
+        .into_iter()
+        .filter_map(value)
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC)))
+        .collect();
+    Ok(realm.with(&format!("?{}", query.join("&")))?)
 }
 
 fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! A registry of plugins: a folder of one text a plugin, read where it lies or from a server.
 //!
-//! It needs no program that answers: a git repository, or any copy of it, is one. `docs/registry.md` has the format.
+//! It needs no program that answers: a git repository, or any copy of it, is one. `docs/installing-plugins.md` has the format.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -24,6 +24,8 @@ const PLUGINS: &str = "plugins";
 const MAX_TEXT: u64 = 256 << 10;
 /// Plugins of a registry at most, and versions of one.
 const MOST: usize = 2000;
+/// Versions that are named where none fits, the newest first.
+const MOST_REASONS: usize = 5;
 /// The version of this host.
 const HOST: &str = env!("CARGO_PKG_VERSION");
 
@@ -255,7 +257,8 @@ impl Entry {
             passed_over.push(("none".to_owned(), Shown::sentence("nothing was published")));
         }
         let shown = |(version, reason): (String, Shown)| (Shown::name(&version).into_string(), reason);
-        RegistryError::NoneFits { name: self.name.clone(), passed_over: passed_over.into_iter().map(shown).collect() }
+        let passed_over = passed_over.into_iter().take(MOST_REASONS).map(shown).collect();
+        RegistryError::NoneFits { name: Shown::name(&self.name).into_string(), passed_over }
     }
 }
 

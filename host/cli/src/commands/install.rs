@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use querist_loader::Sandbox;
 use querist_store::store::StoreError;
 use querist_store::{Client, Digest, Install, Installed, Keys, Origin, Registry};
 use serde_json::json;
@@ -27,12 +26,9 @@ pub struct InstallArgs {
     /// SHA-256 of the file, or of the artifact of a folder or image; what has another one is refused.
     #[arg(long, value_name = "sha256:DIGEST")]
     digest: Option<Digest>,
-    /// Take the plugin of this name from a registry: a folder or an address.
+    /// Take the plugin NAME, or NAME@VERSION, from a registry: a folder or an address.
     #[arg(long, value_name = "DIR|URL", conflicts_with = "digest")]
     registry: Option<String>,
-    /// The version that is wanted of a registry [default: the newest that fits].
-    #[arg(long, requires = "registry")]
-    version: Option<String>,
     /// Install although a signature cannot be verified, as if there were none.
     #[arg(long)]
     ignore_signature: bool,
@@ -69,8 +65,8 @@ pub fn install(args: &InstallArgs) -> Result<()> {
         keys: &keys,
         built_in: built_in.as_deref(),
     };
-    let sandbox: &Sandbox = &*plugins::sandbox()?;
-    let installed = plugins::store()?.install(&what, &client, sandbox).map_err(|error| {
+    let sandbox = plugins::sandbox()?;
+    let installed = plugins::store()?.install(&what, &client, &sandbox).map_err(|error| {
         let is_usage = matches!(error, StoreError::Unpinned { .. });
         let error = anyhow::Error::new(error).context(format!("cannot install {origin}"));
         if is_usage { Usage(format!("{error:#}")).into() } else { error }
@@ -80,8 +76,9 @@ pub fn install(args: &InstallArgs) -> Result<()> {
 
 fn from_registry(args: &InstallArgs, place: &str, client: &Client) -> Result<(Origin, Option<Digest>)> {
     let registry = Registry::open(place, client)?;
-    let entry = registry.entry(&args.origin)?;
-    let choice = entry.chosen(args.version.as_deref())?;
+    let (name, version) = args.origin.split_once('@').map_or((&*args.origin, None), |(name, one)| (name, Some(one)));
+    let entry = registry.entry(name)?;
+    let choice = entry.chosen(version)?;
     for (release, reason) in &choice.passed_over {
         output::note(&format!("note: {} {} is passed over: {reason}", entry.name, release.version));
     }

@@ -1,5 +1,6 @@
 //! One module a verb.
 
+mod about;
 pub mod check;
 pub mod data;
 pub mod doctor;

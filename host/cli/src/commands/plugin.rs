@@ -13,7 +13,7 @@ use querist_store::store::Record;
 use serde_json::{Value, json};
 
 use crate::commands::parameters::{Parameters, printable};
-use crate::commands::{check, install, new, search, trust};
+use crate::commands::{about, check, install, new, search, trust};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
@@ -67,6 +67,8 @@ pub enum PluginCommand {
         /// Run the code of native libraries in this process, to have them describe themselves.
         #[arg(long)]
         allow_native: bool,
+        #[command(flatten)]
+        about: about::AboutArgs,
         /// Form of the answer.
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
@@ -129,10 +131,14 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
-        PluginCommand::Pack { files, plugin_dir, out, allow_native, format } => {
+        PluginCommand::Pack { files, plugin_dir, out, allow_native, about, format } => {
             let sandbox = plugins::sandbox()?;
             let mut rows = Vec::new();
             for file in files {
+                if about.is_given() && (pack::is_native(file) || pack::is_composite(file)) {
+                    let message = format!("{}: only a component holds what registries show", shown(file));
+                    return Err(Usage(message).into());
+                }
                 let packed = match (pack::is_native(file), allow_native) {
                     (false, _) if pack::is_composite(file) => {
                         let limits = LimitsConfig::default();
@@ -140,7 +146,7 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                         let args = PluginArgs { plugin_dir: plugin_dir.clone(), ..PluginArgs::default() };
                         pack::pack_composite(file, out, &mut |member| plugins::member(member, means, &args))
                     }
-                    (false, _) => pack::pack(file, out, &sandbox),
+                    (false, _) => pack::pack(file, out, &about.of(file), &sandbox),
                     (true, true) => pack::pack_native(file, out, trainer.map(Trainer::torch).as_ref()),
                     (true, false) => {
                         let message = format!(

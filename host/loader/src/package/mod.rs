@@ -8,6 +8,7 @@ pub mod discover;
 pub mod file;
 pub(crate) mod library;
 pub mod manifest;
+pub mod metadata;
 pub mod read;
 pub mod refused;
 pub mod trust;
