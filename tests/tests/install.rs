@@ -58,7 +58,8 @@ fn a_strangers_component_is_installed_used_looked_at_again_and_removed() {
     assert!(said.out.contains(&format!("DIR/{folder}")) && said.out.contains(&digest), "{}", said.out);
     let mut files: Vec<_> = fs::read_dir(place.at(&folder)).unwrap().map(|e| e.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["installed.toml", "misbehaving.schema.json", "misbehaving.wasm", "plugin.toml"]);
+    let names = ["hoarder.schema.json", "installed.toml", "misbehaving.schema.json", "misbehaving.wasm", "plugin.toml"];
+    assert_eq!(files, names);
 
     // It is there for every project of the user's, under its digest.
     fs::remove_file(place.at("their.wasm")).unwrap();

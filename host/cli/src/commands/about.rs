@@ -12,27 +12,29 @@ use crate::output;
 /// Bytes of a `Cargo.toml` at most.
 const MAX_MANIFEST: u64 = 1 << 20;
 
+/// What is said above these flags.
+const HEADING: &str = "What registries show [default: from Cargo.toml beside `target` or in the working folder]";
+
 /// What registries show of a component.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "What registries show [default: from Cargo.toml beside `target` or in the working folder]")]
 pub struct AboutArgs {
     /// Who made it.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, help_heading = HEADING, value_name = "TEXT")]
     authors: Option<String>,
     /// What it does, in one sentence.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, help_heading = HEADING, value_name = "TEXT")]
     description: Option<String>,
     /// Its licence, an SPDX expression.
-    #[arg(long, value_name = "SPDX")]
+    #[arg(long, help_heading = HEADING, value_name = "SPDX")]
     license: Option<String>,
     /// Address of its source.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = HEADING, value_name = "URL")]
     source: Option<String>,
     /// Address of a page about it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = HEADING, value_name = "URL")]
     homepage: Option<String>,
     /// The commit that it was built from.
-    #[arg(long, value_name = "COMMIT")]
+    #[arg(long, help_heading = HEADING, value_name = "COMMIT")]
     revision: Option<String>,
 }
 
