@@ -128,7 +128,12 @@ fn versions_lie_side_by_side_and_a_project_names_its_own() {
     let older = place.good(&["plugin", "lock", "evil", "--plugin-dir", "packed-0.9.0", "--format", "json"]);
     assert!(lock.contains(&digests[1]) && older.contains(&digests[0]), "{older}");
     assert!(shown("evil").contains("evil 0.9.0"));
-    place.good(&["plugin", "remove", &format!("evil@{}", &digests[0][..10])]);
+    // Locking everything keeps what is locked; locking a name takes the newest, or the one that is named.
+    assert!(place.good(&["plugin", "lock"]).contains("evil 0.9.0"));
+    assert!(place.good(&["plugin", "lock", "evil"]).contains("evil 0.10.0"));
+    let older = format!("evil@{}", &digests[0][..10]);
+    assert!(place.good(&["plugin", "lock", &older]).contains("evil 0.9.0"));
+    place.good(&["plugin", "remove", &older]);
     assert!(shown("evil").contains("evil 0.10.0"));
     // It is not the locked one.
     let select = ["select", "--budget", "1", "--input", "logits=l.npy", "--strategy", "evil", "--locked"];
@@ -239,7 +244,7 @@ fn archive(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
             header.set_size(contents.len() as u64);
         } else {
             header.set_size(0);
-            header.set_link_name(String::from_utf8_lossy(contents).as_ref()).unwrap();
+            header.as_gnu_mut().unwrap().linkname[..contents.len()].copy_from_slice(contents);
         }
         header.set_cksum();
         let body: &[u8] = if *kind == EntryType::Regular { contents } else { &[] };
@@ -366,8 +371,9 @@ fn native_code_is_installed_without_running_and_runs_only_by_the_users_word() {
     assert!(said.err.contains("native code") && said.err.contains("--isolate"), "{}", said.err);
     fs::remove_dir_all(place.at("packed")).unwrap();
     let select = |more: &[&str]| {
-        let select = ["select", "--strategy", "native-fixture/entropy", "--budget", "4", "--input", "logits=logits.npy"];
-        place.call(&[&select, more].concat())
+        let select = ["select", "--strategy", "native-fixture/entropy", "--budget", "4"];
+        let select = [&select[..], &["--input", "logits=logits.npy"]].concat();
+        place.call(&[&select[..], more].concat())
     };
     let words = ["native code", "querist plugin lock native-fixture", "--allow-native", "--isolate"];
     select(&[]).fails(2, &words);

@@ -22,7 +22,10 @@ fn registry(place: &Place) -> String {
         )
     };
     let head = |name: &str| {
-        format!("name = \"{name}\"\nsummary = \"Margins that lie\"\nsource = \"https://lab.org/{name}\"\nlicense = \"MIT\"\n")
+        format!(
+            "name = \"{name}\"\nsummary = \"Margins that lie\"\nsource = \"https://lab.org/{name}\"\n\
+             license = \"MIT\"\n"
+        )
     };
     let releases = [
         release("0.1.0", API_VERSION, ""),

@@ -186,8 +186,8 @@ fn a_bundle_of_sigstore_is_verified_where_cosign_is_installed() {
     // One that believes a single identity, and writes down what it was called with.
     let called = place.at("called");
     let script = format!(
-        "#!/bin/sh\necho \"$@\" >> {0}\nif [ \"$1\" = version ]; then exit 0; fi\nfor last; do :; done\ncat \"$last\" > {0}.file\n\
-         [ \"$3\" = good@lab.org ]\n",
+        "#!/bin/sh\necho \"$@\" >> {0}\nif [ \"$1\" = version ]; then exit 0; fi\nfor last; do :; done\n\
+         cat \"$last\" > {0}.file\n[ \"$3\" = good@lab.org ]\n",
         called.display()
     );
     let cosign = place.write("bin/cosign", script);
@@ -204,7 +204,8 @@ fn a_bundle_of_sigstore_is_verified_where_cosign_is_installed() {
     assert!(said.code == Some(0) && said.out.contains("verified: good@lab.org"), "{}", said.out);
     let calls = fs::read_to_string(&called).unwrap();
     let last = calls.lines().last().unwrap();
-    let begins = "verify-blob --certificate-identity good@lab.org --certificate-oidc-issuer https://accounts.lab.org --bundle ";
+    let begins = "verify-blob --certificate-identity good@lab.org --certificate-oidc-issuer \
+                  https://accounts.lab.org --bundle ";
     assert!(last.starts_with(begins), "{last}");
     assert_eq!(fs::read(place.at("called.file")).unwrap(), bytes, "what was read is what is verified");
 }

@@ -13,7 +13,8 @@ use crate::signature::key_id;
 /// Bytes of the file of keys at most.
 const MAX_BYTES: u64 = 1 << 20;
 /// What is said of the file of keys on top of it.
-const HEAD: &str = "# Written by `querist plugin trust`. Packages that these keys signed are installed from anywhere.\n";
+const HEAD: &str =
+    "# Written by `querist plugin trust`. Packages that these keys signed are installed from anywhere.\n";
 
 /// The user's trusted keys.
 #[derive(Debug, Clone, Default)]
@@ -124,8 +125,7 @@ impl Keys {
         let keys = self.minisign.iter().map(|key| KeyLine { key: key.text.clone(), name: key.name.clone() });
         let file = KeyFile { version: 1, keys: keys.collect(), identities: self.identities.clone() };
         let text = toml::to_string(&file).map_err(|error| wrong(path, error.to_string()))?;
-        make_cache_folder(path.parent().unwrap_or(Path::new(".")))
-            .map_err(|why| wrong(path, crate::reason_of(why)))?;
+        make_cache_folder(path.parent().unwrap_or(Path::new("."))).map_err(|why| wrong(path, crate::reason_of(why)))?;
         write_whole(path, format!("{HEAD}{text}").as_bytes(), 0o600).map_err(|error| wrong(path, error.to_string()))
     }
 

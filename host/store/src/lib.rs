@@ -1,8 +1,9 @@
 //! Packages from elsewhere: how they are fetched, whose word is believed, and where they are kept.
 //!
 //! Whoever made a package, serves it or answers in a server's name may be an enemy. So whatever comes is bounded while
-//! it is read, compared with a digest or a signature before any of it is looked at, taken apart by what a package is
-//! made of and nothing else, and made ready (imports, compilation, what it says of itself) before it gets its place.
+//! it is read, compared with the digest that was stated, taken apart by what a package is made of and nothing else,
+//! compared with the signature beside it, and made ready (imports, compilation, what it says of itself) before it gets
+//! its place.
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 

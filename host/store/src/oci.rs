@@ -100,7 +100,8 @@ pub(crate) fn is_layout(folder: &Path) -> bool {
 
 /// The component of an image in a folder: of that with this digest, or of the only one.
 pub(crate) fn read_layout(folder: &Path, digest: Option<&Digest>) -> Result<Vec<u8>, OciError> {
-    let index: Index = parsed("index.json", &querist_files::read(&folder.join("index.json"), Links::Refuse, MAX_TEXT)?)?;
+    let index: Index =
+        parsed("index.json", &querist_files::read(&folder.join("index.json"), Links::Refuse, MAX_TEXT)?)?;
     check_version("index.json", index.schema_version)?;
     let named = match digest {
         Some(digest) => digest.clone(),

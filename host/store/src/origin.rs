@@ -133,9 +133,12 @@ mod tests {
         let Origin::Oci(image) = Origin::parse(&text).unwrap() else { panic!("it is an image") };
         assert_eq!(image.to_string(), format!("oci://ghcr.io/lab/apart@{digest}"));
         assert_eq!(image.address().unwrap().to_string(), "https://ghcr.io/v2/lab/apart");
-        for (registry, address) in [("127.0.0.1:5000", "http://127.0.0.1:5000/v2/a"), ("[::1]:1", "http://[::1]:1/v2/a")]
+        for (registry, address) in
+            [("127.0.0.1:5000", "http://127.0.0.1:5000/v2/a"), ("[::1]:1", "http://[::1]:1/v2/a")]
         {
-            let Ok(Origin::Oci(here)) = Origin::parse(&format!("oci://{registry}/a@{digest}")) else { panic!("{registry}") };
+            let Ok(Origin::Oci(here)) = Origin::parse(&format!("oci://{registry}/a@{digest}")) else {
+                panic!("{registry}")
+            };
             assert_eq!(here.address().unwrap().to_string(), address);
         }
         for bad in [

@@ -272,7 +272,10 @@ impl Release {
             return Some("its number is no version".to_owned());
         }
         if !speaks(&self.api) {
-            return Some(format!("needs a host that speaks version {} of the boundary, this one speaks {API_VERSION}", self.api));
+            return Some(format!(
+                "needs a host that speaks version {} of the boundary, this one speaks {API_VERSION}",
+                self.api
+            ));
         }
         let wanted = self.querist.as_ref()?;
         let host = Version::parse(HOST).ok()?;
@@ -298,14 +301,21 @@ mod tests {
 
     fn entry(versions: &[(&str, &str, &str, &str)]) -> Entry {
         let release = |(version, api, querist, withdrawn): &(&str, &str, &str, &str)| {
-            let mut text = format!("version = {version:?}\ncommit = \"c\"\nfile = \"f\"\ndigest = \"d\"\napi = {api:?}\n");
+            let mut text =
+                format!("version = {version:?}\ncommit = \"c\"\nfile = \"f\"\ndigest = \"d\"\napi = {api:?}\n");
             text += &[("querist", querist), ("withdrawn", withdrawn)]
                 .map(|(key, value)| if value.is_empty() { String::new() } else { format!("{key} = {value:?}\n") })
                 .concat();
             toml::from_str(&text).unwrap()
         };
         let releases = versions.iter().map(release).collect();
-        Entry { name: "a".into(), summary: "Of Margins".into(), source: String::new(), license: String::new(), releases }
+        Entry {
+            name: "a".into(),
+            summary: "Of Margins".into(),
+            source: String::new(),
+            license: String::new(),
+            releases,
+        }
     }
 
     #[test]

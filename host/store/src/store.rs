@@ -149,10 +149,8 @@ impl Store {
 
     /// Makes the folder, which nobody else may write to, and removes what killed processes left there.
     fn make(&self) -> Result<(), StoreError> {
-        make_cache_folder(&self.folder).map_err(|why| StoreError::Folder {
-            folder: self.folder.clone(),
-            reason: crate::reason_of(why),
-        })?;
+        make_cache_folder(&self.folder)
+            .map_err(|why| StoreError::Folder { folder: self.folder.clone(), reason: crate::reason_of(why) })?;
         let entries = fs::read_dir(&self.folder).map_err(StoreError::writing(&self.folder))?.filter_map(Result::ok);
         let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(STAGING));
         for entry in left {
@@ -183,12 +181,7 @@ impl Store {
     }
 
     /// Writes a package of nothing but what it is made of, where nobody looks for it yet.
-    fn stage(
-        &self,
-        offer: &Offer,
-        origin: &Origin,
-        signature: &Signature,
-    ) -> Result<tempfile::TempDir, StoreError> {
+    fn stage(&self, offer: &Offer, origin: &Origin, signature: &Signature) -> Result<tempfile::TempDir, StoreError> {
         let staged = self.staging()?;
         let folder = write_package(staged.path(), &offer.description, offer.kind, &offer.artifact)?;
         let package = read_package(&folder)?;
@@ -200,15 +193,16 @@ impl Store {
             }
         }
         let from = match origin {
-            Origin::Path(path) => std::path::absolute(path).map_or_else(|_| origin.to_string(), |path| path.display().to_string()),
+            Origin::Path(path) => {
+                std::path::absolute(path).map_or_else(|_| origin.to_string(), |path| path.display().to_string())
+            }
             _ => origin.to_string(),
         };
-        let record = Record { version: 1, from: Shown::sentence(&from).into_string(), signature: signature.word().to_owned() };
+        let record =
+            Record { version: 1, from: Shown::sentence(&from).into_string(), signature: signature.word().to_owned() };
         let path = folder.join(RECORD);
-        let text = toml::to_string(&record).map_err(|error| StoreError::Folder {
-            folder: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let text = toml::to_string(&record)
+            .map_err(|error| StoreError::Folder { folder: path.clone(), reason: error.to_string() })?;
         write_whole(&path, text.as_bytes(), 0o666).map_err(StoreError::writing(&path))?;
         querist_files::sync_folder(&folder)?;
         Ok(staged)

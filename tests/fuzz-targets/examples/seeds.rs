@@ -189,9 +189,7 @@ fn pictures() -> Vec<Vec<u8>> {
 fn offers() -> Vec<Vec<u8>> {
     let component = b"component";
     let digest: String = Sha256::digest(component).iter().map(|byte| format!("{byte:02x}")).collect();
-    let part = |kind: &str, size: usize| {
-        json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": size})
-    };
+    let part = |kind: &str, size: usize| json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": size});
     let config = part("application/vnd.wasm.config.v0+json", 2);
     let layer = part("application/wasm", component.len());
     let image = json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string();

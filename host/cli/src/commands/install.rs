@@ -14,11 +14,9 @@ use crate::{output, plugins};
 
 /// Install a package for all your projects: checked, compiled ahead, and kept under its digest.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  querist plugin install their-plugin.wasm\n  querist plugin install \
+#[command(after_help = "Examples:\n  querist plugin install their-plugin.wasm\n  querist plugin install \
                   https://lab.org/apart.wasm --digest sha256:17e6..\n  querist plugin install \
-                  oci://ghcr.io/lab/apart@sha256:17e6..\n  querist plugin install apart --registry their-registry"
-)]
+                  oci://ghcr.io/lab/apart@sha256:17e6..\n  querist plugin install apart --registry their-registry")]
 pub struct InstallArgs {
     /// A component, an archive of a package, a folder, https://.., oci://REGISTRY/NAME@sha256:.., oci:DIR, or a name.
     #[arg(value_name = "FILE|DIR|URL|NAME")]

@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use querist_core::config::LimitsConfig;
 use querist_loader::package::read::{CheckedPackage, read_package};
 use querist_loader::package::trust::{LOCK_FILE, Lock, Locked};
-use querist_loader::{Found, Resolved, Source, pack};
+use querist_loader::{Found, Listing, Resolved, Source, pack};
 use querist_protocol::Shown;
 use querist_store::store::Record;
 use serde_json::{Value, json};
@@ -67,11 +67,11 @@ pub enum PluginCommand {
         /// Run the code of native libraries in this process, to have them describe themselves.
         #[arg(long)]
         allow_native: bool,
-        #[command(flatten)]
-        about: about::AboutArgs,
         /// Form of the answer.
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
+        #[command(flatten)]
+        about: about::AboutArgs,
     },
     Install(install::InstallArgs),
     Remove(install::RemoveArgs),
@@ -81,7 +81,7 @@ pub enum PluginCommand {
     /// Write the very packages that this project uses to querist.lock.
     #[command(after_help = "Example:\n  querist plugin lock vaal --plugin-dir ../their-plugins")]
     Lock {
-        /// Packages [default: all that can be used and are not built in].
+        /// Packages, or one version as NAME@DIGEST [default: all that can be used and are not built in].
         #[arg(value_name = "PACKAGE")]
         packages: Vec<String>,
         /// Look for plugins here too, first.
@@ -189,23 +189,34 @@ fn packed_row(folder: &Path) -> Result<Value> {
 }
 
 fn lock(wanted: &[String], plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
-    let listing = plugins::listing(plugin_dir)?;
+    // Whoever names a package means the newest version, not the one that is locked.
+    let listing = match wanted {
+        [] => plugins::listing(plugin_dir)?,
+        _ => Listing::search(&plugins::folders(plugin_dir))?,
+    };
     let path = Path::new(LOCK_FILE);
     let mut lock = Lock::read(path)?.unwrap_or_default();
-    let mut entries = Vec::new();
-    for name in wanted {
+    let mut entries: Vec<Locked> = Vec::new();
+    for wanted in wanted {
+        let (name, digest) = wanted.split_once('@').unwrap_or((wanted, ""));
+        let is_meant = |package: &CheckedPackage| {
+            package.description.package == name && package.digest.starts_with(digest.trim_start_matches("sha256:"))
+        };
         // Of several packages of one name the first is the one that would be used.
-        match listing.usable().find(|(_, package)| package.description.package == *name) {
+        match listing.usable().find(|(_, package)| is_meant(package)) {
             Some((_, package)) => entries.push(Locked::of(package)?),
             None => {
-                let message = format!("no usable package is called `{name}`; `querist plugin list` shows all");
+                let message = format!("no usable package is called `{wanted}`; `querist plugin list` shows all");
                 return Err(Usage(message).into());
             }
         }
     }
     if wanted.is_empty() {
-        let others = listing.usable().filter(|(found, _)| found.source != Source::BuiltIn);
-        entries = others.map(|(_, package)| Locked::of(package)).collect::<Result<_, _>>()?;
+        for (_, package) in listing.usable().filter(|(found, _)| found.source != Source::BuiltIn) {
+            if entries.iter().all(|first| first.name != package.description.package) {
+                entries.push(Locked::of(package)?);
+            }
+        }
     }
     let rows = serde_json::to_string_pretty(&entries)?;
     let lines = entries.iter().map(|one| format!("{} {} ({}) {}\n", one.name, one.version, one.kind, one.artifact));
