@@ -5,9 +5,12 @@ use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use querist_kernels::Compute;
+use querist_loader::{Cache, Compiler, Limits, Listing, NativeStrategy, Sandbox, Source, WasmStrategy};
 use querist_tests::cli::{Place, misbehaving, program, steers};
 use querist_tests::components::{describing, description, packed};
 use querist_tests::native::Packed;
@@ -93,10 +96,7 @@ fn what_was_exchanged_after_it_was_installed_is_not_used() {
     let digest = sha256(&fs::read(component(&place)).unwrap());
     place.good(&["plugin", "install", "their.wasm"]);
     let artifact = place.at(&format!("{STORE}/misbehaving/{digest}/misbehaving.wasm"));
-    let mut other = fs::read(&artifact).unwrap();
-    // A custom section more: still a component, and of the same words.
-    other.extend([0, 3, 1, b'x', 0]);
-    fs::write(&artifact, &other).unwrap();
+    exchange(&artifact);
     let list = place.good(&["plugin", "list"]);
     assert!(list.contains("changed since it was installed"), "{list}");
     place.call(&["plugin", "show", "misbehaving"]).fails(2, &["could not be used"]);
@@ -106,6 +106,38 @@ fn what_was_exchanged_after_it_was_installed_is_not_used() {
     // Installing it again makes it what it was.
     place.good(&["plugin", "install", "their.wasm"]);
     place.good(&["plugin", "verify", "misbehaving"]);
+}
+
+/// A section more: still a component or library of the same words.
+fn exchange(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes.extend([0, 3, 1, b'x', 0]);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_exchanged_between_a_look_and_its_use_is_not_used() {
+    let place = Place::new();
+    let component = packed(&place, "evil", "0.1.0");
+    let search = |folder: PathBuf| Listing::search(&[(Source::PluginDir, folder)]).unwrap();
+    let listing = search(place.at("packed-0.1.0"));
+    let resolved = listing.resolve("evil").unwrap();
+    exchange(&component);
+    let cache = Cache::open(&place.at("cache")).unwrap();
+    let sandbox = Arc::new(Sandbox::new(cache, Compiler::InProcess).unwrap());
+    let (params, limits) = (json!({}), Limits::default());
+    let loaded = WasmStrategy::load(sandbox, resolved, &params, limits, Compute::threads(1));
+    let Err(error) = loaded else { panic!("another component is used") };
+    assert!(error.to_string().contains("the file changed since it was checked"), "{error}");
+
+    let arrays = Packed::new();
+    let listing = search(arrays.place.at("packed"));
+    let resolved = listing.resolve("native-fixture/entropy").unwrap();
+    exchange(&arrays.place.at("packed/native-fixture/native-fixture.so"));
+    let Err(error) = NativeStrategy::load(resolved, &params, limits, Compute::threads(1), None) else {
+        panic!("another library is used")
+    };
+    assert!(error.to_string().contains("the file changed since it was checked"), "{error}");
 }
 
 #[test]
@@ -340,6 +372,13 @@ fn folders_that_everybody_can_write_to_are_nobodys_word() {
         place.call(&["plugin", "show", "evil"]).fails(2, &["no strategy is called `evil`", "could not be used"]);
         open(folder, 0o755);
     }
+    // By way of a link, too.
+    fs::rename(place.at("plugins"), place.at("real")).unwrap();
+    symlink(place.at("real"), place.at("plugins")).unwrap();
+    place.good(&["plugin", "show", "evil"]);
+    open("real", 0o777);
+    place.call(&["plugin", "show", "evil"]).fails(2, &["could not be used"]);
+    open("real", 0o755);
     place.good(&["plugin", "show", "evil"]);
     // What others of a group can write to is theirs and the user's, but no place of one's own.
     open("plugins", 0o775);

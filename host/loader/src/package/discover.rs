@@ -314,7 +314,7 @@ fn is_digest(name: &str) -> bool {
 
 /// Whether everybody on this machine can write into a folder or file.
 fn is_open_to_all(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| !found.is_symlink() && found.mode() & 0o002 != 0)
+    path.metadata().is_ok_and(|found| found.mode() & 0o002 != 0)
 }
 
 /// Whether something in a folder of packages is meant as one. What it really is shows when it is opened.
