@@ -81,6 +81,9 @@ pub(crate) fn files(archive: impl Read) -> Result<BTreeMap<String, Vec<u8>>, Arc
         if folders.iter().any(|folder| *folder != folders[0]) {
             return Err(ArchiveError::Outside { name: shown() });
         }
+        if entry.size() > room {
+            return Err(ArchiveError::TooLarge);
+        }
         let mut contents = Vec::new();
         entry.by_ref().take(room + 1).read_to_end(&mut contents).map_err(broken)?;
         room = room.checked_sub(contents.len() as u64).ok_or(ArchiveError::TooLarge)?;

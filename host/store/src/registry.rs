@@ -1,6 +1,7 @@
 //! A registry of plugins: a folder of one text a plugin, read where it lies or from a server.
 //!
-//! It needs no program that answers: a git repository, or any copy of it, is one. `docs/installing-plugins.md` has the format.
+//! It needs no program that answers: a git repository, or any copy of it, is one. `docs/installing-plugins.md` has the
+//! format.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -118,10 +119,14 @@ pub enum RegistryError {
     Digest(#[from] NoDigest),
     #[error("{text} of the registry: {reason}")]
     Text { text: Shown, reason: Shown },
-    #[error("the registry has no plugin `{name}`{}", near.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("the registry has no plugin `{name}`{}", hint(near.as_deref()))]
     Unknown { name: Shown, near: Option<String> },
     #[error("no version of `{name}` fits this host:{}", reasons(passed_over))]
     NoneFits { name: String, passed_over: Vec<(String, Shown)> },
+}
+
+fn hint(near: Option<&str>) -> String {
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 fn reasons(passed_over: &[(String, Shown)]) -> String {

@@ -92,7 +92,8 @@ fn tell(installed: &Installed, format: ListFormat) -> Result<()> {
     if format == ListFormat::Json {
         let value = json!({
             "package": d.package, "version": d.version, "kind": package.kind, "digest": package.digest,
-            "folder": output::shown(&installed.folder.to_string_lossy()).as_str(), "signature": signature.word(), "strategies": ids,
+            "folder": output::shown(&installed.folder.to_string_lossy()).as_str(), "signature": signature.word(),
+            "strategies": ids,
             "was_installed": installed.was_there,
         });
         return output::line(&serde_json::to_string_pretty(&value)?);

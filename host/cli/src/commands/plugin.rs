@@ -183,7 +183,8 @@ fn packed_row(folder: &Path) -> Result<Value> {
     let d = &package.description;
     let ids: Vec<&str> = d.strategies.iter().map(|strategy| strategy.id.as_str()).collect();
     Ok(json!({
-        "package": d.package, "version": d.version, "kind": package.kind, "digest": package.digest, "folder": shown(folder),
+        "package": d.package, "version": d.version, "kind": package.kind, "digest": package.digest,
+        "folder": shown(folder),
         "artifact": shown(&package.artifact), "strategies": ids,
     }))
 }
