@@ -4,8 +4,10 @@
 
 pub mod browser;
 pub mod cli;
+pub mod components;
 pub mod disk;
 pub mod native;
+pub mod server;
 pub mod serving;
 
 use std::path::PathBuf;

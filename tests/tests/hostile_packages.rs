@@ -10,39 +10,11 @@ use std::time::Duration;
 use querist_loader::{Cache, Compiler, Sandbox};
 use querist_protocol::philox::Stream;
 use querist_tests::cli::{Place, program, steers};
-use querist_tests::{target, workspace};
+use querist_tests::components::{describing, description, module, saying};
+use querist_tests::target;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
-
-/// A core module with the exports of a package, which says `text` when it is asked to describe itself.
-fn module(memory: u32, text: &str, describe: &str, more: &str) -> Vec<u8> {
-    let mut resolve = Resolve::default();
-    let package = resolve.push_file(workspace().join("plugin-sdk/wit/strategy.wit")).unwrap();
-    let strategies = resolve.id_of(resolve.packages[package].interfaces["strategies"]).unwrap();
-    let wat = format!(
-        r#"(module
-        (memory (export "memory") {memory})
-        (data (i32.const 16) "{text}")
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
-        (func (export "{strategies}#describe") (result i32) {describe})
-        (func (export "{strategies}#needs") (param i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "{strategies}#score") (param i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "{strategies}#select") (param i32 i32 i32 i32 i32 i32 i32) (result i32)
-            unreachable)
-        {more})"#
-    );
-    let mut module = wat::parse_str(wat).unwrap();
-    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    module
-}
-
-/// Instructions that give `len` bytes of the text.
-fn saying(len: u32) -> String {
-    format!("(i32.store (i32.const 8) (i32.const 16)) (i32.store (i32.const 12) (i32.const {len})) (i32.const 8)")
-}
+use wit_component::ComponentEncoder;
 
 /// Packs and expects an error with this word.
 fn refused(name: &str, artifact: &[u8], word: &str) {
@@ -109,18 +81,9 @@ fn a_module_that_compiles_for_ever_is_stopped() {
     assert_eq!(left, 0, "files of the bomb are left in the cache");
 }
 
-/// A description of one strategy with this schema, as a component says it.
-fn description(schema: &Value) -> String {
-    let strategy =
-        json!({"id": "evil", "summary": "Evil", "paper": "None", "scorer": false, "needs": [], "schema": schema});
-    json!({"package": "evil", "version": "0.1.0", "api": "1.1", "strategies": [strategy]}).to_string()
-}
-
 /// A component whose description has this schema.
 fn with_schema(schema: &Value) -> Vec<u8> {
-    let text = description(schema);
-    let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-    module(16, &escaped, &saying(text.len() as u32), "")
+    describing(&description("evil", "0.1.0", schema))
 }
 
 /// Definitions, each of which stands in the next one twice.

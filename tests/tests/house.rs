@@ -9,7 +9,7 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
     ("querist-loader", &["querist-protocol", "querist-core", "querist-files", "querist-kernels"]),
     ("querist-report", &["querist-protocol", "querist-core", "querist-files"]),
+    ("querist-store", &["querist-protocol", "querist-core", "querist-files", "querist-loader"]),
     (
         "querist",
         &[
@@ -33,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "querist-learn",
             "querist-loader",
             "querist-report",
+            "querist-store",
         ],
     ),
     ("querist-boundary", &[]),

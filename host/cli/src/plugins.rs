@@ -17,6 +17,7 @@ use querist_loader::{
     Cache, Compiler, CompositeStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source,
     TorchBuild, WasmStrategy,
 };
+use querist_store::Store;
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
@@ -32,11 +33,27 @@ pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
         folders.extend(named.map(|dir| (Source::Environment, dir)));
     }
     folders.push((Source::Project, PathBuf::from("plugins")));
-    if let Some(data) = dirs::data_dir().filter(|data| data.is_absolute()) {
-        folders.push((Source::User, data.join("querist/plugins")));
-    }
+    folders.extend(user_folder().map(|dir| (Source::User, dir)));
     folders.extend(built_in().map(|dir| (Source::BuiltIn, dir)));
     folders
+}
+
+/// The user's own packages: `querist/plugins` in the data folder, where those lie that were installed.
+fn user_folder() -> Option<PathBuf> {
+    dirs::data_dir().filter(|data| data.is_absolute()).map(|data| data.join("querist/plugins"))
+}
+
+/// The store of the user's own packages.
+pub fn store() -> Result<Store> {
+    let folder = user_folder().context("there is no folder for your packages: set HOME or XDG_DATA_HOME")?;
+    Ok(Store::at(&folder))
+}
+
+/// The keys that the user trusts. It is the user's alone: no project and no run file has a say in it.
+pub fn keys_file() -> Result<PathBuf> {
+    let config = dirs::config_dir().filter(|config| config.is_absolute());
+    let config = config.context("there is no folder for your keys: set HOME or XDG_CONFIG_HOME")?;
+    Ok(config.join("querist/trusted-keys.toml"))
 }
 
 /// The packages installed with this program: `plugins/` beside it, or `../lib/querist/plugins`.
@@ -46,9 +63,14 @@ pub fn built_in() -> Option<PathBuf> {
     [folder.join("plugins"), folder.join("../lib/querist/plugins")].into_iter().find(|dir| dir.is_dir())
 }
 
-/// Every package that can be found.
+/// Every package that can be found. Of installed versions those of the project's lock file come first.
 pub fn listing(named: &[PathBuf]) -> Result<Listing> {
-    Ok(Listing::search(&folders(named))?)
+    let mut listing = Listing::search(&folders(named))?;
+    // One that cannot be read is an error where it decides what may run.
+    if let Ok(Some(lock)) = Lock::read(Path::new(LOCK_FILE)) {
+        listing.prefer(|name, digest| lock.names(name, digest));
+    }
+    Ok(listing)
 }
 
 /// The sandbox of this process: unknown components are compiled by a child, into the user's cache.

@@ -29,5 +29,6 @@ pub use run::limits::Limits;
 pub use wasm::cache::Cache;
 pub use wasm::compile::{Compiler, Step, compile_file};
 pub use wasm::error::SandboxError;
+pub use wasm::ready::make_ready;
 pub use wasm::sandbox::Sandbox;
 pub use wasm::strategy::WasmStrategy;

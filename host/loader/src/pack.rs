@@ -22,6 +22,7 @@ use crate::package::composite_text::{self, Member};
 use crate::package::description::description_digest;
 use crate::package::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, read_named};
 use crate::package::library as identity;
+use crate::package::metadata::Metadata;
 use crate::package::refused::RefusedPackage;
 use crate::package::write::{WriteError, write_package, writing};
 use crate::run::limits::Limits;
@@ -32,11 +33,13 @@ use crate::wasm::sandbox::Sandbox;
 /// Makes a package folder of a core module (as cargo builds it for `wasm32-unknown-unknown`) or of a component.
 ///
 /// The artifact is asked once, in the sandbox, to describe itself; manifest and schema files are written from the
-/// answer, and the same is embedded in the artifact. Returns the folder, `out/PACKAGE`.
+/// answer, and the same is embedded in the artifact, with what registries show of it. Returns the folder,
+/// `out/PACKAGE`.
 ///
 /// # Errors
 /// If the artifact is refused, does not answer, or the folder cannot be written.
-pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, PackError> {
+pub fn pack(source: &Path, out: &Path, about: &Metadata, sandbox: &Sandbox) -> Result<PathBuf, PackError> {
+    about.check()?;
     let bytes = read_named(source, MAX_ARTIFACT_BYTES)?;
     let component = componentise(bytes, sandbox)?;
     scan(&component)?;
@@ -47,7 +50,9 @@ pub fn pack(source: &Path, out: &Path, sandbox: &Sandbox) -> Result<PathBuf, Pac
     let digest = sha256(&component);
     let loaded = sandbox.load(bare.path(), &digest)?;
     let description = instance::describe(sandbox, &loaded, &Limits::default()).map_err(PackError::Describe)?;
-    let packed = with_section(component, &description)?;
+    let mut packed = component;
+    shown_of(&description, about).append(&mut packed)?;
+    let packed = with_section(packed, &description)?;
     // The manifest is no code, so the package need not be compiled once more when it is used first.
     let _ = sandbox.keep_as(&digest, &sha256(&packed));
     Ok(write_package(out, &description, StrategyKind::Wasm, &packed)?)
@@ -125,6 +130,19 @@ fn componentise(bytes: Vec<u8>, sandbox: &Sandbox) -> Result<Vec<u8>, PackError>
             Err(PackError::Encode("this component is packed already: pack the module it was made from".to_owned()))
         }
     }
+}
+
+/// What registries show of a package whose author says `about`. Whoever says nothing has a package as it always was.
+fn shown_of(description: &Description, about: &Metadata) -> Metadata {
+    if *about == Metadata::default() {
+        return Metadata::default();
+    }
+    let summary = match &description.strategies[..] {
+        [only] => Some(only.summary.clone()),
+        _ => None,
+    };
+    let own = Metadata { description: summary, version: Some(description.version.clone()), ..Metadata::default() };
+    about.clone().or(own)
 }
 
 fn with_section(mut component: Vec<u8>, description: &Description) -> Result<Vec<u8>, PackError> {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -101,6 +102,7 @@ fn main() {
     write("pickles", pickles);
     write("matlab", seeds(".mat", &[]));
     write("tables", seeds(".parquet", &[]));
+    write("offer", offers());
     // File, how, place, bytes that go, bytes that come.
     let edits: [&[u8]; 8] = [
         b"",
@@ -181,6 +183,42 @@ fn pictures() -> Vec<Vec<u8>> {
         seeds.push([&[1][..], &picture(ImageFormat::Jpeg, &image)].concat());
     }
     seeds
+}
+
+/// What is installed, each after the byte that says what it is.
+fn offers() -> Vec<Vec<u8>> {
+    let component = b"component";
+    let digest: String = Sha256::digest(component).iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |kind: &str, size: usize| json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": size});
+    let config = part("application/vnd.wasm.config.v0+json", 2);
+    let layer = part("application/wasm", component.len());
+    let image = json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string();
+    let signature = "untrusted comment: signature from minisign secret key\n\
+                     RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+                     trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+                     wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==\n";
+    let plugin = format!(
+        "name = \"apart\"\nsummary = \"Margins\"\nsource = \"https://lab.org\"\n[[version]]\nversion = \"0.1.0\"\n\
+         commit = \"8c1f\"\nfile = \"a.wasm\"\ndigest = \"sha256:{digest}\"\napi = \"0.2\"\nquerist = \">=0.1\"\n"
+    );
+    let challenge = "Bearer realm=\"https://ghcr.io/token\",service=\"ghcr.io\",scope=\"repository:a/b:pull\"";
+    let mut archive = tar::Builder::new(Vec::new());
+    for name in ["a/plugin.toml", "a/a.wasm"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(4);
+        archive.append_data(&mut header, name, &b"text"[..]).expect("memory");
+    }
+    let archive = archive.into_inner().expect("memory");
+    vec![
+        [&[0][..], &archive].concat(),
+        [&[1], image.as_bytes(), &[0], component].concat(),
+        [&[2], signature.as_bytes()].concat(),
+        [&[3], plugin.as_bytes()].concat(),
+        [&[4], challenge.as_bytes()].concat(),
+        format!("\u{5}oci://ghcr.io/lab/apart:0.1@sha256:{digest}").into_bytes(),
+        format!("\u{5}oci:folder@sha256:{digest}").into_bytes(),
+        b"\x05https://lab.org:443/a.wasm?b=c".to_vec(),
+    ]
 }
 
 /// Type, how the length is told, lengths of name and content (65535: the good picture), name, content.

@@ -30,12 +30,13 @@ pub struct Target {
 }
 
 /// Every boundary.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "arrays", feed: arrays },
     Target { name: "archives", feed: archives },
     Target { name: "description", feed: description },
     Target { name: "matlab", feed: matlab },
     Target { name: "needs", feed: needs },
+    Target { name: "offer", feed: offer },
     Target { name: "pickles", feed: pickles },
     Target { name: "pictures", feed: pictures },
     Target { name: "run_folder", feed: run_folder },
@@ -76,6 +77,14 @@ pub fn schema(data: &[u8]) {
 pub fn worker(data: &[u8]) {
     let Some((&rows, said)) = data.split_first_chunk() else { return };
     hear_anything(said, Bounds { rows: usize::from(u16::from_le_bytes(rows)), state: 1 << 16 });
+}
+
+/// What is installed, or a server answers, after a byte that says what it is: messages are short and steer nothing.
+pub fn offer(data: &[u8]) {
+    let Some((&form, rest)) = data.split_first() else { return };
+    if let Err(message) = querist_store::fuzzing::take(form, rest) {
+        bounded(&message);
+    }
 }
 
 /// Bytes of a value with every default at most.

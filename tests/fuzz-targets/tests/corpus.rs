@@ -111,6 +111,7 @@ short_runs!(
     description,
     matlab,
     needs,
+    offer,
     pickles,
     pictures,
     run_folder,

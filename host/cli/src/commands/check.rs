@@ -10,6 +10,7 @@ use querist_conformance::{Broken, Make, Rule, Verdict, digest, measurements, rul
 use querist_core::config::{Bytes, LimitsConfig};
 use querist_core::{Schema, Strategy, StrategyKind};
 use querist_kernels::Compute;
+use querist_loader::package::metadata::Metadata;
 use querist_loader::package::trust::Mode;
 use querist_loader::{
     IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack,
@@ -135,7 +136,7 @@ fn packed(args: &CheckArgs, folder: &Path, trainer: Option<&dyn Trainer>) -> Res
         }
         pack::pack_native(&path, folder, trainer.map(Trainer::torch).as_ref())
     } else {
-        pack::pack(&path, folder, &*plugins::sandbox()?)
+        pack::pack(&path, folder, &Metadata::default(), &*plugins::sandbox()?)
     };
     made.map_err(|error| anyhow::Error::new(error).context(format!("cannot pack {}", path.display())))?;
     Ok(folder.to_owned())

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use querist_core::config::LimitsConfig;
-use querist_loader::package::read::CheckedPackage;
+use querist_loader::package::read::{CheckedPackage, read_package};
 use querist_loader::package::trust::{LOCK_FILE, Lock, Locked};
-use querist_loader::{Found, Resolved, Source, pack};
+use querist_loader::{Found, Listing, Resolved, Source, pack};
 use querist_protocol::Shown;
+use querist_store::store::Record;
 use serde_json::{Value, json};
 
 use crate::commands::parameters::{Parameters, printable};
-use crate::commands::{check, new};
+use crate::commands::{about, check, install, new, search, trust};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
@@ -66,16 +67,29 @@ pub enum PluginCommand {
         /// Run the code of native libraries in this process, to have them describe themselves.
         #[arg(long)]
         allow_native: bool,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+        #[command(flatten)]
+        about: about::AboutArgs,
     },
+    Install(install::InstallArgs),
+    Remove(install::RemoveArgs),
+    Verify(trust::VerifyArgs),
+    Trust(trust::TrustArgs),
+    Search(search::SearchArgs),
     /// Write the very packages that this project uses to querist.lock.
     #[command(after_help = "Example:\n  querist plugin lock vaal --plugin-dir ../their-plugins")]
     Lock {
-        /// Packages [default: all that can be used and are not built in].
+        /// Packages, or one version as NAME@DIGEST [default: all that can be used and are not built in].
         #[arg(value_name = "PACKAGE")]
         packages: Vec<String>,
         /// Look for plugins here too, first.
         #[arg(long, value_name = "DIR")]
         plugin_dir: Vec<PathBuf>,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
     },
 }
 
@@ -117,9 +131,14 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
-        PluginCommand::Pack { files, plugin_dir, out, allow_native } => {
+        PluginCommand::Pack { files, plugin_dir, out, allow_native, about, format } => {
             let sandbox = plugins::sandbox()?;
+            let mut rows = Vec::new();
             for file in files {
+                if about.is_given() && (pack::is_native(file) || pack::is_composite(file)) {
+                    let message = format!("{}: only a component holds what registries show", shown(file));
+                    return Err(Usage(message).into());
+                }
                 let packed = match (pack::is_native(file), allow_native) {
                     (false, _) if pack::is_composite(file) => {
                         let limits = LimitsConfig::default();
@@ -127,7 +146,7 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                         let args = PluginArgs { plugin_dir: plugin_dir.clone(), ..PluginArgs::default() };
                         pack::pack_composite(file, out, &mut |member| plugins::member(member, means, &args))
                     }
-                    (false, _) => pack::pack(file, out, &sandbox),
+                    (false, _) => pack::pack(file, out, &about.of(file), &sandbox),
                     (true, true) => pack::pack_native(file, out, trainer.map(Trainer::torch).as_ref()),
                     (true, false) => {
                         let message = format!(
@@ -139,38 +158,76 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                 };
                 let folder = packed
                     .map_err(|error| anyhow::Error::new(error).context(format!("cannot pack {}", file.display())))?;
-                output::line(output::shown(&folder.to_string_lossy()).as_str())?;
+                match format {
+                    ListFormat::Table => output::line(output::shown(&folder.to_string_lossy()).as_str())?,
+                    ListFormat::Json => rows.push(packed_row(&folder)?),
+                }
+            }
+            if *format == ListFormat::Json {
+                output::line(&serde_json::to_string_pretty(&rows)?)?;
             }
             Ok(())
         }
-        PluginCommand::Lock { packages, plugin_dir } => lock(packages, plugin_dir),
+        PluginCommand::Install(args) => install::install(args),
+        PluginCommand::Remove(args) => install::remove(args),
+        PluginCommand::Verify(args) => trust::verify(args),
+        PluginCommand::Trust(args) => trust::trust(args),
+        PluginCommand::Search(args) => search::main(args),
+        PluginCommand::Lock { packages, plugin_dir, format } => lock(packages, plugin_dir, *format),
     }
 }
 
-fn lock(wanted: &[String], plugin_dir: &[PathBuf]) -> Result<()> {
-    let listing = plugins::listing(plugin_dir)?;
+/// What was packed, for programs.
+fn packed_row(folder: &Path) -> Result<Value> {
+    let package = read_package(folder)?;
+    let d = &package.description;
+    let ids: Vec<&str> = d.strategies.iter().map(|strategy| strategy.id.as_str()).collect();
+    Ok(json!({
+        "package": d.package, "version": d.version, "kind": package.kind, "digest": package.digest,
+        "folder": shown(folder),
+        "artifact": shown(&package.artifact), "strategies": ids,
+    }))
+}
+
+fn lock(wanted: &[String], plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
+    // Whoever names a package means the newest version, not the one that is locked.
+    let listing = match wanted {
+        [] => plugins::listing(plugin_dir)?,
+        _ => Listing::search(&plugins::folders(plugin_dir))?,
+    };
     let path = Path::new(LOCK_FILE);
     let mut lock = Lock::read(path)?.unwrap_or_default();
-    let mut entries = Vec::new();
-    for name in wanted {
+    let mut entries: Vec<Locked> = Vec::new();
+    for wanted in wanted {
+        let (name, digest) = wanted.split_once('@').unwrap_or((wanted, ""));
+        let is_meant = |package: &CheckedPackage| {
+            package.description.package == name && package.digest.starts_with(digest.trim_start_matches("sha256:"))
+        };
         // Of several packages of one name the first is the one that would be used.
-        match listing.usable().find(|(_, package)| package.description.package == *name) {
+        match listing.usable().find(|(_, package)| is_meant(package)) {
             Some((_, package)) => entries.push(Locked::of(package)?),
             None => {
-                let message = format!("no usable package is called `{name}`; `querist plugin list` shows all");
+                let message = format!("no usable package is called `{wanted}`; `querist plugin list` shows all");
                 return Err(Usage(message).into());
             }
         }
     }
     if wanted.is_empty() {
-        let others = listing.usable().filter(|(found, _)| found.source != Source::BuiltIn);
-        entries = others.map(|(_, package)| Locked::of(package)).collect::<Result<_, _>>()?;
+        for (_, package) in listing.usable().filter(|(found, _)| found.source != Source::BuiltIn) {
+            if entries.iter().all(|first| first.name != package.description.package) {
+                entries.push(Locked::of(package)?);
+            }
+        }
     }
-    for entry in &entries {
-        output::line(&format!("{} {} ({}) {}", entry.name, entry.version, entry.kind, entry.artifact))?;
-    }
+    let rows = serde_json::to_string_pretty(&entries)?;
+    let lines = entries.iter().map(|one| format!("{} {} ({}) {}\n", one.name, one.version, one.kind, one.artifact));
+    let lines: String = lines.collect();
     lock.put(entries);
-    Ok(lock.write(path)?)
+    lock.write(path)?;
+    match format {
+        ListFormat::Table => output::text(&lines),
+        ListFormat::Json => output::line(&rows),
+    }
 }
 
 fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
@@ -196,11 +253,17 @@ fn list(plugin_dir: &[PathBuf], format: ListFormat) -> Result<()> {
     output::text(&text)
 }
 
+/// A path in JSON, which has no bytes beyond UTF-8.
+fn shown(path: &Path) -> String {
+    output::shown(&path.to_string_lossy()).into_string()
+}
+
 fn from(found: &Found) -> String {
     match found.source {
         Source::PluginDir => "--plugin-dir",
         Source::Environment => "QUERIST_PLUGIN_PATH",
         Source::Project => "project",
+        Source::User if found.installed.is_some() => "installed",
         Source::User => "user",
         Source::BuiltIn => "built-in",
     }
@@ -211,10 +274,12 @@ fn json_rows(found: &Found) -> Vec<Value> {
     match found.package() {
         Ok(package) => {
             let d = &package.description;
+            let record = found.installed.as_ref().and_then(|_| Record::of(&found.path));
             let row = |s: &querist_protocol::StrategyDescription| {
                 json!({
                     "id": s.id, "package": d.package, "version": d.version, "kind": package.kind,
-                    "digest": package.digest, "needs": s.needs, "status": "ok", "reason": null,
+                    "digest": package.digest, "needs": s.needs, "status": "ok", "reason": null, "aliases": s.aliases,
+                    "summary": s.summary, "from": from(found), "path": shown(&found.path), "installed": record,
                 })
             };
             d.strategies.iter().map(row).collect()
@@ -223,7 +288,8 @@ fn json_rows(found: &Found) -> Vec<Value> {
             let name = found.path.file_stem().map(|name| Shown::name(&name.to_string_lossy()).into_string());
             vec![json!({
                 "id": null, "package": name, "version": null, "kind": null, "digest": null, "needs": [],
-                "status": "refused", "reason": refused.reason.as_str(),
+                "status": "refused", "reason": refused.reason.as_str(), "aliases": [], "summary": null,
+                "from": from(found), "path": shown(&found.path), "installed": null,
             })]
         }
     }
@@ -239,7 +305,7 @@ fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
     if format == ShowFormat::Json {
         let value = json!({
             "package": package.description.package, "version": package.description.version, "kind": package.kind,
-            "digest": package.digest, "artifact": package.artifact, "strategy": strategy,
+            "digest": package.digest, "artifact": shown(&package.artifact), "strategy": strategy,
         });
         return output::line(&serde_json::to_string_pretty(&value)?);
     }

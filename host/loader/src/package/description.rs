@@ -22,18 +22,25 @@ pub(crate) fn description_digest(description: &Description) -> Result<[u8; 32], 
 
 /// Whether a plugin built against this version of the boundary finds all that it knows: within a major version each has
 /// what those before it had.
+pub fn speaks(api: &str) -> bool {
+    match (numbers(api), numbers(API_VERSION)) {
+        (Some((major, minor)), Some((our_major, our_minor))) => major == our_major && minor <= our_minor,
+        _ => false,
+    }
+}
+
+fn numbers(api: &str) -> Option<(u32, u32)> {
+    let (major, minor) = api.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 fn check_api(api: &str) -> Result<(), RefusedPackage> {
-    let numbers = |version: &str| {
-        let (major, minor) = version.split_once('.')?;
-        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
-    };
-    let (theirs, ours) = (numbers(api), numbers(API_VERSION));
-    let advice = match (theirs, ours) {
-        (Some((major, minor)), Some((our_major, our_minor))) if major == our_major && minor <= our_minor => {
-            return Ok(());
-        }
-        (Some(theirs), Some(ours)) if theirs > ours => format!("it needs a querist that speaks {}", Shown::name(api)),
-        _ => "rebuild it with the SDK of this release, or use the host it was built for".to_owned(),
+    if speaks(api) {
+        return Ok(());
+    }
+    let advice = match numbers(api) > numbers(API_VERSION) {
+        true => format!("it needs a querist that speaks {}", Shown::name(api)),
+        false => "rebuild it with the SDK of this release, or use the host it was built for".to_owned(),
     };
     refuse(format!("built for boundary version {}, this host speaks {API_VERSION}: {advice}", Shown::name(api)))
 }
@@ -113,7 +120,11 @@ fn check_schema_texts(schema: &Value) -> Result<(), String> {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
+/// Checks a name of a package or strategy; `what` says of which.
+///
+/// # Errors
+/// If it has other characters than a-z, 0-9 and `-`, or too many.
+pub fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
     let fits = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-');

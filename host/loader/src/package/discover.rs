@@ -1,12 +1,15 @@
 //! Where packages are looked for, and how an id finds its package.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use querist_core::schema::suggest;
 use querist_protocol::{Description, Shown, StrategyDescription};
+use semver::Version;
 
 use super::manifest::FILE;
 use super::read::{CheckedPackage, StatedPackage, read_package};
@@ -37,6 +40,8 @@ pub struct Found {
     pub path: PathBuf,
     /// Where it was found.
     pub source: Source,
+    /// The digest under which it was installed, where it was.
+    pub installed: Option<String>,
     /// What its texts say, where they were read and its artifact may not have been.
     stated: Option<StatedPackage>,
     package: OnceLock<Result<CheckedPackage, RefusedPackage>>,
@@ -51,7 +56,24 @@ impl Found {
             },
             false => (None, OnceLock::from(whatever_happens(|| read_package(&path)))),
         };
-        Self { path, source, stated, package }
+        Self { path, source, installed: None, stated, package }
+    }
+
+    /// The versions of a package that were installed: folders of a folder, each called by the digest of its artifact.
+    /// The newest comes first.
+    fn installed(folder: &Path, source: Source) -> Vec<Self> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let mut found: Vec<Self> = paths
+            .filter_map(|path| {
+                let digest = path.file_name()?.to_str().filter(|name| is_digest(name))?.to_owned();
+                let found = is_package(&path).then(|| Self::look(path, source))?;
+                Some(Self { installed: Some(digest), ..found })
+            })
+            .collect();
+        let version = |found: &Self| found.description().and_then(|said| Version::parse(&said.version).ok());
+        found.sort_by_key(|found| (Reverse(version(found)), found.installed.clone()));
+        found
     }
 
     /// The package with its artifact, which is read and checked when it is asked for first; or why it cannot be used.
@@ -63,7 +85,19 @@ impl Found {
             Some(stated) => whatever_happens(|| stated.checked()),
             None => whatever_happens(|| read_package(&self.path)),
         };
-        self.package.get_or_init(read).as_ref()
+        self.package.get_or_init(|| read().and_then(|package| self.as_installed(package))).as_ref()
+    }
+
+    /// What was installed is what it was then.
+    fn as_installed(&self, package: CheckedPackage) -> Result<CheckedPackage, RefusedPackage> {
+        match &self.installed {
+            Some(digest) if *digest != package.digest => Err(RefusedPackage::new(format!(
+                "changed since it was installed: its artifact has the digest {}; remove the package and install it \
+                 again",
+                package.digest
+            ))),
+            _ => Ok(package),
+        }
     }
 
     /// What it says of itself, where it can be used as far as is known.
@@ -124,8 +158,12 @@ impl Listing {
                 Ok(entries) => {
                     let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
                     paths.sort();
-                    let packages = paths.into_iter().filter(|path| is_package(path));
-                    listing.found.extend(packages.map(|path| Found::look(path, *source)));
+                    for path in paths {
+                        match is_package(&path) {
+                            true => listing.found.push(Found::look(path, *source)),
+                            false => listing.found.extend(Found::installed(&path, *source)),
+                        }
+                    }
                 }
                 Err(error) if *source == Source::PluginDir => {
                     return Err(ResolveError::Folder { folder: folder.clone(), reason: error.to_string() });
@@ -133,8 +171,33 @@ impl Listing {
                 Err(_) => {}
             }
         }
+        listing.refuse_what_others_can_change();
         listing.refuse_impostors();
         Ok(listing)
+    }
+
+    /// Puts those of a package's installed versions first that `is_named`, by package and digest.
+    pub fn prefer(&mut self, is_named: impl Fn(&str, &str) -> bool) {
+        let named = |found: &Found| {
+            let name = found.description().map(|said| &said.package);
+            name.zip(found.installed.as_ref()).is_some_and(|(name, digest)| is_named(name, digest))
+        };
+        let of_one = |a: &Found, b: &Found| a.installed.is_some() && a.path.parent() == b.path.parent();
+        for versions in self.found.chunk_by_mut(of_one) {
+            versions.sort_by_key(|found| !named(found));
+        }
+    }
+
+    /// What anybody on this machine can put there is nobody's word. Whoever can write beside the program can exchange
+    /// the program as well.
+    fn refuse_what_others_can_change(&mut self) {
+        for found in self.found.iter_mut().filter(|found| found.source != Source::BuiltIn) {
+            let above = if found.installed.is_some() { 2 } else { 1 };
+            let open = found.path.ancestors().take(above + 1).find(|path| is_open_to_all(path));
+            if let Some(folder) = open.map(querist_files::shown) {
+                found.refuse(format!("everybody can write into {folder}: close it with `chmod o-w {folder}`"));
+            }
+        }
     }
 
     /// The one package of a folder or file.
@@ -179,14 +242,19 @@ impl Listing {
         self.found.iter().filter_map(|found| found.package().ok().map(|package| (found, package)))
     }
 
-    /// Finds a strategy by `id`, by `package/id`, or by one of its other names.
+    /// Finds a strategy by `id`, by `package/id`, by `package@digest/id` with the first digits of the digest, or by one
+    /// of its other names.
     ///
     /// # Errors
     /// If there is none, with the nearest name; or if packages of several names have it, with these.
     pub fn resolve(&self, name: &str) -> Result<Resolved<'_>, ResolveError> {
-        let (wanted_package, id) = match name.split_once('/') {
+        let (wanted, id) = match name.split_once('/') {
             Some((package, id)) => (Some(package), id),
             None => (None, name),
+        };
+        let (wanted_package, digest) = match wanted.and_then(|wanted| wanted.split_once('@')) {
+            Some((package, digest)) => (Some(package), digest.trim_start_matches("sha256:")),
+            None => (wanted, ""),
         };
         let in_package = |d: &Description| wanted_package.is_none_or(|wanted| wanted == d.package);
         for alias in [false, true] {
@@ -195,6 +263,7 @@ impl Listing {
             let holders = self.found.iter().filter(|found| found.description().is_some_and(holds));
             let matches: Vec<_> = holders
                 .filter_map(|found| found.package().ok().map(|package| (found, package)))
+                .filter(|(_, package)| package.digest.starts_with(digest))
                 .flat_map(|(found, package)| {
                     let strategies = package.description.strategies.iter().filter(|strategy| named(strategy));
                     strategies.map(move |strategy| (found, package, strategy))
@@ -236,6 +305,16 @@ fn ambiguous(name: &str, matches: &[(&Found, &CheckedPackage, &StrategyDescripti
 fn whatever_happens<T>(read: impl FnOnce() -> Result<T, RefusedPackage>) -> Result<T, RefusedPackage> {
     let failed = "the host failed while it read this package; please report it";
     std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(RefusedPackage::new(failed)))
+}
+
+/// Whether a name is that of a folder of an installed version.
+fn is_digest(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Whether everybody on this machine can write into a folder or file.
+fn is_open_to_all(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.mode() & 0o002 != 0)
 }
 
 /// Whether something in a folder of packages is meant as one. What it really is shows when it is opened.

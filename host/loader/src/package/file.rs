@@ -12,7 +12,7 @@ use querist_protocol::Shown;
 use super::refused::{RefusedPackage, refuse};
 
 /// Bytes of an artifact at most.
-pub(crate) const MAX_ARTIFACT_BYTES: u64 = 64 << 20;
+pub const MAX_ARTIFACT_BYTES: u64 = 64 << 20;
 /// Bytes of a manifest or schema file at most.
 pub(crate) const MAX_TEXT_BYTES: u64 = 1 << 20;
 
@@ -35,7 +35,10 @@ pub(crate) fn read_text(path: &Path) -> Result<String, RefusedPackage> {
 }
 
 /// TOML of a package. An error has its place but no line of the text: a file that is none may be somebody's secret.
-pub(crate) fn parsed_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+///
+/// # Errors
+/// If it is no TOML, or says something else than `T`.
+pub fn parsed_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         format!("line {line}: {}", error.message())
@@ -53,7 +56,10 @@ pub(crate) fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, RefusedPack
 }
 
 /// Reads a file of a package that was checked before, if its SHA-256 still is `digest`.
-pub(crate) fn read_checked(path: &Path, limit: u64, digest: &str) -> Result<Vec<u8>, RefusedPackage> {
+///
+/// # Errors
+/// If it is not there, longer than `limit` bytes, or another by now.
+pub fn read_checked(path: &Path, limit: u64, digest: &str) -> Result<Vec<u8>, RefusedPackage> {
     let bytes = read_capped(path, limit)?;
     if sha256(&bytes) == digest {
         Ok(bytes)
@@ -75,7 +81,10 @@ pub(crate) fn file_name(path: &Path) -> Shown {
 /// Writes a file so that it is there whole or not at all.
 ///
 /// `mode` are its permissions, less those that the process withholds.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+///
+/// # Errors
+/// If the folder or disk refuse.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     file.write_all(bytes)?;

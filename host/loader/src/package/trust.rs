@@ -114,6 +114,11 @@ impl Lock {
         write_whole(path, text.as_bytes(), 0o666).map_err(|error| fail(error.to_string()))
     }
 
+    /// Whether it names the package with this artifact.
+    pub fn names(&self, package: &str, artifact: &str) -> bool {
+        self.packages.iter().any(|locked| locked.name == package && locked.artifact == artifact)
+    }
+
     fn entry(&self, package: &CheckedPackage) -> Option<&Locked> {
         self.packages.iter().find(|locked| locked.name == package.description.package)
     }

@@ -32,7 +32,10 @@ pub(crate) fn writing(path: &Path) -> impl FnOnce(io::Error) -> WriteError + use
 }
 
 /// Writes artifact, manifest and schema files, and reads them back. Returns the folder, `out/PACKAGE`.
-pub(crate) fn write_package(
+///
+/// # Errors
+/// If the description is refused, artifact and description disagree, or the folder cannot be written.
+pub fn write_package(
     out: &Path,
     description: &Description,
     kind: StrategyKind,

@@ -7,6 +7,7 @@ pub mod error;
 mod generated;
 pub(crate) mod instance;
 mod memory;
+pub(crate) mod ready;
 pub mod sandbox;
 mod state;
 pub mod strategy;
