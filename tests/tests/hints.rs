@@ -29,7 +29,12 @@ fn paste(place: &Place, command: &str) -> Said {
 fn works(place: &Place, said: &Said) -> Said {
     let folder = place.path().display().to_string();
     let commands = commands_in(&said.err.replace("DIR", &folder));
+    let (explained, commands): (Vec<_>, Vec<_>) =
+        commands.into_iter().partition(|command| command.starts_with("querist explain "));
     assert_eq!(commands.len(), 1, "{}", said.err);
+    for command in explained {
+        assert_eq!(paste(place, &command).code, Some(0), "`{command}`");
+    }
     let done = paste(place, &commands[0]);
     assert_eq!(done.code, Some(0), "`{}`: {}", commands[0], done.err);
     done

@@ -1,10 +1,16 @@
 //! One module a verb.
 
+pub mod bench;
+pub mod build;
+mod candidate;
 pub mod check;
+pub mod completions;
 pub mod data;
 pub mod doctor;
 pub mod embed;
+pub mod explain;
 pub mod export;
+pub mod inspect;
 pub mod new;
 mod parameters;
 pub mod parts;
@@ -15,3 +21,4 @@ pub mod run;
 pub mod schema;
 pub mod select;
 pub mod study;
+mod watch;
