@@ -4,8 +4,10 @@ use std::error::Error;
 
 use querist_core::{LearnError, QueryErrorKind, RunError};
 use querist_data::DataError;
+use querist_loader::pack::PackError;
 use querist_loader::package::refused::Refusal;
 use querist_loader::package::trust::TrustError;
+use querist_loader::package::write::WriteError;
 use querist_loader::{LoadError, RefusedPackage, ResolveError, SandboxError};
 
 use crate::config_file::Problems;
@@ -255,6 +257,7 @@ fn of_cause(cause: &(dyn Error + 'static)) -> Option<Code> {
         .or_else(|| cause.downcast_ref().map(of_resolving))
         .or_else(|| cause.downcast_ref().map(of_trust))
         .or_else(|| cause.downcast_ref().map(of_sandbox))
+        .or_else(|| cause.downcast_ref().and_then(of_packing))
         .or_else(|| cause.downcast_ref().map(of_loading))
         .or_else(|| cause.downcast_ref().map(of_learner))
         .or_else(|| cause.downcast_ref().and_then(of_run))
@@ -317,6 +320,16 @@ fn of_sandbox(error: &SandboxError) -> Code {
         SandboxError::Refused(refused) => of_package(refused.kind),
         SandboxError::Cache(_) => Code::CacheUnusable,
         _ => Code::SandboxCompile,
+    }
+}
+
+fn of_packing(error: &PackError) -> Option<Code> {
+    match error {
+        PackError::Refused(refused) | PackError::Write(WriteError::Refused(refused)) => Some(of_package(refused.kind)),
+        PackError::Sandbox(error) => Some(of_sandbox(error)),
+        PackError::Native(_) | PackError::Describe(_) | PackError::Composite(_) => Some(Code::LoadFailed),
+        PackError::Encode(_) => Some(Code::PackageForm),
+        PackError::Write(_) => None,
     }
 }
 

@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use crate::exit::Usage;
 
 /// `--set`, for verbs that read a run or study file.
-pub const SET: &str = "Replace a value of the file, such as budget.batch=100; a value is TOML, or plain text";
+pub const SET: &str = "Replace a value of the file, such as budget.batch=100";
 /// `--device`.
-pub const DEVICE: &str = "Device of networks and kernels [default: the file's, where there is one, else cpu]";
+pub const DEVICE: &str = "Device of networks and kernels [default: the file's, or cpu]";
 /// `--strategy`, for verbs that ask one.
 pub const STRATEGY: &str = "Id of the strategy, or package/strategy";
 /// `--strategy`, for verbs whose file names one.
-pub const STRATEGY_OF_FILE: &str = "Id of the strategy, or package/strategy, instead of the file's";
+pub const STRATEGY_OF_FILE: &str = "Id of the strategy, instead of the file's";
 /// `--seed`.
-pub const SEED: &str = "Root of every random stream [default: the file's, where there is one, else 0]";
+pub const SEED: &str = "Root of every random stream [default: the file's, or 0]";
 
 /// Parameters of a strategy.
 #[derive(Debug, Clone, Default, Args)]

@@ -176,7 +176,9 @@ fn alike(installed: &Listing, resolved: Resolved<'_>) -> Vec<String> {
     let built_in = installed.usable().filter(|(found, package)| {
         found.source == querist_loader::Source::BuiltIn && package.kind == StrategyKind::Wasm
     });
-    let others = built_in.flat_map(|(_, package)| &package.description.strategies).filter(|strategy| same(strategy));
+    // One of a package: its others are mostly variants.
+    let others =
+        built_in.filter_map(|(_, package)| package.description.strategies.iter().find(|strategy| same(strategy)));
     let others = others.take(MOST_OTHERS).map(|strategy| strategy.id.clone());
     std::iter::once(BASELINE.to_owned()).chain(others).collect()
 }
@@ -254,10 +256,7 @@ fn of_size(strategy: &mut Timed, rows: usize, args: &BenchArgs) -> Result<Measur
 /// How seconds grow with rows: the slope of the least-squares line through the logarithms of the larger half of the
 /// sizes, 1 for linear and 2 for quadratic growth. Small pools measure what a query costs whatever it asks.
 fn exponent(sizes: &[Measured]) -> Option<f64> {
-    let larger = &sizes[sizes.len() / 2..];
-    if larger.len() < 2 {
-        return None;
-    }
+    let larger = &sizes[(sizes.len() / 2).min(sizes.len().checked_sub(2)?)..];
     let points: Vec<(f64, f64)> =
         larger.iter().map(|one| ((one.rows as f64).ln(), one.seconds.max(1e-9).ln())).collect();
     let count = points.len() as f64;

@@ -35,7 +35,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     params: ParamArgs,
     /// Check again whenever the path changes; a project (Cargo.toml, build.sh) is built first.
-    #[arg(long, conflicts_with_all = ["digest", "format"])]
+    #[arg(long, conflicts_with = "format")]
     watch: bool,
     /// Leave out the rules that take a clock.
     #[arg(long)]
@@ -52,7 +52,7 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     format: ListFormat,
     /// Print the digest of one strategy's answers and no more.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, conflicts_with = "watch")]
     digest: bool,
 }
 
