@@ -1,5 +1,5 @@
-//! Strategies in languages with an interpreter become sandboxed packages: the templates' own steps, with componentize-py
-//! from PyPI and componentize-js from npm.
+//! Strategies in languages with an interpreter become sandboxed packages: the templates' own steps, with
+//! componentize-py from PyPI and componentize-js from npm.
 
 use querist_data::arrays::write_npy;
 use querist_protocol::philox::Stream;

@@ -24,8 +24,8 @@ hidden layer. Of a need like `head.w(or=head)` one of the two is enough.
 const ERRORS: &str = "# Codes of failures
 
 This page is generated from the program by `cargo xtask schemas`; do not edit it. `querist explain CODE` prints the same
-of one code. A code keeps its meaning; what a message says besides may change. With `--log json` the event `error` has it
-as `kind`.
+of one code. A code keeps its meaning; what a message says besides may change. With `--log json` the event `error` has
+it as `kind`.
 
 ";
 

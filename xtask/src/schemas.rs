@@ -15,8 +15,8 @@ use crate::{keys, page};
 /// The page whose tables of keys are generated.
 const KEYS: &str = "docs/run-files.md";
 
-/// Writes `schemas/`, `docs/strategies.md`, `docs/errors.md` and the tables of `docs/run-files.md`, or with `check` says
-/// what differs.
+/// Writes `schemas/`, `docs/strategies.md`, `docs/errors.md` and the tables of `docs/run-files.md`, or with `check`
+/// says what differs.
 pub fn write(check: bool) -> Result<()> {
     step(&format!(
         "{} schemas/, docs/strategies.md, docs/errors.md and docs/run-files.md",

@@ -30,8 +30,8 @@ const ADVICE: &[(&str, &str, &str)] = &[
         "answers",
         "A batch larger than the pool, a pool of no or one row, no labelled rows: an index, a division or a loop that \
          expects more.",
-        "Pick `min(batch, rows)` rows, each once; fill up with the SDK's `fill_at_random` or `fill_by` where the method \
-         finds no more. The smallest case is in the message.",
+        "Pick `min(batch, rows)` rows, each once; fill up with `fill_at_random` or `fill_by` of the SDK where the \
+         method finds no more. The smallest case is in the message.",
     ),
     (
         "degenerate-pools",

@@ -23,7 +23,8 @@ impl Case {
         let Pool { rows, labelled, classes, width, values, every, .. } = self.pool;
         let every = if every == 1 { String::new() } else { format!(", every {every}. row") };
         format!(
-            "batch {} of {rows} rows{every}, {labelled} labelled, {classes} classes, {width} columns, {values:?} values",
+            "batch {} of {rows} rows{every}, {labelled} labelled, {classes} classes, {width} columns, \
+             {values:?} values",
             self.batch
         )
     }

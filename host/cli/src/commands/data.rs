@@ -255,7 +255,10 @@ fn check_as_json(name: &str, report: CheckReport) -> Result<()> {
         json!({ "path": shown(&file.path).as_str(), "state": state_of(&file.state), "sha256": sha256 })
     };
     let summary = |summary: &Summary| {
-        let class = |(name, [train, validation, test]): &(String, [usize; 3])| json!({ "name": Shown::name(name).as_str(), "train": train, "validation": validation, "test": test });
+        let class = |(name, counts): &(String, [usize; 3])| {
+            let ([train, validation, test], name) = (counts, Shown::name(name));
+            json!({ "name": name.as_str(), "train": train, "validation": validation, "test": test })
+        };
         let classes: Vec<Value> = summary.classes.iter().map(class).collect();
         json!({ "shape": summary.shape, "embedding": summary.embedding, "classes": classes })
     };
