@@ -11,7 +11,16 @@ use rustix::process::{Pid, Signal, kill_process};
 fn commands_in(text: &str) -> Vec<String> {
     let quoted = text.split('`').skip(1).step_by(2);
     let program = program().display().to_string();
-    quoted.filter(|text| text.starts_with("querist ") || text.starts_with(&program)).map(str::to_owned).collect()
+    let called = quoted.filter(|text| text.starts_with("querist ") || text.starts_with(&program));
+    called.filter(|text| !text.starts_with(EXPLAIN)).map(str::to_owned).collect()
+}
+
+/// How the command begins that a code is explained by, at the end of many messages.
+const EXPLAIN: &str = "querist explain ";
+
+/// The commands in a message that explain its code.
+fn explanations_in(text: &str) -> Vec<String> {
+    text.split('`').filter(|text| text.starts_with(EXPLAIN)).map(str::to_owned).collect()
 }
 
 /// Pastes a command into a shell in the test's folder.
@@ -30,6 +39,9 @@ fn works(place: &Place, said: &Said) -> Said {
     let folder = place.path().display().to_string();
     let commands = commands_in(&said.err.replace("DIR", &folder));
     assert_eq!(commands.len(), 1, "{}", said.err);
+    for command in explanations_in(&said.err) {
+        assert_eq!(paste(place, &command).code, Some(0), "`{command}`");
+    }
     let done = paste(place, &commands[0]);
     assert_eq!(done.code, Some(0), "`{}`: {}", commands[0], done.err);
     done

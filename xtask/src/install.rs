@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use object::Endianness;
@@ -40,7 +41,26 @@ pub fn lay_down(prefix: &Path) -> Result<PathBuf> {
     let plugins = lib.join("plugins");
     remove(&plugins)?;
     copy_folder(&target().join("debug/plugins"), &plugins)?;
+    words(prefix)?;
     Ok(bin.join("querist"))
+}
+
+/// Lays down manual pages, and completions where shells look for them.
+fn words(prefix: &Path) -> Result<()> {
+    let pages = prefix.join("share/man/man1");
+    build::run(Command::new(program()).args(["man", "--out"]).arg(&pages))?;
+    for (shell, file) in [
+        ("bash", "share/bash-completion/completions/querist"),
+        ("zsh", "share/zsh/site-functions/_querist"),
+        ("fish", "share/fish/vendor_completions.d/querist.fish"),
+    ] {
+        let file = prefix.join(file);
+        fs::create_dir_all(file.parent().unwrap_or(prefix)).with_context(|| file.display().to_string())?;
+        let said = Command::new(program()).args(["completions", shell]).output()?;
+        ensure!(said.status.success(), "completions of {shell}: {}", String::from_utf8_lossy(&said.stderr));
+        fs::write(&file, said.stdout).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// Puts an executable in place of another, without the clone among the folders where it looks for libtorch. A running

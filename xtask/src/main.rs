@@ -63,7 +63,8 @@ enum Verb {
     Conformance,
     /// Build, then run the benches.
     Bench,
-    /// Build, then write what is generated: `schemas/`, `docs/strategies.md`, the tables of `docs/run-files.md`.
+    /// Build, then write what is generated: `schemas/`, `docs/strategies.md`, `docs/errors.md`, the tables of
+    /// `docs/run-files.md`.
     ///
     /// Other generated files and snapshots are written by tests: `UPDATE_EXPECT=1 cargo test -p CRATE`.
     Schemas {

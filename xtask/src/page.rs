@@ -1,4 +1,4 @@
-//! The page of all strategies, made of what the plugins say.
+//! The page of all strategies, made of what the plugins say, and that of all codes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +20,19 @@ embeddings and T the draws or members. Logarithms are natural, p are class proba
 unless something else is said. `penultimate` is what the last linear layer sees: the embeddings, unless the head has a
 hidden layer. Of a need like `head.w(or=head)` one of the two is enough.
 ";
+
+const ERRORS: &str = "# Codes of failures
+
+This page is generated from the program by `cargo xtask schemas`; do not edit it. `querist explain CODE` prints the same
+of one code. A code keeps its meaning; what a message says besides may change. With `--log json` the event `error` has
+it as `kind`.
+
+";
+
+/// The page of all codes.
+pub fn errors() -> Result<String> {
+    Ok(ERRORS.to_owned() + &said(&["explain", "--format", "markdown"])?)
+}
 
 /// The whole page.
 pub fn strategies() -> Result<String> {
@@ -51,20 +64,19 @@ pub fn strategies() -> Result<String> {
 }
 
 fn querist(args: &[&str]) -> Result<String> {
+    said(&[&["plugin"], args].concat())
+}
+
+/// What the program says.
+fn said(args: &[&str]) -> Result<String> {
     // From a folder without plugins of its own, so that only those of the build are seen.
     let output = Command::new(fs::canonicalize(program())?)
-        .arg("plugin")
         .args(args)
         .current_dir(std::env::temp_dir())
         .env_remove("QUERIST_PLUGIN_PATH")
         .env("XDG_DATA_HOME", "/nonexistent")
         .output()?;
-    ensure!(
-        output.status.success(),
-        "`querist plugin {}`: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "`querist {}`: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 

@@ -15,9 +15,13 @@ use crate::{keys, page};
 /// The page whose tables of keys are generated.
 const KEYS: &str = "docs/run-files.md";
 
-/// Writes `schemas/`, `docs/strategies.md` and the tables of `docs/run-files.md`, or with `check` says what differs.
+/// Writes `schemas/`, `docs/strategies.md`, `docs/errors.md` and the tables of `docs/run-files.md`, or with `check`
+/// says what differs.
 pub fn write(check: bool) -> Result<()> {
-    step(&format!("{} schemas/, docs/strategies.md and docs/run-files.md", if check { "checking" } else { "writing" }));
+    step(&format!(
+        "{} schemas/, docs/strategies.md, docs/errors.md and docs/run-files.md",
+        if check { "checking" } else { "writing" }
+    ));
     let mut schemas = generate()?;
     let tables = {
         let schema = |name| serde_json::from_str::<Value>(&schemas[Path::new(name)]).context(name);
@@ -26,6 +30,7 @@ pub fn write(check: bool) -> Result<()> {
     };
     schemas.insert(PathBuf::from(KEYS), tables);
     schemas.insert(PathBuf::from("docs/strategies.md"), page::strategies()?);
+    schemas.insert(PathBuf::from("docs/errors.md"), page::errors()?);
     let mut wrong = Vec::new();
     for (path, text) in &schemas {
         if fs::read_to_string(path).ok().as_deref() == Some(text) {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::build::{WASM_TARGET, cargo, program, run, step, target};
+use crate::build::{cargo, program, run, step, target};
 use crate::wheels;
 
 /// What the project is called: not as the template is, so that nothing is left of that name.
@@ -37,9 +37,7 @@ pub fn template() -> Result<()> {
     };
     run(&mut tests(&["test"]))?;
     run(&mut tests(&["clippy", "--all-targets", "--", "--deny", "warnings"]))?;
-    run(cargo(["build", "--release", "--target", WASM_TARGET]).current_dir(&copy).env("CARGO_TARGET_DIR", shared()))?;
-    let component = shared().join(WASM_TARGET).join("release/strategy_far_apart.wasm");
-    pack(&component, &folder.join("plugins"))
+    pack(&copy, &folder.join("plugins"))
 }
 
 /// The target folder of the workspace: what both need of others is built once.
@@ -103,8 +101,10 @@ fn profile_of_workspace(crates: &BTreeSet<String>) -> Result<String> {
     Ok(toml::to_string(&toml::Table::from_iter([("profile".to_owned(), profile.into())]))?)
 }
 
-fn pack(component: &Path, packed: &Path) -> Result<()> {
-    run(Command::new(program()).args(["plugin", "pack"]).arg(component).arg("--out").arg(packed))?;
+fn pack(project: &Path, packed: &Path) -> Result<()> {
+    let mut build = Command::new(program());
+    build.args(["plugin", "build"]).arg(project).arg("--out").arg(packed).env("CARGO_TARGET_DIR", shared());
+    run(&mut build)?;
     let package = packed.join(NAME);
     for file in ["plugin.toml", "far-apart.schema.json", "far-apart.wasm"] {
         ensure!(package.join(file).is_file(), "{} holds no {file}", package.display());

@@ -43,10 +43,32 @@ impl ConfigFile {
         let unreadable = |error| Usage(format!("cannot read {error}"));
         let text = querist_files::read_text(path, Links::Follow, MAX_BYTES).map_err(unreadable)?;
         let mut file = Self::parse(querist_files::shown(path).into_string(), text)?;
-        for assignment in overrides {
-            file.set(assignment).map_err(|message| Usage(format!("`--set {assignment}`: {message}")))?;
-        }
+        file.apply(overrides)?;
         Ok(file)
+    }
+
+    /// Applies `--set key=value` overrides.
+    pub fn apply(&mut self, overrides: &[String]) -> Result<()> {
+        for assignment in overrides {
+            self.set(assignment).map_err(|message| Usage(format!("`--set {assignment}`: {message}")))?;
+        }
+        Ok(())
+    }
+
+    /// Takes another strategy than the file's. Parameters and a label are those of the file's own, and go with it; its
+    /// id, where it had parameters.
+    pub fn use_strategy(&mut self, id: &str) -> Option<String> {
+        let own = self.value.pointer("/strategy/id").and_then(Value::as_str).map(str::to_owned);
+        let mut had_params = false;
+        if own.as_deref() != Some(id)
+            && let Some(Value::Object(strategy)) = self.value.get_mut("strategy")
+        {
+            strategy.remove("label");
+            had_params = strategy.remove("params").is_some();
+        }
+        // An id is no TOML that could mean anything else.
+        let _ = self.set(&format!("strategy.id={}", Value::String(id.to_owned())));
+        own.filter(|_| had_params)
     }
 
     fn parse(name: String, text: String) -> Result<Self> {

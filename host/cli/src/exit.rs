@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use querist_core::Limit;
 use querist_protocol::Shown;
 
+use crate::codes::Code;
 use crate::{events, output};
 
 /// Wrong usage or a wrong config: exit code 2 instead of 1.
@@ -78,7 +79,7 @@ pub fn report(error: &anyhow::Error, limits: LimitNames) -> ExitCode {
     }
     if let Some(problems) = error.downcast_ref::<crate::config_file::Problems>() {
         if events::are_json() {
-            tell(&problems.to_string(), problems.messages(), Vec::new(), 2);
+            tell(&problems.to_string(), problems.messages(), Vec::new(), None, 2);
             return ExitCode::from(2);
         }
         let mut text = String::new();
@@ -110,22 +111,25 @@ pub fn report(error: &anyhow::Error, limits: LimitNames) -> ExitCode {
     let own = error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
     let usage = error.chain().any(|cause| cause.is::<Usage>() || is_wrong_config(cause));
     let code = if usage { 2 } else { 1 };
-    tell(&first, causes, hint.into_iter().chain(own).collect(), code);
+    tell(&first, causes, hint.into_iter().chain(own).collect(), Code::of(error), code);
     ExitCode::from(code)
 }
 
-/// Tells an error with its causes and hints, as text or as an event.
-pub fn tell(message: &str, causes: Vec<String>, hints: Vec<String>, code: u8) {
+/// Tells an error with its causes and hints, as text or as an event. `kind` is what `querist explain` knows of it.
+pub fn tell(message: &str, causes: Vec<String>, hints: Vec<String>, kind: Option<Code>, code: u8) {
+    let kind = kind.map(|kind| kind.entry().code);
     if events::are_json() {
         let shown = |texts: &[String]| texts.iter().map(|text| clean(text).into_string()).collect::<Vec<_>>();
         let fields = serde_json::json!({
             "message": clean(message).as_str(), "causes": shown(&causes), "hints": shown(&hints), "code": code,
+            "kind": kind,
         });
         return events::tell("error", fields);
     }
     let causes: String = causes.iter().map(|cause| format!("  caused by: {}\n", clean(cause))).collect();
     let hints: String = hints.iter().map(|hint| format!("hint: {}\n", clean(hint))).collect();
-    say(&format!("error: {}\n{causes}{hints}", clean(message)));
+    let kind = kind.map(|kind| format!("code: {kind} (`querist explain {kind}`)\n")).unwrap_or_default();
+    say(&format!("error: {}\n{causes}{hints}{kind}", clean(message)));
 }
 
 fn say(text: &str) {
@@ -147,6 +151,8 @@ fn is_wrong_config(cause: &(dyn std::error::Error + 'static)) -> bool {
     use querist_core::LearnError;
     use querist_data::DataError;
     use querist_files::Reason;
+    use querist_loader::package::trust::TrustError;
+    use querist_loader::{LoadError, ResolveError};
     let of_data = cause.downcast_ref().is_some_and(|error| match error {
         DataError::File(error) => !matches!(error.reason, Reason::Io(_)),
         DataError::Io { .. } | DataError::Fetch { .. } | DataError::Busy { .. } => false,
@@ -155,5 +161,8 @@ fn is_wrong_config(cause: &(dyn std::error::Error + 'static)) -> bool {
     });
     of_data
         || cause.is::<querist_core::FixedError>()
+        || cause.is::<TrustError>()
+        || matches!(cause.downcast_ref(), Some(LoadError::Isolation { .. }))
+        || matches!(cause.downcast_ref(), Some(ResolveError::Unknown { .. } | ResolveError::Ambiguous { .. }))
         || matches!(cause.downcast_ref(), Some(LearnError::Config(_) | LearnError::Need { .. }))
 }

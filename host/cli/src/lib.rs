@@ -9,6 +9,7 @@
 
 mod again;
 mod body;
+mod codes;
 mod commands;
 mod config_file;
 mod confusion_file;
@@ -17,6 +18,7 @@ mod events;
 mod exit;
 mod export;
 mod fixed;
+mod flags;
 mod grid;
 mod index_file;
 mod kept;
@@ -26,6 +28,7 @@ mod plugins;
 mod progress;
 mod reveal_log;
 mod round_files;
+mod rules;
 mod run_folder;
 mod stored_run;
 mod study;
@@ -65,7 +68,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    data, doctor, embed, export as export_verb, parts, plugin, probe, report, run, schema, select, study as study_verb,
+    completions, data, doctor, embed, explain, export as export_verb, parts, plugin, probe, report, run, schema,
+    select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -74,11 +78,23 @@ pub use trainer::{EmbeddedTask, Trainer};
 
 /// Active learning with plugin strategies.
 #[derive(Debug, Parser)]
-#[command(name = "querist", version, about, propagate_version = true)]
+#[command(name = "querist", version, about, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  it failed at work: a plugin, a training, a disk; `plugin check`: a rule is broken
+  2  it cannot work as it was called: an argument, a file, an array or a setting is wrong
+  128 + N  ended by signal N, such as 130 for a second Ctrl-C
+
+A message that ends in a code is explained by `querist explain CODE`.
+
+Example:
+  querist select --strategy margin --budget 3 --input logits=logits.npy";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -98,9 +114,10 @@ enum Verb {
     Schema(schema::SchemaArgs),
     #[command(subcommand)]
     Data(data::DataCommand),
-    /// Say what this program found on this machine, and what is missing.
-    #[command(after_help = "Example:\n  querist doctor")]
-    Doctor,
+    Doctor(doctor::DoctorArgs),
+    Explain(explain::ExplainArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
     /// Compile one component, or wrap a core module; the sandbox calls this in a process of its own.
     #[command(hide = true, name = plugins::COMPILE_VERB)]
     Compile {
@@ -158,10 +175,14 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Plugin(command) => plugin::main(command, trainer),
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
-        Verb::Doctor => doctor::main(),
+        Verb::Doctor(args) => doctor::main(args),
+        Verb::Explain(args) => explain::main(args),
+        Verb::Completions(args) => completions::completions(args, command_line()),
+        Verb::Man(args) => completions::man(args, command_line()),
         Verb::Compile { wrap, source, target } => {
             let step = if *wrap { Step::Wrap } else { Step::Compile };
-            Ok(querist_loader::compile_file(step, source, target)?)
+            // Whoever started this process shows the message, and has a code of its own for it.
+            querist_loader::compile_file(step, source, target).map_err(|error| anyhow::anyhow!("{error}"))
         }
         Verb::Worker => {
             querist_loader::isolate::worker_main();
@@ -175,13 +196,13 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
 
 fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
     events::choose(std::env::args_os());
-    let parsed = one_help(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: they go to standard output with code 0.
             if events::are_json() && error.use_stderr() {
-                exit::tell(&error.to_string(), Vec::new(), Vec::new(), 2);
+                exit::tell(&error.to_string(), Vec::new(), Vec::new(), None, 2);
             } else {
                 let _ = error.print();
             }
@@ -194,8 +215,79 @@ fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
     }
 }
 
+/// Every verb and flag.
+fn command_line() -> Command {
+    one_help(Cli::command())
+}
+
 /// Gives every verb one form of help instead of two: the short one, which fits a screen.
 fn one_help(command: Command) -> Command {
     let help = Arg::new("help").short('h').long("help").help("Print help").action(ArgAction::HelpShort);
     command.disable_help_flag(true).arg(help).mut_subcommands(one_help)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    /// Lines of a help text at most.
+    const SCREEN: usize = 42;
+
+    /// Verbs that do something, each with the words that call it.
+    fn verbs(command: &Command, called: &str, found: &mut Vec<(String, Command)>) {
+        let inner: Vec<&Command> = command.get_subcommands().filter(|verb| !verb.is_hide_set()).collect();
+        if inner.is_empty() {
+            found.push((called.to_owned(), command.clone()));
+        }
+        for verb in inner {
+            verbs(verb, &format!("{called} {}", verb.get_name()), found);
+        }
+    }
+
+    fn all() -> Vec<(String, Command)> {
+        let mut found = Vec::new();
+        verbs(&command_line(), "querist", &mut found);
+        assert!(found.len() > 30, "{} verbs", found.len());
+        found
+    }
+
+    #[test]
+    fn every_verb_is_told_on_one_screen_with_an_example() {
+        for (called, verb) in all() {
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains('\n') && about.len() <= 160, "{called}: `{about}`");
+            let help = verb.clone().term_width(100).render_help().to_string();
+            assert!(help.lines().count() <= SCREEN, "{called} has {} lines of help:\n{help}", help.lines().count());
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = after.split_once("Example").map(|(_, rest)| rest.contains(&format!("  {called}")));
+            assert_eq!(example, Some(true), "{called} has no example of itself:\n{after}");
+        }
+    }
+
+    #[test]
+    fn flags_of_several_verbs_have_one_wording() {
+        let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (_, verb) in all() {
+            for flag in verb.get_arguments().filter(|flag| !flag.is_hide_set()) {
+                if let (Some(name), Some(help)) = (flag.get_long(), flag.get_help()) {
+                    told.entry(name.to_owned()).or_default().insert(help.to_string());
+                }
+            }
+        }
+        let one = ["device", "param", "params", "set", "seed", "plugin-dir", "isolate", "locked", "memory", "seconds"];
+        for name in one {
+            assert_eq!(told[name].len(), 1, "--{name}: {:#?}", told[name]);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_says_how_it_ends() {
+        command_line().debug_assert();
+        let help = command_line().term_width(100).render_help().to_string();
+        for part in ["Exit codes:", "querist explain CODE", "Example:\n  querist select"] {
+            assert!(help.contains(part), "`{part}` is missing in:\n{help}");
+        }
+    }
 }

@@ -83,7 +83,7 @@ pub fn sandbox() -> Result<Arc<Sandbox>> {
 
 /// The strategy that a user means by `id`; says where that is not plain.
 pub fn resolve<'a>(listing: &'a Listing, id: &str) -> Result<Resolved<'a>> {
-    let resolved = listing.resolve(id).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    let resolved = listing.resolve(id)?;
     if resolved.alias {
         output::note(&format!("note: `{id}` is another name of `{}`", resolved.strategy.id));
     }
@@ -240,7 +240,7 @@ pub fn ready(
 
 /// Loads a strategy the way that its package and the user's word allow. `params` are complete.
 pub fn load(resolved: Resolved<'_>, params: &Value, means: Means<'_>, args: &PluginArgs) -> Result<Box<dyn Strategy>> {
-    let mode = args.policy()?.mode(&resolved).map_err(|error| crate::exit::Usage(error.to_string()))?;
+    let mode = args.policy()?.mode(&resolved)?;
     let (limits, threads) = (Limits::from(means.limits), means.threads);
     let compute = Compute { threads, accelerator: means.accelerator.cloned() };
     Ok(match mode {

@@ -10,6 +10,7 @@ pub mod cases;
 mod exam;
 mod measurements;
 mod rules;
+mod shrink;
 mod surroundings;
 
 use querist_core::Strategy;

@@ -10,6 +10,7 @@ use crate::cases::{Pool, Shape};
 use crate::exam::{
     Broken, Exam, Verdict, arrays, broken, digest, least_params, made, made_with, question, required, same_bits, seeded,
 };
+use crate::shrink::{Case, smallest};
 use crate::{Make, Rule};
 
 type Checked = Result<Verdict, Broken>;
@@ -132,19 +133,35 @@ fn examples(make: &dyn Make) -> Checked {
 fn answers(make: &dyn Make) -> Checked {
     let mut strategy = made(make, &least_params(make)?)?;
     for labelled in [0, 20] {
-        let arrays = arrays(Pool { labelled, ..Pool::default() }, &*strategy)?;
+        let pool = Pool { labelled, ..Pool::default() };
+        let arrays = arrays(pool, &*strategy)?;
         for batch in [0, 1, 2, 17, 299, 300, 301, 100_000] {
             let case = format!("batch {batch} of 300, {labelled} labelled");
-            question(&arrays, batch).ask(&mut *strategy, &case)?;
+            let answer = question(&arrays, batch).ask(&mut *strategy, &case);
+            answer.map_err(|broken| unanswered(make, Case { pool, batch }, 1, broken))?;
         }
     }
     for rows in [0, 1, 2, 3] {
-        let arrays = arrays(Pool { rows, ..Pool::default() }, &*strategy)?;
+        let pool = Pool { rows, ..Pool::default() };
+        let arrays = arrays(pool, &*strategy)?;
         for batch in [0, 1, 2, 5] {
-            question(&arrays, batch).ask(&mut *strategy, &format!("batch {batch} of {rows}"))?;
+            let answer = question(&arrays, batch).ask(&mut *strategy, &format!("batch {batch} of {rows}"));
+            answer.map_err(|broken| unanswered(make, Case { pool, batch }, 1, broken))?;
         }
     }
     Ok(Verdict::Holds)
+}
+
+/// The smallest case without an answer that keeps the contract; `seed` is that of its random numbers.
+fn unanswered(make: &dyn Make, first: Case, seed: u64, broken: Broken) -> Broken {
+    smallest(first, broken, |Case { pool, batch }| {
+        let asked = || {
+            let mut strategy = made(make, &least_params(make)?)?;
+            let arrays = arrays(pool, &*strategy)?;
+            seeded(&arrays, batch, seed).ask(&mut *strategy, "made smaller")
+        };
+        asked().err()
+    })
 }
 
 fn degenerate(make: &dyn Make) -> Checked {
@@ -156,7 +173,8 @@ fn degenerate(make: &dyn Make) -> Checked {
             for batch in [1, 10, 60] {
                 let case =
                     format!("{values:?}, {seen} of {classes} classes seen, {labelled} labelled, batch {batch} of 60");
-                seeded(&arrays, batch, 2).ask(&mut *strategy, &case)?;
+                let answer = seeded(&arrays, batch, 2).ask(&mut *strategy, &case);
+                answer.map_err(|broken| unanswered(make, Case { pool, batch }, 2, broken))?;
             }
         }
     }
@@ -197,7 +215,8 @@ fn threads_and_tiles(make: &dyn Make) -> Checked {
     let params = least_params(make)?;
     for values in [Shape::Clustered, Shape::Duplicates] {
         let mut reference = made(make, &params)?;
-        let arrays = arrays(Pool { rows: 2500, values, ..Pool::default() }, &*reference)?;
+        let pool = Pool { rows: 2500, values, ..Pool::default() };
+        let arrays = arrays(pool, &*reference)?;
         let question = seeded(&arrays, 40, 5).in_round(Round(1));
         let expected = question.picks(&mut *reference, "1 thread")?;
         for (threads, tile_bytes) in [(2, TILE_BYTES), (5, TILE_BYTES), (1, 1), (3, 1000), (2, 16 * 257)] {
@@ -205,11 +224,28 @@ fn threads_and_tiles(make: &dyn Make) -> Checked {
             let case = format!("{threads} threads, tiles of {tile_bytes} bytes, {values:?}");
             let answer = question.picks(&mut *other, &case)?;
             if !same_bits(&expected, &answer) {
-                return broken!("the answer changes with {case}: {}", apart(&expected, &answer));
+                let broken = Broken(format!("the answer changes with {case}: {}", apart(&expected, &answer)));
+                return Err(smallest(Case { pool, batch: 40 }, broken, |case| {
+                    changed(make, &params, case, (threads, tile_bytes)).unwrap_or_default()
+                }));
             }
         }
     }
     Ok(Verdict::Holds)
+}
+
+/// Whether a case has another answer with so many threads and tiles of so many bytes.
+fn changed(
+    make: &dyn Make,
+    params: &Value,
+    Case { pool, batch }: Case,
+    (threads, tile_bytes): (usize, usize),
+) -> Result<Option<Broken>, Broken> {
+    let (mut one, mut other) = (made(make, params)?, made_with(make, params, threads, tile_bytes)?);
+    let arrays = arrays(pool, &*one)?;
+    let question = seeded(&arrays, batch, 5).in_round(Round(1));
+    let (a, b) = (question.picks(&mut *one, "1 thread")?, question.picks(&mut *other, "made smaller")?);
+    Ok((!same_bits(&a, &b)).then(|| Broken(format!("the answer changes: {}", apart(&a, &b)))))
 }
 
 fn rows_alone(make: &dyn Make) -> Checked {

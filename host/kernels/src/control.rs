@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use querist_protocol::{Fault, FaultCode, LogLevel};
 
+use crate::meter::Meter;
+
 /// Bytes of a panic's text that are kept.
 const PANIC_BYTES: usize = 8 * 1024;
 
@@ -55,6 +57,7 @@ pub struct Control {
     failure: OnceLock<Fault>,
     memory: AtomicU64,
     peak: AtomicU64,
+    meter: Meter,
 }
 
 impl Control {
@@ -71,7 +74,13 @@ impl Control {
             failure: OnceLock::new(),
             memory: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            meter: Meter::default(),
         }
+    }
+
+    /// Where the query's time goes.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The limits of the query.

@@ -31,6 +31,7 @@ mod kmeans;
 mod linkage;
 mod matrix;
 mod memory;
+mod meter;
 mod mixture;
 mod nearest;
 mod neighbours;
@@ -48,6 +49,7 @@ pub use accelerator::{
     Accelerator, AcceleratorError, Candidate, CentreTerms, Compute, Cover, Resident, RowTerms, Search, Wanted,
 };
 pub use control::{Control, Limits, LogLine};
+pub use meter::{Meter, Span, Timed, Times};
 pub use neighbours::nearest_rows;
 pub use session::{Session, Setup, SetupError, Shared, Tile, Tiled, score_tiles};
 #[doc(hidden)]

@@ -23,6 +23,7 @@ pub use native::strategy::NativeStrategy;
 pub use native::torch::TorchBuild;
 pub use package::discover::{Found, Listing, ResolveError, Resolved, Source};
 pub use package::manifest::Manifest;
+pub use package::read::CheckedPackage;
 pub use package::refused::RefusedPackage;
 pub use run::error::LoadError;
 pub use run::limits::Limits;

@@ -23,7 +23,7 @@ use crate::package::description::description_digest;
 use crate::package::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, read_named};
 use crate::package::library as identity;
 use crate::package::metadata::Metadata;
-use crate::package::refused::RefusedPackage;
+use crate::package::refused::{Refusal, RefusedPackage};
 use crate::package::write::{WriteError, write_package, writing};
 use crate::run::limits::Limits;
 use crate::wasm::error::SandboxError;
@@ -40,7 +40,16 @@ use crate::wasm::sandbox::Sandbox;
 /// If the artifact is refused, does not answer, or the folder cannot be written.
 pub fn pack(source: &Path, out: &Path, about: &Metadata, sandbox: &Sandbox) -> Result<PathBuf, PackError> {
     about.check()?;
+    if source.is_dir() {
+        let reason = "a folder: name what a compiler made in it, or build a project with `querist plugin build DIR`";
+        return Err(RefusedPackage::new(reason).of(Refusal::NotPacked).into());
+    }
     let bytes = read_named(source, MAX_ARTIFACT_BYTES)?;
+    if !bytes.starts_with(b"\0asm") {
+        let reason = "neither WebAssembly nor a native library, nor a text of a composite (.toml): name what a \
+                      compiler made, such as target/wasm32-unknown-unknown/release/strategy_mine.wasm";
+        return Err(RefusedPackage::new(reason).of(Refusal::Form).into());
+    }
     let component = componentise(bytes, sandbox)?;
     scan(&component)?;
 

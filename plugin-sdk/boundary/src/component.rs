@@ -241,7 +241,7 @@ fn rep<T: 'static>(resource: Option<Resource<T>>) -> Option<u32> {
         }
         out += &format!(
             "    fn drop(&mut self, object: Resource<{name}>) -> wasmtime::Result<()> {{\n        \
-             self.session.release(object.rep());\n        Ok(())\n    }}\n}}\n"
+             self.calls().release(object.rep());\n        Ok(())\n    }}\n}}\n"
         );
     }
     out
@@ -277,7 +277,7 @@ fn served(call: &Call) -> String {
             _ => name.clone(),
         })
         .collect();
-    let called = format!("self.session.{}({})", call.flat, handed.join(", "));
+    let called = format!("self.calls().{}({})", call.flat, handed.join(", "));
     let body = match &call.result {
         Ty::Own(_) => format!("object({called})"),
         Ty::Pair(first, _) if matches!(**first, Ty::Own(_)) => {

@@ -1,6 +1,6 @@
 // A query strategy in C: the samples whose embeddings have the largest norm.
 //
-//   sh build.sh
+//   querist plugin build --allow-native
 //   querist select --strategy largest-norm --isolate --budget 10 --seed 0 --input embeddings=embeddings.npy
 //
 // With the parameter `by` = "kernel" the host computes the norms; with "dlpack" this file does, on the array itself.

@@ -3,8 +3,8 @@
 The `factor * batch` samples with the smallest margin between their two most probable classes are kept. Of these the
 least certain is picked first; each next pick is the one whose embedding is farthest from all picks so far.
 
-Replace this text with your formula and your citation. `sh build.sh` makes the package; `bindings` then has every type
-and call with its documentation. Rows, scores and arrays are the host's, and its kernels do the work.
+Replace this text with your formula and your citation. `querist plugin build` makes the package; `bindings` then has
+every type and call with its documentation. Rows, scores and arrays are the host's, and its kernels do the work.
 """
 
 import json

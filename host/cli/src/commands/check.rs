@@ -6,35 +6,37 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use querist_conformance::{Broken, Make, Rule, Verdict, digest, measurements, rules};
+use querist_conformance::{Broken, Make, Rule, Verdict, digest, least_params, measurements, rules};
 use querist_core::config::{Bytes, LimitsConfig};
 use querist_core::{Schema, Strategy, StrategyKind};
 use querist_kernels::Compute;
-use querist_loader::package::metadata::Metadata;
 use querist_loader::package::trust::Mode;
-use querist_loader::{
-    IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source, WasmStrategy, pack,
-};
+use querist_loader::{IsolatedStrategy, Limits, LoadError, NativeStrategy, Resolved, Sandbox, WasmStrategy, pack};
 use querist_protocol::{Shown, StrategyDescription};
 use serde_json::{Value, json};
 
+use crate::commands::candidate::{listing, packed, wanted};
 use crate::commands::plugin::ListFormat;
-use crate::exit::Usage;
+use crate::commands::watch;
+use crate::flags::ParamArgs;
 use crate::plugins::{self, Means, PluginArgs};
+use crate::rules::TRIAL;
 use crate::trainer::Trainer;
 use crate::{output, trial};
 
 /// Flags of `querist plugin check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A package's folder, a folder of packages, or what a compiler made.
+    /// A package's folder, a folder of packages, or what a compiler made; with `--watch` also a project.
     pub path: PathBuf,
     /// Only this strategy.
     #[arg(long, value_name = "ID")]
     strategy: Option<String>,
-    /// Parameters to check under, as a JSON object [default: the schema's first example, or none].
-    #[arg(long, value_name = "JSON")]
-    params: Option<String>,
+    #[command(flatten)]
+    params: ParamArgs,
+    /// Check again whenever the path changes; a project (Cargo.toml, build.sh) is built first.
+    #[arg(long, conflicts_with = "format")]
+    watch: bool,
     /// Leave out the rules that take a clock.
     #[arg(long)]
     quick: bool,
@@ -50,26 +52,28 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     format: ListFormat,
     /// Print the digest of one strategy's answers and no more.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, conflicts_with = "watch")]
     digest: bool,
 }
 
 impl CheckArgs {
     /// Whether something there shares libtorch, or may: only the executable with libtorch can check that.
     pub fn needs_libtorch(&self) -> bool {
-        pack::shares_torch(&self.path)
-            || listing(&self.path)
-                .is_ok_and(|listing| listing.usable().any(|(_, package)| package.kind == StrategyKind::NativeTorch))
+        // Each check of `--watch` is a process of its own.
+        !self.watch
+            && (pack::shares_torch(&self.path)
+                || listing(&self.path).is_ok_and(|listing| {
+                    listing.usable().any(|(_, package)| package.kind == StrategyKind::NativeTorch)
+                }))
     }
 
     fn limits(&self) -> LimitsConfig {
         LimitsConfig { memory: self.memory, seconds: self.seconds, fuel: None }
     }
 
-    fn params(&self) -> Result<Option<Value>> {
-        let Some(text) = &self.params else { return Ok(None) };
-        let value: Value = serde_json::from_str(text).map_err(|e| Usage(format!("`--params` is no JSON: {e}")))?;
-        Ok(Some(value))
+    /// The parameters of the call; `None` is the schema's first example, or none.
+    fn params(&self, schema: &Value) -> Result<Option<Value>> {
+        if self.params.is_empty() { Ok(None) } else { Ok(Some(Value::Object(self.params.given(schema)?))) }
     }
 }
 
@@ -82,13 +86,16 @@ struct Finding {
 
 /// Runs the verb.
 pub fn main(args: &CheckArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
+    if args.watch {
+        return watch::main(&args.path);
+    }
     let folder = tempfile::tempdir().context("no temporary folder can be made")?;
-    let path = packed(args, folder.path(), trainer)?;
+    let path = packed(&args.path, args.plugins.allow_native, folder.path(), trainer)?;
     let listing = listing(&path)?;
     let checked = Checked { args, path: &path, sandbox: plugins::sandbox()?, trainer };
     let mut broken = 0;
     let mut rows = Vec::new();
-    for resolved in wanted(&listing, args)? {
+    for resolved in wanted(&listing, args.strategy.as_deref(), &args.path)? {
         let make = checked.maker(resolved)?;
         if args.digest {
             return output::line(&digest(&make).map_err(|broken| anyhow::anyhow!("{broken}"))?);
@@ -110,57 +117,6 @@ pub fn main(args: &CheckArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     }
 }
 
-/// The packages of a path: it may be a package itself or hold some.
-fn listing(path: &Path) -> Result<Listing> {
-    let is_package = path.is_file() || path.join(querist_loader::package::manifest::FILE).exists();
-    let packages = path.parent().filter(|_| is_package).unwrap_or(path);
-    // What is installed with this program is trusted by it, as everywhere.
-    let installed = plugins::built_in().and_then(|dir| dir.canonicalize().ok()) == packages.canonicalize().ok();
-    let source = if installed { Source::BuiltIn } else { Source::PluginDir };
-    if is_package {
-        return Ok(Listing::only(path.to_owned(), source));
-    }
-    Ok(Listing::search(&[(source, packages.to_owned())])?)
-}
-
-/// A path with packages in it: what a compiler made is packed first.
-fn packed(args: &CheckArgs, folder: &Path, trainer: Option<&dyn Trainer>) -> Result<PathBuf> {
-    let path = args.path.canonicalize().map_err(|error| Usage(format!("{}: {error}", args.path.display())))?;
-    if path.is_dir() || pack::is_packed(&path) {
-        return Ok(path);
-    }
-    let made = if pack::is_native(&path) {
-        if !args.plugins.allow_native {
-            let message = format!("{} is native code: add `--allow-native` if you trust it", path.display());
-            return Err(Usage(message).into());
-        }
-        pack::pack_native(&path, folder, trainer.map(Trainer::torch).as_ref())
-    } else {
-        pack::pack(&path, folder, &Metadata::default(), &*plugins::sandbox()?)
-    };
-    made.map_err(|error| anyhow::Error::new(error).context(format!("cannot pack {}", path.display())))?;
-    Ok(folder.to_owned())
-}
-
-fn wanted<'a>(listing: &'a Listing, args: &CheckArgs) -> Result<Vec<Resolved<'a>>> {
-    if let Some(refused) = listing.found.iter().find_map(|found| found.package().err().map(|e| (found, e))) {
-        bail!("{} is refused: {}", Shown::sentence(&refused.0.path.to_string_lossy()), refused.1.reason);
-    }
-    let wanted: Vec<Resolved<'a>> = listing
-        .usable()
-        .flat_map(|(found, package)| {
-            let of = |strategy| Resolved { package, source: found.source, strategy, alias: false, hidden: None };
-            package.description.strategies.iter().map(of)
-        })
-        .filter(|resolved| args.strategy.as_ref().is_none_or(|id| *id == resolved.strategy.id))
-        .collect();
-    if wanted.is_empty() {
-        let what = args.strategy.as_ref().map_or("package".to_owned(), |id| format!("strategy `{id}`"));
-        return Err(Usage(format!("there is no {what} in {}", args.path.display())).into());
-    }
-    Ok(wanted)
-}
-
 /// One call of the verb.
 struct Checked<'a> {
     args: &'a CheckArgs,
@@ -177,9 +133,12 @@ impl Checked<'_> {
             StrategyKind::Wasm => Mode::Sandboxed,
             StrategyKind::Composite => Mode::Composed,
             _ if fresh && !self.args.plugins.isolate => Mode::InProcess,
-            _ => self.args.plugins.policy()?.mode(&resolved).map_err(|error| Usage(error.to_string()))?,
+            _ => self.args.plugins.policy()?.mode(&resolved)?,
         };
-        Ok(Maker { checked: self, resolved, mode, params: self.args.params()? })
+        let params = self.args.params(&resolved.strategy.schema)?;
+        let made = Maker { checked: self, resolved, mode, params };
+        made.is_possible()?;
+        Ok(made)
     }
 
     fn findings(&self, make: &Maker<'_>) -> Result<Vec<Finding>> {
@@ -193,11 +152,7 @@ impl Checked<'_> {
             .collect();
         if trains {
             let trainer = self.trainer.context("this strategy shares libtorch, and this program has none")?;
-            findings.push(Finding {
-                rule: "trial",
-                says: "two small runs with it on the built-in digits end alike",
-                outcome: trial::repeats(make, trainer),
-            });
+            findings.push(Finding { rule: TRIAL.0, says: TRIAL.1, outcome: trial::repeats(make, trainer) });
         }
         Ok(findings)
     }
@@ -209,6 +164,28 @@ struct Maker<'a> {
     resolved: Resolved<'a>,
     mode: Mode,
     params: Option<Value>,
+}
+
+impl Maker<'_> {
+    /// Says so where a strategy can never run in this mode: that is no broken rule.
+    fn is_possible(&self) -> Result<()> {
+        if self.mode != Mode::Isolated {
+            return Ok(());
+        }
+        let Ok(params) = least_params(self) else { return Ok(()) };
+        let started = IsolatedStrategy::start(
+            plugins::worker()?,
+            self.resolved,
+            &Schema::new(self.resolved.strategy.schema.clone())?.with_defaults(&params),
+            Limits::from(&self.checked.args.limits()),
+            1,
+            &|| !crate::progress::stopped(),
+        );
+        match started {
+            Err(error @ LoadError::Isolation { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Make for Maker<'_> {
@@ -225,7 +202,7 @@ impl Make for Maker<'_> {
         // The host checks before it asks; here the strategy's own refusal counts as well.
         let params = schema.settled(params).unwrap_or_else(|_| params.clone());
         let limits = Limits::from(&self.checked.args.limits());
-        let text = |error: querist_loader::LoadError| error.to_string();
+        let text = |error: LoadError| error.to_string();
         Ok(match self.mode {
             Mode::Sandboxed => {
                 let made = WasmStrategy::load(

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use querist_core::SampleId;
 use querist_core::config::{ColumnsConfig, DatasetConfig, DatasetLayout, ListConfig, SampleOrder};
-use querist_data::{FetchOptions, FileState, Search, catalogue};
+use querist_data::{CheckReport, FetchOptions, FileReport, FileState, Search, Summary, catalogue};
 use querist_files::shown;
-use serde_json::json;
+use querist_protocol::Shown;
+use serde_json::{Value, json};
 
 use crate::commands::plugin::ListFormat;
 use crate::exit::Usage;
@@ -35,6 +36,9 @@ pub enum DataCommand {
     Check {
         #[command(flatten)]
         dataset: Given,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
     },
     /// List the samples of a dataset by id: where each comes from.
     #[command(after_help = "Ids number the samples of a run, and the rows of `fixed_embeddings`.\n\nExample:\n  \
@@ -165,7 +169,7 @@ pub fn main(command: &DataCommand) -> Result<()> {
     let search = Search::from_env();
     match command {
         DataCommand::List { format } => list(&search, *format),
-        DataCommand::Check { dataset } => check(&search, &dataset.config()),
+        DataCommand::Check { dataset, format } => check(&search, &dataset.config(), *format),
         DataCommand::Files { dataset, format } => files(&search, &dataset.config(), *format),
         DataCommand::Fetch { name, mirror } => fetch(&search, name, mirror.as_deref()),
     }
@@ -206,15 +210,16 @@ fn list(search: &Search, format: ListFormat) -> Result<()> {
     output::text(&text)
 }
 
-fn check(search: &Search, config: &DatasetConfig) -> Result<()> {
+fn check(search: &Search, config: &DatasetConfig, format: ListFormat) -> Result<()> {
     let name = &config.name;
     let report = querist_data::check(config, search)?;
+    if format == ListFormat::Json {
+        return check_as_json(name, report);
+    }
     for file in &report.files {
         let state = match &file.state {
-            FileState::Missing => "missing".to_owned(),
-            FileState::Verified => "verified".to_owned(),
-            FileState::SameContent => "same content, other compression".to_owned(),
             FileState::Differs { sha256 } => format!("not the published file (SHA-256 {sha256})"),
+            other => state_of(other).to_owned(),
         };
         output::line(&format!("{}  {state}", shown(&file.path)))?;
     }
@@ -227,6 +232,48 @@ fn check(search: &Search, config: &DatasetConfig) -> Result<()> {
     let is_good = report.is_good();
     let digest = report.dataset?;
     output::line(&format!("{name}  readable, digest {digest}"))?;
+    if is_good { Ok(()) } else { Err(Usage(format!("{name} is not the published dataset")).into()) }
+}
+
+/// A file's state in words.
+fn state_of(state: &FileState) -> &'static str {
+    match state {
+        FileState::Missing => "missing",
+        FileState::Verified => "verified",
+        FileState::SameContent => "same content, other compression",
+        FileState::Differs { .. } => "differs",
+    }
+}
+
+/// The same for programs; what is understood of pictures and rows stands there as people read it.
+fn check_as_json(name: &str, report: CheckReport) -> Result<()> {
+    let file = |file: &FileReport| {
+        let sha256 = match &file.state {
+            FileState::Differs { sha256 } => Some(sha256),
+            _ => None,
+        };
+        json!({ "path": shown(&file.path).as_str(), "state": state_of(&file.state), "sha256": sha256 })
+    };
+    let summary = |summary: &Summary| {
+        let class = |(name, counts): &(String, [usize; 3])| {
+            let ([train, validation, test], name) = (counts, Shown::name(name));
+            json!({ "name": name.as_str(), "train": train, "validation": validation, "test": test })
+        };
+        let classes: Vec<Value> = summary.classes.iter().map(class).collect();
+        json!({ "shape": summary.shape, "embedding": summary.embedding, "classes": classes })
+    };
+    let is_good = report.is_good();
+    let value = json!({
+        "name": name,
+        "good": is_good,
+        "digest": report.dataset.as_ref().ok(),
+        "problem": report.dataset.as_ref().err().map(ToString::to_string),
+        "files": report.files.iter().map(file).collect::<Vec<_>>(),
+        "pictures": report.pictures.as_ref().map(ToString::to_string),
+        "summary": report.summary.as_ref().map(summary),
+    });
+    output::line(&serde_json::to_string_pretty(&value)?)?;
+    report.dataset?;
     if is_good { Ok(()) } else { Err(Usage(format!("{name} is not the published dataset")).into()) }
 }
 

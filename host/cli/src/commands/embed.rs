@@ -12,6 +12,7 @@ use querist_files::shown;
 
 use crate::commands::probe::{MachineArgs, Prepared};
 use crate::exit::Usage;
+use crate::flags;
 use crate::output;
 use crate::progress::{self, Display};
 use crate::trainer::Trainer;
@@ -22,8 +23,7 @@ use crate::trainer::Trainer;
 pub struct EmbedArgs {
     /// A run file; only its dataset, model and compute count, and `model.weights` or `model.file` must be there.
     pub file: PathBuf,
-    /// Replace a value of the file, such as model.weights="resnet18.safetensors".
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", help = flags::SET)]
     pub set: Vec<String>,
     /// Folder of the arrays, `embeddings.npy`, `ids.npy`, `labels.npy` and `splits.npy`, or `embeddings-I-of-N.npy` and
     /// so on of a shard, and `classes.txt`: a dataset `embeddings` reads it.

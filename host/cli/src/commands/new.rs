@@ -33,7 +33,16 @@ const RUST: Files = template!(
     "rust":
     "Cargo.toml", "src/lib.rs", "rust-toolchain.toml", "clippy.toml", ".gitignore", ".cargo/config.toml",
 );
+const RUST_TORCH: Files = template!(
+    "rust-torch":
+    "Cargo.toml", "src/lib.rs", "rust-toolchain.toml", ".gitignore", ".cargo/config.toml",
+);
 const PYTHON: Files = template!("python": "margin_apart.py", "build.sh", "wit/strategy.wit" from "wit/strategy.wit");
+const JS: Files = template!(
+    "js":
+    "margin_apart.js", "component.mjs", "package.json", "build.sh", ".gitignore",
+    "wit/strategy.wit" from "wit/strategy.wit",
+);
 const C: Files = template!("c": "largest_norm.c", "build.sh", "include/querist.h" from "include/querist.h");
 
 /// Languages that there is a template for.
@@ -41,8 +50,12 @@ const C: Files = template!("c": "largest_norm.c", "build.sh", "include/querist.h
 pub enum Language {
     /// A sandboxed component, which can be tested natively.
     Rust,
+    /// A native library that trains networks, or takes part in training.
+    RustTorch,
     /// A sandboxed component with its interpreter.
     Python,
+    /// A sandboxed component with its interpreter.
+    Js,
     /// A native library.
     C,
 }
@@ -51,7 +64,9 @@ impl Language {
     fn files(self) -> Files {
         match self {
             Self::Rust => RUST,
+            Self::RustTorch => RUST_TORCH,
             Self::Python => PYTHON,
+            Self::Js => JS,
             Self::C => C,
         }
     }
@@ -59,8 +74,24 @@ impl Language {
     /// What the template's own strategy is called.
     fn named(self) -> &'static str {
         match self {
-            Self::Rust | Self::Python => "margin-apart",
+            Self::Rust | Self::Python | Self::Js => "margin-apart",
+            Self::RustTorch => "unlike-labelled",
             Self::C => "largest-norm",
+        }
+    }
+
+    /// What makes and checks the package in the project's folder.
+    fn next(self, name: &str) -> String {
+        match self {
+            Self::Rust => format!("cargo test\nquerist plugin build\nquerist plugin check plugins/{name}"),
+            Self::Python | Self::Js => format!("querist plugin build\nquerist plugin check plugins/{name}"),
+            Self::C => {
+                format!("querist plugin build --allow-native\nquerist plugin check --isolate plugins/{name}")
+            }
+            Self::RustTorch => format!(
+                "querist plugin build --allow-native\nquerist plugin lock {name}\n\
+                 querist plugin check --allow-native plugins/{name}"
+            ),
         }
     }
 }
@@ -99,8 +130,8 @@ pub fn main(args: &NewArgs) -> Result<()> {
         return Err(Usage(message).into());
     }
     let sdk = match args.lang {
-        Language::Rust => Some(sdk(args.sdk.as_deref())?),
-        Language::Python | Language::C => None,
+        Language::Rust | Language::RustTorch => Some(sdk(args.sdk.as_deref())?),
+        Language::Python | Language::Js | Language::C => None,
     };
     for (path, text) in args.lang.files() {
         let [path, mut text] = [*path, *text].map(|text| renamed(text, args.lang.named(), name));
@@ -112,15 +143,7 @@ pub fn main(args: &NewArgs) -> Result<()> {
         fs::create_dir_all(file.parent().unwrap_or(&folder)).with_context(place)?;
         fs::write(&file, text).with_context(place)?;
     }
-    let next = match args.lang {
-        Language::Rust => format!(
-            "cargo test\ncargo build --release --target wasm32-unknown-unknown\n\
-             querist plugin pack target/wasm32-unknown-unknown/release/strategy_{}.wasm\n\
-             querist plugin check plugins/{name}",
-            name.replace('-', "_")
-        ),
-        Language::Python | Language::C => "sh build.sh".to_owned(),
-    };
+    let next = args.lang.next(name);
     output::note(&format!("{} is written. What makes and checks the package there:", querist_files::shown(&folder)));
     output::line(&format!("cd {}\n{next}", crate::again::argument(&folder.to_string_lossy())))
 }
@@ -158,6 +181,23 @@ fn camel(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Languages without bindings of their own name the boundary's version wherever they import from it.
+    #[test]
+    fn templates_name_the_version_of_the_boundary() {
+        let version = |text: &str| Some(text.split_once("package querist:strategy@")?.1.split_once(';')?.0.to_owned());
+        for files in [JS, PYTHON] {
+            let texts: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, *text)).collect();
+            let (_, wit) = texts.iter().find(|(path, _)| *path == "wit/strategy.wit").unwrap();
+            let (version, api) = (version(wit).unwrap(), querist_protocol::API_VERSION);
+            let all: String = texts.iter().filter(|(path, _)| !path.ends_with(".wit")).map(|(_, text)| *text).collect();
+            assert!(all.contains(&format!("'{api}'")) || all.contains(&format!("\"{api}\"")), "{api}");
+            for (_, imported) in all.match_indices("querist:strategy/").map(|(at, _)| all[at..].split_at(17)) {
+                let named = imported.split_once('@').unwrap().1.split('\'').next().unwrap();
+                assert_eq!(named, version);
+            }
+        }
+    }
 
     #[test]
     fn names_change_in_every_form() {

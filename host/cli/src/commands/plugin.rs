@@ -13,7 +13,7 @@ use querist_store::store::Record;
 use serde_json::{Value, json};
 
 use crate::commands::parameters::{Parameters, printable};
-use crate::commands::{about, check, install, new, search, trust};
+use crate::commands::{about, bench, build, check, inspect, install, new, search, trust};
 use crate::exit::Usage;
 use crate::plugins::{Means, PluginArgs};
 use crate::trainer::Trainer;
@@ -50,6 +50,15 @@ pub enum PluginCommand {
     /// Check whether a plugin does what every strategy must do.
     #[command(after_help = "Example:\n  querist plugin check target/wasm32-unknown-unknown/release/mine.wasm")]
     Check(check::CheckArgs),
+    /// Build a project with its own tools, and make a package of it.
+    #[command(after_help = "Example:\n  querist plugin build margin-apart")]
+    Build(build::BuildArgs),
+    /// Show what can be seen of a plugin without running any of it: imports, versions, schemas, digests.
+    #[command(after_help = "Example:\n  querist plugin inspect downloads/their-strategy.wasm")]
+    Inspect(inspect::InspectArgs),
+    /// Time a plugin beside others on the same made-up pools: its own code, kernels, copies, and how they grow.
+    #[command(after_help = "Example:\n  querist plugin bench plugins/margin-apart --against random,badge")]
+    Bench(bench::BenchArgs),
     /// Make a package of what cargo built for wasm32-unknown-unknown, or of a native library.
     #[command(
         after_help = "Example:\n  querist plugin pack target/wasm32-unknown-unknown/release/mine.wasm --out plugins"
@@ -58,7 +67,7 @@ pub enum PluginCommand {
         /// Core modules, components, native libraries, or texts that make strategies of others (.toml).
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Look for the members of a strategy made of others here too, first.
+        /// Look for plugins here too, first.
         #[arg(long, value_name = "DIR")]
         plugin_dir: Vec<PathBuf>,
         /// Folder in which each package gets a folder of its own.
@@ -128,6 +137,9 @@ pub enum ShowFormat {
 pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()> {
     match command {
         PluginCommand::New(args) => new::main(args),
+        PluginCommand::Build(args) => build::main(args),
+        PluginCommand::Inspect(args) => inspect::main(args),
+        PluginCommand::Bench(args) => bench::main(args),
         PluginCommand::Check(args) => check::main(args, trainer),
         PluginCommand::List { plugin_dir, format } => list(plugin_dir, *format),
         PluginCommand::Show { id, plugin_dir, format } => show(id, plugin_dir, *format),
@@ -297,7 +309,7 @@ fn json_rows(found: &Found) -> Vec<Value> {
 
 fn show(id: &str, plugin_dir: &[PathBuf], format: ShowFormat) -> Result<()> {
     let listing = plugins::listing(plugin_dir)?;
-    let resolved = listing.resolve(id).map_err(|error| Usage(error.to_string()))?;
+    let resolved = listing.resolve(id)?;
     let (strategy, package): (_, &CheckedPackage) = (resolved.strategy, resolved.package);
     if format == ShowFormat::Markdown {
         return output::text(&markdown(resolved)?);

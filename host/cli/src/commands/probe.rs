@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::config_file::ConfigFile;
 use crate::exit::Usage;
+use crate::flags;
 use crate::progress::{self, Display};
 use crate::trainer::Trainer;
 use crate::{body, index_file, output};
@@ -28,8 +29,10 @@ use crate::{body, index_file, output};
 pub enum ProbeCommand {
     /// A linear head on embeddings of length 1 by the body in `model.weights` or `model.file`, which stays as it is.
     /// Preset `low-budget-linear`, where the file names none.
+    #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
     Linear(ProbeArgs),
     /// The classes of the nearest labelled embeddings by the body in `model.weights` or `model.file`.
+    #[command(after_help = "Example:\n  querist probe knn probe.toml --indices a.npy b.npy --neighbours 5")]
     Knn {
         #[command(flatten)]
         args: ProbeArgs,
@@ -40,8 +43,10 @@ pub enum ProbeCommand {
     },
     /// The whole model from `model.weights`, head and body with rates of their own. Preset `low-budget-finetune`, where
     /// the file names none.
+    #[command(after_help = "Example:\n  querist probe finetune probe.toml --indices picked.npy --device cuda:0")]
     Finetune(ProbeArgs),
     /// The whole model from fresh weights. Preset `low-budget-scratch`, where the file names none.
+    #[command(after_help = "Example:\n  querist probe scratch probe.toml --indices picked.txt --base 1")]
     Scratch(ProbeArgs),
 }
 
@@ -56,8 +61,7 @@ pub struct ProbeArgs {
     /// The number of the first sample in these files.
     #[arg(long, default_value_t = 0, value_name = "0|1", value_parser = clap::value_parser!(u8).range(0..=1))]
     pub base: u8,
-    /// Replace a value of the file, such as recipe.epochs=20.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", help = flags::SET)]
     pub set: Vec<String>,
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -69,8 +73,7 @@ pub struct ProbeArgs {
 /// Where it is computed.
 #[derive(Debug, Args)]
 pub struct MachineArgs {
-    /// Device of training and features, instead of the file's.
-    #[arg(long, value_name = "cpu|cuda:N")]
+    #[arg(long, value_name = "cpu|cuda:N", help = flags::DEVICE)]
     pub device: Option<String>,
     /// Threads where the file names none [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]

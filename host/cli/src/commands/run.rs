@@ -22,6 +22,7 @@ use crate::config_file::ConfigFile;
 use crate::events::{self, Log};
 use crate::exit::{Hinted, Usage};
 use crate::fixed;
+use crate::flags;
 use crate::index_file;
 use crate::output;
 use crate::plugins::{Means, PluginArgs};
@@ -35,12 +36,17 @@ use crate::upper::{self, Chooser};
 
 /// Run one active-learning experiment.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  querist run examples/digits-badge.toml --set budget.rounds=3 --out runs/badge")]
+#[command(
+    after_help = "Example:\n  querist run examples/digits-badge.toml --strategy margin --seed 3 --set budget.rounds=3"
+)]
 pub struct RunArgs {
     /// Run file.
     pub file: PathBuf,
-    /// Replace a value of the file, such as budget.batch=100.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "ID", help = flags::STRATEGY_OF_FILE)]
+    pub strategy: Option<String>,
+    #[arg(long, value_name = "S", help = flags::SEED)]
+    pub seed: Option<u64>,
+    #[arg(long = "set", value_name = "KEY=VALUE", help = flags::SET)]
     pub set: Vec<String>,
     /// Folder of the run [default: runs/FILE-STRATEGY-sSEED].
     #[arg(long, value_name = "DIR")]
@@ -53,8 +59,7 @@ pub struct RunArgs {
     pub stop_after: Option<StopAfter>,
     #[command(flatten)]
     pub plugins: PluginArgs,
-    /// Device of training, features and kernels, instead of the file's.
-    #[arg(long, value_name = "cpu|cuda:N")]
+    #[arg(long, value_name = "cpu|cuda:N", help = flags::DEVICE)]
     pub device: Option<String>,
     /// Threads where the file names none [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -100,9 +105,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if let Some(parent) = args.with_parent {
         die_with(parent)?;
     }
-    let mut overrides = args.set.clone();
-    overrides.extend(args.device.as_ref().map(|device| format!("compute.device=\"{device}\"")));
-    let file = ConfigFile::read(&args.file, &overrides)?;
+    let file = read(args)?;
     if file.is_study() {
         let (name, argument) = (args.file.display(), again::argument(&args.file.to_string_lossy()));
         return Err(Usage(format!("{name} is a study: start it with `querist study run {argument}`")).into());
@@ -149,6 +152,20 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         output::note(&format!("stopped as `--stop-after` says: {hint}"));
     }
     if went.rounds == 0 { Ok(()) } else { print(&folder, args.format) }
+}
+
+/// The run file with what the call says instead of it.
+fn read(args: &RunArgs) -> Result<ConfigFile> {
+    let mut file = ConfigFile::read(&args.file, &[])?;
+    if let Some(id) = &args.strategy
+        && let Some(other) = file.use_strategy(id)
+    {
+        output::note(&format!("note: parameters in the file are those of `{other}`, and are left out"));
+    }
+    let seed = args.seed.map(|seed| format!("seeds.root={seed}"));
+    let device = args.device.as_ref().map(|device| format!("compute.device=\"{device}\""));
+    file.apply(&seed.into_iter().chain(args.set.iter().cloned()).chain(device).collect::<Vec<_>>())?;
+    Ok(file)
 }
 
 /// What a run has come to: its figures, or its rounds where it is not at its end and has no figures yet.

@@ -21,12 +21,16 @@ pub struct SchemaArgs {
 #[derive(Debug, Subcommand)]
 pub enum SchemaOf {
     /// Of a run file.
+    #[command(after_help = "Example:\n  querist schema run > run.schema.json")]
     Run,
     /// Of a study file.
+    #[command(after_help = "Example:\n  querist schema study > study.schema.json")]
     Study,
     /// Of the file beside an ONNX or TorchScript network.
+    #[command(after_help = "Example:\n  querist schema sidecar > sidecar.schema.json")]
     Sidecar,
     /// Of a strategy's parameters.
+    #[command(after_help = "Example:\n  querist schema strategy badge")]
     Strategy {
         /// Id of the strategy.
         id: String,
@@ -44,7 +48,7 @@ pub fn main(args: &SchemaArgs) -> Result<()> {
         SchemaOf::Sidecar => schemas()["sidecar"].clone(),
         SchemaOf::Strategy { id, plugin_dir } => {
             let listing = plugins::listing(plugin_dir)?;
-            listing.resolve(id).map_err(|error| crate::exit::Usage(error.to_string()))?.strategy.schema.clone()
+            listing.resolve(id)?.strategy.schema.clone()
         }
     };
     crate::output::line(&serde_json::to_string_pretty(&schema)?)

@@ -14,6 +14,7 @@ use crate::commands::run::warn_of_threads;
 use crate::config_file::ConfigFile;
 use crate::events::Log;
 use crate::exit::{Hinted, Usage};
+use crate::flags;
 use crate::grid::{self, Grid};
 use crate::plugins::PluginArgs;
 use crate::run_folder::is_held;
@@ -48,8 +49,7 @@ pub enum StudyCommand {
 pub struct StudyFileArgs {
     /// Study file.
     pub file: PathBuf,
-    /// Replace a value of the file, such as budget.batch=100.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", help = flags::SET)]
     pub set: Vec<String>,
     /// Folder of the study [default: runs/FILE].
     #[arg(long, value_name = "DIR")]
@@ -59,8 +59,7 @@ pub struct StudyFileArgs {
     pub jobs: Option<usize>,
     #[command(flatten)]
     pub plugins: PluginArgs,
-    /// Device of training and features, instead of the file's.
-    #[arg(long, value_name = "cpu|cuda:N")]
+    #[arg(long, value_name = "cpu|cuda:N", help = flags::DEVICE)]
     pub device: Option<String>,
 }
 

@@ -137,6 +137,11 @@ impl Given {
         self.rows_of(Side::Pool).or(self.ids.as_ref().map(Vec::len)).ok_or(GivenError::NoPool)
     }
 
+    /// Whether anything over the labelled set is given.
+    pub fn has_labelled(&self) -> bool {
+        self.labelled_ids.is_some() || self.named.keys().any(|name| Side::of(name) == Some(Side::Labelled))
+    }
+
     /// Ids of labelled rows for which none are given: the numbers after those of the pool.
     fn labelled_after(&self, ids: &[u64]) -> Vec<u64> {
         let labelled = self.rows_of(Side::Labelled).unwrap_or(0) as u64;

@@ -19,6 +19,7 @@ use crate::control::Control;
 use crate::design::Blocks;
 use crate::matrix::{Matrix, Rows};
 use crate::memory::{Charge, Charged};
+use crate::meter::Span;
 use crate::rank;
 use crate::uncertainty;
 use crate::workers::Workers;
@@ -201,6 +202,7 @@ impl Session {
     fn copy_rows_out(&self, matrix: &Matrix, rows: Range<usize>) -> Result<Vec<f32>, Fault> {
         let length = rows.len() * matrix.columns();
         let _room = Charge::of::<f32>(self.control(), length)?;
+        let _timed = self.control().meter().time(Span::Copy);
         let mut values = vec![0.0; length];
         matrix.read(rows.start, &mut values)?;
         Ok(values)
@@ -233,6 +235,7 @@ impl Session {
     /// Copies a list out, with its room on the account while that happens.
     fn copy_out<T: Clone>(&self, values: &[T]) -> Result<Vec<T>, Fault> {
         let _room = Charge::of::<T>(self.control(), values.len())?;
+        let _timed = self.control().meter().time(Span::Copy);
         Ok(values.to_vec())
     }
 

@@ -74,7 +74,7 @@ impl Routed<Isolated> {
     ) -> Result<Self, LoadError> {
         let package = resolved.package;
         let native = |source: NativeError| LoadError::artifact(&package.description.package, source);
-        let refuse = |reason: &str| native(NativeError { reason: reason.to_owned() });
+        let refuse = |reason| LoadError::Isolation { package: package.description.package.clone(), reason };
         if package.kind == StrategyKind::NativeTorch {
             return Err(refuse(
                 "it shares libtorch with the host and takes part in its work, so it cannot be isolated; if you trust \

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use querist_core::HostServices;
-use querist_kernels::{Control, Session};
+use querist_kernels::{Control, Session, Span};
 use querist_protocol::abi::{self, Bytes, Call, FailKind, List, NO_HANDLE, NO_ROW, Status};
 use querist_protocol::{Fault, FaultCode, Handle};
 
@@ -80,6 +80,7 @@ pub(super) fn serve(call: *mut Call, body: impl FnOnce(&Context<'_>) -> Result<(
     }
     // SAFETY: a plugin hands back the pointer that it got for this call; the table's documentation says so.
     let context = unsafe { &*call.cast::<Context<'_>>() };
+    let _timed = context.control().meter().time(Span::Call);
     // A panic must not unwind through the plugin.
     let result = catch_unwind(AssertUnwindSafe(|| body(context)))
         .unwrap_or_else(|_| Err(bad("the host failed in this call; please report this")));

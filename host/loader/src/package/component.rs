@@ -3,7 +3,7 @@
 use querist_protocol::{Description, Shown};
 
 use super::description::MAX_DESCRIPTION_BYTES;
-use super::refused::{RefusedPackage, refuse};
+use super::refused::{Refusal, RefusedPackage, refuse, refuse_as};
 
 /// Name of the custom section that carries the manifest inside a component.
 pub const SECTION: &str = "querist:manifest";
@@ -24,7 +24,10 @@ pub fn embedded(bytes: &[u8]) -> Result<Description, RefusedPackage> {
         Some(section) => {
             serde_json::from_slice(section).map_err(|error| RefusedPackage::new(format!("embedded manifest: {error}")))
         }
-        None => refuse("the component carries no manifest: make a package of it with `querist plugin pack`"),
+        None => refuse_as(
+            Refusal::NotPacked,
+            "the component carries no manifest: make a package of it with `querist plugin pack`",
+        ),
     }
 }
 
@@ -40,7 +43,8 @@ pub fn scan(bytes: &[u8]) -> Result<Option<&[u8]>, RefusedPackage> {
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(broken)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return refuse(
+                return refuse_as(
+                    Refusal::NotPacked,
                     "a core module, not a component: make a package of it with `querist plugin pack FILE --out DIR`",
                 );
             }
@@ -65,11 +69,12 @@ pub fn scan(bytes: &[u8]) -> Result<Option<&[u8]>, RefusedPackage> {
     }
     if !foreign.is_empty() {
         foreign.truncate(8);
-        return refuse(format!(
+        let reason = format!(
             "imports {}, but a sandboxed strategy may import only {OUR_INTERFACES}*: build it for the target \
              wasm32-unknown-unknown, without WASI (componentize-py: --stub-wasi)",
             foreign.join(", ")
-        ));
+        );
+        return refuse_as(Refusal::Imports, reason);
     }
     Ok(section.map(|range| &bytes[range]))
 }

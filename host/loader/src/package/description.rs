@@ -5,7 +5,7 @@ use querist_protocol::{API_VERSION, Description, Need, Shown, StrategyDescriptio
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::refused::{RefusedPackage, refuse};
+use super::refused::{Refusal, RefusedPackage, refuse, refuse_as};
 
 /// Bytes of everything that a package says of itself at most.
 pub(crate) const MAX_DESCRIPTION_BYTES: usize = 4 << 20;
@@ -42,7 +42,8 @@ fn check_api(api: &str) -> Result<(), RefusedPackage> {
         true => format!("it needs a querist that speaks {}", Shown::name(api)),
         false => "rebuild it with the SDK of this release, or use the host it was built for".to_owned(),
     };
-    refuse(format!("built for boundary version {}, this host speaks {API_VERSION}: {advice}", Shown::name(api)))
+    let reason = format!("built for boundary version {}, this host speaks {API_VERSION}: {advice}", Shown::name(api));
+    refuse_as(Refusal::Boundary, reason)
 }
 
 /// Checks what a description claims, before anyone relies on it.
@@ -68,10 +69,12 @@ pub fn check_description(description: &Description) -> Result<(), RefusedPackage
         }
         schema_bytes += strategy.schema.to_string().len();
         if schema_bytes > MAX_DESCRIPTION_BYTES {
-            return refuse(format!("its schemas have more than {MAX_DESCRIPTION_BYTES} bytes together"));
+            let reason = format!("its schemas have more than {MAX_DESCRIPTION_BYTES} bytes together");
+            return refuse_as(Refusal::Schema, reason);
         }
-        check_strategy(strategy)
-            .map_err(|reason| RefusedPackage::new(format!("strategy `{}`: {reason}", strategy.id)))?;
+        check_strategy(strategy).map_err(|reason| {
+            RefusedPackage::new(format!("strategy `{}`: {reason}", strategy.id)).of(Refusal::Schema)
+        })?;
     }
     Ok(())
 }
@@ -131,6 +134,7 @@ pub fn check_name(what: &str, name: &str) -> Result<(), RefusedPackage> {
     if fits {
         Ok(())
     } else {
-        refuse(format!("{what} name `{}`; names are 1 to 64 of a-z, 0-9 and `-`", Shown::name(name)))
+        let reason = format!("{what} name `{}`; names are 1 to 64 of a-z, 0-9 and `-`", Shown::name(name));
+        refuse_as(Refusal::Name, reason)
     }
 }

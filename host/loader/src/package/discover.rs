@@ -13,7 +13,7 @@ use semver::Version;
 
 use super::manifest::FILE;
 use super::read::{CheckedPackage, StatedPackage, read_package};
-use super::refused::RefusedPackage;
+use super::refused::{Refusal, RefusedPackage};
 
 /// Where a package was found, in the order of search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +115,7 @@ impl Found {
     }
 
     fn refuse(&mut self, reason: String) {
-        self.package = OnceLock::from(Err(RefusedPackage::new(reason)));
+        self.package = OnceLock::from(Err(RefusedPackage::new(reason).of(Refusal::Name)));
     }
 }
 

@@ -9,7 +9,7 @@ use querist_core::digest::sha256;
 use querist_files::Links;
 use querist_protocol::Shown;
 
-use super::refused::{RefusedPackage, refuse};
+use super::refused::{Refusal, RefusedPackage, refuse_as};
 
 /// Bytes of an artifact at most.
 pub const MAX_ARTIFACT_BYTES: u64 = 64 << 20;
@@ -21,10 +21,11 @@ pub(crate) fn inside(folder: &Path, name: &str) -> Result<PathBuf, RefusedPackag
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(part)), None) => Ok(folder.join(part)),
-        _ => refuse(format!(
-            "plugin.toml names the file `{}`; a package's files lie in its own folder",
-            Shown::name(name)
-        )),
+        _ => {
+            let name = Shown::name(name);
+            let reason = format!("plugin.toml names the file `{name}`; a package's files lie in its own folder");
+            refuse_as(Refusal::File, reason)
+        }
     }
 }
 
@@ -64,13 +65,14 @@ pub fn read_checked(path: &Path, limit: u64, digest: &str) -> Result<Vec<u8>, Re
     if sha256(&bytes) == digest {
         Ok(bytes)
     } else {
-        refuse(format!("{}: the file changed since it was checked", querist_files::shown(path)))
+        let reason = format!("{}: the file changed since it was checked", querist_files::shown(path));
+        refuse_as(Refusal::Changed, reason)
     }
 }
 
 fn read(path: &Path, links: Links, limit: u64) -> Result<Vec<u8>, RefusedPackage> {
     querist_files::read(path, links, limit)
-        .map_err(|error| RefusedPackage::new(format!("{}: {}", file_name(path), error.reason)))
+        .map_err(|error| RefusedPackage::new(format!("{}: {}", file_name(path), error.reason)).of(Refusal::File))
 }
 
 /// A file's name, as it can be shown.

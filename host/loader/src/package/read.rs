@@ -12,7 +12,7 @@ use super::description::{check_description, description_digest};
 use super::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, file_name, inside, parsed_toml, read_capped, read_text};
 use super::library;
 use super::manifest::{FILE, Manifest};
-use super::refused::{RefusedPackage, refuse};
+use super::refused::{Refusal, RefusedPackage, refuse, refuse_as};
 
 /// A package whose files were read and fit each other. No code of it has run.
 #[derive(Debug, Clone)]
@@ -64,6 +64,11 @@ pub(super) struct StatedPackage {
 }
 
 impl StatedPackage {
+    /// The artifact's file.
+    pub(super) fn artifact(&self) -> &Path {
+        &self.artifact
+    }
+
     /// Reads manifest and schema files.
     pub(super) fn read(folder: &Path) -> Result<Self, RefusedPackage> {
         let text = read_text(&folder.join(FILE))?;
@@ -93,7 +98,8 @@ impl StatedPackage {
 }
 
 fn disagrees<T>(artifact: &Path) -> Result<T, RefusedPackage> {
-    refuse(format!("{FILE} or a schema file disagrees with {}: pack the artifact again", file_name(artifact)))
+    let reason = format!("{FILE} or a schema file disagrees with {}: pack the artifact again", file_name(artifact));
+    refuse_as(Refusal::Disagrees, reason)
 }
 
 /// Reads and checks a native library whose description stands beside it.
@@ -101,7 +107,8 @@ fn read_library(path: &Path, stated: &Description) -> Result<CheckedPackage, Ref
     let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
     let identity = library::read(&bytes)?;
     if identity.description == [0; 32] {
-        return refuse("the library was not packed: make a package of it with `querist plugin pack`");
+        let reason = "the library was not packed: make a package of it with `querist plugin pack`";
+        return refuse_as(Refusal::NotPacked, reason);
     }
     let same = identity.description == description_digest(stated)?;
     if !same || identity.package != stated.package || identity.version != stated.version {
@@ -129,7 +136,8 @@ fn read_composite(path: &Path, stated: &Description) -> Result<CheckedPackage, R
 /// Reads and checks a component with its embedded manifest.
 fn read_artifact(path: &Path) -> Result<CheckedPackage, RefusedPackage> {
     if path.extension().is_some_and(|extension| extension == "so") {
-        return refuse("a bare library: a native package is a folder made by `querist plugin pack`");
+        let reason = "a bare library: a native package is a folder made by `querist plugin pack`";
+        return refuse_as(Refusal::NotPacked, reason);
     }
     let bytes = read_capped(path, MAX_ARTIFACT_BYTES)?;
     let description = embedded(&bytes)?;

@@ -14,6 +14,14 @@ pub enum LoadError {
         /// Why, as its route says it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It can never run in a worker process.
+    #[error("package `{package}`: {reason}")]
+    Isolation {
+        /// Which package.
+        package: String,
+        /// Why, and what would do.
+        reason: &'static str,
+    },
     /// It does not answer as it should.
     #[error(transparent)]
     Query(#[from] QueryError),

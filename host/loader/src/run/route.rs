@@ -7,7 +7,7 @@ use querist_core::{
     Answer, Arrays, Failure, Query, QueryError, QueryErrorKind, Strategy, StrategyIdentity, Streams, TrainingHooks,
     Usage, tile_rows,
 };
-use querist_kernels::{Compute, Control, Shared, Tile, Tiled, score_tiles};
+use querist_kernels::{Compute, Control, Shared, Tile, Tiled, Times, score_tiles};
 use querist_protocol::{Capability, Need, Selection, StrategyDescription, TILE_BYTES};
 use serde_json::Value;
 
@@ -114,13 +114,15 @@ pub struct Routed<R> {
     tile_bytes: usize,
     /// Its random streams, where this process knows no seeds.
     streams: Option<Streams>,
+    /// Where the time of the last query went.
+    times: Times,
 }
 
 impl<R: Route> Routed<R> {
     /// A strategy that needs these arrays.
     pub(crate) fn new(route: R, spec: Spec, needs: Vec<Need>) -> Result<Self, Failure> {
         check_rights(&needs, &spec.description.capabilities)?;
-        Ok(Self { spec, route, needs, tile_bytes: TILE_BYTES, streams: None })
+        Ok(Self { spec, route, needs, tile_bytes: TILE_BYTES, streams: None, times: Times::default() })
     }
 
     /// What the package says of this strategy.
@@ -140,13 +142,18 @@ impl<R: Route> Routed<R> {
         Self { streams: Some(streams), ..self }
     }
 
+    /// Where the time of the last query went; what a worker does is not seen.
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
     /// A failure of this strategy.
     pub(crate) fn error(&self, failure: Failure) -> QueryError {
         failure.of(&self.spec.identity)
     }
 
     fn run(&mut self, query: &Query<'_>, control: &Arc<Control>) -> Result<(Selection, Cost), Failure> {
-        let Self { spec, route, needs, tile_bytes, streams } = self;
+        let Self { spec, route, needs, tile_bytes, streams, .. } = self;
         let streams = streams.unwrap_or_else(|| query.seeds.strategy(&spec.identity.id));
         let asked = Asked { spec, query, control, needs, tile_bytes: *tile_bytes, streams };
         let (watch, state_limit) = (route.watch(), route.state_limit(query.arrays));
@@ -186,6 +193,7 @@ impl<R: Route> Strategy for Routed<R> {
         let clock = Instant::now();
         let control = control(&self.spec.limits);
         let answer = self.run(query, &control);
+        self.times = control.meter().times(clock.elapsed());
         pass_log_on(&control, query.progress);
         let (selection, cost) = answer.map_err(|failure| self.error(failure))?;
         let usage = Usage {

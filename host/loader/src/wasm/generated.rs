@@ -206,27 +206,27 @@ impl arrays::Host for CallState {}
 
 impl engines::Host for CallState {
     fn outer_products(&mut self, left: Resource<Matrix>, right: Resource<Matrix>) -> Call<Resource<Points>> {
-        object(self.session.outer_products(left.rep(), right.rep()))
+        object(self.calls().outer_products(left.rep(), right.rep()))
     }
 }
 
 impl head::Host for CallState {
     fn head_logits(&mut self, embeddings: Resource<Matrix>) -> Call<Resource<Matrix>> {
-        object(self.session.head_logits(embeddings.rep()))
+        object(self.calls().head_logits(embeddings.rep()))
     }
 
     fn head_gradients(&mut self, embeddings: Resource<Matrix>, classes: Vec<u32>) -> Call<Resource<Matrix>> {
-        object(self.session.head_gradients(embeddings.rep(), &classes))
+        object(self.calls().head_gradients(embeddings.rep(), &classes))
     }
 }
 
 impl kernels::Host for CallState {
     fn softmax(&mut self, logits: Resource<Matrix>) -> Call<Resource<Matrix>> {
-        object(self.session.softmax(logits.rep()))
+        object(self.calls().softmax(logits.rep()))
     }
 
     fn residual(&mut self, logits: Resource<Matrix>) -> Call<Resource<Matrix>> {
-        object(self.session.residual(logits.rep()))
+        object(self.calls().residual(logits.rep()))
     }
 
     fn uncertainty(
@@ -234,7 +234,7 @@ impl kernels::Host for CallState {
         logits: Resource<Matrix>,
         measure: types::Uncertainty,
     ) -> Call<(Resource<Vector>, Resource<Vector>)> {
-        let (first, second) = plain(self.session.uncertainty(logits.rep(), convert_uncertainty(measure)))?;
+        let (first, second) = plain(self.calls().uncertainty(logits.rep(), convert_uncertainty(measure)))?;
         Ok((Resource::new_own(first), Resource::new_own(second)))
     }
 
@@ -245,7 +245,7 @@ impl kernels::Host for CallState {
         metric: types::Metric,
         reduction: types::Reduction,
     ) -> Call<Resource<Vector>> {
-        object(self.session.distance_reduce(
+        object(self.calls().distance_reduce(
             rows.rep(),
             centres.rep(),
             convert_metric(metric),
@@ -259,7 +259,7 @@ impl kernels::Host for CallState {
         neighbours: u32,
         metric: types::Metric,
     ) -> Call<Resource<Vector>> {
-        object(self.session.neighbour_distance(rows.rep(), neighbours, convert_metric(metric)))
+        object(self.calls().neighbour_distance(rows.rep(), neighbours, convert_metric(metric)))
     }
 
     fn neighbours_within(
@@ -268,7 +268,7 @@ impl kernels::Host for CallState {
         radius: f64,
         metric: types::Metric,
     ) -> Call<Resource<Graph>> {
-        object(self.session.neighbours_within(rows.rep(), radius, convert_metric(metric)))
+        object(self.calls().neighbours_within(rows.rep(), radius, convert_metric(metric)))
     }
 
     fn kmeans(
@@ -278,11 +278,11 @@ impl kernels::Host for CallState {
         options: types::KmeansOptions,
         numbers: Resource<Stream>,
     ) -> Call<Resource<Clustering>> {
-        object(self.session.kmeans(rows.rep(), rep(weights), convert_kmeans_options(options), numbers.rep()))
+        object(self.calls().kmeans(rows.rep(), rep(weights), convert_kmeans_options(options), numbers.rep()))
     }
 
     fn average_linkage(&mut self, rows: Resource<Matrix>, metric: types::Metric) -> Call<Vec<types::Merge>> {
-        Ok(plain(self.session.average_linkage(rows.rep(), convert_metric(metric)))?
+        Ok(plain(self.calls().average_linkage(rows.rep(), convert_metric(metric)))?
             .into_iter()
             .map(convert_merge)
             .collect())
@@ -294,7 +294,7 @@ impl kernels::Host for CallState {
         weights: Resource<Vector>,
         shares: Resource<Vector>,
     ) -> Call<Resource<Vector>> {
-        object(self.session.mixture_entropy(log_probs.rep(), weights.rep(), shares.rep()))
+        object(self.calls().mixture_entropy(log_probs.rep(), weights.rep(), shares.rep()))
     }
 
     fn nearest_rows(
@@ -305,79 +305,79 @@ impl kernels::Host for CallState {
         metric: types::Metric,
     ) -> Call<(Resource<Vector>, Resource<Vector>)> {
         let (first, second) =
-            plain(self.session.nearest_rows(rows.rep(), others.rep(), neighbours, convert_metric(metric)))?;
+            plain(self.calls().nearest_rows(rows.rep(), others.rep(), neighbours, convert_metric(metric)))?;
         Ok((Resource::new_own(first), Resource::new_own(second)))
     }
 }
 
 impl query::Host for CallState {
     fn log(&mut self, level: types::LogLevel, message: String) -> Call<()> {
-        plain(self.session.log(convert_log_level(level), &message))
+        plain(self.calls().log(convert_log_level(level), &message))
     }
 
     fn panicked(&mut self, message: String) {
-        self.session.panicked(&message);
+        self.calls().panicked(&message);
     }
 
     fn progress(&mut self, done: u64, total: u64) -> Call<()> {
-        plain(self.session.progress(done, total))
+        plain(self.calls().progress(done, total))
     }
 
     fn info(&mut self) -> types::QueryInfo {
-        convert_query_info(self.session.info())
+        convert_query_info(self.calls().info())
     }
 
     fn ids(&mut self, start: u32, count: u32) -> Call<Vec<u64>> {
-        plain(self.session.ids(start, count))
+        plain(self.calls().ids(start, count))
     }
 
     fn labelled_ids(&mut self, start: u32, count: u32) -> Call<Vec<u64>> {
-        plain(self.session.labelled_ids(start, count))
+        plain(self.calls().labelled_ids(start, count))
     }
 
     fn has(&mut self, name: String) -> Call<bool> {
-        plain(self.session.has(&name))
+        plain(self.calls().has(&name))
     }
 
     fn input(&mut self, name: String) -> Call<Resource<Matrix>> {
-        object(self.session.input(&name))
+        object(self.calls().input(&name))
     }
 
     fn labels(&mut self, name: String, start: u32, count: u32) -> Call<Vec<u32>> {
-        plain(self.session.labels(&name, start, count))
+        plain(self.calls().labels(&name, start, count))
     }
 }
 
 impl HostStream for CallState {
     fn open(&mut self, tag: String, scope: types::StreamScope) -> Call<Resource<Stream>> {
-        object(self.session.stream(&tag, convert_stream_scope(scope)))
+        object(self.calls().stream(&tag, convert_stream_scope(scope)))
     }
 
     fn uniforms(&mut self, stream: Resource<Stream>, count: u32) -> Call<Vec<f64>> {
-        plain(self.session.stream_uniforms(stream.rep(), count))
+        plain(self.calls().stream_uniforms(stream.rep(), count))
     }
 
     fn by_row(&mut self, stream: Resource<Stream>, step: u32) -> Call<Resource<Vector>> {
-        object(self.session.stream_by_row(stream.rep(), step))
+        object(self.calls().stream_by_row(stream.rep(), step))
     }
 
     fn drop(&mut self, object: Resource<Stream>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostVector for CallState {
     fn of(&mut self, values: Vec<f64>) -> Call<Resource<Vector>> {
-        object(self.session.vector(&values))
+        object(self.calls().vector(&values))
     }
 
     fn len(&mut self, vector: Resource<Vector>) -> Call<u32> {
-        plain(self.session.vector_len(vector.rep()))
+        plain(self.calls().vector_len(vector.rep()))
     }
 
     fn read(&mut self, vector: Resource<Vector>, start: u32, count: u32) -> Call<Vec<f64>> {
-        plain(self.session.vector_read(vector.rep(), start, count))
+        plain(self.calls().vector_read(vector.rep(), start, count))
     }
 
     fn top(
@@ -387,7 +387,7 @@ impl HostVector for CallState {
         count: u32,
         excluded: Option<Resource<Mask>>,
     ) -> Call<Vec<u32>> {
-        plain(self.session.vector_top(vector.rep(), rep(second), count, rep(excluded)))
+        plain(self.calls().vector_top(vector.rep(), rep(second), count, rep(excluded)))
     }
 
     fn draw(
@@ -396,61 +396,61 @@ impl HostVector for CallState {
         numbers: Resource<Stream>,
         excluded: Option<Resource<Mask>>,
     ) -> Call<Option<u32>> {
-        plain(self.session.vector_draw(vector.rep(), numbers.rep(), rep(excluded)))
+        plain(self.calls().vector_draw(vector.rep(), numbers.rep(), rep(excluded)))
     }
 
     fn drop(&mut self, object: Resource<Vector>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostMask for CallState {
     fn of(&mut self, rows: u32) -> Call<Resource<Mask>> {
-        object(self.session.mask(rows))
+        object(self.calls().mask(rows))
     }
 
     fn exclude(&mut self, mask: Resource<Mask>, rows: Vec<u32>) -> Call<()> {
-        plain(self.session.mask_exclude(mask.rep(), &rows))
+        plain(self.calls().mask_exclude(mask.rep(), &rows))
     }
 
     fn count(&mut self, mask: Resource<Mask>) -> Call<u32> {
-        plain(self.session.mask_count(mask.rep()))
+        plain(self.calls().mask_count(mask.rep()))
     }
 
     fn drop(&mut self, object: Resource<Mask>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostMatrix for CallState {
     fn of(&mut self, rows: u32, columns: u32, values: Vec<f32>) -> Call<Resource<Matrix>> {
-        object(self.session.matrix(rows, columns, &values))
+        object(self.calls().matrix(rows, columns, &values))
     }
 
     fn shape(&mut self, matrix: Resource<Matrix>) -> Call<(u32, u32)> {
-        plain(self.session.matrix_shape(matrix.rep()))
+        plain(self.calls().matrix_shape(matrix.rep()))
     }
 
     fn read(&mut self, matrix: Resource<Matrix>, start: u32, count: u32) -> Call<Vec<f32>> {
-        plain(self.session.matrix_read(matrix.rep(), start, count))
+        plain(self.calls().matrix_read(matrix.rep(), start, count))
     }
 
     fn gather(&mut self, matrix: Resource<Matrix>, rows: Vec<u32>) -> Call<Resource<Matrix>> {
-        object(self.session.matrix_gather(matrix.rep(), &rows))
+        object(self.calls().matrix_gather(matrix.rep(), &rows))
     }
 
     fn normalise(&mut self, matrix: Resource<Matrix>) -> Call<Resource<Matrix>> {
-        object(self.session.matrix_normalise(matrix.rep()))
+        object(self.calls().matrix_normalise(matrix.rep()))
     }
 
     fn sq_norms(&mut self, matrix: Resource<Matrix>) -> Call<Resource<Vector>> {
-        object(self.session.matrix_sq_norms(matrix.rep()))
+        object(self.calls().matrix_sq_norms(matrix.rep()))
     }
 
     fn mean(&mut self, matrix: Resource<Matrix>) -> Call<Vec<f64>> {
-        plain(self.session.matrix_mean(matrix.rep()))
+        plain(self.calls().matrix_mean(matrix.rep()))
     }
 
     fn product(
@@ -459,49 +459,49 @@ impl HostMatrix for CallState {
         right: Resource<Matrix>,
         transpose_right: bool,
     ) -> Call<Resource<Matrix>> {
-        object(self.session.matrix_product(matrix.rep(), right.rep(), transpose_right))
+        object(self.calls().matrix_product(matrix.rep(), right.rep(), transpose_right))
     }
 
     fn stack(&mut self, matrix: Resource<Matrix>, bottom: Resource<Matrix>) -> Call<Resource<Matrix>> {
-        object(self.session.matrix_stack(matrix.rep(), bottom.rep()))
+        object(self.calls().matrix_stack(matrix.rep(), bottom.rep()))
     }
 
     fn drop(&mut self, object: Resource<Matrix>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostGraph for CallState {
     fn degrees(&mut self, graph: Resource<Graph>) -> Call<Resource<Vector>> {
-        object(self.session.graph_degrees(graph.rep()))
+        object(self.calls().graph_degrees(graph.rep()))
     }
 
     fn neighbours(&mut self, graph: Resource<Graph>, row: u32) -> Call<Vec<u32>> {
-        plain(self.session.graph_neighbours(graph.rep(), row))
+        plain(self.calls().graph_neighbours(graph.rep(), row))
     }
 
     fn drop(&mut self, object: Resource<Graph>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostClustering for CallState {
     fn sizes(&mut self, clustering: Resource<Clustering>) -> Call<Vec<u32>> {
-        plain(self.session.clustering_sizes(clustering.rep()))
+        plain(self.calls().clustering_sizes(clustering.rep()))
     }
 
     fn read(&mut self, clustering: Resource<Clustering>, start: u32, count: u32) -> Call<Vec<u32>> {
-        plain(self.session.clustering_read(clustering.rep(), start, count))
+        plain(self.calls().clustering_read(clustering.rep(), start, count))
     }
 
     fn centres(&mut self, clustering: Resource<Clustering>) -> Call<Resource<Matrix>> {
-        object(self.session.clustering_centres(clustering.rep()))
+        object(self.calls().clustering_centres(clustering.rep()))
     }
 
     fn inertia(&mut self, clustering: Resource<Clustering>) -> Call<f64> {
-        plain(self.session.clustering_inertia(clustering.rep()))
+        plain(self.calls().clustering_inertia(clustering.rep()))
     }
 
     fn representatives(
@@ -509,45 +509,45 @@ impl HostClustering for CallState {
         clustering: Resource<Clustering>,
         excluded: Option<Resource<Mask>>,
     ) -> Call<Vec<Option<u32>>> {
-        plain(self.session.clustering_representatives(clustering.rep(), rep(excluded)))
+        plain(self.calls().clustering_representatives(clustering.rep(), rep(excluded)))
     }
 
     fn drop(&mut self, object: Resource<Clustering>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostPoints for CallState {
     fn of(&mut self, rows: Resource<Matrix>) -> Call<Resource<Points>> {
-        object(self.session.points(rows.rep()))
+        object(self.calls().points(rows.rep()))
     }
 
     fn sq_norms(&mut self, points: Resource<Points>) -> Call<Resource<Vector>> {
-        object(self.session.points_sq_norms(points.rep()))
+        object(self.calls().points_sq_norms(points.rep()))
     }
 
     fn drop(&mut self, object: Resource<Points>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
 
 impl HostNearest for CallState {
     fn over(&mut self, points: Resource<Points>, metric: types::Metric) -> Call<Resource<Nearest>> {
-        object(self.session.nearest(points.rep(), convert_metric(metric)))
+        object(self.calls().nearest(points.rep(), convert_metric(metric)))
     }
 
     fn add(&mut self, nearest: Resource<Nearest>, rows: Vec<u32>) -> Call<()> {
-        plain(self.session.nearest_add(nearest.rep(), &rows))
+        plain(self.calls().nearest_add(nearest.rep(), &rows))
     }
 
     fn add_points(&mut self, nearest: Resource<Nearest>, points: Resource<Points>) -> Call<()> {
-        plain(self.session.nearest_add_points(nearest.rep(), points.rep()))
+        plain(self.calls().nearest_add_points(nearest.rep(), points.rep()))
     }
 
     fn farthest(&mut self, nearest: Resource<Nearest>, excluded: Option<Resource<Mask>>) -> Call<Option<(u32, f64)>> {
-        plain(self.session.nearest_farthest(nearest.rep(), rep(excluded)))
+        plain(self.calls().nearest_farthest(nearest.rep(), rep(excluded)))
     }
 
     fn draw(
@@ -556,15 +556,15 @@ impl HostNearest for CallState {
         numbers: Resource<Stream>,
         excluded: Option<Resource<Mask>>,
     ) -> Call<Option<u32>> {
-        plain(self.session.nearest_draw(nearest.rep(), numbers.rep(), rep(excluded)))
+        plain(self.calls().nearest_draw(nearest.rep(), numbers.rep(), rep(excluded)))
     }
 
     fn values(&mut self, nearest: Resource<Nearest>) -> Call<Resource<Vector>> {
-        object(self.session.nearest_values(nearest.rep()))
+        object(self.calls().nearest_values(nearest.rep()))
     }
 
     fn drop(&mut self, object: Resource<Nearest>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
@@ -577,23 +577,23 @@ impl HostFacility for CallState {
         weights: Option<Resource<Vector>>,
         similarity: types::Similarity,
     ) -> Call<Resource<Facility>> {
-        object(self.session.facility(rows.rep(), references.rep(), rep(weights), convert_similarity(similarity)))
+        object(self.calls().facility(rows.rep(), references.rep(), rep(weights), convert_similarity(similarity)))
     }
 
     fn add(&mut self, facility: Resource<Facility>, rows: Vec<u32>) -> Call<()> {
-        plain(self.session.facility_add(facility.rep(), &rows))
+        plain(self.calls().facility_add(facility.rep(), &rows))
     }
 
     fn add_others(&mut self, facility: Resource<Facility>, others: Resource<Matrix>) -> Call<()> {
-        plain(self.session.facility_add_others(facility.rep(), others.rep()))
+        plain(self.calls().facility_add_others(facility.rep(), others.rep()))
     }
 
     fn best(&mut self, facility: Resource<Facility>, excluded: Option<Resource<Mask>>) -> Call<Option<(u32, f64)>> {
-        plain(self.session.facility_best(facility.rep(), rep(excluded)))
+        plain(self.calls().facility_best(facility.rep(), rep(excluded)))
     }
 
     fn drop(&mut self, object: Resource<Facility>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }
@@ -607,7 +607,7 @@ impl HostDesign for CallState {
         labelled_embeddings: Resource<Matrix>,
         options: types::DesignOptions,
     ) -> Call<Resource<Design>> {
-        object(self.session.design(
+        object(self.calls().design(
             factors.rep(),
             embeddings.rep(),
             labelled_factors.rep(),
@@ -617,23 +617,23 @@ impl HostDesign for CallState {
     }
 
     fn best(&mut self, design: Resource<Design>) -> Call<Option<(u32, f64)>> {
-        plain(self.session.design_best(design.rep()))
+        plain(self.calls().design_best(design.rep()))
     }
 
     fn least(&mut self, design: Resource<Design>) -> Call<Option<(u32, f64)>> {
-        plain(self.session.design_least(design.rep()))
+        plain(self.calls().design_least(design.rep()))
     }
 
     fn add(&mut self, design: Resource<Design>, row: u32) -> Call<()> {
-        plain(self.session.design_add(design.rep(), row))
+        plain(self.calls().design_add(design.rep(), row))
     }
 
     fn remove(&mut self, design: Resource<Design>, row: u32) -> Call<()> {
-        plain(self.session.design_remove(design.rep(), row))
+        plain(self.calls().design_remove(design.rep(), row))
     }
 
     fn drop(&mut self, object: Resource<Design>) -> wasmtime::Result<()> {
-        self.session.release(object.rep());
+        self.calls().release(object.rep());
         Ok(())
     }
 }

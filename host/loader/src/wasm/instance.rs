@@ -96,12 +96,16 @@ impl Instance {
         session: Session,
         Room { limits, memory }: &Room,
     ) -> Result<Self, Failure> {
-        let state = CallState { session, limiter: Limiter::new(memory) };
+        let state = CallState::new(session, Limiter::new(memory));
         let mut store = Store::new(sandbox.engine(), state);
         store.limiter(|state| &mut state.limiter);
         let fuel = limits.fuel.unwrap_or(UNLIMITED_FUEL);
         store.set_hostcall_fuel(usize::try_from(limits.memory).unwrap_or(usize::MAX));
         store.set_max_component_handles(limits.handles as usize + 64);
+        store.call_hook(|mut context, hook| {
+            context.data_mut().cross(hook);
+            Ok(())
+        });
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| match context.data().session.control().check() {
             Ok(()) => Ok(UpdateDeadline::Continue(1)),

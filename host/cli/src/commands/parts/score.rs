@@ -13,8 +13,9 @@ use querist_protocol::{Need, Selection, names};
 
 use super::file::{Asked, Part, digest, first_row};
 use super::tally::Recorder;
-use crate::commands::select::{AskArgs, Inputs, Subset, params};
+use crate::commands::select::{AskArgs, Inputs, Subset};
 use crate::exit::Usage;
+use crate::flags;
 use crate::plugins::{self, Means};
 use crate::progress::{self, Display};
 
@@ -23,8 +24,7 @@ use crate::progress::{self, Display};
 #[command(after_help = "Example:\n  querist score --strategy power-margin --budget 1000 --shard 3/8 \\\n    \
                         --out part-3.safetensors --input 'logits=pool/logits-*.npy'")]
 pub struct ScoreArgs {
-    /// Id of the strategy, or package/strategy.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help = flags::STRATEGY)]
     pub strategy: String,
     /// Rows that will be wanted of the whole pool at most.
     #[arg(long, value_name = "B")]
@@ -62,11 +62,11 @@ impl FromStr for ShardOf {
 pub fn main(args: &ScoreArgs) -> Result<()> {
     let limits = args.ask.query.limits();
     let listing = plugins::listing(&args.ask.query.plugins.plugin_dir)?;
-    let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
+    let resolved = listing.resolve(&args.strategy)?;
     if matches!(resolved.package.kind, StrategyKind::Composite | StrategyKind::NativeTorch) {
         bail!(together(&args.strategy));
     }
-    let mut given = params(&args.ask, &resolved.strategy.schema)?;
+    let mut given = args.ask.params.given(&resolved.strategy.schema)?;
     let mut inputs = Inputs::read(&args.ask, &given)?;
     inputs.settle_draws(&resolved.strategy.schema, &mut given)?;
     let (rows, pool) = (inputs.pool_rows()?, digest(inputs.given())?);

@@ -160,10 +160,14 @@ impl Inputs {
         strategy: &dyn Strategy,
         subset: Subset<'_>,
     ) -> Result<(Sorted, Option<Texts>)> {
+        let has_labelled = self.given.has_labelled();
         for (name, other) in self.given.complete(strategy.needs()).map_err(|error| self.usage(&error))? {
             if let Some(file) = self.files.get(&other).cloned() {
                 self.files.insert(name, file);
             }
+        }
+        if !has_labelled {
+            note_empty_labelled(strategy.needs());
         }
         if self.given.logits_look_like_probabilities() {
             output::note("warning: `logits` look like probabilities; if they are, give them as `--input probs=FILE`");
@@ -209,6 +213,15 @@ impl Inputs {
         let files: Vec<String> =
             names.filter_map(|name| Some(format!("`{name}` is {}", shown(self.files.get(name)?)))).collect();
         if files.is_empty() { String::new() } else { format!(" ({})", files.join(", ")) }
+    }
+}
+
+/// Says what is made of a labelled set that the strategy would look at and nobody gave.
+fn note_empty_labelled(needs: &[Need]) {
+    let names: Vec<String> =
+        needs.iter().filter(|need| need.split_labelled().1).map(|need| format!("`{}`", need.name())).collect();
+    if !names.is_empty() {
+        output::note(&format!("note: {} taken as those of an empty labelled set: none are given", names.join(", ")));
     }
 }
 

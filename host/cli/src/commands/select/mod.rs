@@ -15,10 +15,11 @@ use querist_core::{
 };
 use querist_protocol::names;
 
-pub use self::ask::{AskArgs, params};
+pub use self::ask::AskArgs;
 pub use self::inputs::{Inputs, Subset};
 pub use self::picked::{Form, Picked, write};
 use crate::exit::Usage;
+use crate::flags;
 use crate::plugins::{self, Means};
 use crate::progress::{self, Display};
 use crate::trainer::{EmbeddedTask, Trainer, become_trainer};
@@ -30,8 +31,7 @@ use crate::trainer::{EmbeddedTask, Trainer, become_trainer};
                         --input embeddings=emb.npy --format json"
 )]
 pub struct SelectArgs {
-    /// Id of the strategy, or package/strategy.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help = flags::STRATEGY)]
     pub strategy: String,
     /// Rows to ask for; several budgets are several independent queries.
     #[arg(long, value_name = "B[,B2,...]", value_delimiter = ',', required = true)]
@@ -41,8 +41,7 @@ pub struct SelectArgs {
     /// Rows to choose from, drawn at random from the pool by seed and round [default: all].
     #[arg(long, value_name = "N")]
     pub subset_size: Option<usize>,
-    /// Device that finds bounds for the kernels; picks are the same on all.
-    #[arg(long, value_name = "cpu|cuda:N", default_value = "cpu")]
+    #[arg(long, value_name = "cpu|cuda:N", default_value = "cpu", hide_default_value = true, help = flags::DEVICE)]
     pub device: String,
     /// Form of the answer.
     #[arg(long, value_enum, default_value_t = SelectFormat::Ids)]
@@ -80,12 +79,12 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     }
     let limits = args.ask.query.limits();
     let listing = plugins::listing(&args.ask.query.plugins.plugin_dir)?;
-    let resolved = listing.resolve(&args.strategy).map_err(|error| Usage(error.to_string()))?;
+    let resolved = listing.resolve(&args.strategy)?;
     if resolved.package.kind == StrategyKind::NativeTorch && trainer.is_none() {
         // Its own networks need libtorch.
         return become_trainer();
     }
-    let mut given = params(&args.ask, &resolved.strategy.schema)?;
+    let mut given = args.ask.params.given(&resolved.strategy.schema)?;
     let threads = args.ask.query.threads();
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
         Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,

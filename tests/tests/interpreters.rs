@@ -1,11 +1,9 @@
-//! A strategy written in Python becomes a sandboxed package: the template's own steps, with componentize-py from PyPI.
-
-use std::path::PathBuf;
-use std::process::Command;
+//! Strategies in languages with an interpreter become sandboxed packages: the templates' own steps, with
+//! componentize-py from PyPI and componentize-js from npm.
 
 use querist_data::arrays::write_npy;
 use querist_protocol::philox::Stream;
-use querist_tests::cli::{Place, program};
+use querist_tests::cli::Place;
 use serde_json::Value;
 
 const ROWS: usize = 300;
@@ -13,10 +11,6 @@ const CLASSES: usize = 5;
 const WIDTH: usize = 8;
 const BATCH: usize = 12;
 const FACTOR: usize = 4;
-
-fn path_folders() -> Vec<PathBuf> {
-    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
-}
 
 fn noise(seed: u64, columns: usize) -> Vec<Vec<f32>> {
     let mut stream = Stream::new(seed, 0);
@@ -48,21 +42,30 @@ fn expected(logits: &[Vec<f32>], embeddings: &[Vec<f32>]) -> Vec<usize> {
 #[test]
 #[ignore = "takes a minute, and fetches 20 MB from PyPI"]
 fn a_project_in_python_is_packed_checked_and_picks_as_it_should() {
+    packed_checked_and_asked("python");
+}
+
+#[test]
+#[ignore = "takes a minute, and fetches 100 MB from npm"]
+fn a_project_in_javascript_is_packed_checked_and_picks_as_it_should() {
+    packed_checked_and_asked("js");
+}
+
+fn packed_checked_and_asked(language: &str) {
     let place = Place::new();
-    let said = place.good(&["plugin", "new", "far-apart", "--lang", "python"]);
-    assert_eq!(said, "cd far-apart\nsh build.sh\n");
-    // The script calls the program by its name.
-    let programs = program().parent().expect("it is in a folder").to_owned();
-    let paths = std::env::join_paths(std::iter::once(programs).chain(path_folders())).unwrap();
-    let mut script = Command::new("sh");
-    script
-        .arg("far-apart/build.sh")
-        .current_dir(place.path())
-        .env("PATH", paths)
-        .env("QUERIST_CACHE", place.at("cache"));
-    let built = script.output().unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{said}{}", String::from_utf8_lossy(&built.stdout));
+    let said = place.good(&["plugin", "new", "far-apart", "--lang", language]);
+    assert_eq!(said, "cd far-apart\nquerist plugin build\nquerist plugin check plugins/far-apart\n");
+    let call = |args: &[&str]| {
+        let mut command = place.command(args);
+        // Tools of the language are found as the user's are, and keep what they fetch.
+        command
+            .envs(["PATH", "HOME", "npm_config_cache"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let output = command.env("QUERIST_CACHE", place.at("cache")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stdout));
+        said
+    };
+    let said = call(&["plugin", "build", "far-apart"]) + &call(&["plugin", "check", "far-apart/plugins/far-apart"]);
     assert_eq!(said.matches("compiling a component of").count(), 1, "it is compiled once, and that is said: {said}");
 
     let (logits, embeddings) = (noise(1, CLASSES), noise(2, WIDTH));
