@@ -6,6 +6,7 @@ pub mod composite_text;
 pub mod description;
 pub mod discover;
 pub(crate) mod file;
+pub mod imports;
 pub(crate) mod library;
 pub mod manifest;
 pub mod read;
