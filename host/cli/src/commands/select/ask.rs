@@ -45,15 +45,20 @@ pub struct AskArgs {
 
 /// The parameters that a call gives.
 pub fn params(args: &AskArgs, schema: &Value) -> Result<Map<String, Value>> {
+    params_of(args.params.as_deref(), &args.param, schema)
+}
+
+/// The parameters of a JSON object, and of assignments beside it.
+pub fn params_of(object: Option<&str>, assignments: &[String], schema: &Value) -> Result<Map<String, Value>> {
     let usage = |message: String| anyhow::Error::new(Usage(message));
-    let mut params = match &args.params {
+    let mut params = match object {
         None => Map::new(),
         Some(text) => {
             serde_json::from_str(text).map_err(|error| usage(format!("`--params` is no JSON object: {error}")))?
         }
     };
     let schema = Schema::new(schema.clone())?;
-    for assignment in &args.param {
+    for assignment in assignments {
         let (key, text) =
             assignment.split_once('=').ok_or_else(|| usage(format!("`--param {assignment}`: write key=value")))?;
         let value = value_of(key, text, &schema);

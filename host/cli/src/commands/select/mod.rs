@@ -15,7 +15,7 @@ use querist_core::{
 };
 use querist_protocol::names;
 
-pub use self::ask::{AskArgs, params};
+pub use self::ask::{AskArgs, params, params_of};
 pub use self::inputs::{Inputs, Subset};
 pub use self::picked::{Form, Picked, write};
 use crate::exit::Usage;
