@@ -3,8 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::forest::forest;
-use super::words::{Mark, bytes, contrast, points, seconds};
-use super::{Contrast, Facts, InSetting, Judged, Outcome, QueryCost, Said, Verdict};
+use super::words::{Mark, bytes, contrast, points, seconds, worthy};
+use super::{Contrast, Facts, Finding, InSetting, Judged, Outcome, QueryCost, Said, Verdict};
 use crate::page::STYLE;
 
 const OWN_STYLE: &str = include_str!("verdict.css");
@@ -133,7 +133,7 @@ fn details(judged: &Judged, verdict: &Verdict) -> Markup {
 
 fn cell(contrast: Option<&Contrast>) -> Markup {
     let Some(contrast) = contrast else { return html! { td { "-" } } };
-    let shown = matches!(contrast.finding, super::Finding::Better | super::Finding::Worse);
+    let shown = matches!(contrast.finding, Finding::Better | Finding::Worse);
     let range = contrast.interval.map(|(low, high)| format!(" ({} to {})", points(low), points(high)));
     html! { td.best[shown] { (points(contrast.difference.mean)) span.soft { (range.unwrap_or_default()) } } }
 }
@@ -281,7 +281,7 @@ fn made_by(verdict: &Verdict) -> Markup {
             p.note {
                 "Mean accuracy over the budget: the area under the curve of test accuracy over labels, divided by their \
                  range. Over all settings, each seed counts once, with the mean of its differences; the test is Student's, \
-                 paired by seed, two-sided at 5 %. A difference below " (suite.worth) " points is not worth knowing here. "
+                 paired by seed, two-sided at 5 %. A difference below " (worthy(suite.worth)) " is not worth knowing here. "
                 @if let Some(report) = &suite.report {
                     a href=(report) { "The full report" } " has every curve, table and run. "
                 }

@@ -90,6 +90,11 @@ fn broken(facts: &Facts) -> impl Iterator<Item = &RuleLine> {
     facts.rules.iter().filter(|rule| rule.is_broken())
 }
 
+/// A difference that is worth knowing of.
+pub(super) fn worthy(worth: f64) -> String {
+    if worth == 1.0 { "1 point".to_owned() } else { format!("{worth} points") }
+}
+
 /// What is known of a difference, what is not, and how many seeds would tell.
 pub(super) fn contrast(contrast: &Contrast, worth: f64) -> String {
     let Contrast { against, difference, interval, settings, .. } = contrast;
@@ -111,8 +116,9 @@ pub(super) fn contrast(contrast: &Contrast, worth: f64) -> String {
             size(mean)
         ),
         Finding::Alike => format!(
-            "No, they are as good as each other: {over}any difference is below {worth} points (95 % interval {range}, \
-             {seeds})."
+            "No, they are as good as each other: {over}any difference is below {} (95 % interval {range}, \
+             {seeds}).",
+            worthy(worth)
         ),
         Finding::Same => format!("They are the same: every accuracy is that of `{against}` ({seeds})."),
         Finding::NotKnown if difference.n == 1 => format!(
@@ -149,8 +155,10 @@ fn more_seeds(contrast: &Contrast, worth: f64) -> String {
         more => format!("{needed}, {more} more than were run"),
     };
     let of_worth = match contrast.seeds_for_worth {
-        Some(needed) => format!("To see a difference of {worth} points with a chance of 80 % takes {}", more(needed)),
-        None => format!("More than a million seeds would be needed to see a difference of {worth} points"),
+        Some(needed) => {
+            format!("To see a difference of {} with a chance of 80 % takes {}", worthy(worth), more(needed))
+        }
+        None => format!("More than a million seeds would be needed to see a difference of {}", worthy(worth)),
     };
     match contrast.seeds_for_seen {
         Some(needed) if contrast.difference.mean.abs() * 100.0 > worth => {
