@@ -252,7 +252,7 @@ fn run(args: &StudyRunArgs) -> Result<()> {
         Some(LauncherArg::Command) => Launcher::Command,
     };
     let StudyRunArgs { threads, track, no_wait, .. } = *args;
-    let worked = work(&asked, Beside { plugins: &args.study.plugins, threads, track, no_wait })?;
+    let worked = do_runs(&asked, Beside { plugins: &args.study.plugins, threads, track, no_wait })?;
     if no_wait && asked.launch.launcher == Launcher::Slurm {
         return Ok(());
     }
@@ -265,7 +265,7 @@ fn run(args: &StudyRunArgs) -> Result<()> {
 }
 
 /// Does every run that is not done.
-pub fn work(asked: &Asked, beside: Beside<'_>) -> Result<Worked> {
+pub fn do_runs(asked: &Asked, beside: Beside<'_>) -> Result<Worked> {
     let Asked { cells, grid, launch, out } = asked;
     progress::stop_on_interrupt()?;
     let (study, lock) = StudyFolder::lay_out(out, cells)?;

@@ -107,7 +107,7 @@ pub fn main(args: &EvaluateArgs) -> Result<()> {
     let mut folders = Vec::new();
     for candidate in &candidates {
         let (folder, plugins) = candidate.lay_down(&out)?;
-        flags.plugin_dir.splice(0..0, plugins);
+        drop(flags.plugin_dir.splice(0..0, plugins));
         folders.push(folder);
     }
     progress::stop_on_interrupt()?;
@@ -115,7 +115,7 @@ pub fn main(args: &EvaluateArgs) -> Result<()> {
     let taken: Vec<String> = labels.into_iter().chain(chosen.iter().map(|one| one.id.clone())).collect();
     candidate::tell_apart(&mut candidates, &taken)?;
     let asked = ask(&suite, &candidates, &chosen, &out, args.jobs, &flags)?;
-    let worked = study::work(&asked, Beside { plugins: &flags, threads: None, track: None, no_wait: false })?;
+    let worked = study::do_runs(&asked, Beside { plugins: &flags, threads: None, track: None, no_wait: false })?;
     if progress::stopped() {
         return Err(study::unfinished(&worked.failed, asked.cells.len(), &out));
     }
@@ -226,7 +226,7 @@ fn look(
     let mut facts = Vec::new();
     for (candidate, folder) in candidates.iter().zip(folders) {
         output::note(&format!("looking at `{}`: the rules, and what it is like", candidate.label));
-        facts.push(looked_at(suite, candidate, folder, (&listing, &all), means, flags)?);
+        facts.push(looked_at(suite, candidate, folder, (&listing, all.as_slice()), means, flags)?);
     }
     let is_chosen = |one: &Yardstick| facts.iter().flat_map(|facts| &facts.nearest).any(|like| like.label == one.id);
     let chosen = all.into_iter().filter(is_chosen).collect();

@@ -30,8 +30,8 @@ pub struct ReplayArgs {
     #[arg(value_name = "RUN")]
     pub folder: PathBuf,
     /// What the strategy is asked about again.
-    #[arg(long, value_enum, default_value_t = From::Auto)]
-    pub from: From,
+    #[arg(long, value_enum, default_value_t = Basis::Auto)]
+    pub from: Basis,
     /// Keep what is trained again in this folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct ReplayArgs {
 
 /// What a strategy is asked about again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum From {
+pub enum Basis {
     /// The arrays of every round where the run kept them, else everything is trained again.
     Auto,
     /// The arrays that the run kept (`keep.features = "all"`): seconds, and on any machine.
@@ -53,7 +53,7 @@ pub enum From {
     Scratch,
 }
 
-impl From {
+impl Basis {
     fn name(self) -> &'static str {
         match self {
             Self::Features => "features",
@@ -69,8 +69,8 @@ pub fn main(args: &ReplayArgs) -> Result<()> {
     ensure!(!recorded.is_empty(), "{} has no selection yet: nothing can be made again", shown(&args.folder));
     let from = source(&stored, args)?;
     let replayed = match from {
-        From::Features => features::replay(&stored, &args.plugins)?,
-        From::Auto | From::Scratch => scratch::replay(&stored, args)?,
+        Basis::Features => features::replay(&stored, &args.plugins)?,
+        Basis::Auto | Basis::Scratch => scratch::replay(&stored, args)?,
     };
     let found = difference(&recorded, &replayed);
     match args.format {
@@ -101,12 +101,12 @@ pub fn main(args: &ReplayArgs) -> Result<()> {
 }
 
 /// What can be asked again.
-fn source(stored: &StoredRun, args: &ReplayArgs) -> Result<From> {
+fn source(stored: &StoredRun, args: &ReplayArgs) -> Result<Basis> {
     let lacks = features::lacks(stored);
     match (args.from, lacks) {
-        (From::Scratch, _) | (From::Auto, Some(_)) => Ok(From::Scratch),
-        (From::Auto | From::Features, None) => Ok(From::Features),
-        (From::Features, Some(why)) => {
+        (Basis::Scratch, _) | (Basis::Auto, Some(_)) => Ok(Basis::Scratch),
+        (Basis::Auto | Basis::Features, None) => Ok(Basis::Features),
+        (Basis::Features, Some(why)) => {
             let message = format!("{} cannot be replayed from features: {why}", shown(&args.folder));
             Err(crate::exit::Usage(message).into())
         }
