@@ -62,6 +62,25 @@ fn a_grid_is_planned_run_shown_and_reported_by_setting() {
 }
 
 #[test]
+fn a_report_calls_settings_by_axes_and_draws_curves_by_them() {
+    let weights = "\"model.head_hidden\" = 24, \"recipe.weight_decay\" = 0.01";
+    let place = with_grid(&format!("size = [{{ label = \"small\" }}, {{ label = \"large\", {weights} }}]\n"));
+    let out = place.good(&["study", "run", "grid.toml", "--jobs", "2", "--out", "s"]);
+    assert!(out.contains("== budget.batch 10, size large"), "{out}");
+    // From above the study, too.
+    for folder in ["s", "."] {
+        let by_size = place.good(&["report", folder, "--curves-by", "strategy,size"]);
+        for part in ["== budget.batch 20", "margin, large", "random, small"] {
+            assert!(by_size.contains(part), "`{part}` is missing in {by_size}");
+        }
+        assert!(!by_size.contains("head_hidden"), "{by_size}");
+    }
+    place
+        .call(&["report", "s", "--curves-by", "sizes"])
+        .fails(2, &["no run has the key `sizes`", "an axis of a study"]);
+}
+
+#[test]
 fn what_is_wrong_with_an_axis_is_said_at_its_place() {
     let refused = |more: &str, parts: &[&str]| {
         with_grid(more).call(&["study", "run", "grid.toml"]).fails(2, parts);

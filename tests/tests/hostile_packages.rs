@@ -113,7 +113,7 @@ fn a_module_that_compiles_for_ever_is_stopped() {
 fn description(schema: &Value) -> String {
     let strategy =
         json!({"id": "evil", "summary": "Evil", "paper": "None", "scorer": false, "needs": [], "schema": schema});
-    json!({"package": "evil", "version": "0.1.0", "api": "0.2", "strategies": [strategy]}).to_string()
+    json!({"package": "evil", "version": "0.1.0", "api": "1.1", "strategies": [strategy]}).to_string()
 }
 
 /// A component whose description has this schema.

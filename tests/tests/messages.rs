@@ -540,7 +540,7 @@ fn broken_packages(place: &Place) {
     package(place, "unknown-key", edited("plugin.toml", "manifest = 1", "manifest = 1\nposix = true"));
     package(place, "newer", edited("plugin.toml", "manifest = 1", "manifest = 2"));
     package(place, "native", edited("plugin.toml", "kind = \"wasm\"", "kind = \"native\""));
-    place.write("broken/bare-file.wasm", within("random/random.wasm", r#""api":"0.2""#, r#""api":"9.7""#));
+    place.write("broken/bare-file.wasm", within("random/random.wasm", r#""api":"1.1""#, r#""api":"9.7""#));
     let needs = within("badge/badge.wasm", r#""needs":["logits","#, r#""needs":["labels","#);
     place.write("broken/bare-needs.wasm", needs);
 }

@@ -192,7 +192,11 @@ impl Array {
 
 /// Rows of `width` values each.
 pub(crate) fn gather<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
-    rows.iter().flat_map(|&row| &values[row as usize * width..][..width]).copied().collect()
+    match width {
+        // The length is known beforehand, so that millions of ids are written once.
+        1 => rows.iter().map(|&row| values[row as usize]).collect(),
+        _ => rows.iter().flat_map(|&row| &values[row as usize * width..][..width]).copied().collect(),
+    }
 }
 
 /// Arrays that do not fit the contract.

@@ -7,6 +7,9 @@ use querist_protocol::{Fault, FaultCode};
 use crate::memory::Charge;
 use crate::workers::Workers;
 
+/// Rows that are kept while the first are looked for, at least.
+const LEAST_ROOM: usize = 1 << 12;
+
 /// Rows whose weights are summed together.
 pub(crate) const SUM_BLOCK: usize = 1024;
 
@@ -19,23 +22,39 @@ pub(crate) fn top(
     excluded: Option<&[bool]>,
 ) -> Result<Vec<u32>, Fault> {
     workers.control().check()?;
-    let _room = Charge::of::<u32>(workers.control(), values.len())?;
-    let is_open = |row: &u32| !excluded.is_some_and(|excluded| excluded[*row as usize]);
-    let mut rows: Vec<u32> = (0..values.len() as u32).filter(is_open).collect();
+    let room = count.saturating_mul(2).max(LEAST_ROOM).min(values.len());
+    let _room = Charge::of::<u32>(workers.control(), room)?;
     let larger =
         |values: &[f64], a: u32, b: u32| values[b as usize].partial_cmp(&values[a as usize]).unwrap_or(Ordering::Equal);
     let order = |a: &u32, b: &u32| {
         let tie_broken = || second.map_or(Ordering::Equal, |second| larger(second, *a, *b));
         larger(values, *a, *b).then_with(tie_broken).then(a.cmp(b))
     };
-    if count < rows.len() {
-        if count > 0 {
-            rows.select_nth_unstable_by(count - 1, order);
+    // Of all rows so far the first `count` and at most as many again are kept, so that memory is that of the answer.
+    let mut best: Vec<u32> = Vec::with_capacity(room);
+    let mut last = None;
+    for row in 0..values.len() as u32 {
+        let is_behind = last.is_some_and(|last| order(&row, &last).is_gt());
+        if is_behind || excluded.is_some_and(|excluded| excluded[row as usize]) {
+            continue;
         }
-        rows.truncate(count);
+        if best.len() == room {
+            last = keep_first(&mut best, count, order);
+        }
+        best.push(row);
     }
-    rows.sort_unstable_by(order);
-    Ok(rows)
+    keep_first(&mut best, count, order);
+    best.sort_unstable_by(order);
+    Ok(best)
+}
+
+/// Leaves the first `count` rows of those of an order, in any order; which of them is the last.
+fn keep_first(rows: &mut Vec<u32>, count: usize, order: impl Fn(&u32, &u32) -> Ordering) -> Option<u32> {
+    if count < rows.len() && count > 0 {
+        rows.select_nth_unstable_by(count - 1, &order);
+    }
+    rows.truncate(count);
+    rows.get(count.checked_sub(1)?).copied()
 }
 
 /// The row that the uniform number `u` draws by weight; `None` where every weight is 0.

@@ -108,17 +108,19 @@ fn leaders(block: &Block) -> Leaders {
     found
 }
 
-/// Σ e^-gap and Σ gap e^-gap over all classes but the leader, where gap is its lead.
+/// Σ e^-gap over all classes but the leader, where gap is its lead; and Σ gap e^-gap where that is `WEIGHTED`, else 0.
 #[inline(always)]
-fn others(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
+fn others<const WEIGHTED: bool>(block: &Block, leaders: &Leaders) -> ([f64; LANES], [f64; LANES]) {
     let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
     for (class, logits) in block.iter().enumerate() {
-        for (lane, &logit) in logits.iter().enumerate() {
-            let gap = f64::from(leaders.top[lane]) - f64::from(logit);
-            let share = math::exp(-gap);
-            let share = if leaders.class[lane] == class as u32 { 0.0 } else { share };
+        let gaps: [f64; LANES] = std::array::from_fn(|lane| f64::from(leaders.top[lane]) - f64::from(logits[lane]));
+        let shares = math::exp_each(gaps.map(|gap| -gap));
+        for lane in 0..LANES {
+            let share = if leaders.class[lane] == class as u32 { 0.0 } else { shares[lane] };
             sums[lane] += share;
-            weighted[lane] += gap * share;
+            if WEIGHTED {
+                weighted[lane] += gaps[lane] * share;
+            }
         }
     }
     (sums, weighted)
@@ -134,7 +136,10 @@ for_each_cpu! {
             }
             return;
         }
-        let (others, weighted) = others(block, &leaders);
+        let (others, weighted) = match measure {
+            Uncertainty::Entropy => others::<true>(block, &leaders),
+            _ => others::<false>(block, &leaders),
+        };
         match measure {
             Uncertainty::LeastConfidence => {
                 for lane in 0..LANES {
@@ -190,11 +195,14 @@ for_each_cpu! {
     /// Turns logits into probabilities, or into the residual.
     fn probabilities(block: &mut Block, residual: bool) {
         let leaders = leaders(block);
-        let (others, _) = others(block, &leaders);
+        let (others, _) = others::<false>(block, &leaders);
         for (class, values) in block.iter_mut().enumerate() {
+            let lags: [f64; LANES] =
+                std::array::from_fn(|lane| f64::from(values[lane]) - f64::from(leaders.top[lane]));
+            let shares = math::exp_each(lags);
             for lane in 0..LANES {
                 let whole = 1.0 + others[lane];
-                let share = math::exp(f64::from(values[lane]) - f64::from(leaders.top[lane])) / whole;
+                let share = shares[lane] / whole;
                 let of_leader = if residual { -others[lane] / whole } else { 1.0 / whole };
                 values[lane] = (if leaders.class[lane] == class as u32 { of_leader } else { share }) as f32;
             }

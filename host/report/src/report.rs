@@ -48,8 +48,8 @@ pub enum ReportError {
     },
     /// A key that curves were to be told apart by.
     #[error(
-        "no run has the key `{key}`, which curves were to be told apart by; expected `strategy`, or a key of run files \
-         that has a value of its own, such as `recipe.optimiser`"
+        "no run has the key `{key}`, which curves were to be told apart by; expected `strategy`, a key of run files \
+         that has a value of its own, such as `recipe.optimiser`, or an axis of a study"
     )]
     UnknownKey {
         /// The key.

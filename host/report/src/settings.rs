@@ -64,9 +64,9 @@ pub(crate) struct Placed {
     pub seed: Seed,
 }
 
-/// The place of each run: its setting, of the fewest names of axes and keys that tell all settings apart, and its label.
-/// Where `curves_by` names axes or keys, these make the label, with the strategy where it is among them, and are in no
-/// setting; nor are the keys that an axis stands for.
+/// The place of each run: its setting, of the fewest names of axes and keys that tell all settings apart, and its
+/// label. Where `curves_by` names axes or keys, these make the label, with the strategy where it is among them, and are
+/// in no setting; nor are the keys that an axis stands for.
 ///
 /// # Errors
 /// A name in `curves_by` that no run has.

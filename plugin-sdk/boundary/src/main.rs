@@ -70,6 +70,51 @@ mod tests {
         assert!(stale.is_empty(), "run `cargo xtask boundary`: {stale:?}");
     }
 
+    /// What a plugin was built against is there for ever: without what came later, and without its texts, the file is
+    /// each file that was published.
+    #[test]
+    fn what_was_published_is_as_it_was() {
+        let folder = workspace().join("plugin-sdk/wit");
+        let now = std::fs::read_to_string(folder.join("strategy.wit")).unwrap();
+        let published: Vec<PathBuf> =
+            std::fs::read_dir(folder.join("published")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!published.is_empty());
+        for file in published {
+            let version = file.file_stem().unwrap().to_str().unwrap().trim_start_matches("strategy-").to_owned();
+            let then = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(as_of(&then, &version), without_texts(&then), "{version} has what came later");
+            assert_eq!(as_of(&now, &version), without_texts(&then), "{version} is not as it was");
+        }
+    }
+
+    fn without_texts(wit: &str) -> String {
+        let lines = wit.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// A WIT file as it was at a version, without its texts. Versions are compared number by number.
+    fn as_of(wit: &str, version: &str) -> String {
+        let numbers = |version: &str| version.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
+        let wit = without_texts(wit);
+        let mut items = wit.split("@since(version = ");
+        let mut kept = items.next().unwrap().to_owned();
+        for item in items {
+            let (since, item) = item.split_once(')').unwrap();
+            kept += &match numbers(since) > numbers(version) {
+                true => after_item(item).to_owned(),
+                false => format!("@since(version = {since}){item}"),
+            };
+        }
+        let (before, after) = kept.split_once("package querist:strategy@").unwrap();
+        format!("{before}package querist:strategy@{version}{}", &after[after.find(';').unwrap()..])
+    }
+
+    /// What stands behind a function, which ends with its line, or a type, which ends with its brace.
+    fn after_item(item: &str) -> &str {
+        let ends_with_brace = item.find('{').is_some_and(|brace| item.find(';').is_none_or(|end| brace < end));
+        item.split_once(if ends_with_brace { '}' } else { ';' }).map_or("", |(_, rest)| rest.trim_start())
+    }
+
     /// Older plugins find every function where it was.
     #[test]
     fn the_table_is_ordered_by_version() {

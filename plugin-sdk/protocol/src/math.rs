@@ -13,28 +13,37 @@ const ROUND_TO_WHOLE: f64 = 6_755_399_441_055_744.0;
 /// e to the power of `x`; 0 below about -745, infinite above about 709.8.
 #[inline(always)]
 pub fn exp(x: f64) -> f64 {
-    // Comparisons written so that NaN stays NaN.
-    let x = if x > 710.0 { 710.0 } else { x };
-    let x = if x < -746.0 { -746.0 } else { x };
-    let shifted = x * std::f64::consts::LOG2_E + ROUND_TO_WHOLE;
-    let whole = shifted - ROUND_TO_WHOLE;
-    let r = (x - whole * LN2_HIGH) - whole * LN2_LOW;
-    // Two halves keep each factor a normal number down to the smallest subnormal result. An overflow check, which never
-    // fires, would keep loops from vectorising.
-    let n = (shifted.to_bits() as i64).wrapping_sub(ROUND_TO_WHOLE.to_bits() as i64);
-    let half = n >> 1;
-    exp_of_reduced(r) * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+    let [power] = exp_each([x]);
+    power
 }
 
-/// The Taylor polynomial of e^r for |r| <= ln(2)/2: the first dropped term is below 5e-18.
+/// [`exp`] of each number. All go one step together, so that none waits for the step before.
 #[inline(always)]
-fn exp_of_reduced(r: f64) -> f64 {
-    1.0 + r * expm1_over_r(r)
+pub fn exp_each<const N: usize>(x: [f64; N]) -> [f64; N] {
+    let (mut reduced, mut wholes) = ([0.0; N], [0i64; N]);
+    for i in 0..N {
+        // Comparisons written so that NaN stays NaN.
+        let x = if x[i] > 710.0 { 710.0 } else { x[i] };
+        let x = if x < -746.0 { -746.0 } else { x };
+        let shifted = x * std::f64::consts::LOG2_E + ROUND_TO_WHOLE;
+        let whole = shifted - ROUND_TO_WHOLE;
+        reduced[i] = (x - whole * LN2_HIGH) - whole * LN2_LOW;
+        // An overflow check, which never fires, would keep loops from vectorising.
+        wholes[i] = (shifted.to_bits() as i64).wrapping_sub(ROUND_TO_WHOLE.to_bits() as i64);
+    }
+    let mut powers = expm1_over_each(reduced);
+    for i in 0..N {
+        // Two halves keep each factor a normal number down to the smallest subnormal result.
+        let half = wholes[i] >> 1;
+        let of_reduced = 1.0 + reduced[i] * powers[i];
+        powers[i] = of_reduced * power_of_two(half) * power_of_two(wholes[i].wrapping_sub(half));
+    }
+    powers
 }
 
-/// (e^r - 1) / r for |r| <= ln(2)/2.
+/// (e^r - 1) / r for each |r| <= ln(2)/2, by Taylor's polynomial: the first term of e^r that is dropped is below 5e-18.
 #[inline(always)]
-fn expm1_over_r(r: f64) -> f64 {
+fn expm1_over_each<const N: usize>(r: [f64; N]) -> [f64; N] {
     const C: [f64; 13] = [
         1.0 / 6_227_020_800.0,
         1.0 / 479_001_600.0,
@@ -50,11 +59,13 @@ fn expm1_over_r(r: f64) -> f64 {
         1.0 / 2.0,
         1.0,
     ];
-    let mut sum = C[0];
+    let mut sums = [C[0]; N];
     for &c in &C[1..] {
-        sum = sum * r + c;
+        for (sum, r) in sums.iter_mut().zip(&r) {
+            *sum = *sum * r + c;
+        }
     }
-    sum
+    sums
 }
 
 #[inline(always)]
@@ -65,7 +76,8 @@ fn power_of_two(n: i64) -> f64 {
 /// e^x - 1 without the cancellation near 0.
 #[inline(always)]
 pub fn expm1(x: f64) -> f64 {
-    let near = x * expm1_over_r(x);
+    let [over] = expm1_over_each([x]);
+    let near = x * over;
     let far = exp(x) - 1.0;
     if x.abs() < 0.34 { near } else { far }
 }
@@ -157,6 +169,15 @@ mod tests {
         assert_eq!(exp(0.0), 1.0);
         assert_eq!((exp(-800.0), exp(720.0)), (0.0, f64::INFINITY));
         assert!(exp(-744.0) > 0.0 && exp(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn each_of_several_has_the_bits_of_one() {
+        let numbers: Vec<f64> = grid(-750.0, 720.0, 64 * 1000 - 1).collect();
+        for some in numbers.chunks_exact(64) {
+            let some: [f64; 64] = some.try_into().unwrap();
+            assert_eq!(exp_each(some).map(f64::to_bits), some.map(|x| exp(x).to_bits()));
+        }
     }
 
     #[test]

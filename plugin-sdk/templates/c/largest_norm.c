@@ -15,7 +15,7 @@ QUERIST_IDENTITY("largest-norm", "0.1.0", "x86_64-unknown-linux-gnu");
 static const QueristHostApi *host;
 
 static const char DESCRIPTION[] =
-    "{\"package\":\"largest-norm\",\"version\":\"0.1.0\",\"api\":\"0.2\",\"strategies\":[{"
+    "{\"package\":\"largest-norm\",\"version\":\"0.1.0\",\"api\":\"1.1\",\"strategies\":[{"
     "\"id\":\"largest-norm\",\"summary\":\"Samples whose embeddings have the largest norm\","
     "\"paper\":\"An example\",\"scorer\":false,\"needs\":[\"embeddings\"],\"schema\":{"
     "\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"by\":{"

@@ -43,7 +43,7 @@ class Strategies(exports.Strategies):
             "schema": SCHEMA,
         }
         return json.dumps(
-            {"package": "margin-apart", "version": "0.1.0", "api": "0.2", "strategies": [strategy]}
+            {"package": "margin-apart", "version": "0.1.0", "api": "1.1", "strategies": [strategy]}
         )
 
     def needs(self, id: str, params: str) -> list[str]:

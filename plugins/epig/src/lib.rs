@@ -9,9 +9,15 @@
 //!
 //! Bickford Smith, Kirsch, Farquhar, Gal, Foster and Rainforth, "Prediction-Oriented Bayesian Active Learning", AISTATS
 //! 2023 (arXiv 2304.08151).
+//!
+//! `coremse` and `corelog` ask the same with other scores and other batches.
+
+mod bemps;
 
 use querist_sdk::draws::Draws;
 use querist_sdk::prelude::*;
+
+pub use bemps::{Batch, CoreLog, CoreMse};
 
 /// Where the targets come from.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +28,39 @@ pub enum Target {
     Pool,
     /// A target set of the host, such as unlabelled samples of the place of use.
     Provided,
+}
+
+impl Target {
+    fn needs(self, draws: u32, n_target: u32) -> Vec<Need> {
+        let coherent = |name| Need::new(name).with("T", draws).with_flag("coherent");
+        let mut needs = vec![coherent(names::MC_LOG_PROBS)];
+        if self == Self::Provided {
+            let target = coherent(names::TARGET_MC_LOG_PROBS);
+            needs.push(if n_target == u32::MAX { target } else { target.with("n", n_target) });
+        }
+        needs
+    }
+
+    /// Calls `visit` with the class distributions of each target, `[draws * classes]`: at most `n_target` of the pool.
+    fn for_each(self, query: &Query, pool: &Draws, n_target: u32, mut visit: impl FnMut(&[f64])) -> Result<()> {
+        match self {
+            Self::Pool if n_target == u32::MAX => pool.for_each(|_, row| {
+                visit(&row.probs);
+                Ok(())
+            }),
+            Self::Pool => {
+                let keys = query.stream("targets", StreamScope::Round)?.by_row(0)?;
+                for row in keys.top(None, n_target, None)? {
+                    visit(&pool.probs(row)?);
+                }
+                Ok(())
+            }
+            Self::Provided => Draws::of(query, names::TARGET_MC_LOG_PROBS, pool.draws() as u32)?.for_each(|_, row| {
+                visit(&row.probs);
+                Ok(())
+            }),
+        }
+    }
 }
 
 /// How a batch is made of the scores.
@@ -61,12 +100,7 @@ impl Strategy for Epig {
     const ALIASES: &'static [&'static str] = &["EPIG"];
 
     fn needs(&self) -> Vec<Need> {
-        let coherent = |name| Need::new(name).with("T", self.draws).with_flag("coherent");
-        let mut needs = vec![coherent(names::MC_LOG_PROBS)];
-        if self.target == Target::Provided {
-            needs.push(coherent(names::TARGET_MC_LOG_PROBS).with("n", self.n_target));
-        }
-        needs
+        self.target.needs(self.draws, self.n_target)
     }
 
     fn may_need() -> Vec<Need> {
@@ -78,19 +112,8 @@ impl Selector for Epig {
     fn select(&self, query: &Query) -> Result<Selection> {
         let pool = Draws::of(query, names::MC_LOG_PROBS, self.draws)?;
         let mut targets = Targets::new(&pool);
-        match self.target {
-            Target::Pool => {
-                let keys = query.stream("targets", StreamScope::Round)?.by_row(0)?;
-                for row in keys.top(None, self.n_target.min(query.rows()), None)? {
-                    targets.add(&pool.probs(row)?);
-                }
-            }
-            Target::Provided => Draws::of(query, names::TARGET_MC_LOG_PROBS, self.draws)?.for_each(|_, row| {
-                targets.add(&row.probs);
-                Ok(())
-            })?,
-        }
-        let scores = targets.information(query, &pool)?;
+        self.target.for_each(query, &pool, self.n_target, |probs| targets.add(probs))?;
+        let scores = targets.information(query, pool.log_probs())?;
         if self.stochastic == Stochastic::None {
             return query.largest(&scores, &scores);
         }
@@ -131,19 +154,27 @@ impl Targets {
         }
     }
 
-    /// Mean information of each pool row about the targets.
-    fn information(&mut self, query: &Query, pool: &Draws) -> Result<Vec<f64>> {
+    /// Mean information of each row about the targets; rows hold log-probabilities, `[rows, draws * classes]`.
+    fn information(&mut self, query: &Query, rows: &Matrix) -> Result<Vec<f64>> {
+        let apart = entropies(query, rows, self.draws as u32)?;
+        self.told(query, rows, &apart)
+    }
+
+    /// The same, of rows whose labels have the entropies `apart` before anything is told.
+    fn told(&mut self, query: &Query, rows: &Matrix, apart: &[f64]) -> Result<Vec<f64>> {
         if self.count == 0 {
             return Err(StrategyError::Failed("the target set is empty".to_owned()));
         }
         self.shares.iter_mut().for_each(|share| *share /= f64::from(self.count));
-        let entropies = |weights: &[f64], shares: &[f64]| -> Result<Vec<f64>> {
-            pool.log_probs().mixture_entropy(&query.vector(weights)?, &query.vector(shares)?)?.to_vec()
-        };
-        let apart = entropies(&vec![1.0 / self.draws as f64; self.draws], &[1.0])?;
-        let given = entropies(&self.weights, &self.shares)?;
+        let given = rows.mixture_entropy(&query.vector(&self.weights)?, &query.vector(&self.shares)?)?.to_vec()?;
         Ok(apart.iter().zip(given).map(|(apart, given)| (apart - given).max(0.0)).collect())
     }
 }
 
-package!(selectors: [Epig]);
+/// Entropy of each row's label: that of its mean over draws.
+fn entropies(query: &Query, rows: &Matrix, draws: u32) -> Result<Vec<f64>> {
+    let weights = vec![1.0 / f64::from(draws); draws as usize];
+    rows.mixture_entropy(&query.vector(&weights)?, &query.vector(&[1.0])?)?.to_vec()
+}
+
+package!(selectors: [Epig, CoreMse, CoreLog]);

@@ -50,7 +50,7 @@ fn main() {
     write("needs", needs.map(|need| need.as_bytes().to_vec()).into());
 
     let description = |schema: &serde_json::Value| {
-        json!({"package": "two-words", "version": "1.2.3", "api": "0.2", "strategies": [{"id": "margin", "summary":
+        json!({"package": "two-words", "version": "1.2.3", "api": "1.1", "strategies": [{"id": "margin", "summary":
             "Small margins", "paper": "Nobody, Nowhere, 2020", "cost": "O(N C)", "scorer": true, "aliases": ["Margin"],
             "needs": ["logits", "mc_log_probs(T=10)"], "capabilities": ["oracle-labels"], "schema": schema}]})
     };

@@ -151,6 +151,9 @@ impl Given {
     /// If there is no pool, or its arrays or ids do not fit it.
     pub fn narrow(&mut self, rows: std::ops::Range<usize>) -> Result<(), GivenError> {
         let pool = self.pool_rows()?;
+        if rows == (0..pool) {
+            return Ok(());
+        }
         let ids = self.ids.take().unwrap_or_else(|| (0..pool as u64).collect());
         ascending_order("ids", &ids, pool)?;
         if self.labelled_ids.is_none() {
@@ -272,9 +275,11 @@ impl Given {
             }
         }
         let head = self.linear_head();
-        let sorted = |ids: &[u64], order: &[u32]| Buffer::from(gather(ids, 1, order));
-        let arrays =
-            Arrays::new(sorted(&ids, &pool_order), sorted(&labelled_ids, &labelled_order), classes, self.named);
+        let sorted = |ids: Vec<u64>, order: &[u32]| match order.len() == ids.len() && order.is_sorted() {
+            true => Buffer::from(ids),
+            false => Buffer::from(gather(&ids, 1, order)),
+        };
+        let arrays = Arrays::new(sorted(ids, &pool_order), sorted(labelled_ids, &labelled_order), classes, self.named);
         let mut arrays = arrays.map_err(|error| in_given_rows(error, &pool_order, &labelled_order))?;
         if let Some(head) = head {
             arrays = arrays.with_head(Arc::new(head));

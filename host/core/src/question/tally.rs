@@ -8,8 +8,8 @@ pub type Pairs = (Vec<f64>, Vec<f64>);
 
 /// Told what a strategy finds of each row by itself, without regard to the others; and knows what was found elsewhere.
 pub trait Tally: fmt::Debug + Send + Sync {
-    /// The scores of all rows, and what breaks ties between them.
-    fn scored(&self, scores: &[f64], second: Option<&[f64]>);
+    /// Which rows rank first, the scores of all rows, and what breaks ties between them.
+    fn scored(&self, first: &[u32], scores: &[f64], second: Option<&[f64]>);
 
     /// What a kernel made of each row of a whole array over the pool; `measure` is the kernel and its options.
     fn measured(&self, array: &str, measure: &str, first: &[f64], second: &[f64]);

@@ -112,10 +112,10 @@ pub fn score_tiles(
         second.set_len(if with_second > 0 { rows } else { 0 });
     }
     let second = (with_second > 0).then_some(&second[..]);
-    if let Some(tally) = shared.setup.arrays.tally() {
-        tally.scored(&primary, second);
-    }
     let picked = Session::new(shared.clone()).rank(&primary, second, shared.setup.batch.min(rows))?;
+    if let Some(tally) = shared.setup.arrays.tally() {
+        tally.scored(&picked, &primary, second);
+    }
     let scores = picked.iter().map(|&row| primary[row as usize]).collect();
     let selection = Selection { rows: picked, scores, ..Selection::default() };
     Ok(Tiled { selection, memory: (2 * rows * size_of::<f64>()) as u64 })

@@ -20,18 +20,30 @@ pub(crate) fn description_digest(description: &Description) -> Result<[u8; 32], 
     Ok(Sha256::digest(json).into())
 }
 
+/// Whether a plugin built against this version of the boundary finds all that it knows: within a major version each has
+/// what those before it had.
+fn check_api(api: &str) -> Result<(), RefusedPackage> {
+    let numbers = |version: &str| {
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    let (theirs, ours) = (numbers(api), numbers(API_VERSION));
+    let advice = match (theirs, ours) {
+        (Some((major, minor)), Some((our_major, our_minor))) if major == our_major && minor <= our_minor => {
+            return Ok(());
+        }
+        (Some(theirs), Some(ours)) if theirs > ours => format!("it needs a querist that speaks {}", Shown::name(api)),
+        _ => "rebuild it with the SDK of this release, or use the host it was built for".to_owned(),
+    };
+    refuse(format!("built for boundary version {}, this host speaks {API_VERSION}: {advice}", Shown::name(api)))
+}
+
 /// Checks what a description claims, before anyone relies on it.
 ///
 /// # Errors
 /// The first claim that does not hold.
 pub fn check_description(description: &Description) -> Result<(), RefusedPackage> {
-    if description.api != API_VERSION {
-        return refuse(format!(
-            "built for boundary version {}, this host speaks {API_VERSION}: {}",
-            Shown::name(&description.api),
-            "rebuild it with the SDK of this release, or use the host it was built for"
-        ));
-    }
+    check_api(&description.api)?;
     check_name("package", &description.package)?;
     let in_versions = |c: char| c.is_ascii_alphanumeric() || ".+-".contains(c);
     if !(1..=64).contains(&description.version.len()) || !description.version.chars().all(in_versions) {

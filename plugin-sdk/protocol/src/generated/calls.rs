@@ -8,7 +8,7 @@ use super::types::{
 use crate::Fault;
 
 /// Version of the boundary, as `major.minor`; a plugin states the one it was built for.
-pub const API_VERSION: &str = "0.2";
+pub const API_VERSION: &str = "1.1";
 
 /// A name for an object of the host, valid until released or until the query ends. Its top four bits are the
 /// number of its [`Kind`], the rest is its place.

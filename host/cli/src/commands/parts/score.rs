@@ -146,10 +146,7 @@ impl Asking {
         let kept: Vec<u32> = if asked.scored { best } else { (0..given_rows.len() as u32).collect() };
         let (scores, measures) = (recorder.scores(), recorder.measures());
         let scores = match (asked.scored, scores) {
-            (true, Some((scores, second))) => {
-                let of = |values: &[f64]| kept.iter().map(|&row| values[row as usize]).collect();
-                (of(&scores), second.map(|second| of(&second)))
-            }
+            (true, Some(scores)) => scores,
             (false, _) if !measures.is_empty() => Default::default(),
             // A worker process keeps no tally, either.
             _ => bail!(together(&strategy.identity().id)),

@@ -19,7 +19,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// The scores of all rows.
+    /// The scores of the rows that rank first, in their order.
     pub fn scores(&self) -> Option<Scores> {
         lock(&self.scores).take()
     }
@@ -31,8 +31,9 @@ impl Recorder {
 }
 
 impl Tally for Recorder {
-    fn scored(&self, scores: &[f64], second: Option<&[f64]>) {
-        *lock(&self.scores) = Some((scores.to_vec(), second.map(<[f64]>::to_vec)));
+    fn scored(&self, first: &[u32], scores: &[f64], second: Option<&[f64]>) {
+        let of = |values: &[f64]| first.iter().map(|&row| values[row as usize]).collect();
+        *lock(&self.scores) = Some((of(scores), second.map(of)));
     }
 
     fn measured(&self, array: &str, measure: &str, first: &[f64], second: &[f64]) {
@@ -54,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Known(pub BTreeMap<Measure, Pairs>);
 
 impl Tally for Known {
-    fn scored(&self, _: &[f64], _: Option<&[f64]>) {}
+    fn scored(&self, _: &[u32], _: &[f64], _: Option<&[f64]>) {}
 
     fn measured(&self, _: &str, _: &str, _: &[f64], _: &[f64]) {}
 

@@ -12,6 +12,7 @@ use querist_protocol::Shown;
 use querist_report::{PICTURES_PER_ROUND, Picture, RunState, RunSummary, Thumbnail};
 use rayon::prelude::*;
 
+use super::MAX_DEPTH;
 use crate::round_files::PICTURES;
 use crate::stored_run::{StoredRound, StoredRun};
 use crate::study::folder::StudyFolder;
@@ -79,12 +80,21 @@ impl Loaded {
     }
 }
 
-/// What runs have of the axes of their studies, by run folder.
-pub type Points = BTreeMap<PathBuf, BTreeMap<String, String>>;
+/// Reads run folders, as many at a time as there are cores; in the order of the folders.
+pub fn read_all<F: AsRef<Path> + Sync>(folders: &[F]) -> Vec<Result<Loaded>> {
+    let points = points(folders);
+    let read = |folder: &F| {
+        let point = points.get(folder.as_ref()).cloned().unwrap_or_default();
+        Ok(Loaded { point, ..Loaded::read(folder.as_ref())? })
+    };
+    folders.par_iter().map(read).collect()
+}
 
-/// The points of all runs of those folders that are a study's. A plan that cannot be read is said, and names nothing.
-pub fn points(folders: &[PathBuf]) -> Points {
-    let mut points = Points::new();
+/// What runs have of the axes of their studies, by run folder. A plan that cannot be read is said, and names nothing.
+fn points<F: AsRef<Path>>(runs: &[F]) -> BTreeMap<PathBuf, BTreeMap<String, String>> {
+    let above = |run: &F| run.as_ref().ancestors().skip(1).take(MAX_DEPTH).map(Path::to_owned).collect::<Vec<_>>();
+    let folders: BTreeSet<PathBuf> = runs.iter().flat_map(above).collect();
+    let mut points = BTreeMap::new();
     for folder in folders.iter().filter(|folder| folder.join("plan.json").exists()) {
         match StudyFolder::read(folder) {
             Ok(study) => points.extend(study.cells.iter().map(|cell| (study.run(cell), cell.point.clone()))),
@@ -92,15 +102,6 @@ pub fn points(folders: &[PathBuf]) -> Points {
         }
     }
     points
-}
-
-/// Reads run folders, as many at a time as there are cores; in the order of the folders.
-pub fn read_all<F: AsRef<Path> + Sync>(folders: &[F], points: &Points) -> Vec<Result<Loaded>> {
-    let read = |folder: &F| {
-        let point = points.get(folder.as_ref()).cloned().unwrap_or_default();
-        Ok(Loaded { point, ..Loaded::read(folder.as_ref())? })
-    };
-    folders.par_iter().map(read).collect()
 }
 
 /// What a report says of runs, and how many rounds have pictures that are not shown, of at most `pictures` pictures.

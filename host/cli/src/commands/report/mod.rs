@@ -36,9 +36,9 @@ pub struct ReportArgs {
     /// Run folders, or folders that hold some.
     #[arg(required_unless_present = "curves", conflicts_with = "curves", value_name = "DIR")]
     pub folders: Vec<PathBuf>,
-    /// What a curve is of: keys of the run files such as `recipe.optimiser`, and `strategy`. What runs differ in
-    /// otherwise makes settings, which are reported one by one [default: strategy].
-    #[arg(long, value_name = "KEY", value_delimiter = ',', conflicts_with = "curves")]
+    /// What a curve is of: `strategy`, keys of the run files such as `recipe.optimiser`, and axes of the study by their
+    /// names. What runs differ in otherwise makes settings, which are reported one by one [default: strategy].
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "curves")]
     pub curves_by: Vec<String>,
     /// Write one self-contained page, too.
     #[arg(long, value_name = "FILE")]
@@ -230,8 +230,7 @@ pub fn runs_of(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn load(folders: &[PathBuf], pictures: usize, curves_by: &[String]) -> Result<Report> {
-    let runs: Vec<Loaded> =
-        load::read_all(&runs_of(folders)?, &load::points(folders)).into_iter().collect::<Result<_>>()?;
+    let runs: Vec<Loaded> = load::read_all(&runs_of(folders)?).into_iter().collect::<Result<_>>()?;
     let (summaries, left_out) = load::summaries(&runs, pictures)?;
     if pictures > 0 && left_out > 0 {
         output::note(&format!(

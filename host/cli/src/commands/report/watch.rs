@@ -9,7 +9,7 @@ use anyhow::Result;
 use querist_core::digest::sha256;
 use querist_report::{Live, PageOptions, Report, RunState, html, html_without_runs};
 
-use super::load::{Loaded, points, read_all, summaries};
+use super::load::{Loaded, read_all, summaries};
 use super::{MAX_DEPTH, Search};
 use crate::study::folder::StudyFolder;
 use crate::study::status::Status;
@@ -118,7 +118,7 @@ impl<'a> Watch<'a> {
         let new: Vec<(&PathBuf, &Stamp)> = runs.iter().filter(|(run, _)| !self.read.contains_key(*run)).collect();
         let folders: Vec<&PathBuf> = new.iter().map(|(run, _)| *run).collect();
         let mut left_out = Vec::new();
-        for ((run, stamp), loaded) in new.into_iter().zip(read_all(&folders, &points(self.folders))) {
+        for ((run, stamp), loaded) in new.into_iter().zip(read_all(&folders)) {
             match loaded {
                 Ok(loaded) => drop(self.read.insert(run.clone(), (*stamp, Arc::new(loaded)))),
                 Err(error) => left_out.push(format!("{error:#}")),
