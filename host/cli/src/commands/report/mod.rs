@@ -156,10 +156,9 @@ pub fn print(folders: &[PathBuf], format: Format) -> Result<()> {
 
 /// What is reported of the runs of a study that have begun, whatever else lies in its folder.
 pub fn of_study(study: &StudyFolder, pictures: usize) -> Result<Report> {
-    let points: load::Points = study.cells.iter().map(|cell| (study.run(cell), cell.point.clone())).collect();
     let begun: Vec<PathBuf> =
         study.cells.iter().map(|cell| study.run(cell)).filter(|folder| StoredRun::is_run(folder)).collect();
-    let runs: Vec<Loaded> = load::read_all(&begun, &points).into_iter().collect::<Result<_>>()?;
+    let runs: Vec<Loaded> = load::read_all(&begun).into_iter().collect::<Result<_>>()?;
     Ok(Report::new(load::summaries(&runs, pictures)?.0, &[])?)
 }
 
