@@ -42,7 +42,12 @@ impl ConfigFile {
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let unreadable = |error| Usage(format!("cannot read {error}"));
         let text = querist_files::read_text(path, Links::Follow, MAX_BYTES).map_err(unreadable)?;
-        let mut file = Self::parse(querist_files::shown(path).into_string(), text)?;
+        Self::of_text(querist_files::shown(path).into_string(), text, overrides)
+    }
+
+    /// The same of a text that has a name.
+    pub fn of_text(name: String, text: String, overrides: &[String]) -> Result<Self> {
+        let mut file = Self::parse(name, text)?;
         file.apply(overrides)?;
         Ok(file)
     }

@@ -68,8 +68,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    completions, data, doctor, embed, explain, export as export_verb, parts, plugin, probe, report, run, schema,
-    select, study as study_verb,
+    completions, data, doctor, embed, evaluate, explain, export as export_verb, parts, plugin, probe, replay, report,
+    run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -102,6 +102,8 @@ enum Verb {
     #[command(subcommand)]
     Study(study_verb::StudyCommand),
     Report(report::ReportArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    Replay(replay::ReplayArgs),
     Export(export_verb::ExportArgs),
     Embed(embed::EmbedArgs),
     #[command(subcommand)]
@@ -168,6 +170,8 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study_verb::main(command),
         Verb::Report(args) => report::main(args),
+        Verb::Evaluate(args) => evaluate::main(args),
+        Verb::Replay(args) => replay::main(args),
         Verb::Export(args) => export_verb::main(args),
         Verb::Select(args) => select::main(args, trainer),
         Verb::Score(args) => parts::score::main(args),

@@ -33,6 +33,8 @@ pub struct Pool {
     pub width: usize,
     /// 1 for every row of the pool, 2 for every second one, which are then `rows / 2`.
     pub every: usize,
+    /// Whether the same samples stand in the pool the other way round.
+    pub backwards: bool,
     /// What the values look like.
     pub values: Shape,
     /// Seed of the values.
@@ -67,6 +69,7 @@ impl Default for Pool {
             seen: 5,
             width: 16,
             every: 1,
+            backwards: false,
             values: Shape::Clustered,
             seed: 1,
             second_choice: false,
@@ -129,7 +132,10 @@ impl Pool {
 
     fn array(&self, need: &Need) -> Result<Array, String> {
         let (bare, labelled) = need.split_labelled();
-        let rows: Vec<usize> = if labelled { (0..self.labelled).collect() } else { self.pool_rows().collect() };
+        let mut rows: Vec<usize> = if labelled { (0..self.labelled).collect() } else { self.pool_rows().collect() };
+        if self.backwards && !labelled {
+            rows.reverse();
+        }
         let salt = u32::from(labelled);
         Ok(match bare {
             "labels" => self.labels(&rows, self.seen),

@@ -2,12 +2,13 @@
 //!
 //! [`rules`] are checks of any strategy behind [`Make`]: a sandboxed one, a native one, or its source linked into a
 //! test. [`measurements`] look at time and at the process, so they belong into a program of their own and not into
-//! tests.
+//! tests. [`habits`] are what no rule judges.
 #![deny(missing_docs)]
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod cases;
 mod exam;
+pub mod habits;
 mod measurements;
 mod rules;
 mod shrink;

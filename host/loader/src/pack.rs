@@ -21,8 +21,10 @@ use crate::package::component::{SECTION, scan};
 use crate::package::composite_text::{self, Member};
 use crate::package::description::description_digest;
 use crate::package::file::{MAX_ARTIFACT_BYTES, MAX_TEXT_BYTES, read_named};
+use crate::package::imports::artifact;
 use crate::package::library as identity;
 use crate::package::metadata::Metadata;
+use crate::package::read::CheckedPackage;
 use crate::package::refused::{Refusal, RefusedPackage};
 use crate::package::write::{WriteError, write_package, writing};
 use crate::run::limits::Limits;
@@ -100,6 +102,15 @@ pub fn pack_composite(
         strategy.capabilities = capabilities;
     }
     Ok(write_package(out, &description, StrategyKind::Composite, &bytes)?)
+}
+
+/// Writes a package that was checked once more, as `out/PACKAGE`: the very artifact, and the texts that describe it.
+///
+/// # Errors
+/// If the artifact is not what was checked any more, or the folder cannot be written.
+pub fn copy(package: &CheckedPackage, out: &Path) -> Result<PathBuf, PackError> {
+    let bytes = artifact(package)?;
+    Ok(write_package(out, &package.description, package.kind, &bytes)?)
 }
 
 /// Whether a file is the text of a composite.

@@ -202,7 +202,7 @@ fn ranges(lines: &[Line<'_>]) -> Option<(Range, Range)> {
 }
 
 /// At most `count` round numbers within a range.
-fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let rough = (high - low) / count as f64;
     if !(rough > 0.0 && rough.is_finite()) {
         return Vec::new();
@@ -215,13 +215,13 @@ fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     ticks.take_while(|&tick| tick <= high + step * 1e-9).collect()
 }
 
-fn tick_text(value: f64) -> String {
+pub(crate) fn tick_text(value: f64) -> String {
     // The shortest text of a number that was made of tenths.
     format!("{}", (value * 100.0).round() / 100.0)
 }
 
 /// Pixels with a digit after the point.
-fn px(value: f64) -> String {
+pub(crate) fn px(value: f64) -> String {
     format!("{value:.1}")
 }
 

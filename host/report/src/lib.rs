@@ -23,6 +23,7 @@ mod sheet;
 pub mod statistics;
 mod thumbnail;
 mod upper;
+mod verdict;
 
 pub use analysis::{Analysis, BASELINE, Group, Point, SettingFigures, Standing};
 pub use compare::{Comparison, Difference, Pair};
@@ -36,3 +37,7 @@ pub use protocol::{Line, LineStanding, checklist};
 pub use report::{Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};
 pub use upper::{Attained, Upper};
+pub use verdict::{
+    Contrast, Facts, Failed, Finding, InSetting, Judged, Likeness, Limits, Mark, Needed, Outcome, QueryCost, RuleLine, Said,
+    SuiteFacts, Verdict, verdict_html, verdict_text,
+};

@@ -2,6 +2,8 @@
 
 mod hostile;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use querist_sdk::prelude::*;
 use querist_sdk::{Entry, Package};
 
@@ -98,6 +100,8 @@ pub enum How {
     Greedy,
     /// Asks for what it may under other parameters, and gets it.
     Modest,
+    /// Picks other rows each time that it is asked.
+    Fickle,
 }
 
 /// Misbehaves as told.
@@ -144,6 +148,11 @@ impl Selector for Misbehave {
             How::Call => hostile::call(self.call),
             How::OldCall => hostile::old_call(),
             How::Modest => drop(query.matrix(names::PENULTIMATE)?),
+            How::Fickle => {
+                static ASKED: AtomicU32 = AtomicU32::new(0);
+                let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+                rows.iter_mut().for_each(|row| *row = (*row + asked) % query.rows());
+            }
             How::Print => println!("{{\"Failed\":{{\"kind\":\"failed\",\"message\":\"printed\"}}}}"),
             How::PrintMuch => hostile::print(4096),
             How::Descriptors => hostile::write_everywhere(),

@@ -1,5 +1,6 @@
 //! `querist study`: grids of runs.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -182,12 +183,39 @@ pub fn main(command: &StudyCommand) -> Result<()> {
     }
 }
 
-/// A study file, read and looked at.
-struct Asked {
-    cells: Vec<Cell>,
-    grid: Grid,
-    launch: LaunchConfig,
-    out: PathBuf,
+/// A study, looked at: what is run, how, and where.
+pub struct Asked {
+    /// Its runs.
+    pub cells: Vec<Cell>,
+    /// What was found of them.
+    pub grid: Grid,
+    /// What starts them.
+    pub launch: LaunchConfig,
+    /// Its folder.
+    pub out: PathBuf,
+}
+
+/// What a call says beside the study.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// Which plugins there are.
+    pub plugins: &'a PluginArgs,
+    /// Threads of a run whose file names none.
+    pub threads: Option<u16>,
+    /// What else is written of each run.
+    pub track: Option<Tracker>,
+    /// Whether to end once all is in a queue.
+    pub no_wait: bool,
+}
+
+/// A study whose runs have ended.
+pub struct Worked {
+    /// Its folder.
+    pub study: StudyFolder,
+    /// Runs that did not finish, by name.
+    pub failed: Vec<String>,
+    /// As long as it is held, no other process starts runs there.
+    _lock: File,
 }
 
 fn read(args: &StudyFileArgs) -> Result<Asked> {
@@ -215,15 +243,31 @@ fn read(args: &StudyFileArgs) -> Result<Asked> {
 }
 
 fn run(args: &StudyRunArgs) -> Result<()> {
-    let Asked { cells, grid, mut launch, out } = read(&args.study)?;
-    launch.launcher = match args.launcher {
-        None => launch.launcher,
+    let mut asked = read(&args.study)?;
+    asked.launch.launcher = match args.launcher {
+        None => asked.launch.launcher,
         Some(LauncherArg::Local) => Launcher::Local,
         Some(LauncherArg::Slurm) => Launcher::Slurm,
         Some(LauncherArg::Command) => Launcher::Command,
     };
+    let StudyRunArgs { threads, track, no_wait, .. } = *args;
+    let worked = do_runs(&asked, Beside { plugins: &args.study.plugins, threads, track, no_wait })?;
+    if no_wait && asked.launch.launcher == Launcher::Slurm {
+        return Ok(());
+    }
+    // Whatever becomes of the summary, what failed is said.
+    let summary = summarise(&worked.study, args.format);
+    match worked.failed.as_slice() {
+        [] => summary,
+        failed => Err(unfinished(failed, asked.cells.len(), &asked.out)),
+    }
+}
+
+/// Does every run that is not done.
+pub fn do_runs(asked: &Asked, beside: Beside<'_>) -> Result<Worked> {
+    let Asked { cells, grid, launch, out } = asked;
     progress::stop_on_interrupt()?;
-    let (study, _lock) = StudyFolder::lay_out(&out, &cells)?;
+    let (study, lock) = StudyFolder::lay_out(out, cells)?;
     let total = cells.len();
     let mut todo = Vec::new();
     for cell in &study.cells {
@@ -235,41 +279,33 @@ fn run(args: &StudyRunArgs) -> Result<()> {
     todo.iter().for_each(|cell| study.mend(cell));
     let finished = total - todo.len();
     match events::are_json() {
-        true => events::tell("study", json!({ "folder": shown(&out).as_str(), "runs": total, "finished": finished })),
-        false => output::note(&format!("study {}: {total} runs, {finished} of them finished already", shown(&out))),
+        true => events::tell("study", json!({ "folder": shown(out).as_str(), "runs": total, "finished": finished })),
+        false => output::note(&format!("study {}: {total} runs, {finished} of them finished already", shown(out))),
     }
-    let mut forecast = forecast(&study, &cells, &grid);
-    let beside = launch.jobs.min(todo.len().max(1));
+    let mut forecast = forecast(&study, cells, grid);
+    let at_a_time = launch.jobs.min(todo.len().max(1));
     let wanted = cells.iter().filter_map(|cell| cell.config.experiment.compute.threads).max();
-    let wanted = wanted.or(args.threads.map(usize::from));
+    let wanted = wanted.or(beside.threads.map(usize::from));
     let is_local = launch.launcher == Launcher::Local;
-    let threads = wanted.unwrap_or_else(|| if is_local { (cores() / beside).max(1) } else { 1 });
+    let threads = wanted.unwrap_or_else(|| if is_local { (cores() / at_a_time).max(1) } else { 1 });
     let how = How {
         threads,
-        beside,
-        plugins: args.study.plugins.to_args()?,
+        beside: at_a_time,
+        plugins: beside.plugins.to_args()?,
         limit: launch.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
         job: None,
-        track: args.track,
+        track: beside.track,
     };
     let failed = match launch.launcher {
         Launcher::Local => {
-            warn_of_threads(threads, beside);
-            let places = Places { jobs: beside, devices: launch.devices.clone(), pin: launch.pin };
+            warn_of_threads(threads, at_a_time);
+            let places = Places { jobs: at_a_time, devices: launch.devices.clone(), pin: launch.pin };
             local::work(&study, todo, &how, &places, &mut forecast)?
         }
-        Launcher::Slurm => by_slurm(&study, &todo, &how, &launch, (args.no_wait, &mut forecast))?,
-        Launcher::Command => launch::by_command(&study, &todo, &how, &launch, &mut forecast)?,
+        Launcher::Slurm => by_slurm(&study, &todo, &how, launch, (beside.no_wait, &mut forecast))?,
+        Launcher::Command => launch::by_command(&study, &todo, &how, launch, &mut forecast)?,
     };
-    let Some(failed) = Some(failed).filter(|_| !(args.no_wait && launch.launcher == Launcher::Slurm)) else {
-        return Ok(());
-    };
-    // Whatever becomes of the summary, what failed is said.
-    let summary = summarise(&study, args.format);
-    match failed.as_slice() {
-        [] => summary,
-        failed => Err(unfinished(failed, total, &out)),
-    }
+    Ok(Worked { study, failed, _lock: lock })
 }
 
 /// Submits what no task has in hand, and waits for all.
@@ -423,7 +459,7 @@ fn summarise(study: &StudyFolder, format: Format) -> Result<()> {
 }
 
 /// What is said of runs that are not done.
-fn unfinished(failed: &[String], total: usize, out: &Path) -> anyhow::Error {
+pub fn unfinished(failed: &[String], total: usize, out: &Path) -> anyhow::Error {
     const NAMED: usize = 20;
     let more = failed.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };

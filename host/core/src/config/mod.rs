@@ -45,7 +45,7 @@ pub use recipe::{
 };
 pub use sidecar::{OutputName, Sidecar, SidecarOutputs};
 pub use strategy::{StrategyConfig, TargetSet};
-pub use study::{Cell, LaunchConfig, Launcher, MOST_CELLS, StudyConfig};
+pub use study::{Cell, EvaluateConfig, LaunchConfig, Launcher, MOST_CELLS, Rules, StudyConfig};
 pub use upper::{UPPER, UPPER_LABEL, UpperConfig, UpperParams};
 pub use variant::{ForeignConfig, VariantConfig};
 

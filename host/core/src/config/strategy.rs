@@ -18,7 +18,8 @@ pub enum TargetSet {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyConfig {
-    /// Id of the strategy, `package/strategy` where several packages have it, or another name of it.
+    /// Id of the strategy, `package/strategy` where several packages have it, or another name of it. `@sha256:` and a
+    /// digest behind it mean one build of its package, such as `mine@sha256:1a2b3c4d5e6f`.
     pub id: String,
     /// Its parameters; `querist plugin show ID` lists them.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
@@ -41,6 +42,7 @@ pub struct StrategyConfig {
 impl StrategyConfig {
     /// Name in tables and folders.
     pub fn label(&self) -> &str {
-        self.label.as_deref().unwrap_or(self.id.rsplit('/').next().unwrap_or(&self.id))
+        let named = self.id.split('@').next().unwrap_or(&self.id);
+        self.label.as_deref().unwrap_or(named.rsplit('/').next().unwrap_or(named))
     }
 }

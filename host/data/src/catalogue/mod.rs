@@ -11,6 +11,7 @@ use querist_core::dataset::Normalisation;
 use querist_protocol::Shown;
 
 use crate::error::DataError;
+pub(crate) use sets::SHUFFLED_DIGITS;
 
 /// Name of datasets made of the user's own pictures.
 pub const FOLDER: &str = "folder";
@@ -228,10 +229,9 @@ mod tests {
         assert!(text("MNIST").contains("did you mean `mnist`?"));
         assert_eq!(
             text("openimages"),
-            "no dataset is called `openimages`; the names are digits, mnist, fashion-mnist, emnist-balanced, \
-             emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, \
-             tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, \
-             embeddings"
+            "no dataset is called `openimages`; the names are digits, digits-shuffled, mnist, fashion-mnist, \
+             emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, \
+             imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings"
         );
     }
 }

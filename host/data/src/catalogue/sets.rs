@@ -29,11 +29,29 @@ const IMAGENET: Option<(&[f32], &[f32])> = Some((&[0.485, 0.456, 0.406], &[0.229
 
 const CIFAR_ADDRESSES: &[&str] = &["https://www.cs.toronto.edu/~kriz/"];
 
-pub(super) static SETS: [PublicSet; 15] = [
+/// Pictures that are no digits and that nothing needs to be downloaded for: strangers in a pool of digits.
+pub(crate) const SHUFFLED_DIGITS: &str = "digits-shuffled";
+
+pub(super) static SETS: [PublicSet; 16] = [
     PublicSet {
         name: "digits",
         folder: "digits",
         origin: "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI repository, CC BY 4.0",
+        format: Format::BuiltIn,
+        files: &[],
+        addresses: &[],
+        train: 1797,
+        extra: 0,
+        test: 0,
+        shape: [8, 8, 1],
+        classes: 10,
+        names: "0 1 2 3 4 5 6 7 8 9",
+        statistics: None,
+    },
+    PublicSet {
+        name: SHUFFLED_DIGITS,
+        folder: SHUFFLED_DIGITS,
+        origin: "the built-in digits, their pixels in another, fixed order: like digits in all but what they show",
         format: Format::BuiltIn,
         files: &[],
         addresses: &[],

@@ -262,6 +262,18 @@ fn digits_are_built_in() {
     let first = (0..1797).map(SampleId).find(|&sample| set.file(sample) == Some("digits#0")).unwrap();
     assert_eq!(set.images().image(first)[..8], [0, 0, 80, 207, 143, 16, 0, 0]);
     assert_eq!(set.images().bytes.iter().max(), Some(&255));
+    // The shuffled ones have the same pixels in other places: of row 0 pixels 0, 37, 10 (74 - 64), ...
+    let name = "digits-shuffled".to_owned();
+    let shuffled = load(&DatasetConfig { name, ..config.clone() }, &Search::at("/nowhere")).unwrap();
+    let same = (0..1797).map(SampleId).find(|&sample| shuffled.file(sample) == Some("digits-shuffled#0")).unwrap();
+    let (plain, moved) = (set.images().image(first), shuffled.images().image(same));
+    assert_eq!(moved[..3], [plain[0], plain[37], plain[10]]);
+    let sorted = |pixels: &[u8]| {
+        let mut pixels = pixels.to_vec();
+        pixels.sort_unstable();
+        pixels
+    };
+    assert_eq!(sorted(plain), sorted(moved));
     let larger = load(&DatasetConfig { size: Some(16), ..config }, &Search::at("/nowhere")).unwrap();
     assert_eq!((larger.images().height, larger.images().bytes.len()), (16, 1797 * 256));
 }

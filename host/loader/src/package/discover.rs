@@ -15,6 +15,11 @@ use super::manifest::FILE;
 use super::read::{CheckedPackage, StatedPackage, read_package};
 use super::refused::{Refusal, RefusedPackage};
 
+/// What stands between the name of a strategy and the digest of its package's artifact: `margin@sha256:1a2b...`.
+pub const BY_DIGEST: &str = "@sha256:";
+/// Hex digits of a digest that mean one package, at least.
+const FEWEST_DIGITS: usize = 8;
+
 /// Where a package was found, in the order of search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -242,28 +247,33 @@ impl Listing {
         self.found.iter().filter_map(|found| found.package().ok().map(|package| (found, package)))
     }
 
-    /// Finds a strategy by `id`, by `package/id`, by `package@digest/id` with the first digits of the digest, or by one
-    /// of its other names.
+    /// Finds a strategy by `id`, by `package/id`, or by one of its other names. `@sha256:` and the artifact's digest, or
+    /// its beginning, behind it mean one package of several, as `package@digest/id` does.
     ///
     /// # Errors
     /// If there is none, with the nearest name; or if packages of several names have it, with these.
     pub fn resolve(&self, name: &str) -> Result<Resolved<'_>, ResolveError> {
-        let (wanted, id) = match name.split_once('/') {
+        let (named, digest) = with_digest(name)?;
+        let (package, id) = match named.split_once('/') {
             Some((package, id)) => (Some(package), id),
-            None => (None, name),
+            None => (None, named),
         };
-        let (wanted_package, digest) = match wanted.and_then(|wanted| wanted.split_once('@')) {
-            Some((package, digest)) => (Some(package), digest.trim_start_matches("sha256:")),
-            None => (wanted, ""),
+        let (wanted_package, digest) = match package.and_then(|package| package.split_once('@')) {
+            Some((package, digits)) if digest.is_none() => (Some(package), Some(digits.trim_start_matches("sha256:"))),
+            _ => (package, digest),
         };
         let in_package = |d: &Description| wanted_package.is_none_or(|wanted| wanted == d.package);
+        let mut of_others = Vec::new();
         for alias in [false, true] {
             let named = |s: &StrategyDescription| if alias { s.aliases.iter().any(|a| a == id) } else { s.id == id };
             let holds = |d: &Description| in_package(d) && d.strategies.iter().any(named);
             let holders = self.found.iter().filter(|found| found.description().is_some_and(holds));
-            let matches: Vec<_> = holders
-                .filter_map(|found| found.package().ok().map(|package| (found, package)))
-                .filter(|(_, package)| package.digest.starts_with(digest))
+            let holders = holders.filter_map(|found| found.package().ok().map(|package| (found, package)));
+            let (meant, others): (Vec<_>, Vec<_>) =
+                holders.partition(|(_, package)| digest.is_none_or(|digest| package.digest.starts_with(digest)));
+            of_others.extend(others.iter().map(|(_, package)| package.digest.clone()));
+            let matches: Vec<_> = meant
+                .into_iter()
                 .flat_map(|(found, package)| {
                     let strategies = package.description.strategies.iter().filter(|strategy| named(strategy));
                     strategies.map(move |strategy| (found, package, strategy))
@@ -283,6 +293,9 @@ impl Listing {
                 _ => return Err(ambiguous(name, &matches)),
             }
         }
+        if !of_others.is_empty() {
+            return Err(ResolveError::Digest { name: Shown::name(name).into_string(), found: of_others });
+        }
         let packages = self.usable().map(|(_, package)| &package.description).filter(|d| in_package(d));
         let strategies = packages.flat_map(|description| &description.strategies);
         let ids: Vec<String> = strategies.flat_map(|s| s.aliases.iter().chain([&s.id]).cloned()).collect();
@@ -293,6 +306,16 @@ impl Listing {
             refused: self.found.iter().filter(|found| found.package().is_err()).count(),
         })
     }
+}
+
+/// What stands before and behind [`BY_DIGEST`] in the name of a strategy.
+fn with_digest(name: &str) -> Result<(&str, Option<&str>), ResolveError> {
+    let Some((named, digest)) = name.split_once(BY_DIGEST) else { return Ok((name, None)) };
+    let is_hex = digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_hex || !(FEWEST_DIGITS..=64).contains(&digest.len()) {
+        return Err(ResolveError::NoDigest { digest: Shown::name(digest).into_string() });
+    }
+    Ok((named, Some(digest)))
 }
 
 fn ambiguous(name: &str, matches: &[(&Found, &CheckedPackage, &StrategyDescription)]) -> ResolveError {
@@ -330,6 +353,10 @@ pub enum ResolveError {
     Unknown { name: String, near: Option<String>, refused: usize },
     #[error("several packages have a strategy `{name}`: write one of {}", choices.join(", "))]
     Ambiguous { name: String, choices: Vec<String> },
+    #[error("no package that was found is `{name}`: there is one with digest {}", found.join(", one with digest "))]
+    Digest { name: String, found: Vec<String> },
+    #[error("`{digest}` is no digest: expected {FEWEST_DIGITS} to 64 hex digits behind `{BY_DIGEST}`")]
+    NoDigest { digest: String },
     #[error("plugin folder {}: {reason}", querist_files::shown(folder))]
     Folder { folder: PathBuf, reason: String },
 }

@@ -6,6 +6,7 @@ pub mod composite_text;
 pub mod description;
 pub mod discover;
 pub mod file;
+pub mod imports;
 pub mod inspect;
 pub(crate) mod library;
 pub mod manifest;

@@ -25,7 +25,7 @@ pub use live::Live;
 /// Bytes that are shown of a config at most.
 const MOST_CONFIG: usize = 64 << 10;
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 /// The chart library, uPlot 1.6.32 (MIT).
 const CHARTS: &str = include_str!("../../vendor/uplot/uPlot.iife.min.js");
 const CHARTS_STYLE: &str = include_str!("../../vendor/uplot/uPlot.min.css");

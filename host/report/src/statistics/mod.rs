@@ -16,7 +16,7 @@ pub use area::{area_over_labels, area_over_rounds};
 pub use bootstrap::{Interval, mean_interval, over_resamples};
 pub use labels::{data_utilisation, labels_to_reach};
 pub use matrix::{Penalties, checkpoints};
-pub use paired::{PairedTest, detectable, holm, power};
+pub use paired::{PairedTest, detectable, holm, pairs_needed, power};
 pub use speed_up::{SpeedUp, SpeedUps, Tail, isotonic};
 pub use spread::Spread;
 

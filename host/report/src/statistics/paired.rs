@@ -88,8 +88,34 @@ pub fn detectable(std: f64, n: usize) -> Option<f64> {
     Some(deviations * std)
 }
 
+/// Fewest pairs with which a two-sided t test at level .05 sees a true mean difference with a chance of .8, given the
+/// standard deviation of the differences. `None` without a difference or a deviation, or where a million are not enough.
+pub fn pairs_needed(difference: f64, std: f64) -> Option<usize> {
+    /// From here on the law of the mean is the normal one.
+    const MANY: f64 = 500.0;
+    const MOST: f64 = 1e6;
+    if difference == 0.0 || !difference.is_finite() || std.is_nan() || std <= 0.0 {
+        return None;
+    }
+    let normal = Normal::new(0.0, 1.0).ok()?;
+    let deviations = normal.inverse_cdf(0.975) + normal.inverse_cdf(WANTED);
+    let about = (deviations * std / difference).powi(2);
+    if about > MANY {
+        return (about <= MOST).then(|| about.ceil() as usize);
+    }
+    // A t test needs a few more than a normal one, and never fewer.
+    let (mut low, mut high) = (1, about.ceil() as usize + 4);
+    while high - low > 1 {
+        let middle = usize::midpoint(low, high);
+        if power(difference, std, middle)? < WANTED { low = middle } else { high = middle }
+    }
+    Some(high)
+}
+
+/// The chance with which a difference is to be seen.
+const WANTED: f64 = 0.8;
+
 fn detectable_deviations(n: usize) -> Option<f64> {
-    const WANTED: f64 = 0.8;
     let unit = 1.0 / (n as f64).sqrt();
     let (mut low, mut high) = (0.0, 1.0);
     while power(high * unit, 1.0, n)? < WANTED {
@@ -161,6 +187,20 @@ mod tests {
             assert!((found - 0.05).abs() < 1e-6, "{n}: {found}");
         }
         assert_eq!((power(0.1, 0.0, 5), power(0.1, 0.01, 1), detectable(0.0, 5)), (None, None, None));
+    }
+
+    #[test]
+    fn so_many_pairs_are_needed_and_not_one_fewer() {
+        for (difference, std) in [(0.01, 0.01), (0.02, 0.01), (-0.01, 0.03), (0.1, 0.001), (0.01, 0.2)] {
+            let needed = pairs_needed(difference, std).unwrap();
+            assert!(power(difference, std, needed).unwrap() >= 0.8, "{difference} {std}: {needed}");
+            assert!(needed == 2 || power(difference, std, needed - 1).unwrap() < 0.8, "{difference} {std}: {needed}");
+        }
+        // G*Power: a paired t test of effect .5, two-sided, needs 34 pairs; of 1, 10.
+        assert_eq!((pairs_needed(0.5, 1.0), pairs_needed(1.0, 1.0)), (Some(34), Some(10)));
+        // (1.96 + .8416)² x 10,000 by the normal law.
+        assert_eq!(pairs_needed(0.01, 1.0), Some(78_489));
+        assert_eq!((pairs_needed(0.0, 1.0), pairs_needed(0.1, 0.0), pairs_needed(1e-9, 1.0)), (None, None, None));
     }
 
     #[test]

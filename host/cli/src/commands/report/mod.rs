@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use load::{Loaded, MOST_PICTURES};
+use load::Loaded;
+pub use load::MOST_PICTURES;
 use querist_files::{Links, shown};
 use querist_report::{Columns, PageOptions, Report, ReportError};
 
 use crate::exit::Usage;
 use crate::output;
 use crate::stored_run::StoredRun;
+use crate::study::folder::StudyFolder;
 
 /// Levels of folders below a named one in which runs are looked for.
 const MAX_DEPTH: usize = 4;
@@ -150,6 +152,14 @@ fn of_curves(file: &Path, args: &CurvesArgs, format: Format) -> Result<Report> {
 /// Prints the figures of some folders.
 pub fn print(folders: &[PathBuf], format: Format) -> Result<()> {
     show(&load(folders, 0, &[])?, format)
+}
+
+/// What is reported of the runs of a study that have begun, whatever else lies in its folder.
+pub fn of_study(study: &StudyFolder, pictures: usize) -> Result<Report> {
+    let begun: Vec<PathBuf> =
+        study.cells.iter().map(|cell| study.run(cell)).filter(|folder| StoredRun::is_run(folder)).collect();
+    let runs: Vec<Loaded> = load::read_all(&begun).into_iter().collect::<Result<_>>()?;
+    Ok(Report::new(load::summaries(&runs, pictures)?.0, &[])?)
 }
 
 /// A report in every form, for fuzzers.

@@ -1,6 +1,7 @@
 //! Study files: a base run, what is varied of it, and how the runs are started.
 
 mod cells;
+mod evaluate;
 mod launch;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use cells::{Cell, MOST_CELLS};
+pub use evaluate::{EvaluateConfig, Rules};
 pub use launch::{LaunchConfig, Launcher};
 
 use super::{Experiment, StrategyConfig, UpperConfig};
@@ -55,6 +57,9 @@ pub struct StudyConfig {
     /// `fixed_embeddings`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper: Option<UpperConfig>,
+    /// What `querist evaluate` looks at with this study as its suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<EvaluateConfig>,
     /// How runs are started; nothing here changes a result.
     #[serde(default)]
     pub launch: LaunchConfig,
