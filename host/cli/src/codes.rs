@@ -298,7 +298,9 @@ pub fn of_package(kind: Refusal) -> Code {
 
 fn of_resolving(error: &ResolveError) -> Code {
     match error {
-        ResolveError::Unknown { .. } => Code::StrategyUnknown,
+        ResolveError::Unknown { .. } | ResolveError::Digest { .. } | ResolveError::NoDigest { .. } => {
+            Code::StrategyUnknown
+        }
         ResolveError::Ambiguous { .. } => Code::StrategyAmbiguous,
         ResolveError::Folder { .. } => Code::PluginFolder,
     }

@@ -6,14 +6,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use querist_core::config::{LimitsConfig, Rules};
+use querist_loader::package::read::CheckedPackage;
 use querist_loader::package::trust::Mode;
 use querist_protocol::Shown;
 use querist_report::RuleLine;
+use querist_store::Keys;
+use querist_store::store::signature_of;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::candidate::Candidate;
-use crate::plugins::PluginArgs;
+use crate::plugins::{self, PluginArgs};
 
 /// A finding of `querist plugin check`.
 #[derive(Deserialize)]
@@ -70,13 +73,10 @@ pub fn ran(mode: Mode) -> &'static str {
     }
 }
 
-/// What is known of who made an artifact, in the words used everywhere: *not signed*, *verified*, *verification failed*.
-/// A signature that this program does not check is none.
-pub fn signature(artifact: &Path) -> String {
-    let mut beside = artifact.as_os_str().to_owned();
-    beside.push(".minisig");
-    match Path::new(&beside).symlink_metadata() {
-        Ok(_) => "not signed (a signature lies beside it, which was not checked)".to_owned(),
-        Err(_) => "not signed".to_owned(),
-    }
+/// What is known of who made a package.
+///
+/// # Errors
+/// If the keys that the user trusts cannot be read.
+pub fn signature(package: &CheckedPackage) -> Result<String> {
+    Ok(signature_of(package, &Keys::read(&plugins::keys_file()?)?).to_string())
 }

@@ -253,7 +253,7 @@ fn looked_at(
         kind: package.kind.to_string(),
         ran: behaviour::ran(mode).to_owned(),
         digest: package.digest.clone(),
-        signature: behaviour::signature(&package.artifact),
+        signature: behaviour::signature(package)?,
         built_in: candidate.is_built_in(),
         params: (!candidate.params.is_empty()).then(|| Shown::sentence(&params.to_string()).into_string()),
         imports: imports(package).map_err(|refused| anyhow::anyhow!("{}", refused.reason))?,
