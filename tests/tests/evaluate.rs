@@ -104,7 +104,10 @@ fn a_plugin_is_judged_beside_random_and_what_is_most_like_it() {
     assert_eq!(judged["facts"]["signature"], "not signed");
     let imports = judged["facts"]["imports"].as_array().unwrap();
     assert!(!imports.is_empty() && imports.iter().all(|name| name.as_str().unwrap().starts_with("querist:strategy/")));
-    assert!(said.out.contains("Does it beat `random`?") && said.out.contains(judged["headline"].as_str().unwrap().split(';').next().unwrap()));
+    assert!(
+        said.out.contains("Does it beat `random`?")
+            && said.out.contains(judged["headline"].as_str().unwrap().split(';').next().unwrap())
+    );
     // The page stands alone.
     let page = fs::read_to_string(place.at("e/verdict.html")).unwrap();
     assert!(page.contains("default-src 'none'") && page.contains("report.html") && !page.contains("<script"));
@@ -148,7 +151,10 @@ fn what_cannot_be_better_than_chance_is_not_called_better() {
     // What three seeds leave open is said in words, with what would tell.
     if judged["random"]["finding"] == "not-known" {
         let (mark, beats) = answer(judged, "baseline");
-        assert!(mark == "open" && beats.contains("To see a difference of 1 point with a chance of 80 % takes"), "{beats}");
+        assert!(
+            mark == "open" && beats.contains("To see a difference of 1 point with a chance of 80 % takes"),
+            "{beats}"
+        );
     }
 }
 
