@@ -112,7 +112,8 @@ fn what_is_not_known_is_said_with_the_seeds_that_would_tell() {
         mark == Mark::Open && beats.contains("it was 1.5 points below `random`, and the true difference"),
         "{beats}"
     );
-    let told = format!("To see a difference of 1 point with a chance of 80 % takes {needed}, {} more", needed - 5);
+    let told =
+        format!("To see a difference of 1 point with a chance of 80 % takes {needed} seeds, {} more", needed - 5);
     assert!(beats.contains(&told), "{beats}");
 }
 
