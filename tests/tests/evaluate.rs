@@ -18,8 +18,11 @@ recipe = { optimiser = "adam", lr = 0.002, epochs = 3, minibatch = 32 }
 budget = { initial = 20, batch = 10, rounds = 2 }
 compute = { threads = 1 }
 launch = { jobs = 2 }
-[axes]
-pool = [{ label = "balanced" }, { label = "long tail", "dataset.variant" = { long_tail = 5 } }]
+[[axes.pool]]
+label = "balanced"
+[[axes.pool]]
+label = "open pool"
+"dataset.variant" = { foreign = { name = "digits-shuffled", count = 300 } }
 [evaluate]
 yardsticks = ["k-center-greedy", "margin", "least-confidence"]
 "#;
@@ -93,7 +96,7 @@ fn a_plugin_is_judged_beside_random_and_what_is_most_like_it() {
     assert!((over_all - (means[0] + means[1]) / 2.0).abs() < 1e-12, "{over_all} {means:?}");
     let names: Vec<&str> =
         judged["settings"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["balanced", "long tail"]);
+    assert_eq!(names, ["balanced", "open pool"]);
     // What it does, what it costs, who made it.
     assert_eq!(answer(judged, "rules").0, "good");
     assert!(answer(judged, "repeats").1.starts_with("Yes: the same question has the same answer"));
@@ -104,7 +107,10 @@ fn a_plugin_is_judged_beside_random_and_what_is_most_like_it() {
     assert_eq!(judged["facts"]["signature"], "not signed");
     let imports = judged["facts"]["imports"].as_array().unwrap();
     assert!(!imports.is_empty() && imports.iter().all(|name| name.as_str().unwrap().starts_with("querist:strategy/")));
-    assert!(said.out.contains("Does it beat `random`?") && said.out.contains(judged["headline"].as_str().unwrap().split(';').next().unwrap()));
+    assert!(
+        said.out.contains("Does it beat `random`?")
+            && said.out.contains(judged["headline"].as_str().unwrap().split(';').next().unwrap())
+    );
     // The page stands alone.
     let page = fs::read_to_string(place.at("e/verdict.html")).unwrap();
     assert!(page.contains("default-src 'none'") && page.contains("report.html") && !page.contains("<script"));
@@ -148,7 +154,10 @@ fn what_cannot_be_better_than_chance_is_not_called_better() {
     // What three seeds leave open is said in words, with what would tell.
     if judged["random"]["finding"] == "not-known" {
         let (mark, beats) = answer(judged, "baseline");
-        assert!(mark == "open" && beats.contains("To see a difference of 1 point with a chance of 80 % takes"), "{beats}");
+        assert!(
+            mark == "open" && beats.contains("To see a difference of 1 point with a chance of 80 % takes"),
+            "{beats}"
+        );
     }
 }
 

@@ -38,6 +38,6 @@ pub use report::{Report, ReportError};
 pub use run::{Picture, RunState, RunSummary, Thumbnail};
 pub use upper::{Attained, Upper};
 pub use verdict::{
-    Contrast, Facts, Failed, Finding, InSetting, Judged, Likeness, Limits, Mark, Needed, Outcome, QueryCost, RuleLine, Said,
-    SuiteFacts, Verdict, verdict_html, verdict_text,
+    Contrast, Facts, Failed, Finding, InSetting, Judged, Likeness, Limits, Mark, Needed, Outcome, QueryCost, RuleLine,
+    Said, SuiteFacts, Verdict, verdict_html, verdict_text,
 };

@@ -27,7 +27,10 @@ fn keys(run: &RunSummary) -> BTreeMap<String, String> {
             flatten(name, value, &mut keys);
         }
     }
-    keys.insert("dataset.sha256".to_owned(), short(run.dataset_digest.as_str()));
+    // What is drawn into a pool differs from seed to seed; the keys of the variant say what it is.
+    if run.config.pointer("/dataset/variant").is_none_or(Value::is_null) {
+        keys.insert("dataset.sha256".to_owned(), short(run.dataset_digest.as_str()));
+    }
     keys.insert("dataset.name".to_owned(), run.dataset.to_string());
     keys.insert("model.name".to_owned(), run.model.to_string());
     keys.insert("run folder layout".to_owned(), run.layout.to_string());

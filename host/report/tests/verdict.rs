@@ -108,8 +108,12 @@ fn what_is_not_known_is_said_with_the_seeds_that_would_tell() {
     assert_eq!(judged.headline, "Not shown to differ from `random`.");
     let (mark, beats) = answer(&found, "baseline");
     let needed = judged.random.as_ref().unwrap().seeds_for_worth.unwrap();
-    assert!(mark == Mark::Open && beats.contains("it was 1.5 points below `random`, and the true difference"), "{beats}");
-    let told = format!("To see a difference of 1 point with a chance of 80 % takes {needed}, {} more", needed - 5);
+    assert!(
+        mark == Mark::Open && beats.contains("it was 1.5 points below `random`, and the true difference"),
+        "{beats}"
+    );
+    let told =
+        format!("To see a difference of 1 point with a chance of 80 % takes {needed} seeds, {} more", needed - 5);
     assert!(beats.contains(&told), "{beats}");
 }
 
@@ -142,7 +146,8 @@ fn one_that_fails_or_breaks_a_rule_is_not_praised() {
 #[test]
 fn hidden_labels_and_order_are_told() {
     let rights = vec!["oracle-labels".to_owned()];
-    let found = verdict(&[PLAIN, ("mine", [0.0, 0.0], 0.01)], Facts { rights, moved: Some((14, 120)), ..facts("mine") });
+    let found =
+        verdict(&[PLAIN, ("mine", [0.0, 0.0], 0.01)], Facts { rights, moved: Some((14, 120)), ..facts("mine") });
     assert!(matches!(answer(&found, "reach"), (Mark::Bad, text) if text.contains("hidden labels (`oracle-labels`)")));
     assert!(matches!(answer(&found, "order"), (Mark::Bad, text) if text.contains("14 of 120 picks are others")));
 }
@@ -169,5 +174,8 @@ fn the_page_says_the_same_and_runs_nothing() {
     // So does the terminal.
     let terminal = verdict_text(&found);
     assert!(terminal.lines().all(|line| line.chars().count() <= 100), "{terminal}");
-    assert!(terminal.contains("+ Does it beat `random`?") || terminal.contains("? Does it beat `random`?"), "{terminal}");
+    assert!(
+        terminal.contains("+ Does it beat `random`?") || terminal.contains("? Does it beat `random`?"),
+        "{terminal}"
+    );
 }

@@ -29,8 +29,13 @@ pub struct QueryCost {
 impl QueryCost {
     /// Of the runs that a report has of a label, finished or not; `None` where nothing was asked.
     pub(super) fn of(report: &Report, label: &str) -> Option<Self> {
-        let runs: Vec<&RunSummary> =
-            report.runs().iter().zip(report.labels()).filter(|(_, other)| *other == label).map(|(run, _)| run).collect();
+        let runs: Vec<&RunSummary> = report
+            .runs()
+            .iter()
+            .zip(report.labels())
+            .filter(|(_, other)| *other == label)
+            .map(|(run, _)| run)
+            .collect();
         let rounds = || runs.iter().flat_map(|run| &run.rounds).filter(|round| !round.acquired.is_empty());
         let queries = rounds().count();
         let mean = |sum: f64| sum / queries as f64;

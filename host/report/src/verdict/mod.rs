@@ -17,8 +17,8 @@ use crate::curve::Setting;
 use crate::report::{Report, setting_name};
 use crate::statistics::Interval;
 use crate::upper::Attained;
-use contrast::{Curves, correct};
 pub use contrast::{Contrast, Finding};
+use contrast::{Curves, correct};
 pub use cost::QueryCost;
 pub use facts::{Facts, Failed, Likeness, Limits, RuleLine, SuiteFacts};
 pub use page::verdict_html;
@@ -198,9 +198,8 @@ fn in_settings(report: &Report, curves: &Curves, label: &str, others: &[String],
     let of = |(at, setting): (usize, &Setting)| {
         let figures = &report.analysis().settings[at];
         let needed = figures.comparisons.iter().find(|comparison| comparison.label == label);
-        let labels_needed = needed.and_then(|found| {
-            Some((found.speed_up.as_ref()?.labels_needed, found.labels_needed_interval))
-        });
+        let labels_needed =
+            needed.and_then(|found| Some((found.speed_up.as_ref()?.labels_needed, found.labels_needed_interval)));
         let attained = figures.upper.iter().flat_map(|upper| &upper.attained).find(|one| one.label == label);
         InSetting {
             setting: setting.clone(),

@@ -79,7 +79,7 @@ fn answer(said: &Said) -> Markup {
     };
     html! {
         div.(class) {
-            dt { span.mark role="img" aria-label=(word) { (sign) } (marked(&said.question)) }
+            dt { span.mark role="img" aria-label=(word) { (sign) } span { (marked(&said.question)) } }
             dd { (marked(&said.answer)) }
         }
     }
@@ -232,7 +232,8 @@ fn origin(judged: &Judged, verdict: &Verdict) -> Markup {
     };
     html! {
         dl {
-            dt { "strategy" } dd { code { (facts.id) } " of package " code { (facts.package) } " " (facts.version) ", " (facts.kind) }
+            dt { "strategy" }
+            dd { code { (facts.id) } " of package " code { (facts.package) } " " (facts.version) ", " (facts.kind) }
             dt { "artifact sha256" } dd { code { (facts.digest) } }
             dt { "signature" } dd { (facts.signature) }
             @if let Some(params) = &facts.params { dt { "parameters" } dd { code { (params) } } }

@@ -80,7 +80,10 @@ pub(super) fn headline(judged: &Judged) -> String {
     let mut text = format!("{} `{}`", by_finding(random.finding), random.against);
     if let Some(nearest) = judged.nearest.first() {
         let like = if judged.nearest.len() == 1 { ", the built-in most like it" } else { "" };
-        text += &format!("; {} `{}`{like}", by_finding(nearest.finding), nearest.against);
+        text += &match (random.finding, nearest.finding) {
+            (Finding::NotKnown, Finding::NotKnown) => format!(", nor from `{}`{like}", nearest.against),
+            (_, finding) => format!("; {} `{}`{like}", by_finding(finding), nearest.against),
+        };
     }
     let first = text.remove(0).to_uppercase();
     format!("{first}{text}.")
@@ -152,7 +155,7 @@ fn more_seeds(contrast: &Contrast, worth: f64) -> String {
     let run = contrast.difference.n;
     let more = |needed: usize| match needed.saturating_sub(run) {
         0 => "as many as were run".to_owned(),
-        more => format!("{needed}, {more} more than were run"),
+        more => format!("{needed} seeds, {more} more than were run"),
     };
     let of_worth = match contrast.seeds_for_worth {
         Some(needed) => {
@@ -204,7 +207,8 @@ impl Says<'_> {
     fn failed(&self) -> Option<Said> {
         let failed = &self.facts().failed;
         let first = failed.first()?;
-        let answer = format!("{} of {} did not finish. {}: {}", failed.len(), self.facts().planned, first.run, first.reason);
+        let answer =
+            format!("{} of {} did not finish. {}: {}", failed.len(), self.facts().planned, first.run, first.reason);
         Some(said("runs", "Does it run?", Mark::Bad, answer))
     }
 
@@ -241,13 +245,21 @@ impl Says<'_> {
     fn places(&self) -> Option<Said> {
         let settings = &self.judged.settings;
         let with = |finding: Finding| -> Vec<&str> {
-            let found = settings.iter().filter(|one| one.random.as_ref().is_some_and(|random| random.finding == finding));
+            let found =
+                settings.iter().filter(|one| one.random.as_ref().is_some_and(|random| random.finding == finding));
             found.map(|one| one.name.as_str()).collect()
         };
         if settings.len() < 2 || settings.iter().all(|setting| setting.random.is_none()) {
             return None;
         }
         let (better, worse) = (with(Finding::Better), with(Finding::Worse));
+        if better.is_empty() && worse.is_empty() {
+            let answer = format!(
+                "None of {} settings shows a difference from `random` by itself, corrected for all of them.",
+                settings.len()
+            );
+            return Some(said("settings", "Where?", Mark::Open, answer));
+        }
         let told = |what: &str, names: &[&str]| match names.len() {
             0 => format!("{what} in none"),
             count => format!("{what} in {count}: {}", listed(names, 4)),
@@ -263,23 +275,25 @@ impl Says<'_> {
         let mark = match (better.is_empty(), worse.is_empty()) {
             (false, true) => Mark::Good,
             (true, false) => Mark::Bad,
-            (false, false) => Mark::Plain,
-            (true, true) => Mark::Open,
+            _ => Mark::Plain,
         };
         Some(said("settings", "Where?", mark, answer))
     }
 
     fn labels(&self) -> Option<Said> {
         let Needed { mean, least, most, settings } = self.judged.labels_needed?;
-        let range = if settings > 1 { format!(", from {least:.2} to {most:.2} in {settings} settings") } else { String::new() };
+        let range =
+            if settings > 1 { format!(", from {least:.2} to {most:.2} in {settings} settings") } else { String::new() };
         let change = (1.0 - mean) * 100.0;
         let saved = match change {
             change if change >= 0.5 => format!("{change:.0} % fewer"),
             change if change <= -0.5 => format!("{:.0} % more", -change),
             _ => "as many".to_owned(),
         };
-        let answer =
-            format!("It needs {mean:.2} times the labels of `random` ({saved}{range}): a speed-up of {:.2}.", 1.0 / mean);
+        let answer = format!(
+            "It needs {mean:.2} times the labels of `random` ({saved}{range}): a speed-up of {:.2}.",
+            1.0 / mean
+        );
         Some(said("labels", "How many labels does it save?", Mark::Plain, answer))
     }
 
@@ -413,13 +427,8 @@ impl Says<'_> {
     fn origin(&self) -> Option<Said> {
         let facts = self.facts();
         let from = if facts.built_in { "Installed with this program." } else { "" };
-        let answer = format!(
-            "Package `{}` {}, {}: {}. {from}",
-            facts.package,
-            facts.version,
-            facts.kind,
-            facts.signature
-        );
+        let answer =
+            format!("Package `{}` {}, {}: {}. {from}", facts.package, facts.version, facts.kind, facts.signature);
         let mark = if facts.built_in || facts.signature.starts_with("verified") { Mark::Good } else { Mark::Plain };
         Some(said("origin", "Where does it come from?", mark, answer.trim_end().to_owned()))
     }

@@ -58,16 +58,19 @@ impl Candidate {
     fn in_package(path: &Path, strategy: Option<&str>) -> Result<Self> {
         let listing = Listing::only(path.to_owned(), source(path));
         let found = &listing.found[0];
-        let package = found.package().map_err(|refused| Usage(format!("{} is refused: {}", shown(path), refused.reason)))?;
+        let package =
+            found.package().map_err(|refused| Usage(format!("{} is refused: {}", shown(path), refused.reason)))?;
         let all = &package.description.strategies;
         let ids = || all.iter().map(|one| format!("`{}`", one.id)).collect::<Vec<_>>().join(", ");
         let chosen = match (strategy, all.as_slice()) {
-            (Some(id), all) => all.iter().find(|one| one.id == id).ok_or_else(|| {
-                Usage(format!("{} has no strategy `{id}`; it has {}", shown(path), ids()))
-            })?,
+            (Some(id), all) => all
+                .iter()
+                .find(|one| one.id == id)
+                .ok_or_else(|| Usage(format!("{} has no strategy `{id}`; it has {}", shown(path), ids())))?,
             (None, [only]) => only,
             (None, _) => {
-                let message = format!("{} has several strategies: choose one with `--strategy`, of {}", shown(path), ids());
+                let message =
+                    format!("{} has several strategies: choose one with `--strategy`, of {}", shown(path), ids());
                 return Err(Usage(message).into());
             }
         };

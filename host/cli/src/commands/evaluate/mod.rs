@@ -195,6 +195,7 @@ fn ask(
         return Err(suite.file.report(&grid.problems, "").into());
     }
     let text = format!("# What `querist evaluate` ran with suite `{}`.\n{}", suite.name, toml::to_string(&config)?);
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", shown(out)))?;
     write(&out.join(STUDY), text.as_bytes())?;
     let mut launch = config.launch;
     launch.jobs = jobs.map_or(launch.jobs, usize::from);

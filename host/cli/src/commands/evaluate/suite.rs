@@ -63,7 +63,8 @@ impl Suite {
     /// The first so many seeds of the suite, and as many other numbers as it lacks.
     pub fn take_seeds(&mut self, count: usize) {
         let seeds = &mut self.config.seeds;
-        let more: Vec<u64> = (0..).filter(|seed| !seeds.contains(seed)).take(count.saturating_sub(seeds.len())).collect();
+        let more: Vec<u64> =
+            (0..).filter(|seed| !seeds.contains(seed)).take(count.saturating_sub(seeds.len())).collect();
         seeds.extend(more);
         seeds.truncate(count);
     }

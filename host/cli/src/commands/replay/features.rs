@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use querist_core::{
-    Array, Arrays, Buffer, Position, Question, SampleId, StrategyKind, Values, candidates,
-};
+use querist_core::{Array, Arrays, Buffer, Position, Question, SampleId, StrategyKind, Values, candidates};
 use querist_files::shown;
 use querist_protocol::names;
 use safetensors::{Dtype, SafeTensors};
@@ -39,8 +37,7 @@ pub fn lacks(stored: &StoredRun) -> Option<String> {
 /// The selections, made again one after the other.
 pub fn replay(stored: &StoredRun, args: &PluginArgs) -> Result<Vec<Picked>> {
     let (config, header) = (&stored.config, &stored.header);
-    let means =
-        Means { limits: &config.experiment.limits, threads: header.threads, accelerator: None, torch: None };
+    let means = Means { limits: &config.experiment.limits, threads: header.threads, accelerator: None, torch: None };
     let mut ready = plugins::ready(&strategy(stored), means, args, None)?;
     let mut at = Position::start(&stored.split()?.pool, &stored.initial()?)?;
     let replaces = config.experiment.budget.replace;

@@ -83,7 +83,9 @@ fn apart(one: &Picked, again: &Picked) -> Option<String> {
     let bits = |(a, b): (&f64, &f64)| a.to_bits() != b.to_bits();
     let rank = one.scores.iter().zip(&again.scores).position(bits)?;
     let (id, recorded, replayed) = (one.ids[rank], one.scores[rank], again.scores[rank]);
-    Some(format!(", pick {rank}: the score of sample {id} is {recorded:?} in the record and {replayed:?} in the replay"))
+    Some(format!(
+        ", pick {rank}: the score of sample {id} is {recorded:?} in the record and {replayed:?} in the replay"
+    ))
 }
 
 /// Whether the model had become another one before the strategy was asked.

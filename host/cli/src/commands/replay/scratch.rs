@@ -67,7 +67,9 @@ fn compare_starts(recorded: &StoredRun, again: &StoredRun) -> Result<()> {
         );
     }
     if recorded.split()? != again.split()? || recorded.initial()? != again.initial()? {
-        bail!("split or initial set are not those of the run: the program draws them otherwise now, or they were changed");
+        bail!(
+            "split or initial set are not those of the run: the program draws them otherwise now, or they were changed"
+        );
     }
     if one.backend != other.backend {
         output::note(&format!(
