@@ -127,6 +127,7 @@ fn unknown_strategies_and_wrong_parameters() {
         &expect![[r#"
             exit code 2
             error: no strategy is called `bagde`; did you mean `badge`?
+            code: strategy-unknown (`querist explain strategy-unknown`)
         "#]],
     );
     run_refused(
@@ -134,6 +135,7 @@ fn unknown_strategies_and_wrong_parameters() {
         &expect![[r#"
             exit code 2
             error: no strategy is called `zzz`; `querist plugin list` shows all
+            code: strategy-unknown (`querist explain strategy-unknown`)
         "#]],
     );
     run_refused(
@@ -196,6 +198,7 @@ fn datasets_that_are_not_there() {
         &expect![[r#"
             exit code 2
             error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, digits-shuffled, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings
+            code: data-unknown (`querist explain data-unknown`)
         "#]],
     );
     run_refused(
@@ -213,6 +216,7 @@ fn datasets_that_are_not_there() {
         &expect![[r#"
             exit code 2
             error: dataset `mnist`: found no files in `DIR/data/mnist`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
+            code: data-missing (`querist explain data-missing`)
         "#]],
     );
     let place = Place::with_run(&data("dataset = { name = \"mnist\", path = \"here\" }"));
@@ -223,6 +227,7 @@ fn datasets_that_are_not_there() {
         &expect![[r#"
             exit code 2
             error: dataset `mnist`: found no files in `here`; fetch it with `querist data fetch mnist`, or set `dataset.path` to its folder
+            code: data-missing (`querist explain data-missing`)
         "#]],
     );
 }
@@ -249,6 +254,7 @@ fn a_truncated_dataset_file() {
         &expect![[r#"
             exit code 2
             error: mnist/train-images-idx3-ubyte, byte 16: the header claims 47040000 bytes of images; expected at most the 1016 that a file of this size can hold
+            code: data-malformed (`querist explain data-malformed`)
         "#]],
     );
 }
@@ -366,6 +372,7 @@ fn wrong_calls() {
         &expect![[r#"
             exit code 2
             error: no strategy is called `bagde`; did you mean `badge`?
+            code: strategy-unknown (`querist explain strategy-unknown`)
         "#]],
     );
     refused(
@@ -375,6 +382,7 @@ fn wrong_calls() {
         &expect![[r#"
             exit code 1
             error: plugin folder nowhere: No such file or directory (os error 2)
+            code: plugin-folder (`querist explain plugin-folder`)
         "#]],
     );
     refused(

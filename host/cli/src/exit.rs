@@ -129,7 +129,7 @@ pub fn tell(message: &str, causes: Vec<String>, hints: Vec<String>, kind: Option
     let causes: String = causes.iter().map(|cause| format!("  caused by: {}\n", clean(cause))).collect();
     let hints: String = hints.iter().map(|hint| format!("hint: {}\n", clean(hint))).collect();
     let kind = kind.map(|kind| format!("code: {kind} (`querist explain {kind}`)\n")).unwrap_or_default();
-    say(&format!("error: {}\n{causes}{hints}{kind}", clean(message)));
+    say(&format!("error: {}\n{causes}{kind}{hints}", clean(message)));
 }
 
 fn say(text: &str) {

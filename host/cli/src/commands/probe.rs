@@ -28,8 +28,9 @@ use crate::{body, index_file, output};
 #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
 pub enum ProbeCommand {
     /// A linear head on embeddings of length 1 by the body in `model.weights` or `model.file`, which stays as it is.
-    /// Preset `low-budget-linear`, where the file names none.
-    #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
+    #[command(
+        after_help = "The preset is `low-budget-linear`, where the file names none.\n\nExample:\n  querist probe linear probe.toml --indices picked.npy"
+    )]
     Linear(ProbeArgs),
     /// The classes of the nearest labelled embeddings by the body in `model.weights` or `model.file`.
     #[command(after_help = "Example:\n  querist probe knn probe.toml --indices a.npy b.npy --neighbours 5")]
@@ -41,12 +42,14 @@ pub enum ProbeCommand {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         neighbours: u32,
     },
-    /// The whole model from `model.weights`, head and body with rates of their own. Preset `low-budget-finetune`, where
-    /// the file names none.
-    #[command(after_help = "Example:\n  querist probe finetune probe.toml --indices picked.npy --device cuda:0")]
+    /// The whole model from `model.weights`, head and body with rates of their own.
+    #[command(after_help = "The preset is `low-budget-finetune`, where the file names none.\n\nExample:\n  \
+                            querist probe finetune probe.toml --indices picked.npy --device cuda:0")]
     Finetune(ProbeArgs),
-    /// The whole model from fresh weights. Preset `low-budget-scratch`, where the file names none.
-    #[command(after_help = "Example:\n  querist probe scratch probe.toml --indices picked.txt --base 1")]
+    /// The whole model from fresh weights.
+    #[command(
+        after_help = "The preset is `low-budget-scratch`, where the file names none.\n\nExample:\n  querist probe scratch probe.toml --indices picked.txt --base 1"
+    )]
     Scratch(ProbeArgs),
 }
 
