@@ -129,6 +129,11 @@ impl Keys {
         write_whole(path, format!("{HEAD}{text}").as_bytes(), 0o600).map_err(|error| wrong(path, error.to_string()))
     }
 
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.minisign.is_empty() && self.identities.is_empty()
+    }
+
     /// Trusts a key; says whether it was unknown.
     pub fn add(&mut self, key: Key) -> bool {
         let known = self.minisign.iter().any(|old| old.text == key.text);

@@ -232,9 +232,9 @@ impl Store {
 impl Install<'_> {
     /// Over a network anybody may answer: it needs a digest, or a key that signed.
     fn check_it_can_be_believed(&self) -> Result<(), StoreError> {
-        let is_trusted = !self.ignore_signature && !(self.keys.minisign.is_empty() && self.keys.identities.is_empty());
+        let counts_no_signature = self.ignore_signature || self.keys.is_empty();
         match self.origin {
-            Origin::Web(_) if self.digest.is_none() && !is_trusted => {
+            Origin::Web(_) if self.digest.is_none() && counts_no_signature => {
                 Err(StoreError::Unpinned { origin: self.origin.to_string() })
             }
             _ => Ok(()),

@@ -95,7 +95,7 @@ fn list(keys: &Keys, format: ListFormat) -> Result<()> {
     for who in &keys.identities {
         output::line(&format!("{}  by way of {}", Shown::sentence(&who.identity), Shown::sentence(&who.issuer)))?;
     }
-    if keys.minisign.is_empty() && keys.identities.is_empty() {
+    if keys.is_empty() {
         output::note("you trust no key; `querist plugin trust KEY` adds one");
     }
     Ok(())

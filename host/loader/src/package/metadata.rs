@@ -2,7 +2,7 @@
 //!
 //! These are custom sections under the names that `wkg` and the other tools of WebAssembly read.
 
-use querist_protocol::is_showable;
+use querist_protocol::{Shown, is_showable};
 use wasm_encoder::{CustomSection, Encode, Section};
 
 use super::refused::{RefusedPackage, refuse};
@@ -64,12 +64,13 @@ impl Metadata {
     /// If one is too long or cannot be shown, a licence is no SPDX expression, or an address none of the web.
     pub fn check(&self) -> Result<(), RefusedPackage> {
         for (name, text) in self.texts() {
+            let shown = Shown::name(text);
             if text.is_empty() || text.len() > MAX_TEXT || !is_showable(text) {
-                return refuse(format!("{name} `{text}`: 1 to {MAX_TEXT} bytes on one line are expected"));
+                return refuse(format!("{name} `{shown}`: 1 to {MAX_TEXT} bytes on one line are expected"));
             }
             let is_address = text.starts_with("https://") && !text.contains(' ');
             if ["source", "homepage"].contains(&name) && !is_address {
-                return refuse(format!("{name} `{text}`: an address that begins with https:// is expected"));
+                return refuse(format!("{name} `{shown}`: an address that begins with https:// is expected"));
             }
         }
         match self.licenses.as_deref().map(spdx::Expression::parse) {
