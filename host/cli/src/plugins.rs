@@ -89,7 +89,8 @@ pub fn resolve<'a>(listing: &'a Listing, id: &str) -> Result<Resolved<'a>> {
     }
     if let Some(hidden) = resolved.hidden {
         output::note(&format!(
-            "note: there are several packages `{}`; that of {} is used, not {} (`--plugin-dir` goes first)",
+            "note: there are several packages `{}`; that of {} is used, not {} (`--plugin-dir` goes first, \
+             PACKAGE@DIGEST/STRATEGY names one)",
             resolved.package.description.package,
             resolved.package.artifact.parent().unwrap_or(&resolved.package.artifact).display(),
             hidden.path.display()
