@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use querist_tests::cli::{Place, Said, json, misbehaving};
+use querist_tests::cli::{Place, Said, json};
 use querist_tests::native::library;
 use querist_tests::target;
 use serde_json::{Value, json};

@@ -113,7 +113,7 @@ pub fn main(args: &EvaluateArgs) -> Result<()> {
     progress::stop_on_interrupt()?;
     let listing = plugins::listing(&flags.plugin_dir)?;
     likeness::hold_to_built_in(&mut suite.config.strategies, &listing);
-    let (facts, chosen) = look(&suite, &candidates, (&folders, &listing), &limits, &flags)?;
+    let (facts, chosen) = look(&suite, &candidates, (folders.as_slice(), &listing), &limits, &flags)?;
     let taken: Vec<String> = labels.into_iter().chain(chosen.iter().map(|one| one.id.clone())).collect();
     candidate::tell_apart(&mut candidates, &taken)?;
     let asked = ask(&suite, &candidates, &chosen, &out, args.jobs, &flags)?;
