@@ -57,19 +57,6 @@ fn answer(judged: &Value, topic: &str) -> (String, String) {
     (said["mark"].as_str().unwrap().to_owned(), said["answer"].as_str().unwrap().to_owned())
 }
 
-/// A built-in component under another name of as many letters, as a file of its own.
-fn renamed(place: &Place, file: &str, changes: &[(&str, &str)]) {
-    let mut bytes = fs::read(target().join("plugins/random/random.wasm")).unwrap();
-    for (from, to) in changes {
-        let at = bytes.windows(from.len()).rposition(|window| window == from.as_bytes());
-        let at = at.unwrap_or_else(|| panic!("the component does not carry {from}"));
-        bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
-    }
-    place.write(file, bytes);
-}
-
-const LUCKY: (&str, &str) = (r#""package":"random""#, r#""package":"lucky7""#);
-
 #[test]
 fn a_plugin_is_judged_beside_random_and_what_is_most_like_it() {
     let place = place();
@@ -120,23 +107,6 @@ fn a_plugin_is_judged_beside_random_and_what_is_most_like_it() {
     let more = evaluate(&place, &[&path("plugins/uncertainty"), "--strategy", "entropy", "--seeds", "4"]);
     assert!(more.err.contains("24 runs, 18 of them finished already"), "{}", more.err);
     assert_eq!(verdict(&place)["plugins"][0]["random"]["difference"]["n"], json!(4));
-}
-
-#[test]
-fn random_by_another_name_is_no_better_than_random() {
-    let place = place();
-    renamed(&place, "theirs/lucky7.wasm", &[LUCKY]);
-    let said = evaluate(&place, &["theirs/lucky7.wasm", "--seeds", "2"]);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    let found = verdict(&place);
-    let judged = &found["plugins"][0];
-    // Its name is that of the baseline, so it is told apart by its digest.
-    let label = judged["facts"]["label"].as_str().unwrap();
-    assert!(label.starts_with("random-") && label.len() == "random-".len() + 8, "{label}");
-    assert_eq!((&judged["verdict"], &judged["random"]["finding"]), (&json!("alike"), &json!("same")));
-    assert!(judged["headline"].as_str().unwrap().starts_with("The same as `random`"), "{}", judged["headline"]);
-    // Picks of lots change with the order of rows as they do with the seed.
-    assert!(answer(judged, "order").1.starts_with("As much as its lots"));
 }
 
 #[test]
@@ -210,15 +180,14 @@ fn native_plugins_run_isolated_and_fickle_ones_are_found_out() {
 #[test]
 fn two_packages_of_one_id_stand_side_by_side() {
     let place = place();
-    renamed(&place, "old/lucky7.wasm", &[LUCKY]);
-    renamed(&place, "new/lucky7.wasm", &[LUCKY, (r#""version":"0."#, r#""version":"7."#)]);
-    let said = evaluate(&place, &[&["old/lucky7.wasm", "new/lucky7.wasm"][..], &SMALL].concat());
+    place.good(&["plugin", "pack", "--allow-native", &library("native_fixture"), "--out", "packed"]);
+    let said = evaluate(&place, &[&["margin", "packed/native-fixture", "--strategy", "margin"][..], &SMALL].concat());
     assert_eq!(said.code, Some(0), "{}", said.err);
     let found = verdict(&place);
     let facts = |at: usize, key: &str| found["plugins"][at]["facts"][key].as_str().unwrap().to_owned();
     assert_ne!(facts(0, "digest"), facts(1, "digest"));
     assert_eq!(facts(0, "id"), facts(1, "id"));
-    assert_eq!(facts(1, "label"), format!("random-{}", &facts(1, "digest")[..8]));
+    assert_eq!(facts(1, "label"), format!("margin-{}", &facts(1, "digest")[..8]));
     assert_eq!(found["between"][0]["finding"], json!("same"));
     assert!(said.out.contains("beside"), "{}", said.out);
     // Each run has the artifact that was named, by its digest.
@@ -227,14 +196,14 @@ fn two_packages_of_one_id_stand_side_by_side() {
         assert_eq!(json(&run.join("header.json"))["strategy"]["digest"], json!(facts(at, "digest")));
     }
     // Other verbs know digests, too.
-    let select = |digest: &str| {
-        let id = format!("lucky7/random@sha256:{digest}");
-        place.call(&["plugin", "show", &id, "--plugin-dir", "old", "--plugin-dir", "new", "--format", "json"])
+    let show = |digest: &str| {
+        let id = format!("margin@sha256:{digest}");
+        place.call(&["plugin", "show", &id, "--plugin-dir", "packed", "--format", "json"])
     };
-    let shown: Value = serde_json::from_str(&select(&facts(1, "digest")[..12]).out).unwrap();
-    assert!(shown["version"].as_str().unwrap().starts_with("7."), "{shown}");
-    select(&"0".repeat(12)).fails(2, &["there is one with digest", &facts(0, "digest")]);
-    select("xyz").fails(2, &["`xyz` is no digest: expected 8 to 64 hex digits"]);
+    let shown: Value = serde_json::from_str(&show(&facts(1, "digest")[..12]).out).unwrap();
+    assert_eq!(shown["package"], json!("native-fixture"));
+    show(&"0".repeat(12)).fails(2, &["there is one with digest", &facts(0, "digest")]);
+    show("xyz").fails(2, &["`xyz` is no digest: expected 8 to 64 hex digits"]);
 }
 
 #[test]

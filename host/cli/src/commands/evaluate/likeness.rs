@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use querist_conformance::habits::{Habits, habits};
+use querist_core::config::StrategyConfig;
 use querist_core::schema::Problem;
 use querist_core::{Strategy, StrategyKind};
 use querist_loader::{Listing, Resolved, Source};
@@ -58,6 +59,17 @@ fn built_in<'a>(listing: &'a Listing, id: &str) -> Result<Resolved<'a>, String> 
     });
     let mut named = strategies.filter(|resolved| resolved.strategy.id == id);
     named.next().ok_or_else(|| format!("no built-in strategy is called `{id}`"))
+}
+
+/// Makes what a suite calls by a bare id the built-in strategy of that id: a plugin that has one of the same id takes
+/// nobody's place.
+pub fn hold_to_built_in(strategies: &mut [StrategyConfig], listing: &Listing) {
+    for strategy in strategies.iter_mut().filter(|one| !one.id.contains(['/', '@'])) {
+        if let Ok(resolved) = built_in(listing, &strategy.id) {
+            strategy.label = Some(strategy.label().to_owned());
+            strategy.id = exact(resolved.package, resolved.strategy);
+        }
+    }
 }
 
 /// What a strategy picks of made-up pools.

@@ -105,7 +105,9 @@ pub fn main(args: &EvaluateArgs) -> Result<()> {
         folders.push(folder);
     }
     progress::stop_on_interrupt()?;
-    let (facts, chosen) = look(&suite, &candidates, &folders, &limits, &flags)?;
+    let listing = plugins::listing(&flags.plugin_dir)?;
+    likeness::hold_to_built_in(&mut suite.config.strategies, &listing);
+    let (facts, chosen) = look(&suite, &candidates, (folders.as_slice(), &listing), &limits, &flags)?;
     let taken: Vec<String> = labels.into_iter().chain(chosen.iter().map(|one| one.id.clone())).collect();
     candidate::tell_apart(&mut candidates, &taken)?;
     let asked = ask(&suite, &candidates, &chosen, &out, args.jobs, &flags)?;
@@ -211,17 +213,16 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 fn look(
     suite: &Suite,
     candidates: &[Candidate],
-    folders: &[PathBuf],
+    (folders, listing): (&[PathBuf], &Listing),
     limits: &LimitsConfig,
     flags: &PluginArgs,
 ) -> Result<(Vec<Facts>, Vec<Yardstick>)> {
-    let listing = plugins::listing(&flags.plugin_dir)?;
     let means = Means { limits, threads: 1, accelerator: None, torch: None };
-    let all = likeness::yardsticks(suite, &listing, means, flags)?;
+    let all = likeness::yardsticks(suite, listing, means, flags)?;
     let mut facts = Vec::new();
     for (candidate, folder) in candidates.iter().zip(folders) {
         output::note(&format!("looking at `{}`: the rules, and what it is like", candidate.label));
-        facts.push(looked_at(suite, candidate, folder, (&listing, all.as_slice()), means, flags)?);
+        facts.push(looked_at(suite, candidate, folder, (listing, all.as_slice()), means, flags)?);
     }
     let is_chosen = |one: &Yardstick| facts.iter().flat_map(|facts| &facts.nearest).any(|like| like.label == one.id);
     let chosen = all.into_iter().filter(is_chosen).collect();
