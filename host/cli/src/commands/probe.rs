@@ -28,9 +28,8 @@ use crate::{body, index_file, output};
 #[command(after_help = "Example:\n  querist probe linear probe.toml --indices picked.npy")]
 pub enum ProbeCommand {
     /// A linear head on embeddings of length 1 by the body in `model.weights` or `model.file`, which stays as it is.
-    #[command(
-        after_help = "The preset is `low-budget-linear`, where the file names none.\n\nExample:\n  querist probe linear probe.toml --indices picked.npy"
-    )]
+    #[command(after_help = "The preset is `low-budget-linear`, where the file names none.\n\n\
+                            Example:\n  querist probe linear probe.toml --indices picked.npy")]
     Linear(ProbeArgs),
     /// The classes of the nearest labelled embeddings by the body in `model.weights` or `model.file`.
     #[command(after_help = "Example:\n  querist probe knn probe.toml --indices a.npy b.npy --neighbours 5")]
@@ -47,9 +46,8 @@ pub enum ProbeCommand {
                             querist probe finetune probe.toml --indices picked.npy --device cuda:0")]
     Finetune(ProbeArgs),
     /// The whole model from fresh weights.
-    #[command(
-        after_help = "The preset is `low-budget-scratch`, where the file names none.\n\nExample:\n  querist probe scratch probe.toml --indices picked.txt --base 1"
-    )]
+    #[command(after_help = "The preset is `low-budget-scratch`, where the file names none.\n\n\
+                            Example:\n  querist probe scratch probe.toml --indices picked.txt --base 1")]
     Scratch(ProbeArgs),
 }
 
