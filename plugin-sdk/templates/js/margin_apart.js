@@ -6,10 +6,10 @@
 // Replace this text with your formula and your citation. `querist plugin build` makes the package; wit/strategy.wit has
 // every type and call with its documentation. Rows, scores and arrays are the host's, and its kernels do the work.
 
-import { Mask } from 'querist:strategy/arrays@0.2.1';
-import { Nearest, Points } from 'querist:strategy/engines@0.2.1';
-import { uncertainty } from 'querist:strategy/kernels@0.2.1';
-import { info, input, progress } from 'querist:strategy/query@0.2.1';
+import { Mask } from 'querist:strategy/arrays@1.1.0';
+import { Nearest, Points } from 'querist:strategy/engines@1.1.0';
+import { uncertainty } from 'querist:strategy/kernels@1.1.0';
+import { info, input, progress } from 'querist:strategy/query@1.1.0';
 
 const SCHEMA = {
   type: 'object',
@@ -37,7 +37,7 @@ export const strategies = {
       needs: NEEDS,
       schema: SCHEMA,
     };
-    return JSON.stringify({ package: 'margin-apart', version: '0.1.0', api: '0.2', strategies: [strategy] });
+    return JSON.stringify({ package: 'margin-apart', version: '0.1.0', api: '1.1', strategies: [strategy] });
   },
 
   needs() {
