@@ -202,7 +202,7 @@ fn shells_and_manuals_are_told_everything_that_is_no_secret() {
     }
     // The shell itself reads it.
     fs::write(place.at("querist.bash"), place.good(&["completions", "bash"])).unwrap();
-    let words = "source ./querist.bash; COMP_WORDS=(querist plugin ins); COMP_CWORD=2; _querist querist ins plugin; \
+    let words = "source ./querist.bash; COMP_WORDS=(querist plugin insp); COMP_CWORD=2; _querist querist insp plugin; \
                  echo \"${COMPREPLY[@]}\"";
     let said = Command::new("bash").args(["-c", words]).current_dir(place.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "inspect");

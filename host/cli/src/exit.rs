@@ -163,6 +163,6 @@ fn is_wrong_config(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.is::<querist_core::FixedError>()
         || cause.is::<TrustError>()
         || matches!(cause.downcast_ref(), Some(LoadError::Isolation { .. }))
-        || matches!(cause.downcast_ref(), Some(ResolveError::Unknown { .. } | ResolveError::Ambiguous { .. }))
+        || matches!(cause.downcast_ref::<ResolveError>(), Some(error) if !matches!(error, ResolveError::Folder { .. }))
         || matches!(cause.downcast_ref(), Some(LearnError::Config(_) | LearnError::Need { .. }))
 }
