@@ -12,8 +12,6 @@
 //! 2110.14171). The released `corelog` has no logarithm, and `coremse` there has a constant added for each estimation
 //! row; here both are as the paper derives them.
 
-// More than 150 lines: two strategies with their parameters, and the decomposition that tells estimation rows apart.
-
 use querist_sdk::draws::Draws;
 use querist_sdk::prelude::*;
 

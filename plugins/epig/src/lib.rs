@@ -12,6 +12,8 @@
 //!
 //! `coremse` and `corelog` ask the same with other scores and other batches.
 
+// More than 150 lines: three strategies, and the decomposition that tells estimation rows apart.
+
 mod bemps;
 
 use querist_sdk::draws::Draws;

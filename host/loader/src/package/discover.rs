@@ -247,8 +247,8 @@ impl Listing {
         self.found.iter().filter_map(|found| found.package().ok().map(|package| (found, package)))
     }
 
-    /// Finds a strategy by `id`, by `package/id`, or by one of its other names. `@sha256:` and the artifact's digest, or
-    /// its beginning, behind it mean one package of several, as `package@digest/id` does.
+    /// Finds a strategy by `id`, by `package/id`, or by one of its other names. `@sha256:` and the artifact's digest,
+    /// or its beginning, behind it mean one package of several, as `package@digest/id` does.
     ///
     /// # Errors
     /// If there is none, with the nearest name; or if packages of several names have it, with these.

@@ -10,8 +10,8 @@ use super::library::needed;
 use super::read::CheckedPackage;
 use super::refused::{RefusedPackage, refuse};
 
-/// The interfaces that a component imports, or the libraries that a native one loads; nothing of a text that names other
-/// strategies.
+/// The interfaces that a component imports, or the libraries that a native one loads; nothing of a text that names
+/// other strategies.
 ///
 /// # Errors
 /// If the artifact cannot be read, or is not what was checked.

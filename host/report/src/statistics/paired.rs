@@ -89,7 +89,8 @@ pub fn detectable(std: f64, n: usize) -> Option<f64> {
 }
 
 /// Fewest pairs with which a two-sided t test at level .05 sees a true mean difference with a chance of .8, given the
-/// standard deviation of the differences. `None` without a difference or a deviation, or where a million are not enough.
+/// standard deviation of the differences. `None` without a difference or a deviation, or where a million are not
+/// enough.
 pub fn pairs_needed(difference: f64, std: f64) -> Option<usize> {
     /// From here on the t test needs what one of the normal law needs, and half its squared bound more.
     const MANY: f64 = 500.0;

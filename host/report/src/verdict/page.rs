@@ -43,7 +43,9 @@ fn plugin(judged: &Judged, verdict: &Verdict) -> Markup {
     html! {
         article {
             header.hero.(tone(judged.verdict)) {
-                p.kicker { (facts.label) span.soft { " · " (facts.package) " " (facts.version) " · " (facts.signature) } }
+                p.kicker {
+                    (facts.label) span.soft { " · " (facts.package) " " (facts.version) " · " (facts.signature) }
+                }
                 h1 { (marked(&judged.headline)) }
                 p.soft { (facts.summary) }
             }
@@ -195,8 +197,8 @@ fn costs(costs: &[QueryCost]) -> Markup {
             }
         }
         p.note {
-            "Wall-clock time of the strategy itself; memory is that of the plugin and of the objects made for it, inputs \
-             not counted. Instructions are those of the plugin's own code in the sandbox, without what the program did \
+            "Wall-clock time of the strategy itself; memory is that of the plugin and of the objects made for it, \
+             inputs not counted. Instructions are those of the plugin's own code in the sandbox, without what the program did \
              for it. Its arrays: mean time in which the model computed what the strategy asked for."
         }
     }
@@ -254,7 +256,8 @@ fn origin(judged: &Judged, verdict: &Verdict) -> Markup {
                 }
             }
             dt { "suite" } dd { (suite.name) ", " (suite.seeds) " seeds, sha256 " code { (suite.digest) } }
-            dt { "runs" } dd { (facts.planned - facts.failed.len().min(facts.planned)) " of " (facts.planned) " finished" }
+            dt { "runs" }
+            dd { (facts.planned - facts.failed.len().min(facts.planned)) " of " (facts.planned) " finished" }
         }
     }
 }
@@ -280,9 +283,10 @@ fn made_by(verdict: &Verdict) -> Markup {
                     ul { @for warning in &verdict.warnings { li { (marked(warning)) } } } }
             }
             p.note {
-                "Mean accuracy over the budget: the area under the curve of test accuracy over labels, divided by their \
-                 range. Over all settings, each seed counts once, with the mean of its differences; the test is Student's, \
-                 paired by seed, two-sided at 5 %. A difference below " (worthy(suite.worth)) " is not worth knowing here. "
+                "Mean accuracy over the budget: the area under the curve of test accuracy over labels, divided by \
+                 their range. Over all settings, each seed counts once, with the mean of its differences; the test is \
+                 Student's, paired by seed, two-sided at 5 %. A difference below " (worthy(suite.worth)) " is not \
+                 worth knowing here. "
                 @if let Some(report) = &suite.report {
                     a href=(report) { "The full report" } " has every curve, table and run. "
                 }

@@ -137,8 +137,8 @@ pub(super) fn contrast(contrast: &Contrast, worth: f64) -> String {
             above(mean)
         ),
         Finding::NotKnown => format!(
-            "Not known: {over}it was {} {} `{against}`, and the true difference may be anything from {range} ({seeds}). \
-             {}",
+            "Not known: {over}it was {} {} `{against}`, and the true difference may be anything from {range} \
+             ({seeds}). {}",
             size(mean),
             above(mean),
             more_seeds(contrast, worth)

@@ -149,8 +149,8 @@ pub fn tell_apart(candidates: &mut [Candidate], taken: &[String]) -> Result<()> 
     Ok(())
 }
 
-/// How native plugins among them may run: pool strategies apart from everything, those that share libtorch only with the
-/// user's word.
+/// How native plugins among them may run: pool strategies apart from everything, those that share libtorch only with
+/// the user's word.
 pub fn settle_native(candidates: &[Candidate], args: &mut PluginArgs) -> Result<()> {
     let of = |kind: StrategyKind| candidates.iter().find(|one| one.package.kind == kind);
     let (pool, torch) = (of(StrategyKind::Native), of(StrategyKind::NativeTorch));
@@ -163,8 +163,8 @@ pub fn settle_native(candidates: &[Candidate], args: &mut PluginArgs) -> Result<
     }
     if let Some(torch) = torch.filter(|torch| !torch.is_built_in() && !args.allow_native) {
         let message = format!(
-            "`{}` trains networks with libtorch in this process, so it could do whatever you can, and nothing isolates it: \
-             add `--allow-native` if you trust it",
+            "`{}` trains networks with libtorch in this process, so it could do whatever you can, and nothing isolates \
+             it: add `--allow-native` if you trust it",
             torch.label
         );
         return Err(Usage(message).into());

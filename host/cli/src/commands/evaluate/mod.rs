@@ -32,8 +32,8 @@ use crate::{again, grid, output, progress};
 /// Judge a plugin: run it beside random and the built-in strategy most like it, and say what came of it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  querist evaluate mine --jobs 2\n  querist evaluate their-plugins/cal --suite quick --seeds \
-                  10\n  querist evaluate old/mine new/mine --suite our-suite.toml\n\nThe exit code is 1 where a plugin \
+    after_help = "Examples:\n  querist evaluate mine --jobs 2\n  querist evaluate their-plugins/cal --suite quick \
+                  --seeds 10\n  querist evaluate old/mine new/mine --suite our-suite.toml\n\nThe exit code is 1 where a plugin \
                   fails or breaks a rule, whatever its curves are."
 )]
 pub struct EvaluateArgs {

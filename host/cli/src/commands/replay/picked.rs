@@ -92,8 +92,8 @@ fn apart(one: &Picked, again: &Picked) -> Option<String> {
 fn whose(one: &Picked, again: &Picked) -> String {
     match (one.accuracy, again.accuracy) {
         (Some(recorded), Some(replayed)) if recorded.to_bits() != replayed.to_bits() => format!(
-            "; the model was another one already, with an accuracy of {:.2} % and {:.2} %: the training differs, not the \
-             strategy alone",
+            "; the model was another one already, with an accuracy of {:.2} % and {:.2} %: the training differs, not \
+             the strategy alone",
             recorded * 100.0,
             replayed * 100.0
         ),
