@@ -112,8 +112,10 @@ fn send(mut stream: &TcpStream, reply: &Reply) -> std::io::Result<()> {
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     stream.write_all(&reply.body)?;
-    while reply.endless {
-        stream.write_all(&reply.body)?;
+    if reply.endless {
+        loop {
+            stream.write_all(&reply.body)?;
+        }
     }
     Ok(())
 }

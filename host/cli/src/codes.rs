@@ -157,7 +157,7 @@ codes! {
         "A native library cannot be loaded by this host.";
         "It is for another processor, has no identity, or was built against another ABI.";
         "Build it on this machine with the SDK of this release.";
-    NativeCode "native-code":
+    NativeUntrusted "native-code":
         "The package is native code, which nobody allowed to run.";
         "Native packages run only if their very artifact is locked and `--allow-native` is given.";
         "If you trust it: `querist plugin lock PACKAGE` and `--allow-native`. If not: `--isolate`.";
@@ -311,7 +311,7 @@ fn of_trust(error: &TrustError) -> Code {
         TrustError::LockFile { .. } => Code::LockFile,
         TrustError::NotLocked { .. } => Code::NotLocked,
         TrustError::Drift { .. } => Code::LockDrift,
-        TrustError::Native { .. } => Code::NativeCode,
+        TrustError::Native { .. } => Code::NativeUntrusted,
         TrustError::Refused(refused) => of_package(refused.kind),
     }
 }

@@ -61,12 +61,12 @@ pub(crate) fn smallest(first: Case, broken: Broken, mut fails: impl FnMut(Case) 
     let mut tries = 0;
     loop {
         let before = case.numbers();
-        for which in 0..LEAST.len() {
-            let mut step = case.numbers()[which] - LEAST[which].min(case.numbers()[which]);
+        for (which, least) in LEAST.into_iter().enumerate() {
+            let mut step = case.numbers()[which] - least.min(case.numbers()[which]);
             while step > 0 && tries < MOST_TRIES && clock.elapsed() < PATIENCE {
                 let number = case.numbers()[which];
-                if number < LEAST[which] + step {
-                    step = (number - LEAST[which].min(number)).min(step / 2);
+                if number < least + step {
+                    step = (number - least.min(number)).min(step / 2);
                     continue;
                 }
                 let smaller = case.with(which, number - step);

@@ -1,6 +1,5 @@
 //! What is said of a plugin, in words, numbers and on the page.
 
-#[expect(dead_code, reason = "other tests use more of it")]
 mod runs;
 
 use querist_report::{

@@ -105,7 +105,7 @@ fn worked_examples() {
     // The last row is never asked for.
     let rows = vec![a.clone(), d.clone(), vec![vec![0.5, 0.5]; 4]];
     for (targets, of_mse, of_log) in [
-        (vec![a.clone()], [0.5, 0.0], [0.693_147_2, 0.0]),
+        (vec![a.clone()], [0.5, 0.0], [std::f64::consts::LN_2, 0.0]),
         (vec![d.clone()], [0.0, 0.2048], [0.0, 0.221_753_7]),
         (vec![a, d], [0.25, 0.1024], [0.346_573_6, 0.110_876_8]),
     ] {

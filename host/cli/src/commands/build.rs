@@ -87,8 +87,8 @@ fn by_cargo(dir: &Path) -> Result<PathBuf> {
     }
     let said = said(build.stderr(Stdio::inherit()), "cargo build")?;
     let ending = if is_native { ".so" } else { ".wasm" };
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let library = messages.filter_map(|message| artifact(&message, dir, ending)).last();
+    let mut messages = said.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let library = messages.find_map(|message| artifact(&message, dir, ending));
     library.with_context(|| {
         format!("cargo built no {ending} library in {}: its `[lib]` needs `crate-type = [\"cdylib\"]`", shown(dir))
     })

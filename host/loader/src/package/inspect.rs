@@ -170,7 +170,7 @@ fn contents(bytes: &[u8]) -> Result<Contents, RefusedPackage> {
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(broken)? {
-            Payload::Version { encoding, .. } if encoding == Encoding::Module => contents.modules += 1,
+            Payload::Version { encoding: Encoding::Module, .. } => contents.modules += 1,
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_first_difference_is_told() {
         let one = picked(&[7, 8, 9], &[3.0, 2.0, 1.0], Some(0.5));
-        let told = |again: Picked| difference(&[one.clone()], &[again]);
+        let told = |again: Picked| difference(std::slice::from_ref(&one), &[again]);
         assert_eq!(told(one.clone()), None);
         let other = told(picked(&[7, 5, 9], &[3.0, 2.0, 1.0], None)).unwrap();
         assert_eq!(other, "round 4, pick 1: the record has sample 8, the replay sample 5");
