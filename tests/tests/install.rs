@@ -74,7 +74,9 @@ fn a_strangers_component_is_installed_used_looked_at_again_and_removed() {
     for id in ["misbehaving", &format!("misbehaving@{}/misbehaving", &digest[..8])] {
         assert_eq!(place.good(&[&select[..], &[id]].concat()).lines().count(), 2);
     }
-    place.call(&[&select[..], &["misbehaving@00000000/misbehaving"]].concat()).fails(2, &["no strategy is called"]);
+    place
+        .call(&[&select[..], &["misbehaving@00000000/misbehaving"]].concat())
+        .fails(2, &["no package that was found is", "one with digest", &digest]);
 
     // Again: it is the same, and stays.
     let again = place.good(&["plugin", "install", &folder, "--format", "json"]);

@@ -198,8 +198,8 @@ fn costs(costs: &[QueryCost]) -> Markup {
         }
         p.note {
             "Wall-clock time of the strategy itself; memory is that of the plugin and of the objects made for it, \
-             inputs not counted. Instructions are those of the plugin's own code in the sandbox, without what the program did \
-             for it. Its arrays: mean time in which the model computed what the strategy asked for."
+             inputs not counted. Instructions are those of the plugin's own code in the sandbox, without what the \
+             program did for it. Its arrays: mean time in which the model computed what the strategy asked for."
         }
     }
 }
