@@ -33,8 +33,8 @@ use crate::{again, grid, output, progress};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  querist evaluate mine --jobs 2\n  querist evaluate their-plugins/cal --suite quick \
-                  --seeds 10\n  querist evaluate old/mine new/mine --suite our-suite.toml\n\nThe exit code is 1 where a \
-                  plugin fails or breaks a rule, whatever its curves are."
+                  --seeds 10\n  querist evaluate old/mine new/mine --suite our-suite.toml\n\nThe exit code is 1 where \
+                  a plugin fails or breaks a rule, whatever its curves are."
 )]
 pub struct EvaluateArgs {
     /// Ids of strategies, `ID@sha256:DIGEST`, or folders or files of packages; several are compared side by side.
