@@ -207,6 +207,19 @@ fn two_packages_of_one_id_stand_side_by_side() {
 }
 
 #[test]
+fn a_copy_of_a_built_in_package_is_the_built_in_one() {
+    let place = place();
+    copy(&target().join("plugins/uncertainty"), &place.at("copy"));
+    // Margin is among the yardsticks, too.
+    let wanted = r#"evaluate={yardsticks=["margin", "least-confidence"], nearest=1, worth=1.0, rules="none"}"#;
+    let args = [&["copy", "--strategy", "margin"][..], &SMALL[..4], &["--set", wanted]].concat();
+    let said = evaluate(&place, &args);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let facts = &verdict(&place)["plugins"][0]["facts"];
+    assert_eq!((&facts["built_in"], &facts["nearest"][0]["label"]), (&json!(true), &json!("least-confidence")));
+}
+
+#[test]
 fn what_cannot_be_evaluated_says_why() {
     let place = place();
     place.write("empty/readme.txt", "nothing");
@@ -216,6 +229,10 @@ fn what_cannot_be_evaluated_says_why() {
     let torch = path("plugins/learning-loss");
     fs::create_dir(place.at("theirs")).unwrap();
     copy(Path::new(&torch), &place.at("theirs/learning-loss"));
+    // Not the library that came with the program, so nobody vouches for it.
+    let library = place.at("theirs/learning-loss/learning-loss.so");
+    let longer = [&fs::read(&library).unwrap()[..], b"\0"].concat();
+    fs::write(&library, longer).unwrap();
     for (args, parts) in [
         (&["nobody"][..], &["no strategy is called `nobody`"][..]),
         (&["./empty"], &["holds no package", "querist plugin pack"]),

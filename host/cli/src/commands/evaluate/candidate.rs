@@ -8,7 +8,7 @@ use querist_core::config::StrategyConfig;
 use querist_files::shown;
 use querist_loader::package::manifest::FILE;
 use querist_loader::package::read::CheckedPackage;
-use querist_loader::{BY_DIGEST, Listing, Resolved, Source, pack};
+use querist_loader::{BY_DIGEST, Found, Listing, Resolved, Source, pack};
 use querist_protocol::StrategyDescription;
 use serde_json::{Map, Value};
 
@@ -74,7 +74,17 @@ impl Candidate {
                 return Err(Usage(message).into());
             }
         };
-        Ok(Self::of(Resolved { package, source: found.source, strategy: chosen, alias: false, hidden: None }))
+        let resolved = Resolved { package, source: found.source, strategy: chosen, alias: false, hidden: None };
+        let mut candidate = Self::of(resolved);
+        // A copy of what came with the program is that, wherever it lies.
+        let installed = plugins::listing(&[])?;
+        let is_it = |(found, package): &(&Found, &CheckedPackage)| {
+            found.source == Source::BuiltIn && package.digest == candidate.package.digest
+        };
+        if let Some((found, package)) = installed.usable().find(is_it) {
+            (candidate.package, candidate.source) = (package.clone(), found.source);
+        }
+        Ok(candidate)
     }
 
     fn of(resolved: Resolved<'_>) -> Self {
