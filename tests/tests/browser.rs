@@ -92,6 +92,67 @@ fn the_page_is_read_on_every_medium() {
     assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
 }
 
+/// A suite of seconds, with two pools.
+const SUITE: &str = r#"version = 1
+seeds = [0, 1, 2]
+strategies = [{ id = "random" }]
+dataset = { name = "digits", test = 397 }
+model = { name = "mlp" }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 3, minibatch = 32 }
+budget = { initial = 20, batch = 10, rounds = 2 }
+compute = { threads = 1 }
+launch = { jobs = 2 }
+[[axes.pool]]
+label = "balanced"
+[[axes.pool]]
+label = "long tail"
+"dataset.variant" = { long_tail = 10 }
+[evaluate]
+nearest = 1
+yardsticks = ["margin", "least-confidence"]
+"#;
+
+#[test]
+fn a_verdict_is_read_on_every_medium() {
+    let Some(mut browser) = Browser::start() else { return };
+    let place = Place::new();
+    place.write("suite.toml", SUITE);
+    place.good(&["evaluate", "entropy", "--suite", "suite.toml", "--out", "e"]);
+    let shots = screenshots();
+    browser.size(1200, 900);
+    browser.medium("screen", "light");
+    browser.open_file(&place.at("e/verdict.html"));
+    // The page says in words what the file of the verdict has.
+    let verdict: Value = serde_json::from_slice(&fs::read(place.at("e/verdict.json")).unwrap()).unwrap();
+    let text = browser.value("document.body.innerText");
+    let text = text.as_str().unwrap();
+    let says = verdict["plugins"][0]["says"].as_array().unwrap();
+    assert!(says.len() >= 8, "{says:?}");
+    for said in says {
+        let answer = said["answer"].as_str().unwrap();
+        assert!(text.contains(answer), "`{answer}` is missing in {text}");
+    }
+    for scheme in ["light", "dark"] {
+        browser.medium("screen", scheme);
+        let contrast = browser.value(CONTRAST);
+        assert!(contrast.as_f64().is_some_and(|least| least >= 4.5), "{scheme}: {contrast}");
+        browser.screenshot(&shots.join(format!("verdict-{scheme}.png")));
+    }
+    browser.medium("screen", "light");
+    browser.size(390, 844);
+    browser.wait_until(&format!("{OUTSIDE}.length === 0"));
+    assert_eq!(browser.value(TOO_WIDE), 0);
+    browser.screenshot(&shots.join("verdict-phone.png"));
+    browser.size(1200, 900);
+    browser.medium("print", "light");
+    assert_eq!(browser.value(TOO_WIDE), 0);
+    assert!(browser.pdf(&shots.join("verdict.pdf")).starts_with(b"%PDF"));
+    // The study's own report is one step away, for the keyboard, too.
+    browser.medium("screen", "light");
+    tab_to(&mut browser, "one.tagName === 'A' && one.getAttribute('href') === 'report.html'");
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+}
+
 /// The least contrast of a text with its ground, by the formula of WCAG 2.
 const CONTRAST: &str = r"(() => {
   const part = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);

@@ -102,6 +102,55 @@ fn what_is_wrong_with_an_axis_is_said_at_its_place() {
     assert_eq!(states(&status(&place, "runs/grid")), ["queued"; 4], "nothing was handed to anybody");
 }
 
+/// The runs that a study with these lines plans, without seeds and digests.
+fn planned(place: &Place, file: &str) -> Vec<String> {
+    let said = place.good(&["study", "plan", file, "--cells"]);
+    let folder = |line: &str| line.split_once("/seed-").map(|(label, _)| label.to_owned());
+    said.lines().filter_map(folder).collect()
+}
+
+#[test]
+fn parameters_are_searched_where_their_author_says() {
+    let place = Place::new();
+    let with = |strategies: &str, more: &str| place.write("search.toml", study("0", strategies, &format!("\n{more}")));
+    let three = "{ id = \"random\" }, { id = \"cal\" }, { id = \"clue\", params = { n_init = 2 } }";
+    with(three, "[search]\ncal = { k = 3, normalise = \"all\" }\nclue.temperature = { log = [0.5, 2.0], points = 2 }\n");
+    let expected = [
+        "random",
+        "cal-k-1-normalise-false",
+        "cal-k-1-normalise-true",
+        "cal-k-10-normalise-false",
+        "cal-k-10-normalise-true",
+        "cal-k-100-normalise-false",
+        "cal-k-100-normalise-true",
+        "clue-temperature-0.5",
+        "clue-temperature-2.0",
+    ];
+    assert_eq!(planned(&place, "search.toml"), expected);
+    with("{ id = \"clue\", params = { n_init = 2 } }", "[search]\nclue.temperature = [0.5]\n");
+    place.good(&["study", "run", "search.toml", "--out", "s"]);
+    let run = fs::read_dir(place.at("s/clue-temperature-0.5")).unwrap().next().unwrap().unwrap().path();
+    let header: Value = serde_json::from_slice(&fs::read(run.join("header.json")).unwrap()).unwrap();
+    assert_eq!((&header["params"]["temperature"], &header["params"]["n_init"]), (&json!(0.5), &json!(2)));
+
+    let refused = |search: &str, parts: &[&str]| {
+        with(three, &format!("[search]\n{search}\n"));
+        place.call(&["study", "plan", "search.toml"]).fails(2, parts);
+    };
+    refused("cal = { neighbours = 3 }", &["`cal` has no such parameter; it has k, normalise, reduce"]);
+    refused("cal = { normalise = 3 }", &["it is chosen of a few, and has no range", "write \"all\""]);
+    refused("cal = { k = \"all\" }", &["it is a range, and has no choices"]);
+    refused("cal = { k = [0, 5000] }", &["0 is less than the minimum of 1", "5000 is greater than the maximum"]);
+    refused("clue.n_init = [3]", &["it is given in `params` of the strategy, too"]);
+    refused("clue.max_iter = 4", &["the author of `clue` names no range for it", "{ log = [LOW, HIGH], points = N }"]);
+    refused("clue.temperature = { log = [2.0, 1.0], points = 3 }", &["two positive numbers, the lower first"]);
+    refused("margin.x = 3", &["no strategy has this label"]);
+    refused("clue.temperature = [0.50, 0.5]", &["two strategies would be called `clue-temperature-0.5`"]);
+    refused("clue = { temperature = 100, max_iter = { linear = [1.0, 100.0], points = 100 } }", &["10000 combinations"]);
+    let suite = place.call(&["evaluate", "badge", "--suite", "search.toml"]);
+    suite.fails(2, &["a suite measures by settings that stand in it"]);
+}
+
 #[test]
 fn a_run_that_takes_too_long_is_stopped_and_goes_on_when_it_may() {
     let place = with_grid("[launch]\nminutes = 0.02\n");

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use querist_core::config::OWN_SCHEMA;
 use querist_core::schema::{Problem, Schema};
 use querist_files::Links;
 use serde::de::DeserializeOwned;
@@ -125,6 +126,8 @@ impl ConfigFile {
         if !problems.is_empty() {
             return Err(self.report(&problems, "").into());
         }
+        // What editors read is nothing of a run.
+        value.as_object_mut().map(|file| file.remove(OWN_SCHEMA));
         serde_json::from_value(value).with_context(|| self.name.clone())
     }
 

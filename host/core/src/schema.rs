@@ -2,12 +2,14 @@
 
 mod budget;
 mod layers;
+mod search;
 
 use querist_protocol::{Shown, StrategyDescription, StrategyError};
 use serde_json::Value;
 
 pub use budget::{MAX_SCHEMA_BYTES, MAX_UNFOLDED_BYTES};
 pub use layers::Layer;
+pub use search::{MAX_VALUES, Range, SEARCH};
 
 /// Problems that are told at most; nobody mends more at once.
 const MAX_PROBLEMS: usize = 100;
@@ -44,6 +46,7 @@ impl Schema {
         let error = |reason: String| SchemaError(Shown::sentence(&reason));
         budget::check(&source).map_err(error)?;
         layers::check(&source).map_err(error)?;
+        search::check(&source).map_err(error)?;
         let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20);
         let validator = jsonschema::options()
             .with_pattern_options(patterns)
@@ -84,6 +87,22 @@ impl Schema {
     /// What is chosen by name, and defaults that depend on other properties.
     pub fn layers(&self) -> Vec<Layer<'_>> {
         layers::of(&self.source)
+    }
+
+    /// Names of the properties that an object may have.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.source.get("properties").and_then(Value::as_object).into_iter().flat_map(|known| known.keys().map(String::as_str))
+    }
+
+    /// Whether a property is a whole number.
+    pub fn is_whole(&self, name: &str) -> bool {
+        let kind = &resolve(&self.source, &self.source["properties"][name])["type"];
+        kind == "integer" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "integer"))
+    }
+
+    /// Where a property is searched. `None` where neither its author nor its type says.
+    pub fn search(&self, name: &str) -> Option<Range> {
+        search::of(&self.source, self.source.get("properties")?.get(name)?)
     }
 
     fn describe(&self, error: &jsonschema::ValidationError<'_>, value: &Value) -> Vec<Problem> {

@@ -55,7 +55,7 @@ params! {
         /// How much of an anchor is mixed in.
         pub variant: Variant = Variant::ClosedForm,
         /// First cap and step of caps, above 0.
-        #[schemars(range(min = 0.0, max = 1.0))]
+        #[schemars(range(min = 0.0, max = 1.0), extend("x-querist-search" = {"linear": [0.1, 0.5]}))]
         pub alpha_cap: f64 = 0.2,
         /// Caps grow while they are below this.
         #[schemars(range(min = 0.0, max = 1e6))]

@@ -32,7 +32,7 @@ params! {
     #[schemars(extend("examples" = [{}, {"k": 3, "normalise": false}, {"reduce": "max"}, {"reduce": "median"}]))]
     pub struct Cal {
         /// Labelled neighbours of a sample; all labelled samples where there are fewer.
-        #[schemars(range(min = 1, max = 1000))]
+        #[schemars(range(min = 1, max = 1000), extend("x-querist-search" = {"log": [1, 100]}))]
         pub k: u32 = 10,
         /// Whether embeddings are divided by their length first.
         pub normalise: bool = true,

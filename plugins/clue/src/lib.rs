@@ -14,7 +14,7 @@ params! {
     #[schemars(extend("examples" = [{"n_init": 2}, {"n_init": 1, "temperature": 0.1}]))]
     pub struct Clue {
         /// Logits are divided by this before the softmax; the authors use 0.1 for large shifts of domain.
-        #[schemars(range(min = 1e-6, max = 1e6))]
+        #[schemars(range(min = 1e-6, max = 1e6), extend("x-querist-search" = {"log": [0.1, 10.0]}))]
         pub temperature: f64 = 1.0,
         /// Restarts of k-means, of which the best is kept.
         #[schemars(range(min = 1, max = 100))]

@@ -93,7 +93,7 @@ params! {
     ]))]
     pub struct ClusterMargin {
         /// Candidates per wanted sample.
-        #[schemars(range(min = 1.0, max = 1e9))]
+        #[schemars(range(min = 1.0, max = 1e9), extend("x-querist-search" = {"log": [1.0, 100.0]}))]
         pub margin_factor: f64 = 10.0,
         /// Where the hierarchy is cut.
         pub cut: Cut = Cut::AvgSize(2.0),

@@ -12,7 +12,7 @@ params! {
         /// Radius of the balls, or `estimate`.
         pub delta: Radius = Radius::ESTIMATE,
         /// Share of balls that must be pure under an estimated radius.
-        #[schemars(range(min = 0.0, max = 1.0))]
+        #[schemars(range(min = 0.0, max = 1.0), extend("x-querist-search" = {"linear": [0.8, 1.0]}))]
         pub alpha: f64 = 0.95,
     }
 }

@@ -13,7 +13,7 @@ params! {
     #[schemars(extend("examples" = [{}, {"beta": 2.5}]))]
     pub struct DiverseMiniBatch {
         /// Candidates per wanted sample.
-        #[schemars(range(min = 1.0, max = 1e9))]
+        #[schemars(range(min = 1.0, max = 1e9), extend("x-querist-search" = {"log": [1.0, 100.0]}))]
         pub beta: f64 = 10.0,
         /// Restarts of k-means, of which the best is kept.
         #[schemars(range(min = 1, max = 100))]

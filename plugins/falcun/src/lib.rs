@@ -35,7 +35,7 @@ params! {
     ]))]
     pub struct Falcun {
         /// Exponent of relevance: 0 draws evenly, large values draw the most relevant.
-        #[schemars(range(min = 0.0, max = 1e6))]
+        #[schemars(range(min = 0.0, max = 1e6), extend("x-querist-search" = {"linear": [1.0, 20.0]}))]
         pub gamma: f64 = 10.0,
         /// What a sample's relevance is made of.
         pub distance: Relevance = Relevance::UncNorm,

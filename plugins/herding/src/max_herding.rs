@@ -23,7 +23,7 @@ params! {
         /// Form of the similarity.
         pub kernel: Kernel = Kernel::Rbf,
         /// Its width.
-        #[schemars(range(min = 1e-100, max = 1e100))]
+        #[schemars(range(min = 1e-100, max = 1e100), extend("x-querist-search" = {"log": [0.1, 10.0]}))]
         pub h: f64 = 1.0,
         /// Samples that coverage is measured on, at most.
         #[schemars(range(min = 1))]

@@ -51,7 +51,7 @@ params! {
         /// Whether the similarity is as wide as the two nearest labelled samples are apart.
         pub adaptive: bool = true,
         /// Its width where it is not adaptive, or where there are no two different labelled samples.
-        #[schemars(range(min = 1e-100, max = 1e100))]
+        #[schemars(range(min = 1e-100, max = 1e100), extend("x-querist-search" = {"log": [0.1, 10.0]}))]
         pub h: f64 = 1.0,
         /// Samples that coverage is measured on, at most.
         #[schemars(range(min = 1))]

@@ -1,7 +1,7 @@
 //! Parameters of a strategy as people read them: names, defaults, values, presets.
 
 use anyhow::Result;
-use querist_core::schema::{Layer, Schema};
+use querist_core::schema::{Layer, Range, SEARCH, Schema};
 use querist_protocol::Shown;
 use querist_protocol::layers::{CHOOSES, MEANS};
 use serde_json::{Map, Value, json};
@@ -39,7 +39,9 @@ impl<'a> Parameters<'a> {
                 .and_then(|reference| self.source.pointer(reference.trim_start_matches('#')))
                 .unwrap_or(property);
             let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
-            [printable(name), self.default(name, &settled), allowed(target), printable(meaning)]
+            let searched = property.get(SEARCH).and_then(|said| Range::read(said).ok()).map(|range| searched(&range));
+            let meaning = format!("{meaning}{}", searched.unwrap_or_default());
+            [printable(name), self.default(name, &settled), allowed(target), printable(&meaning)]
         };
         self.properties().filter(is_own).map(row).collect()
     }
@@ -90,6 +92,18 @@ fn changes(defaults: &Value, chosen: &Value) -> String {
 
 fn listed(values: &Map<String, Value>) -> String {
     values.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Where a parameter is searched, as the end of its text.
+fn searched(range: &Range) -> String {
+    match range {
+        Range::Log(low, high) => format!(" Searched from {low} to {high} by factors."),
+        Range::Linear(low, high) => format!(" Searched from {low} to {high}."),
+        Range::Choices(choices) => {
+            let choices: Vec<String> = choices.iter().map(Value::to_string).collect();
+            format!(" Searched among {}.", choices.join(", "))
+        }
+    }
 }
 
 fn allowed(schema: &Value) -> String {

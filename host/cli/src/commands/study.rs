@@ -17,7 +17,7 @@ use crate::events::Log;
 use crate::exit::{Hinted, Usage};
 use crate::flags;
 use crate::grid::{self, Grid};
-use crate::plugins::PluginArgs;
+use crate::plugins::{self, PluginArgs};
 use crate::run_folder::is_held;
 use crate::stored_run::StoredRun;
 use crate::study::doing::{Doing, How};
@@ -26,6 +26,7 @@ use crate::study::launch;
 use crate::study::ledger::State;
 use crate::study::local::{self, Places};
 use crate::study::outlook::{Forecast, Outlook, Work};
+use crate::study::search;
 use crate::study::slurm::{self, Queue};
 use crate::study::status::Status;
 use crate::track::Tracker;
@@ -228,7 +229,9 @@ fn read(args: &StudyFileArgs) -> Result<Asked> {
         return Err(Usage(message).into());
     }
     let config: StudyConfig = file.check(&schemas()["study"])?;
-    let cells = config.cells().map_err(|problems| file.report(&problems, ""))?;
+    let listing = plugins::listing(&args.plugins.plugin_dir)?;
+    let settled = search::settle(&config, &listing)?.map_err(|problems| file.report(&problems, ""))?;
+    let cells = settled.cells().map_err(|problems| file.report(&problems, ""))?;
     let grid = grid::check(&config, &cells, &args.plugins)?;
     if !grid.problems.is_empty() {
         return Err(file.report(&grid.problems, "").into());

@@ -15,5 +15,6 @@ pub mod launch;
 pub mod ledger;
 pub mod local;
 pub mod outlook;
+pub mod search;
 pub mod slurm;
 pub mod status;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::seed::Seeds;
 
@@ -45,7 +45,7 @@ pub use recipe::{
 };
 pub use sidecar::{OutputName, Sidecar, SidecarOutputs};
 pub use strategy::{StrategyConfig, TargetSet};
-pub use study::{Cell, EvaluateConfig, LaunchConfig, Launcher, MOST_CELLS, Rules, StudyConfig};
+pub use study::{All, Cell, EvaluateConfig, LaunchConfig, Launcher, MOST_CELLS, Rules, StudyConfig, Tried};
 pub use upper::{UPPER, UPPER_LABEL, UpperConfig, UpperParams};
 pub use variant::{ForeignConfig, VariantConfig};
 
@@ -112,19 +112,27 @@ impl RunConfig {
     }
 }
 
+/// Key by which a file names its own schema, for editors.
+pub const OWN_SCHEMA: &str = "$schema";
+
 /// The JSON Schemas of the files, by name.
 pub fn schemas() -> BTreeMap<&'static str, Value> {
-    BTreeMap::from([
+    let mut schemas = BTreeMap::from([
         ("run", schemars::schema_for!(RunConfig).to_value()),
         ("sidecar", schemars::schema_for!(Sidecar).to_value()),
         ("study", schemars::schema_for!(StudyConfig).to_value()),
-    ])
+    ]);
+    for schema in schemas.values_mut() {
+        schema["properties"][OWN_SCHEMA] = json!({
+            "description": "Where this schema lies, for editors that complete and check by it; read by nothing else.",
+            "type": "string",
+        });
+    }
+    schemas
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::schema::Schema;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use querist_core::config::{EvaluateConfig, StudyConfig, schemas};
 use querist_core::digest::sha256;
+use querist_core::schema::Problem;
 use querist_report::BASELINE;
 
 use crate::config_file::ConfigFile;
@@ -55,6 +56,14 @@ impl Suite {
                  among its strategies"
             );
             return Err(Usage(message).into());
+        }
+        if !config.search.is_empty() {
+            let problem = Problem {
+                pointer: "/search".to_owned(),
+                message: "a suite measures by settings that stand in it".to_owned(),
+                help: Some("write them among its `strategies`, or search with `querist study run`".to_owned()),
+            };
+            return Err(file.report(&[problem], "").into());
         }
         let wanted = config.evaluate.clone().unwrap_or_default();
         Ok(Self { digest: sha256(file.text().as_bytes()), name, config, wanted, file })

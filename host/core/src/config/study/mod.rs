@@ -3,6 +3,7 @@
 mod cells;
 mod evaluate;
 mod launch;
+mod search;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 pub use cells::{Cell, MOST_CELLS};
 pub use evaluate::{EvaluateConfig, Rules};
 pub use launch::{LaunchConfig, Launcher};
+pub use search::{All, Tried};
 
 use super::{Experiment, StrategyConfig, UpperConfig};
 
@@ -33,6 +35,11 @@ pub struct StudyConfig {
     /// Root seeds, distinct. Every strategy is run with each; all of one seed share split, initial set and weights.
     #[schemars(length(min = 1, max = 10000))]
     pub seeds: Vec<u64>,
+    /// Parameters of strategies that are searched: by the strategy's label, then by the parameter's name. Each
+    /// combination of values takes the strategy's place, labelled `LABEL-NAME-VALUE`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 1000))]
+    pub search: BTreeMap<String, BTreeMap<String, Tried>>,
     /// What else is varied, every value with every other. The name is a key of the run file, such as `"budget.batch" =
     /// [10, 100]` or `"seeds.model" = [0, 1]`, or one of your own, whose values are tables of keys that go together:
     /// `size = [{ label = "small", "budget.initial" = 10, "budget.batch" = 10 }, { ... }]`.
