@@ -3,13 +3,58 @@
 
 use std::fs;
 use std::io::{Cursor, Write};
+use std::mem::offset_of;
 use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use object::write::Object;
+use object::{Architecture, BinaryFormat, Endianness, SectionKind};
+use querist_protocol::abi::{self, Identity};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+
+/// Bytes of an identity section, with its texts at their places.
+fn identity() -> Vec<u8> {
+    let mut bytes = vec![0; size_of::<Identity>()];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(offset_of!(Identity, magic), &abi::IDENTITY_MAGIC);
+    put(offset_of!(Identity, size), &(size_of::<Identity>() as u32).to_le_bytes());
+    put(offset_of!(Identity, abi_major), &abi::ABI_MAJOR.to_le_bytes());
+    put(offset_of!(Identity, abi_minor), &abi::ABI_MINOR.to_le_bytes());
+    put(offset_of!(Identity, package), b"two-words");
+    put(offset_of!(Identity, version), b"1.2.3");
+    put(offset_of!(Identity, compiler), b"rustc 1.95.0");
+    put(offset_of!(Identity, target), b"x86_64-unknown-linux-gnu");
+    bytes
+}
+
+/// A native library with one section of ours.
+fn library(architecture: Architecture, section: &[u8]) -> Vec<u8> {
+    let mut file = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
+    let id = file.add_section(Vec::new(), abi::IDENTITY_SECTION.as_bytes().to_vec(), SectionKind::ReadOnlyData);
+    file.append_section_data(id, section, 8);
+    file.write().expect("it is written to memory")
+}
+
+/// What compilers make; the four bytes that say what it is are the target's.
+fn artifacts() -> Vec<Vec<u8>> {
+    let identity = identity();
+    let libraries = [
+        library(Architecture::X86_64, &identity),
+        library(Architecture::Aarch64, &identity),
+        library(Architecture::X86_64, &identity[..40]),
+    ];
+    let mut artifacts: Vec<Vec<u8>> = libraries.iter().map(|file| [&[0][..], &file[4..]].concat()).collect();
+    // A component with a description and an import; a module with an import, an export and its producers.
+    artifacts.push(b"\x01\x0d\0\x01\0\0\x13\x10querist:manifest{}\0\x08\x07authorsM\x0a\x0a\x01\0\x03a:b\x01\0".to_vec());
+    artifacts.push(
+        b"\x01\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01a\x01b\0\0\x07\x05\x01\x01c\0\0\0\x1a\x09producers\x01\x08language\x01\x01C\x0217"
+            .to_vec(),
+    );
+    artifacts
+}
 
 fn main() {
     let schemas = [
@@ -69,6 +114,8 @@ fn main() {
     forms.extend([manifest("wasm", "a.wasm"), manifest("native", "a.so"), manifest("composite", "a.toml")]);
     forms.push(b"\x01\0asm\x0d\0\x01\0\0\x13\x10querist:manifest{}".to_vec());
     write("description", forms);
+
+    write("artifact", artifacts());
 
     let answer = |head: &str, numbers: &[u8]| [&[10, 0][..], head.as_bytes(), b"\n", numbers].concat();
     let numbers: Vec<u8> = [&[0; 8][..], &1f64.to_le_bytes(), &2f64.to_le_bytes(), b"{}"].concat();

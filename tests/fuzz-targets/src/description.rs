@@ -5,6 +5,7 @@ use std::fs;
 use querist_core::Schema;
 use querist_loader::package::component::{SECTION, embedded};
 use querist_loader::package::description::check_description;
+use querist_loader::package::inspect::{Inspection, inspect};
 use querist_loader::package::manifest::FILE;
 use querist_loader::package::read::read_package;
 use querist_protocol::Description;
@@ -57,6 +58,38 @@ fn folder(data: &[u8]) {
             bounded(&error.to_string());
         }
     });
+}
+
+/// A byte that chooses the form, then what a compiler made: a native library or WebAssembly. All that can be seen of it
+/// is looked at, and none of it runs.
+pub fn artifact(data: &[u8]) {
+    let Some((&form, rest)) = data.split_first() else { return };
+    let (magic, name): (&[u8], _) = if form % 2 == 0 { (b"\x7fELF", "a.so") } else { (b"\0asm", "a.wasm") };
+    in_memory(|folder| {
+        let file = folder.join(name);
+        // What begins otherwise is no artifact, and told so at once.
+        fs::write(&file, [magic, rest].concat()).expect("the folder is ours");
+        match inspect(&file) {
+            Ok(seen) => looked_at(&seen),
+            Err(error) => bounded(&error.to_string()),
+        }
+    });
+}
+
+fn looked_at(seen: &Inspection) {
+    let contents = seen.contents.as_ref().map(|contents| contents.as_ref().map(|found| format!("{found:?}")));
+    let native = seen.native.as_ref().map(|native| native.as_ref().map(|found| format!("{found:?}")));
+    for refused in [contents.and_then(Result::err), native.and_then(Result::err)].into_iter().flatten() {
+        bounded(&refused.to_string());
+    }
+    if let Some(Ok(contents)) = &seen.contents {
+        let names = contents.imports.iter().chain(&contents.exports);
+        names.for_each(|name| bounded(name.as_str()));
+        contents.about.iter().for_each(|(_, text)| bounded(text.as_str()));
+    }
+    if let Some(Ok(native)) = &seen.native {
+        [&native.compiler, &native.target].into_iter().chain(&native.libraries).for_each(|text| bounded(text.as_str()));
+    }
 }
 
 /// An empty component with one section of ours.

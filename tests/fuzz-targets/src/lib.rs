@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use arrays::arrays;
 pub use datasets::{matlab, pickles, shards, tables};
-pub use description::description;
+pub use description::{artifact, description};
 pub use pictures::{archives, pictures};
 pub use runs::{run_folder, unchanged_run};
 
@@ -30,7 +30,8 @@ pub struct Target {
 }
 
 /// Every boundary.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
+    Target { name: "artifact", feed: artifact },
     Target { name: "arrays", feed: arrays },
     Target { name: "archives", feed: archives },
     Target { name: "description", feed: description },
