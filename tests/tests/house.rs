@@ -9,18 +9,19 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
     ("querist-files", &["querist-protocol"]),
-    ("querist-data", &["querist-protocol", "querist-core", "querist-files"]),
+    ("querist-web", &[]),
+    ("querist-data", &["querist-protocol", "querist-core", "querist-files", "querist-web"]),
     ("querist-kernels", &["querist-protocol", "querist-core"]),
     ("querist-torchx", &[]),
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
     ("querist-loader", &["querist-protocol", "querist-core", "querist-files", "querist-kernels"]),
     ("querist-report", &["querist-protocol", "querist-core", "querist-files"]),
-    ("querist-store", &["querist-protocol", "querist-core", "querist-files", "querist-loader"]),
+    ("querist-store", &["querist-protocol", "querist-core", "querist-files", "querist-loader", "querist-web"]),
     (
         "querist",
         &[
@@ -35,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "querist-loader",
             "querist-report",
             "querist-store",
+            "querist-web",
         ],
     ),
     ("querist-boundary", &[]),

@@ -118,15 +118,7 @@ fn fetch_file(
 }
 
 fn agent() -> Agent {
-    let seconds = |n| Some(Duration::from_secs(n));
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .user_agent(concat!("querist/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(seconds(30))
-        .timeout_recv_response(seconds(60))
-        .timeout_per_read(seconds(60))
-        .build()
-        .into()
+    querist_web::client().build().into()
 }
 
 /// Why a try failed, and what to do.
@@ -229,7 +221,7 @@ fn request(agent: &Agent, url: &str, part: &mut Part) -> Result<Response<ureq::B
     if part.length > 0 {
         request = request.header(header::RANGE, format!("bytes={}-", part.length));
     }
-    let response = request.call().map_err(|error| Trouble::Retry(error.to_string()))?;
+    let response = request.call().map_err(|error| Trouble::Retry(querist_web::reason(&error)))?;
     let status = response.status();
     let number = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     match status {

@@ -88,16 +88,10 @@ pub struct Client {
 impl Client {
     /// A client that follows redirects within a host, and to the hosts that the user named.
     pub fn new(also: &[String]) -> Self {
-        let seconds = |n| Some(Duration::from_secs(n));
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
+        let agent = querist_web::client()
             // They are followed here, where hosts are compared.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(concat!("querist/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(seconds(30))
-            .timeout_recv_response(seconds(60))
-            .timeout_per_read(seconds(60))
             .timeout_global(Some(ANSWER_TIME))
             .build();
         Self { agent: agent.into(), also: also.to_vec() }
@@ -136,7 +130,7 @@ impl Client {
             }
             let failed = |error: ureq::Error| FetchError::Failed {
                 address: at.clone(),
-                reason: Shown::sentence(&error.to_string()),
+                reason: Shown::sentence(&querist_web::reason(&error)),
             };
             let response = request.call().map_err(failed)?;
             let status = response.status();

@@ -43,11 +43,7 @@ pub enum Sent {
 impl Server {
     /// The server at an address such as `http://127.0.0.1:5000`.
     pub fn at(address: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_global(Some(Duration::from_secs(300)))
-            .build();
+        let config = querist_web::client().timeout_global(Some(Duration::from_secs(300))).build();
         Self { agent: config.into(), address: address.trim_end_matches('/').to_owned() }
     }
 
