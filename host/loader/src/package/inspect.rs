@@ -150,7 +150,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, RefusedPackage> {
     })
 }
 
-fn native(bytes: &[u8]) -> Result<Native, RefusedPackage> {
+pub(super) fn native(bytes: &[u8]) -> Result<Native, RefusedPackage> {
     let ReadIdentity { abi, compiler, target, torch, libtorch, aborts, .. } = library::read(bytes)?;
     let mut libraries = library::needed(bytes).unwrap_or_default();
     libraries.truncate(MOST_NAMES);
@@ -164,7 +164,7 @@ fn native(bytes: &[u8]) -> Result<Native, RefusedPackage> {
     })
 }
 
-fn contents(bytes: &[u8]) -> Result<Contents, RefusedPackage> {
+pub(super) fn contents(bytes: &[u8]) -> Result<Contents, RefusedPackage> {
     let broken = |error: BinaryReaderError| RefusedPackage::new(format!("not WebAssembly: {error}"));
     let mut contents = Contents::default();
     let mut depth = 0usize;

@@ -248,6 +248,13 @@ fn axis(name: &str, values: &[Value]) -> Result<Vec<Change>, Vec<Problem>> {
         let at = format!("{place}/{at}");
         let mut change = Change::default();
         if is_key(name) {
+            if value.as_object().is_some_and(|table| table.keys().any(|key| is_key(key) && key.contains('.'))) {
+                let message = format!(
+                    "`{name}` is a key of a run file, so its values are what may stand there; to vary keys that go \
+                     together, give the axis a name that is no key"
+                );
+                return Err(vec![problem(at, message)]);
+            }
             change.add(name, value, at)?;
             return Ok(change);
         }
@@ -417,6 +424,8 @@ mod tests {
         let nested = problems(json!({ "axes": { "size": [{ "recipe.lr": -1.0 }] } }));
         assert!(nested[0].starts_with("/axes/size/0/recipe.lr: "), "{nested:?}");
         assert!(problems(json!({ "axes": { "size": [3] } }))[0].contains("its values are tables of keys"));
+        let of_a_key = problems(json!({ "axes": { "recipe": [{ "label": "slow", "recipe.lr": 0.1 }] } }));
+        assert!(of_a_key.len() == 1 && of_a_key[0].contains("give the axis a name that is no key"), "{of_a_key:?}");
         assert!(problems(json!({ "include": [{ "sizes": 3 }] }))[0].starts_with("/include/0/sizes: `sizes` is no key"));
         assert!(problems(json!({ "include": [{ "strategy": "badge" }] }))[0].contains("no strategy is labelled"));
         assert!(problems(json!({ "exclude": [{ "seed": [0, 1] }] }))[0].contains("it leaves out every cell"));
