@@ -47,7 +47,8 @@ pub fn test(full: bool) -> Result<()> {
     if full {
         run(&mut with_runner(&["--run-ignored", "all"], &["--", "--include-ignored"]))?;
         step("benches");
-        run(&mut cargo(["bench", "--workspace", "--no-run"]))?;
+        // In the profile that everything is built in; figures are taken in that of releases.
+        run(&mut cargo(["bench", "--workspace", "--no-run", "--profile", "dev"]))?;
         published()?;
         gpu_check()?;
     } else {

@@ -66,7 +66,9 @@ pub fn main(args: &BuildArgs) -> Result<()> {
             format!("{} is native code, and packing runs it: add `--allow-native` if you trust it", shown(&made));
         return Err(Usage(message).into());
     }
-    let out = args.out.clone().unwrap_or_else(|| args.dir.join("plugins"));
+    // As people write it: `plugins/NAME` in the working folder.
+    let beside = |dir: &Path| if dir == Path::new(".") { PathBuf::from("plugins") } else { dir.join("plugins") };
+    let out = args.out.clone().unwrap_or_else(|| beside(&args.dir));
     // A process of its own packs: that of the executable with libtorch, where the library shares it.
     let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
     command.args(["plugin", "pack"]).arg(&made).arg("--out").arg(&out);
