@@ -114,7 +114,10 @@ fn parameters_are_searched_where_their_author_says() {
     let place = Place::new();
     let with = |strategies: &str, more: &str| place.write("search.toml", study("0", strategies, &format!("\n{more}")));
     let three = "{ id = \"random\" }, { id = \"cal\" }, { id = \"clue\", params = { n_init = 2 } }";
-    with(three, "[search]\ncal = { k = 3, normalise = \"all\" }\nclue.temperature = { log = [0.5, 2.0], points = 2 }\n");
+    with(
+        three,
+        "[search]\ncal = { k = 3, normalise = \"all\" }\nclue.temperature = { log = [0.5, 2.0], points = 2 }\n",
+    );
     let expected = [
         "random",
         "cal-k-1-normalise-false",
@@ -146,7 +149,10 @@ fn parameters_are_searched_where_their_author_says() {
     refused("clue.temperature = { log = [2.0, 1.0], points = 3 }", &["two positive numbers, the lower first"]);
     refused("margin.x = 3", &["no strategy has this label"]);
     refused("clue.temperature = [0.50, 0.5]", &["two strategies would be called `clue-temperature-0.5`"]);
-    refused("clue = { temperature = 100, max_iter = { linear = [1.0, 100.0], points = 100 } }", &["10000 combinations"]);
+    refused(
+        "clue = { temperature = 100, max_iter = { linear = [1.0, 100.0], points = 100 } }",
+        &["10000 combinations"],
+    );
     let suite = place.call(&["evaluate", "badge", "--suite", "search.toml"]);
     suite.fails(2, &["a suite measures by settings that stand in it"]);
 }

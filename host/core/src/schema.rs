@@ -91,7 +91,11 @@ impl Schema {
 
     /// Names of the properties that an object may have.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.source.get("properties").and_then(Value::as_object).into_iter().flat_map(|known| known.keys().map(String::as_str))
+        self.source
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|known| known.keys().map(String::as_str))
     }
 
     /// Whether a property is a whole number.

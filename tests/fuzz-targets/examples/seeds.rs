@@ -48,7 +48,8 @@ fn artifacts() -> Vec<Vec<u8>> {
     ];
     let mut artifacts: Vec<Vec<u8>> = libraries.iter().map(|file| [&[0][..], &file[4..]].concat()).collect();
     // A component with a description and an import; a module with an import, an export and its producers.
-    artifacts.push(b"\x01\x0d\0\x01\0\0\x13\x10querist:manifest{}\0\x08\x07authorsM\x0a\x0a\x01\0\x03a:b\x01\0".to_vec());
+    artifacts
+        .push(b"\x01\x0d\0\x01\0\0\x13\x10querist:manifest{}\0\x08\x07authorsM\x0a\x0a\x01\0\x03a:b\x01\0".to_vec());
     artifacts.push(
         b"\x01\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01a\x01b\0\0\x07\x05\x01\x01c\0\0\0\x1a\x09producers\x01\x08language\x01\x01C\x0217"
             .to_vec(),

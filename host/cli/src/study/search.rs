@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use querist_core::config::{StrategyConfig, StudyConfig, Tried};
 use querist_core::digest::sha256;
-use querist_core::schema::{MAX_VALUES, Problem, Range, SEARCH, Schema};
+use querist_core::schema::{Problem, Range, SEARCH, Schema};
 use querist_loader::Listing;
 use querist_protocol::Shown;
 use serde_json::{Map, Value, json};
@@ -76,7 +76,9 @@ impl Search<'_> {
             let found = self.schema.problems(&json!({ name: value }));
             // What another parameter must be is no matter of this one.
             let own = format!("/{}", escaped(name));
-            found.into_iter().filter(move |problem| problem.pointer == own || problem.pointer.starts_with(&(own.clone() + "/")))
+            found
+                .into_iter()
+                .filter(move |problem| problem.pointer == own || problem.pointer.starts_with(&(own.clone() + "/")))
         });
         let wrong: Vec<Problem> = wrong.map(|found| Problem { pointer: place.clone(), ..found }).collect();
         let is_right = wrong.is_empty();
@@ -101,9 +103,10 @@ impl Search<'_> {
                 None => Err((self.unnamed(name), Some(own))),
             },
             Tried::Points(points) => match said {
-                Some(Range::Choices(_)) => {
-                    Err(("it is chosen of a few, and has no range".to_owned(), Some("write \"all\", or a list of values")))
-                }
+                Some(Range::Choices(_)) => Err((
+                    "it is chosen of a few, and has no range".to_owned(),
+                    Some("write \"all\", or a list of values"),
+                )),
                 Some(range) => Ok(range.values(*points, whole)),
                 None => Err((self.unnamed(name), Some(own))),
             },
