@@ -9,7 +9,7 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
@@ -37,6 +37,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "querist-store",
         ],
     ),
+    ("querist-python", &["querist-protocol", "querist-core", "querist"]),
     ("querist-boundary", &[]),
     ("querist-sdk", &["querist-protocol"]),
     ("querist-sdk-torch", &["querist-protocol", "querist-sdk"]),
