@@ -12,17 +12,20 @@ from . import _host
 from ._errors import CopyWarning, QueristError, QueristWarning, UsageError
 from ._report import Frame, Report, report
 from ._select import Picked, select
+from ._session import Batch, Session
 from ._strategies import StrategyInfo, strategies
 
 __version__: str = _host.version
 
 __all__ = [
+    "Batch",
     "CopyWarning",
     "Frame",
     "Picked",
     "QueristError",
     "QueristWarning",
     "Report",
+    "Session",
     "StrategyInfo",
     "UsageError",
     "__version__",

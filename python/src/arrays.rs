@@ -79,6 +79,11 @@ pub fn numbers(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
     all.into_iter().enumerate().map(number).collect()
 }
 
+/// Labels of this name, from 0 on.
+pub fn labels_of(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    labels(&Named { py: object.py(), name }, object)
+}
+
 /// Labels from 0 on.
 fn labels(named: &Named<'_, '_>, object: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
     let label = |(row, value): (usize, i128)| {

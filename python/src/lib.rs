@@ -10,6 +10,7 @@ mod dlpack;
 mod errors;
 mod report;
 mod select;
+mod session;
 mod view;
 mod work;
 
@@ -40,6 +41,12 @@ fn strategies(py: Python<'_>, plugin_dir: Vec<PathBuf>) -> PyResult<Vec<String>>
     Ok(all.iter().map(ToString::to_string).collect())
 }
 
+/// The name that the host has for the array of an argument; `None` where there is no such array.
+#[pyfunction]
+fn array_called(argument: &str) -> Option<String> {
+    querist::api::given_under(argument)
+}
+
 /// Takes what was noted since the last call.
 #[pyfunction]
 fn take_notes() -> Vec<String> {
@@ -55,9 +62,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(command, module)?,
         wrap_pyfunction!(strategies, module)?,
         wrap_pyfunction!(take_notes, module)?,
+        wrap_pyfunction!(array_called, module)?,
         wrap_pyfunction!(select::select, module)?,
     ] {
         module.add_function(function)?;
     }
-    module.add_class::<report::Report>()
+    module.add_class::<report::Report>()?;
+    module.add_class::<session::Session>()
 }

@@ -4,6 +4,7 @@
 
 mod report;
 mod select;
+pub mod session;
 mod strategies;
 
 pub use report::{Reported, report};

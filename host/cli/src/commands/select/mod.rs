@@ -19,7 +19,7 @@ use querist_protocol::names;
 pub use self::ask::{AskArgs, Draw};
 pub use self::inputs::{Inputs, Subset};
 pub use self::picked::{Form, Picked, write};
-pub use self::words::Words;
+pub use self::words::{Words, how_to_give};
 use crate::exit::Usage;
 use crate::flags;
 use crate::plugins::{self, Means};
