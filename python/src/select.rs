@@ -56,8 +56,10 @@ pub fn given(py: Python<'_>, arrays: &Bound<'_, PyDict>) -> PyResult<Given> {
         let Some(name) = api::given_under(&argument) else {
             let known: Vec<String> = Given::names().map(|name| name.replace('.', "_")).collect();
             let known = known.join(", ");
-            let message = format!("no array is called `{argument}`; the names are {known}, and `labelled_` before those \
-                                   with one row a sample");
+            let message = format!(
+                "no array is called `{argument}`; the names are {known}, and `labelled_` before those \
+                                   with one row a sample"
+            );
             return Err(errors::usage(py, message));
         };
         let array = arrays::array(&name, &object)?;

@@ -85,9 +85,8 @@ impl Session {
             given.add(&name, array).map_err(|error| errors::usage(py, error.to_string()))?;
         }
         let (inner, kept) = (self.inner.clone(), given.clone());
-        let batch = work::supervised(py, show.as_ref(), move |watch| {
-            with(&inner, |session| session.ask(given, watch))
-        })?;
+        let batch =
+            work::supervised(py, show.as_ref(), move |watch| with(&inner, |session| session.ask(given, watch)))?;
         drop(kept);
         batch_of(py, batch)
     }
@@ -228,6 +227,12 @@ impl Rows {
         expected.dedup();
         let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
         let name = name.replace('.', "_");
-        errors::usage(py, format!("`{name}` has {found} rows; expected {} (the rows that are asked about, or all)", expected.join(" or ")))
+        errors::usage(
+            py,
+            format!(
+                "`{name}` has {found} rows; expected {} (the rows that are asked about, or all)",
+                expected.join(" or ")
+            ),
+        )
     }
 }

@@ -209,7 +209,8 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
 
 fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> u8 {
     events::choose(program::args());
-    let parsed = command_line().try_get_matches_from(program::args()).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed =
+        command_line().try_get_matches_from(program::args()).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {

@@ -86,8 +86,7 @@ pub fn select(ask: &Ask, given: Given, progress: &dyn Progress) -> Result<Select
     let mut params = ask.params.clone();
     let inputs = Inputs::of(given, Words::Keywords, ask.classes, &params)?;
     inputs.settle_draws(&resolved.strategy.schema, &mut params)?;
-    let config =
-        StrategyConfig { id: ask.strategy.clone(), params, label: None, subset_size: None, target: None };
+    let config = StrategyConfig { id: ask.strategy.clone(), params, label: None, subset_size: None, target: None };
     let threads = ask.threads.unwrap_or_else(cores);
     let means = Means { limits: &ask.limits, threads, accelerator: None, torch: None };
     let mut ready = plugins::ready(&config, means, &ask.plugins, None)?;

@@ -296,16 +296,7 @@ impl Run<'_> {
         let synthetic = synthetic::labelled(images, &labels);
         let Measured { value: Features { rows, arrays }, seconds, peak_memory } = features;
         let arrays = Measured { value: arrays.named().clone(), seconds, peak_memory };
-        Ok(Queried {
-            rows: rows.len(),
-            arrays,
-            acquisition,
-            labels,
-            synthetic,
-            state: selection.state,
-            figures,
-            usage,
-        })
+        Ok(Queried { rows: rows.len(), arrays, acquisition, labels, synthetic, state: selection.state, figures, usage })
     }
 
     /// What is written down of the round.

@@ -4,6 +4,7 @@
 //! folder. What was asked for and is not labelled yet lies in `asked/` beside the rounds.
 
 mod asked_folder;
+mod figures;
 mod handed;
 mod start;
 mod wanted;
@@ -12,19 +13,17 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use querist_core::config::{Plan, RunConfig};
-use querist_core::metric::{Confusion, Metrics};
 use querist_core::progress::Progress;
 use querist_core::{
     Asked, Dataset, Evaluation, Given, Label, Position, QueryOptions, Run, SampleId, Settled, Split, Strategy,
 };
 use querist_files::shown;
-use querist_protocol::{Need, names};
 
 use self::asked_folder::AskedFolder;
+pub use self::figures::Figures;
 use self::handed::{Handed, Keeper, Told};
 pub use self::start::Setup;
 pub use self::wanted::Wanted;
-use crate::commands::select::{Words, how_to_give};
 use crate::exit::Usage;
 use crate::plugins::{self, Means, PluginArgs, Ready};
 use crate::run_folder::{Header, RunFolder};
@@ -80,17 +79,6 @@ pub enum Next {
     Nothing,
 }
 
-/// What is known of a model that somebody else trained.
-#[derive(Debug, Clone, Default)]
-pub struct Figures {
-    /// Accuracy on the test set, a share.
-    pub accuracy: Option<f64>,
-    /// Logits of the test set, row-major `[test, classes]`, with their number of columns.
-    pub test_logits: Option<(Vec<f32>, usize)>,
-    /// Wall-clock seconds of its training.
-    pub fit_seconds: Option<f64>,
-}
-
 impl Session {
     /// Opens the session of a folder, or begins it: the folder appears with the first batch.
     ///
@@ -110,8 +98,11 @@ impl Session {
         setup.check_same(&config, &stored)?;
         let data = setup.data(&config, Some(&stored.header.dataset.classes))?;
         check_dataset(&setup.folder, &stored.header, &data)?;
-        ensure!(stored.initial()? == setup.sorted_initial(), "{}: `initial` is another set than the one that the \
-                 session was begun with", shown(&setup.folder));
+        ensure!(
+            stored.initial()? == setup.sorted_initial(),
+            "{}: `initial` is another set than the one that the session was begun with",
+            shown(&setup.folder)
+        );
         let (at, finished) = (stored.position()?, stored.is_finished());
         let mut session =
             Self { setup, config, data, at, asked: None, evaluation: None, folder: Some(folder), finished, process };
@@ -194,10 +185,10 @@ impl Session {
         given.arrange(classes, draws).map_err(|error| said(&error))?;
         let mut ready = self.ready()?;
         let needs = ready.strategy.needs().to_vec();
-        complete(&mut given, &needs, self.at.partition.labelled_len() > 0)?;
+        wanted::complete(&mut given, &needs, self.at.partition.labelled_len() > 0)?;
         self.settle_classes(&given)?;
-        let settled = settled(&*ready.strategy, &given)?;
-        refuse_what_nobody_has(settled.needs())?;
+        let settled = wanted::settled(&*ready.strategy, &given)?;
+        wanted::refuse_what_nobody_has(settled.needs())?;
         self.begin(&ready, &settled, threads)?;
         let asked = self.with_run(&mut *ready.strategy, &given, None, progress, |run, at| {
             Ok(querist_core::ask(run, at, settled.needs())?)
@@ -219,7 +210,11 @@ impl Session {
     pub fn evaluate(&mut self, figures: &Figures) -> Result<()> {
         self.check_process()?;
         if figures.accuracy.is_some() || figures.test_logits.is_some() {
-            self.evaluation = Some(self.evaluation_of(figures)?);
+            let Some(dataset) = &self.data.dataset else {
+                let message = "the number of classes is not known yet: say so with `classes=`";
+                return Err(Usage(message.to_owned()).into());
+            };
+            self.evaluation = Some(figures.evaluation(dataset, &self.data.split)?);
         }
         Ok(())
     }
@@ -378,7 +373,10 @@ impl Session {
                 },
                 Some(Some(_)) => return wrong(format!("{name} is told twice")),
                 Some(_) if label as usize >= classes => {
-                    return wrong(format!("{name} has label {label}, but there are {classes} classes (0 to {})", classes - 1));
+                    return wrong(format!(
+                        "{name} has label {label}, but there are {classes} classes (0 to {})",
+                        classes - 1
+                    ));
                 }
                 Some(place) => *place = Some(Label(label)),
             }
@@ -400,41 +398,6 @@ impl Session {
             );
             Usage(message).into()
         })
-    }
-
-    fn evaluation_of(&self, figures: &Figures) -> Result<Evaluation> {
-        let wrong = |message: String| -> anyhow::Error { Usage(message).into() };
-        let fit_seconds = figures.fit_seconds.unwrap_or(0.0);
-        if !(0.0..=1e12).contains(&fit_seconds) {
-            return Err(wrong(format!("`fit_seconds` is {fit_seconds}; expected 0 or more")));
-        }
-        let Some(dataset) = &self.data.dataset else {
-            return Err(wrong("the number of classes is not known yet: say so with `classes=`".to_owned()));
-        };
-        let classes = dataset.classes();
-        let said = figures.accuracy;
-        if let Some(accuracy) = said.filter(|accuracy| !(0.0..=1.0).contains(accuracy)) {
-            return Err(wrong(format!("the accuracy is {accuracy}; expected a share from 0 to 1")));
-        }
-        let Some((logits, columns)) = &figures.test_logits else {
-            let accuracy = said.ok_or_else(|| wrong("`metrics` has no `accuracy`".to_owned()))?;
-            let (test, confusion) = (Metrics::of_accuracy(accuracy, classes), Confusion::default());
-            return Ok(Evaluation { test, confusion, fit_seconds });
-        };
-        let labels = self.data.split.test_labels(dataset);
-        if labels.is_empty() {
-            return Err(wrong("`test_logits` need labels: the session has no `test_labels`".to_owned()));
-        }
-        if *columns != classes || logits.len() != labels.len() * classes {
-            let (rows, tests) = (logits.len() / (*columns).max(1), labels.len());
-            return Err(wrong(format!("`test_logits` is [{rows}, {columns}]; expected [{tests}, {classes}]")));
-        }
-        let test = Metrics::of(logits, &labels, classes);
-        if let Some(said) = said.filter(|said| (said - test.accuracy).abs() > 1e-6) {
-            let found = test.accuracy;
-            return Err(wrong(format!("`metrics` says an accuracy of {said}, but `test_logits` come to {found}")));
-        }
-        Ok(Evaluation { test, confusion: Confusion::of(logits, &labels, classes), fit_seconds })
     }
 
     /// A fork shares the lock of the folder, and must not work on it.
@@ -479,46 +442,6 @@ impl Session {
     /// Rows that are not labelled yet, ascending.
     pub fn unlabelled(&self) -> Vec<u64> {
         self.at.partition.pool().into_iter().map(|sample| sample.0).collect()
-    }
-}
-
-/// Adds what can stand in for missing arrays. What the loop gives is not missing.
-fn complete(given: &mut Given, needs: &[Need], has_labelled: bool) -> Result<()> {
-    let own = |need: &&Need| need.array().is_some_and(|kind| kind.giver == querist_protocol::Giver::Loop);
-    let others: Vec<Need> = needs.iter().filter(|need| !own(need)).cloned().collect();
-    // An empty labelled set stands in for none only where nothing is labelled.
-    let completed = if has_labelled { given.complete_beside_labelled(&others) } else { given.complete(&others) };
-    match completed {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let how = match &error {
-                querist_core::GivenError::Missing(needs) => format!(": {}", how_to_give(Words::Keywords, &needs[0])),
-                _ => String::new(),
-            };
-            Err(Usage(format!("{error}{how}")).into())
-        }
-    }
-}
-
-fn settled(strategy: &dyn Strategy, given: &Given) -> Result<Settled> {
-    let is_own = |need: &Need| need.array().is_some_and(|kind| kind.giver == querist_protocol::Giver::Loop);
-    let can = |need: &Need| is_own(need) || given.get(need.name()).is_some() || (need.name() == names::HEAD && given.head().is_some());
-    let settled = Settled::new(strategy.needs(), strategy.capabilities(), can);
-    settled.map_err(|error| Usage(format!("{}: {error}", strategy.identity())).into())
-}
-
-/// What a session has no way to: labels that nobody told, and samples that are held out.
-fn refuse_what_nobody_has(needs: &[Need]) -> Result<()> {
-    let cannot = [names::ORACLE_LABELS, names::CALIBRATION_LOGITS, names::CALIBRATION_LABELS];
-    match needs.iter().find(|need| cannot.contains(&need.name()) || names::is_condition(need.name())) {
-        None => Ok(()),
-        Some(need) => {
-            let message = format!(
-                "the strategy needs `{need}`, which a session does not have: its labels are told batch by batch, and \
-                 it has no model; ask it in a run (`querist run`)"
-            );
-            Err(Usage(message).into())
-        }
     }
 }
 

@@ -59,7 +59,9 @@ impl Setup {
     /// The run file.
     pub(super) fn config(&self) -> Result<RunConfig> {
         if self.budget.is_empty() {
-            return Err(Usage("`budget` has no batch; expected samples for each round, such as [100] * 10".to_owned()).into());
+            return Err(
+                Usage("`budget` has no batch; expected samples for each round, such as [100] * 10".to_owned()).into()
+            );
         }
         let mut file = json!({
             "version": 1,
@@ -189,8 +191,10 @@ impl Setup {
         ];
         match same.iter().find(|(_, same)| !same) {
             None => Ok(()),
-            Some((what, _)) => Err(wrong(format!("{folder} was begun with another `{what}`; give that, or choose another \
-                                                   folder"))),
+            Some((what, _)) => Err(wrong(format!(
+                "{folder} was begun with another `{what}`; give that, or choose another \
+                                                   folder"
+            ))),
         }
     }
 }

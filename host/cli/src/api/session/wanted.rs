@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use querist_core::Given;
-use querist_protocol::{ArrayKind, Need, names};
+use anyhow::Result;
+use querist_core::{Given, GivenError, Settled, Strategy};
+use querist_protocol::{ArrayKind, Giver, Need, names};
+
+use crate::commands::select::{Words, how_to_give};
+use crate::exit::Usage;
 
 /// Which arrays a query may use, and for which rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +49,49 @@ pub fn classes(given: &Given) -> Option<usize> {
         if kind.ends_in_classes() { array.shape().last().copied() } else { None }
     };
     given.arrays().find_map(of)
+}
+
+/// Adds what can stand in for missing arrays. What the loop gives is not missing.
+pub fn complete(given: &mut Given, needs: &[Need], has_labelled: bool) -> Result<()> {
+    let own = |need: &&Need| need.array().is_some_and(|kind| kind.giver == Giver::Loop);
+    let others: Vec<Need> = needs.iter().filter(|need| !own(need)).cloned().collect();
+    // An empty labelled set stands in for none only where nothing is labelled.
+    let completed = if has_labelled { given.complete_beside_labelled(&others) } else { given.complete(&others) };
+    match completed {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let how = match &error {
+                GivenError::Missing(needs) => format!(": {}", how_to_give(Words::Keywords, &needs[0])),
+                _ => String::new(),
+            };
+            Err(Usage(format!("{error}{how}")).into())
+        }
+    }
+}
+
+/// The needs with every choice made.
+pub fn settled(strategy: &dyn Strategy, given: &Given) -> Result<Settled> {
+    let is_own = |need: &Need| need.array().is_some_and(|kind| kind.giver == Giver::Loop);
+    let can = |need: &Need| {
+        is_own(need) || given.get(need.name()).is_some() || (need.name() == names::HEAD && given.head().is_some())
+    };
+    let settled = Settled::new(strategy.needs(), strategy.capabilities(), can);
+    settled.map_err(|error| Usage(format!("{}: {error}", strategy.identity())).into())
+}
+
+/// What a session has no way to: labels that nobody told, and samples that are held out.
+pub fn refuse_what_nobody_has(needs: &[Need]) -> Result<()> {
+    let cannot = [names::ORACLE_LABELS, names::CALIBRATION_LOGITS, names::CALIBRATION_LABELS];
+    match needs.iter().find(|need| cannot.contains(&need.name()) || names::is_condition(need.name())) {
+        None => Ok(()),
+        Some(need) => {
+            let message = format!(
+                "the strategy needs `{need}`, which a session does not have: its labels are told batch by batch, and \
+                 it has no model; ask it in a run (`querist run`)"
+            );
+            Err(Usage(message).into())
+        }
+    }
 }
 
 #[cfg(test)]

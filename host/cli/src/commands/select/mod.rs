@@ -144,9 +144,8 @@ impl Asking<'_> {
             .with_progress(self.progress);
         let mut answer = strategy.answer(&question)?;
         answer.selection.diagnostics.extend(self.services.map(HostServices::metrics).unwrap_or_default());
-        let acquired = question
-            .check(&answer.selection)
-            .with_context(|| format!("{} broke its contract", strategy.identity()))?;
+        let acquired =
+            question.check(&answer.selection).with_context(|| format!("{} broke its contract", strategy.identity()))?;
         let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
         Ok(Picked::new(budget, answer, ids, |row| u64::from(self.asked.given_rows[row as usize])))
     }
@@ -181,8 +180,7 @@ impl<'a> Embedded<'a> {
         let draw = args.ask.draw();
         let streams = draw.seeds().strategy(&self.strategy.id);
         let (pool, labelled) = (self.pool.as_slice(), self.labelled.as_slice());
-        let scope =
-            ServiceScope { round: draw.in_round(), pool, labelled, initial: labelled.len(), batch, streams };
+        let scope = ServiceScope { round: draw.in_round(), pool, labelled, initial: labelled.len(), batch, streams };
         let array = |name: &str| self.arrays.get(name).with_context(|| format!("`{name}` is missing"));
         let (pool, labelled) = (array(names::EMBEDDINGS)?, array("labelled.embeddings")?);
         let task = EmbeddedTask { scope, classes: self.arrays.classes(), pool, labelled };
