@@ -101,7 +101,7 @@ fn asked(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Ask> {
 /// What a query may use.
 pub fn limits(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<LimitsConfig> {
     let defaults = LimitsConfig::default();
-    let memory = match option::<Bound<'_, PyAny>>(options, "memory")? {
+    let memory = match options.get_item("memory")?.filter(|size| !size.is_none()) {
         None => defaults.memory,
         Some(size) => {
             let text = size.str()?.to_string();

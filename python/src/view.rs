@@ -4,7 +4,6 @@ use std::any::Any;
 
 /// The type of an array's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say what they are")]
 pub enum Element {
     F16,
     Bf16,
