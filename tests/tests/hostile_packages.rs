@@ -71,7 +71,7 @@ fn a_module_that_compiles_for_ever_is_stopped() {
     let place = Place::new();
     std::fs::write(place.at("bomb.wasm"), &bomb).unwrap();
     let digest: String = Sha256::digest(&bomb).iter().map(|byte| format!("{byte:02x}")).collect();
-    let compiler = Compiler::Child(program(), vec!["compile-component".to_owned()]);
+    let compiler = Compiler::Child(vec![program().into(), "compile-component".into()]);
     let sandbox = Sandbox::new(Cache::open(&place.at("cache")).unwrap(), compiler).unwrap();
     let refused = sandbox.with_compile_time(Duration::from_secs(2)).load(&place.at("bomb.wasm"), &digest);
     let Err(refused) = refused else { panic!("it was compiled in two seconds") };
@@ -251,7 +251,7 @@ fn a_child_that_says_much_is_not_waited_for() {
     let digest: String = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
     // More than a pipe holds.
     let script = "head -c 300000 /dev/zero | tr '\\0' x >&2; printf 'error: \\033[31m' >&2; exit 3";
-    let compiler = Compiler::Child("/bin/sh".into(), vec!["-c".to_owned(), script.to_owned()]);
+    let compiler = Compiler::Child(["/bin/sh", "-c", script].map(Into::into).to_vec());
     let sandbox = Sandbox::new(Cache::open(&place.at("cache")).unwrap(), compiler).unwrap();
     let Err(error) = sandbox.load(&place.at("c.wasm"), &digest) else { panic!("nothing was compiled") };
     let message = error.to_string();

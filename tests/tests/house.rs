@@ -39,6 +39,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "querist-web",
         ],
     ),
+    ("querist-python", &["querist-protocol", "querist-core", "querist"]),
     ("querist-boundary", &[]),
     ("querist-sdk", &["querist-protocol"]),
     ("querist-sdk-torch", &["querist-protocol", "querist-sdk"]),

@@ -15,6 +15,7 @@ mod schemas;
 mod setup;
 mod template;
 mod weights;
+mod wheel;
 mod wheels;
 
 use std::path::PathBuf;
@@ -79,6 +80,12 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Build, then build the Python wheel into `target/wheels`: the command line, the sandboxed plugins, the Python API.
+    Wheel {
+        /// Test it, too, in environments of the oldest and the newest Python that are here.
+        #[arg(long)]
+        test: bool,
+    },
     /// Build, then lay the program, libtorch and the plugins down in a folder that needs nothing of this clone.
     Install {
         /// Folder that gets `bin/querist` and `lib/querist`.
@@ -130,6 +137,12 @@ fn main() -> Result<()> {
         Verb::Boundary { check } => {
             let mut command = build::cargo(["run", "--quiet", "--package", "querist-boundary", "--"]);
             build::run(if check { command.arg("--check") } else { &mut command })
+        }
+        Verb::Wheel { test } => {
+            setup::setup()?;
+            build::everything()?;
+            let wheel = wheel::build()?;
+            if test { wheel::test(&wheel, false) } else { Ok(()) }
         }
         Verb::Install { prefix } => install::install(&absolute(prefix)),
     }

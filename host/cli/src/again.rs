@@ -8,7 +8,7 @@ const GONE: [&str; 2] = ["--with-parent", "--stop-after"];
 /// The command of this process, quoted for a shell, with what is to be added to it: flags that are not there yet, and
 /// options with their values. `None` where the command cannot be shown as it is.
 pub fn command(add: &[(&str, Option<String>)]) -> Option<String> {
-    quoted(std::env::args_os().collect(), add)
+    quoted(crate::program::args(), add)
 }
 
 /// One argument of a command, quoted for a shell where it needs to be.

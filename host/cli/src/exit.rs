@@ -1,7 +1,5 @@
 //! How the program ends.
 
-use std::process::ExitCode;
-
 use querist_core::Limit;
 use querist_protocol::Shown;
 
@@ -55,6 +53,8 @@ pub enum LimitNames {
     Keys,
     /// Flags of the call.
     Flags,
+    /// Arguments of a function.
+    Arguments,
 }
 
 impl LimitNames {
@@ -66,58 +66,93 @@ impl LimitNames {
             (_, Limit::Fuel) => "limits.fuel",
             (Self::Flags, Limit::Seconds) => "--seconds",
             (Self::Flags, Limit::Memory) => "--memory",
+            (Self::Arguments, Limit::Seconds) => "seconds=",
+            (Self::Arguments, Limit::Memory) => "memory=",
         }
+    }
+}
+
+/// An error as it is told: to people, to programs, and to the language that a user calls from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What went wrong.
+    pub message: String,
+    /// Why, from the outside in.
+    pub causes: Vec<String>,
+    /// What to do about it.
+    pub hints: Vec<String>,
+    /// What `querist explain` knows of it.
+    pub kind: Option<&'static str>,
+    /// Whether the call is at fault, so that the same call can never succeed.
+    pub usage: bool,
+}
+
+impl Said {
+    /// What is told of an error; `limits` is how the user gives limits.
+    pub fn of(error: &anyhow::Error, limits: LimitNames) -> Self {
+        if let Some(problems) = error.downcast_ref::<crate::config_file::Problems>() {
+            let (message, causes) = (problems.to_string(), problems.messages());
+            return Self { message, causes, hints: Vec::new(), kind: None, usage: true };
+        }
+        let (first, mut causes) = (error.to_string(), Vec::new());
+        let mut said = first.clone();
+        for cause in error.chain().skip(1) {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                causes.push(clean(&text).into_string());
+                said = text;
+            }
+        }
+        let hint = error.chain().find_map(|cause| {
+            let of_query = cause.downcast_ref::<querist_core::QueryError>().and_then(|error| error.hint.clone());
+            let of_load = || match cause.downcast_ref::<querist_loader::LoadError>()? {
+                querist_loader::LoadError::Query(error) => error.hint.clone(),
+                _ => None,
+            };
+            of_query.or_else(of_load).or_else(|| match cause.downcast_ref::<querist_core::RunError>()? {
+                querist_core::RunError::Query(error) => error.hint.clone(),
+                _ => None,
+            })
+        });
+        let hint = hint.map(|hint| hint.in_words(|limit| limits.of(limit)).to_string());
+        let own = error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
+        let hints = hint.into_iter().chain(own).map(|hint| clean(&hint).into_string()).collect();
+        let kind = Code::of(error).map(|kind| kind.entry().code);
+        let usage = error.chain().any(|cause| cause.is::<Usage>() || is_wrong_config(cause));
+        Self { message: clean(&first).into_string(), causes, hints, kind, usage }
+    }
+
+    /// The exit code that it stands for.
+    fn code(&self) -> u8 {
+        if self.usage { 2 } else { 1 }
     }
 }
 
 /// Prints an error with its causes and hints, and gives the exit code that it stands for.
 ///
 /// `limits` is how the user gives limits.
-pub fn report(error: &anyhow::Error, limits: LimitNames) -> ExitCode {
+pub fn report(error: &anyhow::Error, limits: LimitNames) -> u8 {
     if error.is::<output::Closed>() {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if let Some(problems) = error.downcast_ref::<crate::config_file::Problems>() {
         if events::are_json() {
             tell(&problems.to_string(), problems.messages(), Vec::new(), None, 2);
-            return ExitCode::from(2);
+            return 2;
         }
         let mut text = String::new();
         let _ = miette::GraphicalReportHandler::new().render_report(&mut text, problems);
         say(&text);
-        return ExitCode::from(2);
+        return 2;
     }
-    let (first, mut causes) = (error.to_string(), Vec::new());
-    let mut said = first.clone();
-    for cause in error.chain().skip(1) {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            causes.push(text.clone());
-            said = text;
-        }
-    }
-    let hint = error.chain().find_map(|cause| {
-        let of_query = cause.downcast_ref::<querist_core::QueryError>().and_then(|error| error.hint.clone());
-        let of_load = || match cause.downcast_ref::<querist_loader::LoadError>()? {
-            querist_loader::LoadError::Query(error) => error.hint.clone(),
-            _ => None,
-        };
-        of_query.or_else(of_load).or_else(|| match cause.downcast_ref::<querist_core::RunError>()? {
-            querist_core::RunError::Query(error) => error.hint.clone(),
-            _ => None,
-        })
-    });
-    let hint = hint.map(|hint| hint.in_words(|limit| limits.of(limit)));
-    let own = error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone());
-    let usage = error.chain().any(|cause| cause.is::<Usage>() || is_wrong_config(cause));
-    let code = if usage { 2 } else { 1 };
-    tell(&first, causes, hint.into_iter().chain(own).collect(), Code::of(error), code);
-    ExitCode::from(code)
+    let said = Said::of(error, limits);
+    let code = said.code();
+    tell(&said.message, said.causes, said.hints, said.kind, code);
+    code
 }
 
 /// Tells an error with its causes and hints, as text or as an event. `kind` is what `querist explain` knows of it.
-pub fn tell(message: &str, causes: Vec<String>, hints: Vec<String>, kind: Option<Code>, code: u8) {
-    let kind = kind.map(|kind| kind.entry().code);
+pub fn tell(message: &str, causes: Vec<String>, hints: Vec<String>, kind: Option<&'static str>, code: u8) {
     if events::are_json() {
         let shown = |texts: &[String]| texts.iter().map(|text| clean(text).into_string()).collect::<Vec<_>>();
         let fields = serde_json::json!({

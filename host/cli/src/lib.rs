@@ -8,6 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod again;
+pub mod api;
 mod body;
 mod codes;
 mod commands;
@@ -25,6 +26,7 @@ mod kept;
 mod lists;
 mod output;
 mod plugins;
+pub mod program;
 mod progress;
 mod reveal_log;
 mod round_files;
@@ -147,6 +149,12 @@ impl Verb {
 
 /// The executable `querist`.
 pub fn front() -> ExitCode {
+    ExitCode::from(front_code())
+}
+
+/// The same for a program that holds this command line; gives the exit code.
+pub fn front_code() -> u8 {
+    output::is_command();
     with_verb(|verb| match verb {
         Verb::Run(_) | Verb::Embed(_) | Verb::Probe(_) | Verb::DescribeLibtorch => trainer::become_trainer(),
         Verb::Plugin(command) if command.needs_libtorch() => trainer::become_trainer(),
@@ -157,13 +165,14 @@ pub fn front() -> ExitCode {
 
 /// The executable `querist-train`.
 pub fn train(trainer: &dyn Trainer) -> ExitCode {
-    with_verb(|verb| match verb {
+    let code = with_verb(|verb| match verb {
         Verb::Run(args) => run::main(args, trainer),
         Verb::Embed(args) => embed::main(args, trainer),
         Verb::Probe(command) => probe::main(command, trainer),
         Verb::DescribeLibtorch => output::text(&trainer.describe()),
         other => without_training(other, Some(trainer)),
-    })
+    });
+    ExitCode::from(code)
 }
 
 fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
@@ -198,9 +207,10 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     }
 }
 
-fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
-    events::choose(std::env::args_os());
-    let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> u8 {
+    events::choose(program::args());
+    let parsed =
+        command_line().try_get_matches_from(program::args()).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -210,11 +220,11 @@ fn with_verb(work: impl FnOnce(&Verb) -> Result<()>) -> ExitCode {
             } else {
                 let _ = error.print();
             }
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return if error.use_stderr() { 2 } else { 0 };
         }
     };
     match work(&cli.verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => exit::report(&error, cli.verb.limit_names()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use querist_protocol::Shown;
@@ -41,8 +43,28 @@ pub fn shortest(number: f64) -> String {
     format!("{number:?}")
 }
 
+/// Who hears notes, where they are not for standard error.
+type Ear = Box<dyn Fn(&str) + Send + Sync>;
+
+static EAR: OnceLock<Ear> = OnceLock::new();
+/// Whether this process was called as a command line, whose notes are for standard error in any case.
+static IS_COMMAND: AtomicBool = AtomicBool::new(false);
+
+/// Has `ear` hear all notes of calls that are not those of the command line. The first one counts.
+pub fn hear(ear: impl Fn(&str) + Send + Sync + 'static) {
+    let _ = EAR.set(Box::new(ear));
+}
+
+/// From here on, notes are for standard error.
+pub fn is_command() {
+    IS_COMMAND.store(true, Ordering::Relaxed);
+}
+
 /// Tells people something on standard error. Work never ends because nobody listens there.
 pub fn note(text: &str) {
+    if let Some(ear) = EAR.get().filter(|_| !IS_COMMAND.load(Ordering::Relaxed)) {
+        return ear(shown(text).as_str());
+    }
     if events::are_json() {
         return events::note(text);
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::config_file::ConfigFile;
 use crate::lists;
 use crate::output;
+use crate::program;
 
 /// Folders in which plugins are looked for, first come first.
 pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
@@ -34,7 +35,7 @@ pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
     }
     folders.push((Source::Project, PathBuf::from("plugins")));
     folders.extend(user_folder().map(|dir| (Source::User, dir)));
-    folders.extend(built_in().map(|dir| (Source::BuiltIn, dir)));
+    folders.extend(program::built_in().map(|dir| (Source::BuiltIn, dir)));
     folders
 }
 
@@ -56,13 +57,6 @@ pub fn keys_file() -> Result<PathBuf> {
     Ok(config.join("querist/trusted-keys.toml"))
 }
 
-/// The packages installed with this program: `plugins/` beside it, or `../lib/querist/plugins`.
-pub fn built_in() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
-    let folder = program.parent()?;
-    [folder.join("plugins"), folder.join("../lib/querist/plugins")].into_iter().find(|dir| dir.is_dir())
-}
-
 /// Every package that can be found. Of installed versions those of the project's lock file come first.
 pub fn listing(named: &[PathBuf]) -> Result<Listing> {
     let mut listing = Listing::search(&folders(named))?;
@@ -75,9 +69,21 @@ pub fn listing(named: &[PathBuf]) -> Result<Listing> {
 
 /// The sandbox of this process: unknown components are compiled by a child, into the user's cache.
 pub fn sandbox() -> Result<Arc<Sandbox>> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    static MADE: Mutex<Option<Arc<Sandbox>>> = Mutex::new(None);
+    // A poisoned lock only means that another thread panicked while it made one.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(sandbox) = &*made {
+        return Ok(sandbox.clone());
+    }
+    let sandbox = new_sandbox()?;
+    Ok(made.insert(sandbox).clone())
+}
+
+fn new_sandbox() -> Result<Arc<Sandbox>> {
     let cache = Cache::open(&Cache::default_folder())?;
-    let compiler = Compiler::Child(program, vec![COMPILE_VERB.to_owned()]);
+    let mut words = program::words()?;
+    words.push(COMPILE_VERB.into());
+    let compiler = Compiler::Child(words);
     Ok(Arc::new(Sandbox::new(cache, compiler)?.with_notice(output::note)))
 }
 
@@ -152,7 +158,7 @@ impl PluginArgs {
     pub fn policy(&self) -> Result<Policy> {
         let lock = Lock::read(Path::new(LOCK_FILE))?;
         let Self { allow_native, isolate, locked, .. } = *self;
-        Ok(Policy { allow_native, isolate, locked, lock, built_in: built_in() })
+        Ok(Policy { allow_native, isolate, locked, lock, built_in: program::built_in() })
     }
 
     /// The same flags for another process of this program.
@@ -292,6 +298,7 @@ pub const WORKER_VERB: &str = "plugin-worker";
 
 /// How a worker process is started.
 pub fn worker() -> Result<Vec<OsString>> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(vec![program.into_os_string(), WORKER_VERB.into()])
+    let mut words = program::words()?;
+    words.push(WORKER_VERB.into());
+    Ok(words)
 }

@@ -258,12 +258,12 @@ impl RunFolder {
         if self.keep.epochs {
             files.insert(EPOCHS, epoch_file::csv(round.epochs)?);
         }
-        if round.picks.is_none() {
+        if round.picks.is_none() && !round.confusion.0.is_empty() {
             files.insert(CONFUSION, confusion_file::csv(round.confusion)?);
         }
         if let Some((acquired, labels)) = round.picks {
             files.insert(PICKS, self.picks_csv(acquired.scores(), labels, dataset)?);
-            if dataset.embeddings().is_none() {
+            if dataset.has_images() {
                 files.insert(PICTURES, thumbnails::strip(acquired.ids(), dataset)?);
             }
         }

@@ -1,7 +1,7 @@
 //! The executable that trains, and how to get to it.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use querist_kernels::Accelerator;
 use querist_loader::TorchBuild;
 
 use crate::body::Body;
+use crate::program;
 
 /// The hidden verb that says which libtorch is used.
 pub const DESCRIBE_VERB: &str = "describe-libtorch";
@@ -113,20 +114,10 @@ pub trait Trainer {
     fn describe(&self) -> String;
 }
 
-/// `querist-train`: beside this program, or in `../lib/querist`.
-pub fn program() -> Result<PathBuf> {
-    let this = std::env::current_exe().context("cannot find this program's own file")?.canonicalize()?;
-    let folder = this.parent().context("this program's own file has no folder")?;
-    let places = [folder.join("querist-train"), folder.join("../lib/querist/querist-train")];
-    places.iter().find(|path| path.is_file()).cloned().with_context(|| {
-        format!("`querist-train` is missing: it belongs beside {} or in {}", this.display(), places[1].display())
-    })
-}
-
 /// Goes on as `querist-train` with the same arguments; returns only if that fails.
 pub fn become_trainer() -> Result<()> {
-    let program = program()?;
-    let mut args = std::env::args_os();
+    let program = program::train()?;
+    let mut args = program::args().into_iter();
     let mut command = Command::new(&program);
     // Under its own name, so that its hints name the program that the user called.
     command.arg0(args.next().unwrap_or_else(|| "querist".into())).args(args);
@@ -167,7 +158,7 @@ fn busy() -> usize {
 
 /// What `querist-train` says of its libtorch.
 pub fn describe() -> Result<String> {
-    let program = program()?;
+    let program = program::train()?;
     let output = Command::new(&program).arg(DESCRIBE_VERB).output();
     let output = output.with_context(|| format!("cannot start {}", program.display()))?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());

@@ -55,7 +55,7 @@ pub use question::{
 };
 pub use record::RoundRecord;
 
-pub use run::{Position, QueryOptions, Run, RunError, check, run};
+pub use run::{Asked, Evaluation, Position, QueryOptions, Run, RunError, ask, check, run, tell};
 pub use schema::Schema;
 pub use seed::{Seeds, Streams};
 pub use split::Split;

@@ -15,15 +15,36 @@ pub const ECE_BINS: usize = 15;
 pub struct Metrics {
     /// Share of right predictions.
     pub accuracy: f64,
-    /// Mean negative log-likelihood, in nats.
+    /// Mean negative log-likelihood, in nats; NaN where somebody else evaluated and did not say.
+    #[serde(with = "unknown")]
     pub loss: f64,
-    /// Expected calibration error over [`ECE_BINS`] equal bins of confidence.
+    /// Expected calibration error over [`ECE_BINS`] equal bins of confidence; NaN as for the loss.
+    #[serde(with = "unknown")]
     pub ece: f64,
     /// Share of right predictions within each class; `None` for a class without samples.
     pub per_class: Vec<Option<f64>>,
 }
 
+/// A number that may not be known, which JSON has `null` for.
+mod unknown {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        if value.is_nan() { to.serialize_none() } else { to.serialize_f64(*value) }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+    }
+}
+
 impl Metrics {
+    /// Figures of which somebody else knows the accuracy alone.
+    pub fn of_accuracy(accuracy: f64, classes: usize) -> Self {
+        Self { accuracy, loss: f64::NAN, ece: f64::NAN, per_class: vec![None; classes] }
+    }
+
     /// Compares logits, row-major `[labels, classes]`, with labels.
     ///
     /// # Panics

@@ -54,7 +54,7 @@ impl Cost {
             features_seconds: seconds(&|seconds| seconds.features),
             query_seconds: seconds(&|seconds| seconds.query),
             query_peak_bytes: runs.iter().flat_map(|run| &run.rounds).filter_map(|r| r.peak_memory.query).max(),
-            final_ece: last(&|round| Some(round.metrics.ece)),
+            final_ece: last(&|round| Some(round.metrics.ece).filter(|ece| !ece.is_nan())),
             final_worst_class: last(&|round| round.metrics.per_class.iter().flatten().copied().reduce(f64::min)),
             queried_classes: queried_classes(runs),
             over_time: over_time(runs),

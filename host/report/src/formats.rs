@@ -269,6 +269,8 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
     .map_err(error)?;
     // 1e-300, not three hundred zeros; it reads back as the same number.
     let shortest = |number: f64| format!("{number:?}");
+    // What nobody knows is left empty.
+    let known = |number: f64| if number.is_nan() { String::new() } else { shortest(number) };
     let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
     for run in report.runs() {
         let state = if run.state == RunState::Finished { "finished" } else { "incomplete" };
@@ -288,8 +290,8 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
                 &round.labelled.to_string(),
                 &round.pool.to_string(),
                 &shortest(round.metrics.accuracy),
-                &shortest(round.metrics.loss),
-                &shortest(round.metrics.ece),
+                &known(round.metrics.loss),
+                &known(round.metrics.ece),
                 &round.acquired.len().to_string(),
                 &shortest(round.seconds.fit),
                 &shortest(round.seconds.evaluate),

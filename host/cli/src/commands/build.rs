@@ -12,6 +12,7 @@ use querist_protocol::Shown;
 use serde_json::Value;
 
 use crate::exit::Usage;
+use crate::program;
 
 /// The target that components are built for.
 const WASM: &str = "wasm32-unknown-unknown";
@@ -70,7 +71,7 @@ pub fn main(args: &BuildArgs) -> Result<()> {
     let beside = |dir: &Path| if dir == Path::new(".") { PathBuf::from("plugins") } else { dir.join("plugins") };
     let out = args.out.clone().unwrap_or_else(|| beside(&args.dir));
     // A process of its own packs: that of the executable with libtorch, where the library shares it.
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+    let mut command = program::command()?;
     command.args(["plugin", "pack"]).arg(&made).arg("--out").arg(&out);
     command.args(args.allow_native.then_some("--allow-native"));
     match command.status().context("cannot start this program again")? {
@@ -145,7 +146,7 @@ fn by_script(dir: &Path) -> Result<PathBuf> {
 
 /// `PATH` with this program's folder behind the others.
 fn with_own_folder() -> Option<OsString> {
-    let own = std::env::current_exe().ok()?.parent()?.to_owned();
+    let own = program::folder()?;
     // Where there is none, shells know where tools usually are.
     let paths = std::env::var_os("PATH")?;
     std::env::join_paths(std::env::split_paths(&paths).chain([own])).ok()

@@ -1,7 +1,6 @@
 //! `querist plugin check`: whether a plugin does what every strategy must do.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +21,7 @@ use crate::flags::ParamArgs;
 use crate::plugins::{self, Means, PluginArgs};
 use crate::rules::TRIAL;
 use crate::trainer::Trainer;
-use crate::{output, trial};
+use crate::{output, program, trial};
 
 /// Flags of `querist plugin check`.
 #[derive(Debug, Args)]
@@ -240,8 +239,7 @@ impl Make for Maker<'_> {
     }
 
     fn digest_elsewhere(&self) -> Option<Result<String, String>> {
-        let program = std::env::current_exe().ok()?;
-        let mut command = Command::new(program);
+        let mut command = program::command().ok()?;
         command.args(["plugin", "check", "--digest", "--strategy", &self.resolved.strategy.id]);
         let CheckArgs { memory, seconds, .. } = self.checked.args;
         command.args(["--memory", &memory.to_string(), "--seconds", &seconds.to_string()]);

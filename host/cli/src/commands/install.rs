@@ -54,7 +54,7 @@ pub fn install(args: &InstallArgs) -> Result<()> {
         Some(place) => from_registry(args, place, &client)?,
         None => (Origin::parse(&args.origin).map_err(|error| Usage(error.to_string()))?, args.digest.clone()),
     };
-    let built_in = plugins::built_in();
+    let built_in = crate::program::built_in();
     let keys = Keys::read(&plugins::keys_file()?)?;
     let what = Install {
         origin: &origin,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -12,7 +11,7 @@ use walkdir::WalkDir;
 
 use super::build::{built, is_project};
 use crate::exit::Usage;
-use crate::{output, progress};
+use crate::{output, program, progress};
 
 /// Time between two looks at the files.
 const EVERY: Duration = Duration::from_millis(300);
@@ -48,8 +47,8 @@ pub fn main(path: &Path) -> Result<()> {
 
 /// The call of this process without `--watch`, for another path. It tells people itself what it found.
 fn check(path: &Path) -> Result<()> {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
+    let args: Vec<OsString> = program::args().into_iter().skip(1).collect();
+    let mut command = program::command()?;
     command.args(same_for(&args, path)).status().context("cannot start this program again")?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::folder::{Planned, StudyFolder, replace};
 use super::ledger::{Attempt, BEAT, Ledger, State};
 use super::outlook::spelled;
+use crate::program;
 use crate::progress;
 use crate::track::Tracker;
 use crate::trainer::set_waiting;
@@ -70,8 +71,7 @@ impl Doing {
         ledger.write(&ledger_file)?;
         let cannot = || format!("cannot write in {}", shown(study.root()));
         let said = replace(&log, b"").with_context(cannot)?;
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut command = Command::new(program);
+        let mut command = program::command()?;
         command.arg("run").arg(study.file(cell, "toml")).arg("--out").arg(study.run(cell));
         command.args(["--resume", "--format", "csv"]);
         command.args(["--threads", &how.threads.to_string(), "--with-parent", &std::process::id().to_string()]);

@@ -16,6 +16,7 @@ use super::local::tell_end;
 use super::outlook::Forecast;
 use super::slurm::Queue;
 use crate::exit::Usage;
+use crate::program;
 use crate::progress;
 use crate::track::Tracker;
 
@@ -24,8 +25,8 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The words that do one cell, wherever they are said.
 pub fn cell_words(study: &StudyFolder, which: &[OsString], how: &How) -> Result<Vec<OsString>> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut words = vec![program.into_os_string(), "study".into(), "cell".into()];
+    let mut words = program::words()?;
+    words.extend(["study".into(), "cell".into()]);
     words.push(std::path::absolute(study.root())?.into_os_string());
     words.extend(which.iter().cloned());
     words.extend(["--threads".into(), how.threads.to_string().into()]);

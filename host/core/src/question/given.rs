@@ -8,7 +8,7 @@ use querist_protocol::{ARRAYS, ArrayKind, Element, Need, Rows, names};
 use super::Arrays;
 use super::probabilities::{self, Known};
 use crate::array::{Array, ArrayError, Buffer, gather};
-use crate::head::LinearHead;
+use crate::head::{Head, LinearHead};
 use crate::ids::SampleId;
 
 /// Classes at most: a label is one number in a file, and strategies keep something for each class.
@@ -182,6 +182,18 @@ impl Given {
     /// [`GivenError::Missing`] with everything for which nothing can.
     pub fn complete(&mut self, needs: &[Need]) -> Result<Vec<(String, String)>, GivenError> {
         let no_labelled = !self.named.keys().any(|name| Side::of(name) == Some(Side::Labelled));
+        self.completed(needs, no_labelled)
+    }
+
+    /// The same where it is known that something is labelled, for which an empty labelled set cannot stand.
+    ///
+    /// # Errors
+    /// As for [`Self::complete`].
+    pub fn complete_beside_labelled(&mut self, needs: &[Need]) -> Result<Vec<(String, String)>, GivenError> {
+        self.completed(needs, false)
+    }
+
+    fn completed(&mut self, needs: &[Need], no_labelled: bool) -> Result<Vec<(String, String)>, GivenError> {
         let has_head = self.linear_head().is_some();
         let (mut stood_in, mut missing) = (Vec::new(), Vec::new());
         let as_arrays = |need: &Need| match need.as_arrays() {
@@ -225,6 +237,11 @@ impl Given {
     /// The head that weights and biases make.
     fn linear_head(&self) -> Option<LinearHead> {
         LinearHead::new(self.named.get(names::HEAD_W)?, self.named.get(names::HEAD_B)?)
+    }
+
+    /// The linear head, where its weights and biases are given.
+    pub fn head(&self) -> Option<Arc<dyn Head>> {
+        self.linear_head().map(|head| Arc::new(head) as Arc<dyn Head>)
     }
 
     /// Classes as the arrays say: a class dimension, else one more than the largest label.

@@ -1,10 +1,12 @@
 //! The loop.
 
 mod error;
+mod halves;
 mod settle;
 mod steps;
 
 pub use error::RunError;
+pub use halves::{Asked, Evaluation, ask, tell};
 pub use settle::check;
 
 use querist_protocol::{Giver, Need};

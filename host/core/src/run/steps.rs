@@ -51,38 +51,41 @@ impl Samples {
 
 /// The figures of a model.
 pub(super) struct Evaluated {
-    test: Metrics,
-    confusion: Confusion,
-    validation: Option<Metrics>,
-    backend: String,
-    seconds: f64,
+    pub test: Metrics,
+    pub confusion: Confusion,
+    pub validation: Option<Metrics>,
+    pub backend: String,
+    pub seconds: f64,
 }
 
 /// What a query is about: the samples that it may choose from, ascending, and the arrays.
 pub(super) struct Features {
-    rows: Vec<SampleId>,
-    arrays: Arrays,
+    pub rows: Vec<SampleId>,
+    pub arrays: Arrays,
 }
 
 /// An answer that keeps the contract.
 pub(super) struct Answered {
-    acquisition: Acquisition,
-    selection: Selection,
+    pub acquisition: Acquisition,
+    pub selection: Selection,
     images: Vec<Handed>,
-    figures: BTreeMap<String, f64>,
-    usage: Usage,
+    pub figures: BTreeMap<String, f64>,
+    pub usage: Usage,
 }
 
 /// What a query leaves behind.
 pub(super) struct Queried {
-    features: Measured<Features>,
-    acquisition: Acquisition,
-    labels: Vec<(SampleId, Label)>,
-    synthetic: Vec<Synthetic>,
-    state: Option<Vec<u8>>,
+    /// Samples that could be chosen.
+    pub rows: usize,
+    /// What the strategy saw of them, with what it cost to compute.
+    pub arrays: Measured<BTreeMap<String, Array>>,
+    pub acquisition: Acquisition,
+    pub labels: Vec<(SampleId, Label)>,
+    pub synthetic: Vec<Synthetic>,
+    pub state: Option<Vec<u8>>,
     /// Of training and query.
-    figures: BTreeMap<String, f64>,
-    usage: Usage,
+    pub figures: BTreeMap<String, f64>,
+    pub usage: Usage,
 }
 
 impl Evaluated {
@@ -291,7 +294,9 @@ impl Run<'_> {
             .map_err(|source| RunError::Synthetic { strategy: self.strategy.identity().to_string(), source })?;
         let labels = self.oracle.label(&acquisition)?;
         let synthetic = synthetic::labelled(images, &labels);
-        Ok(Queried { features, acquisition, labels, synthetic, state: selection.state, figures, usage })
+        let Measured { value: Features { rows, arrays }, seconds, peak_memory } = features;
+        let arrays = Measured { value: arrays.named().clone(), seconds, peak_memory };
+        Ok(Queried { rows: rows.len(), arrays, acquisition, labels, synthetic, state: selection.state, figures, usage })
     }
 
     /// What is written down of the round.
@@ -342,7 +347,7 @@ impl Run<'_> {
             picks: queried.map(|queried| (&queried.acquisition, &queried.labels[..])),
             synthetic: queried.map_or(&[], |queried| &queried.synthetic),
             state: queried.and_then(|queried| queried.state.as_deref()),
-            features: queried.map_or(&NO_ARRAYS, |queried| queried.features.value.arrays.named()),
+            features: queried.map_or(&NO_ARRAYS, |queried| &queried.arrays.value),
             learner: &*self.learner,
         };
         self.observer.round_done(&round).map_err(RunError::Observer)
@@ -352,11 +357,11 @@ impl Run<'_> {
 impl Queried {
     /// Adds what the query cost and found.
     fn describe(&self, record: &mut RoundRecord, samples: &Samples, classes: usize) {
-        let rows = self.features.value.rows.len();
+        let rows = self.rows;
         record.subset = Some(rows).filter(|&rows| rows < samples.pool.len());
         record.short = samples.batch.is_some_and(|batch| batch >= rows);
-        record.seconds.features = self.features.seconds;
-        record.peak_memory.features = self.features.peak_memory;
+        record.seconds.features = self.arrays.seconds;
+        record.peak_memory.features = self.arrays.peak_memory;
         record.seconds.query = self.usage.seconds;
         record.peak_memory.query = Some(self.usage.peak_memory);
         record.fuel = self.usage.fuel;

@@ -1,8 +1,9 @@
 //! Compiling components: by parsers and a compiler that may fail or not end, since whoever wrote the component may mean
 //! them to. So a child process does it, which is limited and can be killed.
 
+use std::ffi::OsString;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,9 @@ const MESSAGE_BYTES: u64 = 16 << 10;
 /// Who compiles components that are not in the cache.
 #[derive(Debug, Clone)]
 pub enum Compiler {
-    /// A child process, which can be killed: this program with these first arguments, then those of a [`Step`]. It must
-    /// call [`compile_file`].
-    Child(PathBuf, Vec<String>),
+    /// A child process, which can be killed: a program and its first arguments, to which those of a [`Step`] are added.
+    /// It must call [`compile_file`].
+    Child(Vec<OsString>),
     /// This process. A hostile component can then hold it up for as long as it likes.
     InProcess,
 }
@@ -58,7 +59,9 @@ impl Compiler {
     ) -> Result<(), SandboxError> {
         match self {
             Self::InProcess => do_step(step, engine, source, target),
-            Self::Child(program, args) => {
+            Self::Child(words) => {
+                let nobody = || SandboxError::Compile(Shown::sentence("no program is named that compiles"));
+                let (program, args) = words.split_first().ok_or_else(nobody)?;
                 let mut command = Command::new(program);
                 command.args(args).args(step.argument()).args([source, target]);
                 in_child(command, time)

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use querist_core::config::{LimitsConfig, Rules};
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::candidate::Candidate;
 use crate::plugins::{self, PluginArgs};
+use crate::program;
 
 /// A finding of `querist plugin check`.
 #[derive(Deserialize)]
@@ -37,7 +38,6 @@ pub fn rules(
     if rules == Rules::None {
         return Ok(Vec::new());
     }
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut words: Vec<OsString> = ["plugin", "check", "--format", "json", "--strategy"].map(OsString::from).to_vec();
     words.push(candidate.strategy.id.clone().into());
     words.extend(["--memory".into(), limits.memory.to_string().into()]);
@@ -48,7 +48,7 @@ pub fn rules(
     }
     words.extend(args.to_args()?);
     words.push(folder.as_os_str().to_owned());
-    let output = Command::new(program).args(words).stdin(Stdio::null()).output().context("cannot start the check")?;
+    let output = program::command()?.args(words).stdin(Stdio::null()).output().context("cannot start the check")?;
     let found: Option<Vec<Found>> = serde_json::from_slice(&output.stdout).ok();
     let found = found.with_context(|| {
         let said = String::from_utf8_lossy(&output.stderr);

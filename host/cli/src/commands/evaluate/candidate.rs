@@ -140,7 +140,7 @@ fn is_name(word: &str) -> bool {
 /// What lies in the folder of the built-in packages is built in, by whatever name it is called.
 fn source(path: &Path) -> Source {
     let folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let built_in = plugins::built_in().and_then(|folder| folder.canonicalize().ok());
+    let built_in = crate::program::built_in().and_then(|folder| folder.canonicalize().ok());
     if folder.is_some() && folder == built_in { Source::BuiltIn } else { Source::PluginDir }
 }
 

@@ -84,7 +84,7 @@ pub fn main(args: &ScoreArgs) -> Result<()> {
     if !scored && !are_all_over_pool(ready.strategy.needs()) {
         bail!(together(&args.strategy));
     }
-    let (sorted, texts) = inputs.complete(&args.ask, &*ready.strategy, Subset::default())?;
+    let (sorted, texts) = inputs.complete(args.ask.draw(), &*ready.strategy, Subset::default())?;
     let shape = |name: &String| sorted.arrays.get(name).map(|array| array.shape()[1..].to_vec());
     let over_pool = sorted.arrays.named().keys().filter(|name| names::is_over_pool(name));
     let asked = Asked {

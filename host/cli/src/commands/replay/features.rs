@@ -79,7 +79,8 @@ fn arrays(round: &StoredRound, rows: &[SampleId], labelled: &[SampleId], classes
     Arrays::new(numbers(rows), numbers(labelled), classes, named).with_context(|| shown(&path).into_string())
 }
 
-fn named(bytes: &[u8]) -> Result<BTreeMap<String, Array>> {
+/// The arrays of a safetensors file, by name.
+pub fn named(bytes: &[u8]) -> Result<BTreeMap<String, Array>> {
     let tensors = SafeTensors::deserialize(bytes).context("it is no safetensors file")?;
     let array = |(name, tensor): (String, safetensors::tensor::TensorView<'_>)| {
         let (shape, data) = (tensor.shape().to_vec(), tensor.data());

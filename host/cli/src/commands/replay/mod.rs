@@ -1,6 +1,6 @@
 //! `querist replay`: whether the selections of a run come out the same when they are made again.
 
-mod features;
+pub mod features;
 mod picked;
 mod scratch;
 

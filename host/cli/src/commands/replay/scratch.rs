@@ -1,7 +1,7 @@
 //! Doing a run again from its dataset, in a process of its own.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds};
@@ -13,7 +13,7 @@ use crate::run_folder::refuse_occupied;
 use crate::stored_run::StoredRun;
 use crate::study::folder::replace;
 use crate::trainer::set_waiting;
-use crate::{output, progress};
+use crate::{output, program, progress};
 
 /// The run file of what is done again, and its run folder.
 const FILE: &str = "replay.toml";
@@ -41,8 +41,7 @@ pub fn replay(stored: &StoredRun, args: &ReplayArgs) -> Result<Vec<Picked>> {
 
 fn train(stored: &StoredRun, args: &ReplayArgs, file: &Path, run: &Path) -> Result<()> {
     progress::stop_on_interrupt()?;
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(program);
+    let mut command = program::command()?;
     command.arg("run").arg(file).arg("--out").arg(run);
     command.args(["--format", "csv", "--with-parent", &std::process::id().to_string()]);
     command.args(args.plugins.to_args()?);

@@ -127,7 +127,8 @@ pub fn main(args: &ReportArgs) -> Result<()> {
     show(&report, args.format)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file of the user's.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", shown(path)))
 }
 
@@ -228,7 +229,8 @@ pub fn runs_of(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-fn load(folders: &[PathBuf], pictures: usize, curves_by: &[String]) -> Result<Report> {
+/// What is reported of the runs in some folders.
+pub fn load(folders: &[PathBuf], pictures: usize, curves_by: &[String]) -> Result<Report> {
     let runs: Vec<Loaded> = load::read_all(&runs_of(folders)?).into_iter().collect::<Result<_>>()?;
     let (summaries, left_out) = load::summaries(&runs, pictures)?;
     if pictures > 0 && left_out > 0 {

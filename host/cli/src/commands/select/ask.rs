@@ -1,6 +1,7 @@
 //! What a strategy is asked, and what about: the same for all verbs that ask one about arrays of the user's.
 
 use clap::Args;
+use querist_core::{Round, Seeds};
 
 use crate::flags::{self, ParamArgs};
 use crate::plugins::QueryArgs;
@@ -33,4 +34,34 @@ pub struct AskArgs {
     pub round: u32,
     #[command(flatten)]
     pub query: QueryArgs,
+}
+
+/// Where a question's random numbers come from, and what its arrays may not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Draw {
+    /// Root of the random streams.
+    pub seed: u64,
+    /// The round, which enters the streams.
+    pub round: u32,
+    /// Number of classes; as the arrays say where it is left out.
+    pub classes: Option<usize>,
+}
+
+impl Draw {
+    /// The root as the loop has it.
+    pub fn seeds(self) -> Seeds {
+        Seeds::new(self.seed)
+    }
+
+    /// The round as the loop has it.
+    pub fn in_round(self) -> Round {
+        Round(self.round)
+    }
+}
+
+impl AskArgs {
+    /// What these arguments say of random numbers and classes.
+    pub fn draw(&self) -> Draw {
+        Draw { seed: self.seed, round: self.round, classes: self.classes }
+    }
 }

@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use querist_core::{Given, GivenError, Round, Seeds, Sorted, Strategy, Values, candidates};
+use querist_core::{Given, GivenError, Sorted, Strategy, Values, candidates};
 use querist_data::arrays::{Ids, Kind, Texts, far_array, is_several, read_array, read_ids, shard_files};
 use querist_files::shown;
 use querist_protocol::{ArrayKind, Need, Shown, names};
 use serde_json::{Map, Value};
 
-use super::AskArgs;
+use super::words::{self, Words};
+use super::{AskArgs, Draw};
 use crate::exit::Usage;
 use crate::output;
 
@@ -21,6 +22,7 @@ pub struct Inputs {
     /// Ids that are texts; the rows' numbers take their place where there are some.
     texts: Option<Texts>,
     files: BTreeMap<String, PathBuf>,
+    words: Words,
 }
 
 /// The rows of the pool that may be picked.
@@ -35,7 +37,7 @@ pub struct Subset<'a> {
 impl Inputs {
     /// Reads every file of a call; `params` may say how many draws arrays hold.
     pub fn read(args: &AskArgs, params: &Map<String, Value>) -> Result<Self> {
-        let mut inputs = Self { given: Given::default(), texts: None, files: BTreeMap::new() };
+        let mut inputs = Self { given: Given::default(), texts: None, files: BTreeMap::new(), words: Words::Flags };
         if let Some(file) = &args.ids {
             inputs.add_ids("--ids", file)?;
         }
@@ -45,10 +47,20 @@ impl Inputs {
                 .ok_or_else(|| Usage(format!("`--input {input}`: write NAME=FILE, such as logits=logits.npy")))?;
             inputs.add(name.trim(), file)?;
         }
-        let arranged = inputs.given.arrange(args.classes, |name| said_draws(params, name));
-        arranged.map_err(|error| inputs.usage(&error))?;
+        inputs.arrange(args.classes, params)?;
         inputs.check_texts()?;
         Ok(inputs)
+    }
+
+    /// Arrays that are in memory already, of which errors are told in these words.
+    pub fn of(given: Given, words: Words, classes: Option<usize>, params: &Map<String, Value>) -> Result<Self> {
+        let mut inputs = Self { given, texts: None, files: BTreeMap::new(), words };
+        inputs.arrange(classes, params)?;
+        Ok(inputs)
+    }
+
+    fn arrange(&mut self, classes: Option<usize>, params: &Map<String, Value>) -> Result<()> {
+        self.given.arrange(classes, |name| said_draws(params, name)).map_err(|error| self.usage(&error))
     }
 
     /// Takes the ids of the pool; `true` if there were some already.
@@ -156,7 +168,7 @@ impl Inputs {
     /// What the strategy is asked about, and the ids of the rows as they were given where these are texts.
     pub fn complete(
         mut self,
-        args: &AskArgs,
+        draw: Draw,
         strategy: &dyn Strategy,
         subset: Subset<'_>,
     ) -> Result<(Sorted, Option<Texts>)> {
@@ -170,16 +182,18 @@ impl Inputs {
             note_empty_labelled(strategy.needs());
         }
         if self.given.logits_look_like_probabilities() {
-            output::note("warning: `logits` look like probabilities; if they are, give them as `--input probs=FILE`");
+            let probs = self.words.as_another("probs");
+            output::note(&format!("warning: `logits` look like probabilities; if they are, {probs}"));
         }
         if let Some(size) = subset.size
             && let Some(budget) = subset.budgets.iter().find(|&&budget| budget > size)
         {
-            bail!(Usage(format!("`--subset-size {size}` holds fewer rows than the budget of {budget}")));
+            let subset = self.words.option_at("subset-size", size);
+            bail!(Usage(format!("{subset} holds fewer rows than the budget of {budget}")));
         }
-        let (seeds, id, round) = (Seeds::new(args.seed), &strategy.identity().id, Round(args.round));
+        let (seeds, id, round) = (draw.seeds(), &strategy.identity().id, draw.in_round());
         let given = std::mem::take(&mut self.given);
-        let sorted = given.sorted(args.classes, |pool| candidates(pool, subset.size, seeds, id, round));
+        let sorted = given.sorted(draw.classes, |pool| candidates(pool, subset.size, seeds, id, round));
         let sorted = sorted.map_err(|error| self.usage(&error))?;
         Ok((sorted, self.texts))
     }
@@ -190,13 +204,15 @@ impl Inputs {
             GivenError::Array { name, message } => {
                 let array = Given::array_called(name);
                 let file = array.and_then(|array| self.files.get(&array)).map(|path| format!(" ({})", shown(path)));
-                format!("--input {name}{}: {message}", file.unwrap_or_default())
+                format!("{}{}: {message}", self.words.array(name), file.unwrap_or_default())
             }
-            GivenError::Missing(needs) => format!("{error}: {}", how_to_give(&needs[0])),
-            GivenError::NoPool => "no input has one row a pool sample: give one, or `--ids`".to_owned(),
+            GivenError::Missing(needs) => format!("{error}: {}", words::how_to_give(self.words, &needs[0])),
+            GivenError::NoPool => {
+                format!("no input has one row a pool sample: give one, or {}", self.words.option("ids"))
+            }
             GivenError::Classes { classes, names } => format!(
-                "{classes} classes, as the class dimension, the largest label or `--classes` says; expected at most \
-                 {}{}",
+                "{classes} classes, as the class dimension, the largest label or {} says; expected at most {}{}",
+                self.words.option("classes"),
                 GivenError::MAX_CLASSES,
                 self.files_of(names.iter())
             ),
@@ -233,27 +249,6 @@ fn unknown(name: &str) -> anyhow::Error {
         known.join(", ")
     );
     Usage(message).into()
-}
-
-/// How a user can give what is missing.
-fn how_to_give(need: &Need) -> String {
-    let name = need.name();
-    if names::is_condition(name) {
-        return "it works with pictures or with the model itself, and `select` has arrays alone: ask it in a run \
-                (`querist run`)"
-            .to_owned();
-    }
-    if name == names::HEAD {
-        return "give a linear one with `--input head.w=FILE` and `--input head.b=FILE`".to_owned();
-    }
-    let give = format!("give it with `--input {name}=FILE`");
-    match ArrayKind::of(name).and_then(|(kind, _)| kind.stand_in).filter(|other| !other.when.is_empty()) {
-        None => give,
-        Some(other) => {
-            let name = name.replace(need.split_labelled().0, other.name);
-            format!("{give}, or `--input {name}=FILE` {}", other.when)
-        }
-    }
 }
 
 /// The parameter of a strategy that says how many draws an array holds.

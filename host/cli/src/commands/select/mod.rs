@@ -3,21 +3,23 @@
 mod ask;
 mod inputs;
 mod picked;
+mod words;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use querist_core::config::StrategyConfig;
+use querist_core::progress::Progress;
 use querist_core::{
-    Arrays, HostServices, Label, Question, Round, SampleId, Seeds, ServiceScope, Sorted, Strategy, StrategyIdentity,
-    StrategyKind,
+    Arrays, HostServices, Label, Question, SampleId, ServiceScope, Sorted, Strategy, StrategyIdentity, StrategyKind,
 };
 use querist_protocol::names;
 
-pub use self::ask::AskArgs;
+pub use self::ask::{AskArgs, Draw};
 pub use self::inputs::{Inputs, Subset};
 pub use self::picked::{Form, Picked, write};
+pub use self::words::{Words, how_to_give};
 use crate::exit::Usage;
 use crate::flags;
 use crate::plugins::{self, Means};
@@ -98,7 +100,7 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let mut ready = plugins::ready(&config, means, &args.ask.query.plugins, None)?;
     let subset = Subset { size: args.subset_size, budgets: &args.budget };
-    let (asked, texts) = inputs.complete(&args.ask, &*ready.strategy, subset)?;
+    let (asked, texts) = inputs.complete(args.ask.draw(), &*ready.strategy, subset)?;
 
     progress::stop_on_interrupt()?;
     let display = Display::new(false);
@@ -109,18 +111,8 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
             (Some(embedded), Some(trainer)) => Some(embedded.services(args, budget, trainer, threads)?),
             _ => None,
         };
-        let question = Question::new(&asked.arrays, budget)
-            .in_round(Round(args.ask.round))
-            .with_seeds(Seeds::new(args.ask.seed))
-            .with_services(services.as_deref())
-            .with_progress(&display);
-        let mut answer = ready.strategy.answer(&question)?;
-        answer.selection.diagnostics.extend(services.as_ref().map(|services| services.metrics()).unwrap_or_default());
-        let acquired = question
-            .check(&answer.selection)
-            .with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
-        let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
-        answers.push(Picked::new(budget, answer, ids, |row| u64::from(asked.given_rows[row as usize])));
+        let asking = Asking { asked: &asked, draw: args.ask.draw(), services: services.as_deref(), progress: &display };
+        answers.push(asking.answer(&mut *ready.strategy, budget)?);
     }
     display.clear();
     let identity = ready.strategy.identity();
@@ -128,6 +120,35 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     let names = texts.as_ref().map(|texts| move |row: u64| texts.get(row as usize).unwrap_or_default().to_owned());
     let names = names.as_ref().map(|names| names as &dyn Fn(u64) -> String);
     write(&Form { format: args.format, out: args.out.as_deref(), identity, seed, subset_size, pool, names }, &answers)
+}
+
+/// A question about arrays of a user's, but for who is asked and for how many rows.
+pub struct Asking<'a> {
+    /// The arrays.
+    pub asked: &'a Sorted,
+    /// Where random numbers come from.
+    pub draw: Draw,
+    /// What may be asked about images and model.
+    pub services: Option<&'a dyn HostServices>,
+    /// Who is told of progress.
+    pub progress: &'a dyn Progress,
+}
+
+impl Asking<'_> {
+    /// Asks a strategy for so many rows, and checks its answer.
+    pub fn answer(&self, strategy: &mut dyn Strategy, budget: usize) -> Result<Picked> {
+        let question = Question::new(&self.asked.arrays, budget)
+            .in_round(self.draw.in_round())
+            .with_seeds(self.draw.seeds())
+            .with_services(self.services)
+            .with_progress(self.progress);
+        let mut answer = strategy.answer(&question)?;
+        answer.selection.diagnostics.extend(self.services.map(HostServices::metrics).unwrap_or_default());
+        let acquired =
+            question.check(&answer.selection).with_context(|| format!("{} broke its contract", strategy.identity()))?;
+        let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
+        Ok(Picked::new(budget, answer, ids, |row| u64::from(self.asked.given_rows[row as usize])))
+    }
 }
 
 /// The samples of a question to a strategy that would see images of them, of which it looks at embeddings alone.
@@ -156,10 +177,10 @@ impl<'a> Embedded<'a> {
         trainer: &dyn Trainer,
         threads: usize,
     ) -> Result<Box<dyn HostServices + '_>> {
-        let streams = Seeds::new(args.ask.seed).strategy(&self.strategy.id);
+        let draw = args.ask.draw();
+        let streams = draw.seeds().strategy(&self.strategy.id);
         let (pool, labelled) = (self.pool.as_slice(), self.labelled.as_slice());
-        let scope =
-            ServiceScope { round: Round(args.ask.round), pool, labelled, initial: labelled.len(), batch, streams };
+        let scope = ServiceScope { round: draw.in_round(), pool, labelled, initial: labelled.len(), batch, streams };
         let array = |name: &str| self.arrays.get(name).with_context(|| format!("`{name}` is missing"));
         let (pool, labelled) = (array(names::EMBEDDINGS)?, array("labelled.embeddings")?);
         let task = EmbeddedTask { scope, classes: self.arrays.classes(), pool, labelled };

@@ -1,0 +1,153 @@
+//! A batch that was asked for and is not labelled yet, on the disk: written whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use querist_core::digest::sha256;
+use querist_core::{Asked, Round, SampleId, Usage as Used};
+use querist_data::arrays::write_safetensors;
+use querist_files::{Links, shown, sync_folder};
+use serde::{Deserialize, Serialize};
+
+use crate::commands::replay::features::named;
+use crate::round_files::{FEATURES, MOST_TEXT, STATE, most_bytes, parse_json, write_durably};
+use crate::stored_run::refuse_linked;
+
+/// The batch.
+const BATCH: &str = "batch.json";
+/// The folder.
+const FOLDER: &str = "asked";
+
+/// `asked/` of a run folder.
+pub struct AskedFolder {
+    path: PathBuf,
+}
+
+/// The batch as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    round: Round,
+    ids: Vec<SampleId>,
+    /// Bits of the scores.
+    scores: Vec<u64>,
+    rows: usize,
+    #[serde(deserialize_with = "querist_core::record::distinct")]
+    figures: BTreeMap<String, f64>,
+    usage: Used,
+    seconds: f64,
+    /// SHA-256 of the files beside it.
+    #[serde(deserialize_with = "querist_core::record::distinct")]
+    files: BTreeMap<String, String>,
+}
+
+/// What was read.
+pub struct Found {
+    batch: Batch,
+    state: Option<Vec<u8>>,
+    features: Option<Vec<u8>>,
+}
+
+impl AskedFolder {
+    /// That of a run folder.
+    pub fn of(run: &Path) -> Self {
+        Self { path: run.join(FOLDER) }
+    }
+
+    /// Writes a batch; it is there once this returns, and stays until the round is committed.
+    pub fn write(&self, round: Round, asked: &Asked) -> Result<()> {
+        let temporary = self.path.with_extension("tmp");
+        remove(&temporary)?;
+        let write = || {
+            fs::create_dir(&temporary)?;
+            let mut files = BTreeMap::new();
+            if let Some(state) = &asked.state {
+                write_durably(&temporary.join(STATE), state)?;
+                files.insert(STATE.to_owned(), sha256(state));
+            }
+            if !asked.arrays.is_empty() {
+                let path = temporary.join(FEATURES);
+                write_safetensors(&path, &asked.arrays)?;
+                fs::File::open(&path)?.sync_all()?;
+                files.insert(FEATURES.to_owned(), crate::round_files::digest_of_file(FEATURES, &path)?);
+            }
+            let batch = Batch {
+                round,
+                ids: asked.acquisition.ids().to_vec(),
+                scores: asked.acquisition.scores().iter().map(|score| score.to_bits()).collect(),
+                rows: asked.rows,
+                figures: asked.figures.clone(),
+                usage: asked.usage,
+                seconds: asked.seconds,
+                files,
+            };
+            write_durably(&temporary.join(BATCH), &serde_json::to_vec(&batch)?)?;
+            sync_folder(&temporary)?;
+            remove(&self.path)?;
+            fs::rename(&temporary, &self.path)?;
+            Ok::<_, anyhow::Error>(sync_folder(self.path.parent().unwrap_or(Path::new(".")))?)
+        };
+        write().with_context(|| format!("the batch cannot be written down in {}", shown(&self.path)))
+    }
+
+    /// Removes it, once its round is committed.
+    pub fn remove(&self) -> Result<()> {
+        remove(&self.path)
+    }
+
+    /// Reads what was asked for in this round; what is of another round was committed, and is removed.
+    pub fn read(&self, round: Round) -> Result<Option<Found>> {
+        remove(&self.path.with_extension("tmp"))?;
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            _ => refuse_linked(&self.path)?,
+        }
+        let path = self.path.join(BATCH);
+        let batch: Batch = parse_json(&path, &querist_files::read(&path, Links::Refuse, MOST_TEXT)?)?;
+        if batch.round != round {
+            remove(&self.path)?;
+            return Ok(None);
+        }
+        let read = |name: &str| -> Result<Option<Vec<u8>>> {
+            let Some(digest) = batch.files.get(name) else { return Ok(None) };
+            let path = self.path.join(name);
+            let bytes = querist_files::read(&path, Links::Refuse, most_bytes(name).unwrap_or(0))?;
+            ensure!(sha256(&bytes) == *digest, "{} was changed after it was written", shown(&path));
+            Ok(Some(bytes))
+        };
+        let (state, features) = (read(STATE)?, read(FEATURES)?);
+        Ok(Some(Found { batch, state, features }))
+    }
+}
+
+impl Found {
+    /// The batch, once it is known to be one that this round may ask for.
+    pub fn asked(self, rows: &[SampleId], batch: usize, folder: &Path) -> Result<Asked> {
+        let Self { batch: found, state, features } = self;
+        let scores = found.scores.iter().map(|&bits| f64::from_bits(bits)).collect();
+        let path = shown(&folder.join(FOLDER).join(BATCH));
+        let acquisition = Asked::again(rows, (&found.ids, scores), batch).with_context(|| path.to_string())?;
+        ensure!(found.rows == rows.len(), "{path}: `rows` is {}, expected {}", found.rows, rows.len());
+        let arrays = match features {
+            Some(bytes) => named(&bytes).with_context(|| path.to_string())?,
+            None => BTreeMap::new(),
+        };
+        let Batch { figures, usage, seconds, .. } = found;
+        Ok(Asked { acquisition, rows: rows.len(), state, figures, usage, seconds, arrays })
+    }
+}
+
+/// Removes a folder of ours; nothing there is fine.
+fn remove(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| shown(path).into_string()),
+        Ok(found) if found.is_dir() => {
+            fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", shown(path)))
+        }
+        Ok(_) => fs::remove_file(path).with_context(|| format!("cannot remove {}", shown(path))),
+    }
+}

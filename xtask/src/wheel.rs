@@ -1,0 +1,188 @@
+//! The Python package: its wheel, and the tests of it.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::build::{self, run, step, target};
+use crate::{install, wheels, workspace};
+
+/// Bytes of the wheel at most.
+const MOST_BYTES: u64 = 20 << 20;
+/// Minor versions of Python 3 that are looked for, the oldest first.
+const MINORS: std::ops::RangeInclusive<u32> = 10..=15;
+/// Kinds of packages that the wheel holds: those that run in the sandbox, and those made of others.
+const KINDS: [&str; 2] = ["wasm", "composite"];
+
+/// Builds the wheel into a folder of the target, and gives its file. The workspace is built.
+pub fn build() -> Result<PathBuf> {
+    step("the wheel");
+    lay_plugins_down()?;
+    let out = target().join("wheels");
+    wheels::remove(&out)?;
+    let python = builder()?;
+    let mut maturin = Command::new(python.with_file_name("maturin"));
+    // The same profile and features as everything else, so that little is left to build.
+    maturin.args(["build", "--manifest-path", "python/Cargo.toml", "--profile", "dev", "--strip"]);
+    maturin.arg("--out").arg(&out).args(["--interpreter"]).arg(&python);
+    run(&mut maturin)?;
+    let wheel = only_file(&out)?;
+    let bytes = fs::metadata(&wheel)?.len();
+    eprintln!("{} has {:.1} MB", wheel.display(), bytes as f64 / 1e6);
+    ensure!(bytes <= MOST_BYTES, "the wheel has {bytes} bytes, expected at most {MOST_BYTES}");
+    Ok(wheel)
+}
+
+/// Installs the wheel into clean environments of the oldest and the newest Python, and tests it there.
+pub fn test(wheel: &Path, full: bool) -> Result<()> {
+    let pythons = pythons();
+    let (Some((oldest, first)), Some((newest, last))) = (pythons.first_key_value(), pythons.last_key_value()) else {
+        bail!("no Python from 3.{} on is there: install python3 with its module `venv`", MINORS.start());
+    };
+    if oldest > MINORS.start() {
+        eprintln!("==> NOT checked: the wheel with Python 3.{}, which is not here", MINORS.start());
+    }
+    for (minor, python) in BTreeMap::from([(oldest, first), (newest, last)]) {
+        step(&format!("the wheel with Python 3.{minor}"));
+        alone(wheel, *minor, python)?;
+        let files: &[&str] = match (minor == newest, full) {
+            (true, true) => &["requirements-test.txt", "requirements-types.txt", "requirements-full.txt"],
+            (true, false) => &["requirements-test.txt", "requirements-types.txt"],
+            _ => &["requirements-test.txt"],
+        };
+        with_others(wheel, *minor, python, files)?;
+    }
+    Ok(())
+}
+
+/// The first example of the README in an environment that has nothing but the wheel.
+fn alone(wheel: &Path, minor: u32, python: &Path) -> Result<()> {
+    let folder = target().join(format!("python/alone-3.{minor}"));
+    wheels::remove(&folder)?;
+    run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
+    let own = folder.join("bin/python");
+    run(Command::new(&own).args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]).arg(wheel))?;
+    let example = example("README.md")?;
+    ensure!(example.lines().count() <= 8, "the Python example of README.md has more than eight lines:\n{example}");
+    let away = tempdir(&folder)?;
+    run(Command::new(&own).args(["-c", &example]).current_dir(&away))?;
+    run(Command::new(folder.join("bin/querist")).arg("doctor").current_dir(&away).stdout(Stdio::null()))
+}
+
+/// The tests, beside what they need.
+fn with_others(wheel: &Path, minor: u32, python: &Path, requirements: &[&str]) -> Result<()> {
+    let folder = target().join(format!("python/test-3.{minor}"));
+    let own = folder.join("bin/python");
+    if !own.exists() {
+        run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
+    }
+    let mut pip = Command::new(&own);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    for file in requirements {
+        pip.arg("-r").arg(Path::new("python").join(file));
+    }
+    run(&mut pip)?;
+    let mut pip = Command::new(&own);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--force-reinstall", "--no-deps"]);
+    run(pip.arg(wheel))?;
+    let root = workspace().canonicalize()?;
+    let mut pytest = Command::new(&own);
+    pytest.args(["-m", "pytest", "-q", "-c"]).arg(root.join("python/pyproject.toml")).arg(root.join("python/tests"));
+    pytest.current_dir(tempdir(&folder)?);
+    pytest.env("QUERIST_PROGRAM", root.join(build::program()));
+    if requirements.len() > 2 {
+        pytest.env("QUERIST_FULL", "1");
+    }
+    run(&mut pytest)
+}
+
+/// The first block of Python in a page.
+fn example(page: &str) -> Result<String> {
+    let text = fs::read_to_string(page).with_context(|| page.to_owned())?;
+    let block = text.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
+    block.map(str::to_owned).with_context(|| format!("{page} has no example in Python"))
+}
+
+/// An empty folder, so that nothing of the clone is found beside a program.
+fn tempdir(beside: &Path) -> Result<PathBuf> {
+    let folder = beside.join("away");
+    wheels::remove(&folder)?;
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Puts the packages that the wheel holds where the build finds them.
+fn lay_plugins_down() -> Result<()> {
+    let (from, to) = (target().join("debug/plugins"), Path::new("python/querist/plugins"));
+    wheels::remove(to)?;
+    let mut count = 0;
+    for entry in fs::read_dir(&from).with_context(|| format!("{}: build first", from.display()))? {
+        let path = entry?.path();
+        if path.is_dir() && KINDS.contains(&kind_of(&path)?.as_str()) {
+            install::copy_folder(&path, &to.join(path.file_name().unwrap_or_default()))?;
+            count += 1;
+        }
+    }
+    ensure!(count > 0, "{} holds no package for the sandbox", from.display());
+    Ok(())
+}
+
+/// What a package says it is.
+fn kind_of(package: &Path) -> Result<String> {
+    let file = package.join("plugin.toml");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let table: toml::Table = text.parse().with_context(|| file.display().to_string())?;
+    let kind = table.get("kind").and_then(toml::Value::as_str);
+    kind.map(str::to_owned).with_context(|| format!("{} has no `kind`", file.display()))
+}
+
+/// The Python of an environment that has the tool that builds wheels.
+fn builder() -> Result<PathBuf> {
+    let folder = target().join("python/build");
+    let python = folder.join("bin/python");
+    if !folder.join("bin/maturin").exists() {
+        let all = pythons();
+        let newest = all.values().next_back().context("no Python is there: install python3 with its module `venv`")?;
+        wheels::remove(&folder)?;
+        run(Command::new(newest).args(["-m", "venv"]).arg(&folder))?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
+        run(pip.args(["-r", "python/requirements-build.txt"]))?;
+    }
+    Ok(workspace().canonicalize()?.join(python))
+}
+
+/// Interpreters that work, by minor version: on the path, in the active environment, and those of pyenv.
+fn pythons() -> BTreeMap<u32, PathBuf> {
+    let named = MINORS.map(|minor| PathBuf::from(format!("python3.{minor}")));
+    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".pyenv")));
+    let kept = pyenv.and_then(|root| fs::read_dir(root.join("versions")).ok());
+    let kept = kept.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("bin/python")));
+    let mut found = BTreeMap::new();
+    for python in named.chain(wheels::pythons()).chain(kept) {
+        if let Some(minor) = minor_of(&python).filter(|minor| MINORS.contains(minor)) {
+            found.entry(minor).or_insert(python);
+        }
+    }
+    found
+}
+
+/// The minor version of a Python 3 that can make environments.
+fn minor_of(python: &Path) -> Option<u32> {
+    const ASK: &str = "import sys, venv, ensurepip; print(sys.version_info[0], sys.version_info[1])";
+    let said = Command::new(python).args(["-c", ASK]).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(said.stdout).ok()?;
+    text.trim().strip_prefix("3 ")?.parse().ok()
+}
+
+fn only_file(folder: &Path) -> Result<PathBuf> {
+    let files: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    match &files[..] {
+        [file] => Ok(workspace().canonicalize()?.join(file)),
+        files => bail!("{} holds {} files, expected one wheel", folder.display(), files.len()),
+    }
+}
