@@ -9,12 +9,13 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
     ("querist-files", &["querist-protocol"]),
     ("querist-data", &["querist-protocol", "querist-core", "querist-files"]),
+    ("querist-external", &["querist-protocol", "querist-core", "querist-data", "querist-files"]),
     ("querist-kernels", &["querist-protocol", "querist-core"]),
     ("querist-torchx", &[]),
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
@@ -28,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "querist-conformance",
             "querist-core",
             "querist-data",
+            "querist-external",
             "querist-files",
             "querist-kernels",
             "querist-torchx",

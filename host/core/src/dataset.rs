@@ -160,6 +160,35 @@ impl Dataset {
         Self::checked(parts, Some(embeddings))
     }
 
+    /// The same of samples that are known by their names alone, which only a learner of the user's own can read; images
+    /// of the parts are [`Images::none`].
+    ///
+    /// # Errors
+    /// As [`Self::new`], or if there is not one name a sample.
+    pub fn listed(parts: DatasetParts) -> Result<Self, DatasetError> {
+        let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
+        if parts.images.count == 0 {
+            return error("it names no samples".to_owned());
+        }
+        if parts.images.image_len() != 0 || !parts.images.bytes.is_empty() || parts.normalisation.is_some() {
+            return error("it has names, and pictures, too".to_owned());
+        }
+        if parts.files.len() != parts.images.count {
+            return error(format!("{} names for {} samples", parts.files.len(), parts.images.count));
+        }
+        Self::checked(parts, None)
+    }
+
+    /// Whether samples have pictures.
+    pub fn has_images(&self) -> bool {
+        self.parts.images.image_len() > 0
+    }
+
+    /// Whether samples are known by their names alone.
+    pub fn is_listed(&self) -> bool {
+        !self.has_images() && self.embeddings.is_none()
+    }
+
     fn checked(parts: DatasetParts, embeddings: Option<Embeddings>) -> Result<Self, DatasetError> {
         let DatasetParts {
             images, labels, class_names, official_validation, official_test, normalisation, files, ..
@@ -286,6 +315,13 @@ fn digest(parts: &DatasetParts, embeddings: Option<&Embeddings>) -> String {
     if parts.official_validation > 0 {
         hash.update(b"official validation");
         hash.update((parts.official_validation as u64).to_le_bytes());
+    }
+    if i.image_len() == 0 && embeddings.is_none() {
+        hash.update(b"names");
+        for name in &parts.files {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name.as_bytes());
+        }
     }
     if let Some(Embeddings { values, width }) = embeddings {
         hash.update(b"embeddings");
