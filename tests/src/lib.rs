@@ -7,6 +7,7 @@ pub mod cli;
 pub mod components;
 pub mod disk;
 pub mod native;
+pub mod python;
 pub mod server;
 pub mod serving;
 

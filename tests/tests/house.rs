@@ -9,13 +9,14 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
     ("querist-files", &["querist-protocol"]),
     ("querist-web", &[]),
     ("querist-data", &["querist-protocol", "querist-core", "querist-files", "querist-web"]),
+    ("querist-external", &["querist-protocol", "querist-core", "querist-data", "querist-files"]),
     ("querist-kernels", &["querist-protocol", "querist-core"]),
     ("querist-torchx", &[]),
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
@@ -29,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "querist-conformance",
             "querist-core",
             "querist-data",
+            "querist-external",
             "querist-files",
             "querist-kernels",
             "querist-torchx",

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use querist_core::{LearnError, QueryErrorKind, RunError};
+use querist_core::{LearnError, OwnFaultKind, QueryErrorKind, RunError};
 use querist_data::DataError;
 use querist_loader::pack::PackError;
 use querist_loader::package::refused::Refusal;
@@ -205,6 +205,22 @@ codes! {
         "The tensor library failed.";
         "No memory on the device, a driver that does not fit, a file that is damaged.";
         "`querist doctor` says what is there; smaller minibatches need less.";
+    LearnerEnded "learner-ended":
+        "A learner of your own ended, or was ended, before its answer.";
+        "An error of its own, no memory, a command or an interpreter that is not there.";
+        "Its last lines are in the message, all of them in `learner.log` of the run folder; `--resume` goes on.";
+    LearnerTime "learner-time":
+        "A learner of your own took longer than it may.";
+        "It hangs, it waits for input, or the work takes longer than expected.";
+        "Raise `learner.limits`, or look where it hangs: `querist learner check`.";
+    LearnerAnswer "learner-answer":
+        "What a learner of your own wrote is no answer, or its arrays are not what was asked for.";
+        "It prints to standard output, has rows in another order or number, or values that are no numbers.";
+        "docs/external-learners.md has messages and shapes; `querist learner check` tries each.";
+    LearnerRefused "learner-refused":
+        "A learner of your own said that it failed.";
+        "What its message says.";
+        "Look into `learner.log` of the run folder; `--resume` goes on.";
     SettingsUnfit "settings-unfit":
         "Settings do not fit the data, the model or the machine.";
         "A device that is not there, images of another size, weights of another network.";
@@ -343,11 +359,22 @@ fn of_loading(error: &LoadError) -> Code {
     }
 }
 
+fn of_own(kind: OwnFaultKind) -> Code {
+    match kind {
+        OwnFaultKind::Ended => Code::LearnerEnded,
+        OwnFaultKind::Time => Code::LearnerTime,
+        OwnFaultKind::Answer => Code::LearnerAnswer,
+        OwnFaultKind::Refused => Code::LearnerRefused,
+        OwnFaultKind::Disk => Code::RunUnsaved,
+    }
+}
+
 fn of_learner(error: &LearnError) -> Code {
     match error {
         LearnError::Need { .. } => Code::NeedUnmet,
         LearnError::Diverged { .. } => Code::TrainingDiverged,
         LearnError::Config(_) => Code::SettingsUnfit,
+        LearnError::Own(fault) => of_own(fault.kind),
         LearnError::Strategy(error) => of_query(error.kind),
         LearnError::Cancelled(_) => Code::Cancelled,
         _ => Code::TrainingFailed,

@@ -161,6 +161,8 @@ fn of_files(experiment: &Experiment) -> Vec<Problem> {
             WeightsConfig::Table(table) => ("/model/weights/file".to_owned(), &table.file),
         });
     }
+    let files = experiment.learner.iter().flat_map(|learner| &learner.files).enumerate();
+    named.extend(files.map(|(at, file)| (format!("/learner/files/{at}"), file)));
     let missing = named.into_iter().filter_map(|(key, path)| {
         let file = path.rsplit_once('#').map_or(path.as_str(), |(file, _)| file);
         let is_there = std::path::Path::new(path).exists() || std::path::Path::new(file).exists();

@@ -25,6 +25,7 @@ mod index_file;
 mod kept;
 mod lists;
 mod output;
+mod own_learner;
 mod plugins;
 pub mod program;
 mod progress;
@@ -39,6 +40,7 @@ mod track;
 mod trainer;
 mod trial;
 mod upper;
+mod without_torch;
 
 /// What fuzzers call; nothing for users.
 #[doc(hidden)]
@@ -62,6 +64,7 @@ pub mod fuzzing {
     }
 }
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -70,13 +73,14 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    completions, data, doctor, embed, evaluate, explain, export as export_verb, parts, plugin, probe, replay, report,
-    run, schema, select, study as study_verb,
+    completions, data, doctor, embed, evaluate, explain, export as export_verb, learner, parts, plugin, probe, replay,
+    report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
 use querist_loader::Step;
 pub use trainer::{EmbeddedTask, Trainer};
+use without_torch::WithoutTorch;
 
 /// Active learning with plugin strategies.
 #[derive(Debug, Parser)]
@@ -109,6 +113,8 @@ enum Verb {
     Export(export_verb::ExportArgs),
     Embed(embed::EmbedArgs),
     #[command(subcommand)]
+    Learner(learner::LearnerCommand),
+    #[command(subcommand)]
     Probe(probe::ProbeCommand),
     Select(select::SelectArgs),
     Score(parts::score::ScoreArgs),
@@ -133,6 +139,13 @@ enum Verb {
     /// Run a native plugin in this process of its own; `--isolate` starts it.
     #[command(hide = true, name = plugins::WORKER_VERB)]
     Worker,
+    /// Start a learner of the user's own that ends when the process PARENT does, which calls this.
+    #[command(hide = true, name = own_learner::START_VERB)]
+    StartLearner {
+        parent: i32,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
     /// Say which libtorch is used; `doctor` asks this of `querist-train`.
     #[command(hide = true, name = trainer::DESCRIBE_VERB)]
     DescribeLibtorch,
@@ -156,6 +169,7 @@ pub fn front() -> ExitCode {
 pub fn front_code() -> u8 {
     output::is_command();
     with_verb(|verb| match verb {
+        Verb::Run(args) if run::suffices_without_torch(args) => run::main(args, &WithoutTorch),
         Verb::Run(_) | Verb::Embed(_) | Verb::Probe(_) | Verb::DescribeLibtorch => trainer::become_trainer(),
         Verb::Plugin(command) if command.needs_libtorch() => trainer::become_trainer(),
         Verb::Select(args) if args.needs_libtorch() => trainer::become_trainer(),
@@ -189,6 +203,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
         Verb::Doctor(args) => doctor::main(args),
+        Verb::Learner(command) => learner::main(command),
         Verb::Explain(args) => explain::main(args),
         Verb::Completions(args) => completions::completions(args, command_line()),
         Verb::Man(args) => completions::man(args, command_line()),
@@ -197,6 +212,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
             // Whoever started this process shows the message, and has a code of its own for it.
             querist_loader::compile_file(step, source, target).map_err(|error| anyhow::anyhow!("{error}"))
         }
+        Verb::StartLearner { parent, command } => own_learner::become_learner(*parent, command),
         Verb::Worker => {
             querist_loader::isolate::worker_main();
             Ok(())

@@ -26,6 +26,7 @@ use querist_protocol::Shown;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Usage;
+use crate::own_learner::LearnerFacts;
 use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
@@ -65,6 +66,9 @@ pub struct Header {
     /// SHA-256 of the file of weights that models start from, where the run names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// The learner, where it is a program of the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learner: Option<LearnerFacts>,
     /// Device and libraries.
     pub backend: String,
     /// Threads of training and kernels.
@@ -122,6 +126,7 @@ impl Header {
             capabilities: settled.capabilities().to_vec(),
             arrays: BTreeMap::new(),
             weights: None,
+            learner: None,
             backend,
             threads,
         }
@@ -255,7 +260,8 @@ impl RunFolder {
     fn write_round(&self, folder: &Path, round: &FinishedRound<'_>, dataset: &Dataset) -> Result<()> {
         let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         files.insert(RECORD, serde_json::to_vec_pretty(round.record)?);
-        if self.keep.epochs {
+        // A learner of the user's own tells of none.
+        if self.keep.epochs && !round.epochs.is_empty() {
             files.insert(EPOCHS, epoch_file::csv(round.epochs)?);
         }
         if round.picks.is_none() && !round.confusion.0.is_empty() {

@@ -248,6 +248,7 @@ fn check_header(header: &Header) -> Result<()> {
         ("strategy.digest", &strategy.digest),
         ("backend", &header.backend),
     ];
+    header.learner.as_ref().map_or(Ok(()), |learner| learner.check())?;
     let needs = header.needs.iter().map(|need| ("needs", need));
     ensure!(
         header.arrays.len() <= MOST_ARRAYS,

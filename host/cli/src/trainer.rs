@@ -107,8 +107,8 @@ pub trait Trainer {
     /// If there is no such device, or it cannot be used.
     fn accelerator(&self, device: &str) -> Result<Option<Arc<dyn Accelerator>>, LearnError>;
 
-    /// The libtorch in use, for plugins that share it.
-    fn torch(&self) -> TorchBuild;
+    /// The libtorch in use, for plugins that share it, where there is one.
+    fn torch(&self) -> Option<TorchBuild>;
 
     /// Lines about the libtorch in use.
     fn describe(&self) -> String;

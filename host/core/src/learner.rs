@@ -202,9 +202,37 @@ pub enum LearnError {
     /// The strategy that takes part in training failed or broke a rule.
     #[error(transparent)]
     Strategy(#[from] QueryError),
+    /// A program of the user's own that learns failed or broke a rule.
+    #[error(transparent)]
+    Own(#[from] OwnFault),
     /// The user stopped it.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
+}
+
+/// What a program of the user's own did that learns.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct OwnFault {
+    /// What it was.
+    pub kind: OwnFaultKind,
+    /// The whole message: who, at what, and what it said last.
+    pub message: String,
+}
+
+/// Kinds of what such a program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnFaultKind {
+    /// It ended, or was ended by somebody else.
+    Ended,
+    /// It took longer than it may.
+    Time,
+    /// Its answer is none, or its arrays are not what was asked for.
+    Answer,
+    /// It said that it cannot.
+    Refused,
+    /// What it is handed could not be written.
+    Disk,
 }
 
 impl LearnError {

@@ -45,7 +45,7 @@ pub use fixed::{FixedArray, FixedArrays, FixedError, FixedFault};
 pub use head::{Head, LinearHead};
 pub use identity::{StrategyIdentity, StrategyKind};
 pub use ids::{Label, PoolRow, Round, SampleId};
-pub use learner::{FeatureTask, FitTask, KeepsEmbeddings, LearnError, Learner};
+pub use learner::{FeatureTask, FitTask, KeepsEmbeddings, LearnError, Learner, OwnFault, OwnFaultKind};
 pub use observer::{FinishedRound, Observer};
 pub use oracle::{DatasetOracle, Oracle, OracleError};
 pub use partition::Partition;

@@ -50,7 +50,10 @@ impl Dataset {
             seeds,
             copied: Vec::new(),
         };
-        if self.embeddings.is_some() && (config.foreign.is_some() || config.repeat_noise != 0.0) {
+        if self.is_listed() && config.repeat.is_some() {
+            return varied.error("`dataset.variant.repeat` copies what is not there, as only names are; remove it");
+        }
+        if !self.has_images() && (config.foreign.is_some() || config.repeat_noise != 0.0) {
             let message =
                 "`dataset.variant.foreign` and `repeat_noise` are for pictures, and there are none; remove it";
             return varied.error(message);
@@ -81,6 +84,7 @@ impl Dataset {
         let added = parts.images.count - self.len();
         let mut dataset = match &self.embeddings {
             _ if facts.relabelled == 0 && added == 0 => self.clone(),
+            None if self.is_listed() => Self::listed(parts)?,
             None => Self::new(parts)?,
             Some(embeddings) => {
                 let error = |message| DatasetError { dataset: self.parts.name.clone(), message };

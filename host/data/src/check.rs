@@ -9,10 +9,11 @@ use querist_core::digest::hex;
 use querist_files::Links;
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::{self, Arrangement, EMBEDDINGS, FOLDER, Format, OWN, PublicSet, RemoteFile};
+use crate::catalogue::{self, Arrangement, EMBEDDINGS, FOLDER, Format, IDS, OWN, PublicSet, RemoteFile};
 use crate::embeddings;
 use crate::error::DataError;
-use crate::load::{embedded, finish, folder_place, load, place_of_pictures, read};
+use crate::labelled::ids;
+use crate::load::{embedded, finish, folder_place, listed, load, place_of_pictures, read};
 use crate::search::Search;
 use crate::source::{Source, is_there};
 use crate::summary::Summary;
@@ -104,6 +105,9 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
     if config.name == EMBEDDINGS {
         return Ok(of_embeddings(config));
     }
+    if config.name == IDS {
+        return Ok(of_ids(config));
+    }
     if OWN.contains(&config.name.as_str()) {
         return Ok(of_others(Vec::new(), config, search, None));
     }
@@ -147,6 +151,15 @@ fn of_embeddings(config: &DatasetConfig) -> CheckReport {
     let dataset = embeddings::read(config).and_then(|(loaded, embeddings)| {
         summary = Some(Summary { embedding: Some(embeddings.width), ..Summary::of(&loaded) });
         embedded(config, (loaded, embeddings)).map(|dataset| dataset.digest().to_owned())
+    });
+    CheckReport { files: Vec::new(), pictures: None, summary, dataset }
+}
+
+fn of_ids(config: &DatasetConfig) -> CheckReport {
+    let mut summary = None;
+    let dataset = ids::read(config).and_then(|loaded| {
+        summary = Some(Summary::of(&loaded));
+        listed(config, loaded).map(|dataset| dataset.digest().to_owned())
     });
     CheckReport { files: Vec::new(), pictures: None, summary, dataset }
 }

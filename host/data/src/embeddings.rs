@@ -47,13 +47,23 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, DataError> {
 
 /// Refuses keys that are for pictures: they would be left out in silence.
 fn check_keys(config: &DatasetConfig) -> Result<(), DataError> {
+    let others = [(config.columns.is_some(), "columns"), (config.order.is_some(), "order")];
+    let other = others.into_iter().find(|(is_there, _)| *is_there).map(|(_, key)| key);
+    match key_of_pictures(config).or(other) {
+        None => Ok(()),
+        Some(key) => refuse(format!(
+            "`dataset.{key}` is for pictures; embeddings are taken as they are, by their rows; remove it"
+        )),
+    }
+}
+
+/// A key that is for pictures alone, where one is set.
+pub(crate) fn key_of_pictures(config: &DatasetConfig) -> Option<&'static str> {
     let plain = DatasetConfig::named(EMBEDDINGS);
     let strangers = [
         (config.layout.is_some(), "layout"),
         (config.list.is_some(), "list"),
-        (config.columns.is_some(), "columns"),
         (config.extra, "extra"),
-        (config.order.is_some(), "order"),
         (config.size.is_some(), "size"),
         (config.resize.is_some(), "resize"),
         (config.fit != plain.fit, "fit"),
@@ -62,12 +72,7 @@ fn check_keys(config: &DatasetConfig) -> Result<(), DataError> {
         (config.normalise.is_some(), "normalise"),
         (config.statistics.is_some(), "statistics"),
     ];
-    match strangers.into_iter().find(|(is_there, _)| *is_there) {
-        None => Ok(()),
-        Some((_, key)) => refuse(format!(
-            "`dataset.{key}` is for pictures; embeddings are taken as they are, by their rows; remove it"
-        )),
-    }
+    strangers.into_iter().find(|(is_there, _)| *is_there).map(|(_, key)| key)
 }
 
 /// The rows of one part, as they are read.

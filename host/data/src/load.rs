@@ -9,7 +9,7 @@ use querist_protocol::Shown;
 
 use crate::catalogue::{self, CifarFormat, Format, PublicSet};
 use crate::error::DataError;
-use crate::labelled::{columns, list, public, shards, table};
+use crate::labelled::{columns, ids, list, public, shards, table};
 use crate::picture::{Wanted, resized};
 use crate::pictures;
 use crate::places::Pictures;
@@ -44,6 +44,9 @@ pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataErro
     if config.name == catalogue::EMBEDDINGS {
         return embedded(config, embeddings::read(config)?);
     }
+    if config.name == catalogue::IDS {
+        return listed(config, ids::read(config)?);
+    }
     let (loaded, published) = read(config, search)?;
     finish(config, loaded, published)
 }
@@ -55,6 +58,12 @@ pub(crate) fn embedded(
 ) -> Result<Dataset, DataError> {
     let images = Images::none(loaded.labels.len());
     Ok(Dataset::embedded(parts(config, loaded, images, None), embeddings)?)
+}
+
+/// A dataset of ids.
+pub(crate) fn listed(config: &DatasetConfig, loaded: Loaded) -> Result<Dataset, DataError> {
+    let images = Images::none(loaded.labels.len());
+    Ok(Dataset::listed(parts(config, loaded, images, None))?)
 }
 
 /// Everything but the checks of a dataset, and published statistics.
@@ -82,7 +91,7 @@ fn check_keys(config: &DatasetConfig) -> Result<(), DataError> {
     let layouts = [Some(DatasetLayout::ValidationIsTest), None];
     let strangers = [
         (config.list.is_some() && !is(&["list", "imagenet-lt", "caltech256"]), "list", "lists"),
-        (config.columns.is_some() && !is(&["manifest", "parquet", "webdataset"]), "columns", "tables"),
+        (config.columns.is_some() && !is(&["manifest", "parquet", "webdataset", "ids"]), "columns", "tables"),
         (config.embeddings.is_some(), "embeddings", "`embeddings`"),
         (config.extra && !is(&["svhn"]), "extra", "`svhn`"),
         (is(&["list", "manifest", "parquet", "webdataset"]) && !layouts.contains(&config.layout), "layout", "folders"),
@@ -158,6 +167,7 @@ pub(crate) fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError>
         let message = match config.name.as_str() {
             catalogue::LIST => "set `dataset.path` to the folder of the pictures that the lists name",
             catalogue::MANIFEST => "set `dataset.path` to the table, which lies beside its pictures",
+            catalogue::IDS => "set `dataset.path` to a table (CSV) with the columns `id` and `label`",
             catalogue::PARQUET => "set `dataset.path` to a Parquet file or to a folder of them",
             catalogue::WEBDATASET => "set `dataset.path` to a tar archive or to a folder of them",
             _ => "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class",

@@ -77,7 +77,10 @@ impl fmt::Display for Summary {
         }
         let [height, width, channels] = self.shape;
         let colours = if channels == 1 { "grey" } else { "colour" };
-        writeln!(f, "images: {height}x{width} (height x width), {colours}")?;
+        match height {
+            0 => writeln!(f, "no images: ids alone")?,
+            _ => writeln!(f, "images: {height}x{width} (height x width), {colours}")?,
+        }
         for names in self.named.iter().filter(|names| !names.is_empty()) {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
             writeln!(f, "samples: {}, ...", names.join(", "))?;

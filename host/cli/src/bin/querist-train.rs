@@ -110,8 +110,9 @@ impl Trainer for Torch {
         Ok(Some(Arc::new(TorchAccelerator::new(device)?)))
     }
 
-    fn torch(&self) -> TorchBuild {
-        TorchBuild { version: runtime::describe().version.to_owned(), cxx11: runtime::CXX11_STRINGS }
+    fn torch(&self) -> Option<TorchBuild> {
+        let version = runtime::describe().version.to_owned();
+        Some(TorchBuild { version, cxx11: runtime::CXX11_STRINGS })
     }
 
     fn describe(&self) -> String {
@@ -131,6 +132,10 @@ fn learner(
     config: &RunConfig,
     body: Option<&Body>,
 ) -> Result<TorchLearner, LearnError> {
+    if dataset.is_listed() {
+        let message = "only a learner of your own can read what the ids of the dataset stand for; set `learner`";
+        return Err(LearnError::Config(message.to_owned()));
+    }
     let (device, others) = config.experiment.compute.device.split();
     let settings = Settings {
         model: &config.experiment.model,

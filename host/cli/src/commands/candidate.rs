@@ -38,7 +38,7 @@ pub fn packed(named: &Path, allow_native: bool, folder: &Path, trainer: Option<&
             let message = format!("{} is native code: add `--allow-native` if you trust it", path.display());
             return Err(Usage(message).into());
         }
-        pack::pack_native(&path, folder, trainer.map(Trainer::torch).as_ref())
+        pack::pack_native(&path, folder, trainer.and_then(Trainer::torch).as_ref())
     } else {
         pack::pack(&path, folder, &Metadata::default(), &*plugins::sandbox()?)
     };

@@ -214,7 +214,7 @@ impl Make for Maker<'_> {
                 Box::new(made.map_err(text)?.with_tile_bytes(tile_bytes))
             }
             Mode::InProcess => {
-                let torch = self.checked.trainer.map(Trainer::torch);
+                let torch = self.checked.trainer.and_then(Trainer::torch);
                 let made =
                     NativeStrategy::load(self.resolved, &params, limits, Compute::threads(threads), torch.as_ref());
                 Box::new(made.map_err(text)?.with_tile_bytes(tile_bytes))

@@ -159,7 +159,7 @@ pub fn main(command: &PluginCommand, trainer: Option<&dyn Trainer>) -> Result<()
                         pack::pack_composite(file, out, &mut |member| plugins::member(member, means, &args))
                     }
                     (false, _) => pack::pack(file, out, &about.of(file), &sandbox),
-                    (true, true) => pack::pack_native(file, out, trainer.map(Trainer::torch).as_ref()),
+                    (true, true) => pack::pack_native(file, out, trainer.and_then(Trainer::torch).as_ref()),
                     (true, false) => {
                         let message = format!(
                             "{} is native code, and packing runs it: add `--allow-native` if you trust it",

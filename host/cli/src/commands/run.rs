@@ -25,6 +25,7 @@ use crate::fixed;
 use crate::flags;
 use crate::index_file;
 use crate::output;
+use crate::own_learner;
 use crate::plugins::{Means, PluginArgs};
 use crate::progress::{self, Display};
 use crate::run_folder::{DatasetFacts, Header, RunFolder, refuse_occupied};
@@ -33,6 +34,7 @@ use crate::track::Tracker;
 use crate::track::tensorboard::Board;
 use crate::trainer::Trainer;
 use crate::upper::{self, Chooser};
+use crate::without_torch;
 
 /// Run one active-learning experiment.
 #[derive(Debug, Args)]
@@ -103,7 +105,7 @@ impl std::str::FromStr for StopAfter {
 /// Runs the verb.
 pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if let Some(parent) = args.with_parent {
-        die_with(parent)?;
+        own_learner::end_with(parent)?;
     }
     let file = read(args)?;
     if file.is_study() {
@@ -111,6 +113,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         return Err(Usage(format!("{name} is a study: start it with `querist study run {argument}`")).into());
     }
     let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
+    own_learner::refuse_misfits(&config, &args.plugins)?;
     body::settle(&mut config.experiment)?;
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
     progress::stop_on_interrupt()?;
@@ -125,7 +128,7 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     let accelerator = trainer.accelerator(config.experiment.compute.device.split().0).context("compute.device")?;
     let torch = trainer.torch();
     let means =
-        Means { limits: &config.experiment.limits, threads, accelerator: accelerator.as_ref(), torch: Some(&torch) };
+        Means { limits: &config.experiment.limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let chooser = upper::chooser(&config, means, &args.plugins, &file)?;
     if let serde_json::Value::Object(params) = chooser.params() {
         config.strategy.params = params;
@@ -152,6 +155,12 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
         output::note(&format!("stopped as `--stop-after` says: {hint}"));
     }
     if went.rounds == 0 { Ok(()) } else { print(&folder, args.format) }
+}
+
+/// Whether a run needs no libtorch. One whose file is wrong needs none either: it ends with what is wrong.
+pub fn suffices_without_torch(args: &RunArgs) -> bool {
+    let config = read(args).and_then(|file| file.check::<RunConfig>(&schemas()["run"]));
+    config.map_or(true, |config| without_torch::suffices(&config))
 }
 
 /// The run file with what the call says instead of it.
@@ -205,16 +214,6 @@ fn resume_hint(folder: &Path) -> Option<String> {
         Some(command) => format!("{state}; go on with `{command}`"),
         None => format!("{state}; go on with the same command and `--resume`"),
     })
-}
-
-/// Ends this process when `parent` does, which started it: a study that was killed leaves nothing that still trains.
-fn die_with(parent: i32) -> Result<()> {
-    use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-    // Rounds are durable, so nothing is lost, and whoever starts the study again finds its folders free.
-    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot follow the process that started this one")?;
-    // It may have ended before.
-    ensure!(getppid().map(Pid::as_raw_pid) == Some(parent), "the process that started this one is gone");
-    Ok(())
 }
 
 /// Threads of training and kernels: the file's, those that the run began with, those that the call asks for, or all
@@ -296,7 +295,8 @@ fn go(
     let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
     let body = body::read(&config.experiment.model)?;
     let say = |line: &str| display.line(line);
-    let mut learner = trainer.learner(dataset, &split.pool, config, Some(folder), body.as_ref(), &say)?;
+    let (mut learner, of_learner) =
+        own_learner::of(dataset, &split.pool, config, folder, body.as_ref(), &say, display, trainer)?;
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
     let options = QueryOptions {
         subset: config.strategy.subset_size,
@@ -309,6 +309,7 @@ fn go(
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
+    header.learner = of_learner;
     header.dataset.variant = variant;
     header.arrays.extend(listed.iter().map(|listed| ("budget.initial".to_owned(), listed.digest.clone())));
     if let Some(body) = body {
@@ -416,6 +417,7 @@ fn check_same(before: &Header, now: &Header) -> Result<()> {
     }
     let weights = |header: &Header| header.weights.clone().unwrap_or_else(|| "none".to_owned());
     changed("file of `model.weights`", &weights(before), &weights(now))?;
+    own_learner::check_same(before.learner.as_ref(), now.learner.as_ref(), &changed)?;
     changed("device", &before.backend, &now.backend)
 }
 

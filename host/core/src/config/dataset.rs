@@ -12,7 +12,8 @@ use super::{Bytes, VariantConfig};
 pub struct DatasetConfig {
     /// A public set (`querist data list` shows all), or a form of your own data: `folder`, one folder of pictures a
     /// class; `list`, text files of paths and labels; `manifest`, a CSV table; `parquet`, tables with pictures or
-    /// paths; `webdataset`, tar shards; `embeddings`, arrays in the place of pictures.
+    /// paths; `webdataset`, tar shards; `embeddings`, arrays in the place of pictures; `ids`, a CSV table of ids and
+    /// labels, for a learner of your own that alone knows what is behind an id.
     pub name: String,
     /// Folder or archive that holds it, relative to the working folder; the cache of `querist data fetch` where it is
     /// left out.
@@ -24,7 +25,8 @@ pub struct DatasetConfig {
     /// The files of a `list`, and of public sets that are lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<ListConfig>,
-    /// Which columns of a `manifest` or of `parquet` tables are read; by their usual names where it is left out.
+    /// Which columns of a `manifest`, of `ids` or of `parquet` tables are read; by their usual names where it is left
+    /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<ColumnsConfig>,
     /// The files of `embeddings`; those that `querist embed` wrote into `path` where it is left out.
@@ -153,7 +155,7 @@ pub struct ListConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnsConfig {
     /// Path of the picture, or in Parquet its bytes, or a struct of both [default: `image`, `img`, `path`, `file` or
-    /// `filename`].
+    /// `filename`]; of `ids` the id [default: `id`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Its class: a number or a name [default: `label`, `fine_label`, `class` or `ClassId`].

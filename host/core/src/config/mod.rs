@@ -8,6 +8,7 @@ mod budget;
 mod bytes;
 mod compute;
 mod dataset;
+mod learner;
 mod model;
 mod normalise;
 mod recipe;
@@ -35,6 +36,7 @@ pub use compute::{ComputeConfig, Devices, KeepConfig, KeepRounds, LimitsConfig, 
 pub use dataset::{
     ColumnsConfig, DatasetConfig, DatasetLayout, EmbeddingsConfig, Files, Fit, ListConfig, ResizeFilter, SampleOrder,
 };
+pub use learner::{LearnerConfig, LearnerLimits};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
 };
@@ -57,6 +59,9 @@ pub struct Experiment {
     pub version: u32,
     /// What is learned.
     pub dataset: DatasetConfig,
+    /// Who learns, where that is a program of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learner: Option<LearnerConfig>,
     /// The task model.
     #[serde(default)]
     pub model: ModelConfig,
@@ -108,6 +113,11 @@ impl RunConfig {
         let model = &mut self.experiment.model;
         model.dropout = Some(model.dropout());
         self.strategy.label = Some(self.strategy.label().to_owned());
+        let keep = &mut self.experiment.keep;
+        if self.experiment.learner.is_some() && keep.model == KeepRounds::Last {
+            // The models of a learner of the user's own stay with it.
+            keep.model = KeepRounds::None;
+        }
         self
     }
 }

@@ -33,7 +33,7 @@ macro_rules! npy_value {
     };
 }
 
-npy_value!(f32 "f4", f64 "f8", u32 "u4", u64 "u8", i64 "i8");
+npy_value!(f32 "f4", f64 "f8", u8 "u1", u32 "u4", u64 "u8", i64 "i8");
 
 /// Writes row-major `values` of `shape` as `.npy`, so that the file is there whole or not at all.
 ///

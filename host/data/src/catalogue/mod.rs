@@ -25,8 +25,10 @@ pub const PARQUET: &str = "parquet";
 pub const WEBDATASET: &str = "webdataset";
 /// Of arrays in the place of pictures.
 pub const EMBEDDINGS: &str = "embeddings";
+/// Name under which samples are read that only their ids are known of.
+pub const IDS: &str = "ids";
 /// Names of all forms of one's own data.
-pub const OWN: [&str; 6] = [FOLDER, LIST, MANIFEST, PARQUET, WEBDATASET, EMBEDDINGS];
+pub const OWN: [&str; 7] = [FOLDER, LIST, MANIFEST, PARQUET, WEBDATASET, EMBEDDINGS, IDS];
 
 /// One file to download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

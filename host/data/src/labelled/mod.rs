@@ -1,6 +1,7 @@
 //! Pictures whose labels stand in files beside them: lists, tables, shards.
 
 pub(crate) mod columns;
+pub(crate) mod ids;
 pub(crate) mod list;
 pub(crate) mod public;
 pub(crate) mod shards;

@@ -32,6 +32,16 @@ pub(crate) fn read(table: &Path, config: &DatasetConfig, cache: Option<&PictureC
 
 /// The rows of a table; those without a split are of `part`.
 pub(crate) fn entries(table: &Path, columns: &ColumnsConfig, part: Part) -> Result<Vec<Named>, DataError> {
+    entries_by(table, columns, part, &USUAL)
+}
+
+/// The same with other names that columns usually have.
+pub(crate) fn entries_by(
+    table: &Path,
+    columns: &ColumnsConfig,
+    part: Part,
+    usual: &[&[&str]; 3],
+) -> Result<Vec<Named>, DataError> {
     let text = querist_files::read_text(table, Links::Follow, MOST_BYTES)?;
     let header = text.lines().next().unwrap_or_default();
     // Commas, semicolons or tabs: whichever the names of the columns have most of.
@@ -49,9 +59,9 @@ pub(crate) fn entries(table: &Path, columns: &ColumnsConfig, part: Part) -> Resu
         .map(str::to_owned)
         .collect();
     let place = table.display().to_string();
-    let image = needed(&place, &names, columns.image.as_ref(), ("image", USUAL[0]))?;
-    let label = needed(&place, &names, columns.label.as_ref(), ("label", USUAL[1]))?;
-    let split = column(&place, &names, columns.split.as_ref(), USUAL[2])?;
+    let image = needed(&place, &names, columns.image.as_ref(), ("image", usual[0]))?;
+    let label = needed(&place, &names, columns.label.as_ref(), ("label", usual[1]))?;
+    let split = column(&place, &names, columns.split.as_ref(), usual[2])?;
     let mut named = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|why| {

@@ -15,9 +15,9 @@ use serde_json::json;
 
 use self::picked::{Picked, difference};
 use crate::commands::plugin::ListFormat;
-use crate::output;
 use crate::plugins::PluginArgs;
 use crate::stored_run::StoredRun;
+use crate::{output, own_learner};
 
 /// Make the selections of a run again, and say where they differ first.
 #[derive(Debug, Args)]
@@ -35,6 +35,9 @@ pub struct ReplayArgs {
     /// Keep what is trained again in this folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Start the program that the run names as its learner, where everything is trained again.
+    #[arg(long)]
+    pub start_learner: bool,
     #[command(flatten)]
     pub plugins: PluginArgs,
     /// Form of the answer.
@@ -104,7 +107,10 @@ pub fn main(args: &ReplayArgs) -> Result<()> {
 fn source(stored: &StoredRun, args: &ReplayArgs) -> Result<Basis> {
     let lacks = features::lacks(stored);
     match (args.from, lacks) {
-        (Basis::Scratch, _) | (Basis::Auto, Some(_)) => Ok(Basis::Scratch),
+        (Basis::Scratch, _) | (Basis::Auto, Some(_)) => {
+            own_learner::allow(stored, args.start_learner)?;
+            Ok(Basis::Scratch)
+        }
         (Basis::Auto | Basis::Features, None) => Ok(Basis::Features),
         (Basis::Features, Some(why)) => {
             let message = format!("{} cannot be replayed from features: {why}", shown(&args.folder));

@@ -96,7 +96,7 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     inputs.settle_draws(&resolved.strategy.schema, &mut given)?;
     let config =
         StrategyConfig { id: args.strategy.clone(), params: given, label: None, subset_size: None, target: None };
-    let torch = trainer.map(Trainer::torch);
+    let torch = trainer.and_then(Trainer::torch);
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let mut ready = plugins::ready(&config, means, &args.ask.query.plugins, None)?;
     let subset = Subset { size: args.subset_size, budgets: &args.budget };

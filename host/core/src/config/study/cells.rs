@@ -15,9 +15,10 @@ pub const MOST_CELLS: usize = 100_000;
 /// Hex digits of a digest in the name of a cell's folder.
 const DIGITS: usize = 10;
 /// First parts of keys that stand in a run file.
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
     "version",
     "dataset",
+    "learner",
     "model",
     "recipe",
     "ensemble",
@@ -330,6 +331,7 @@ fn essence(config: &RunConfig) -> Value {
     let mut config = json!(config);
     if let Some(config) = config.as_object_mut() {
         config.remove("limits");
+        config.get_mut("learner").and_then(Value::as_object_mut).map(|learner| learner.remove("limits"));
         for (part, value) in config.iter_mut().filter(|(part, _)| *part != "strategy" && *part != "budget") {
             if let (Some(value), Some(defaults)) = (value.as_object_mut(), DEFAULTS.get(part)) {
                 value.retain(|key, value| defaults.get(key) != Some(value));
@@ -440,6 +442,8 @@ mod tests {
         let plain = of(json!({}));
         assert_eq!(plain, of(json!({ "limits": { "seconds": 77.0 } })));
         assert_eq!(plain, of(json!({ "recipe": { "epochs": 30 } })), "the default, said");
+        let own = |limits: Value| of(json!({ "learner": { "command": ["learner"], "limits": limits } }));
+        assert!(own(json!({})) != plain && own(json!({})) == own(json!({ "fit": 7.0 })));
         assert_ne!(plain, of(json!({ "recipe": { "epochs": 31 } })));
         assert_ne!(plain, of(json!({ "compute": { "threads": 3 } })), "threads are part of a result");
         let cells = study(json!({ "recipe": { "epochs": 31 } })).cells().unwrap();
