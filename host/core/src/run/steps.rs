@@ -227,11 +227,20 @@ impl Run<'_> {
         let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
         Ok(match need.name() {
             names::ORACLE_LABELS => numbers_of(&self.oracle.reveal(pool)?),
+            // No oracle of a run says that a sample is of no class.
+            names::LABELLED_REJECTED => Array::labels(vec![0; labelled.len()]),
             names::CALIBRATION_LABELS => numbers_of(&self.split.validation_labels(self.dataset)),
             names::CALIBRATION_LOGITS => {
                 let samples = &self.split.validation;
                 let logits = self.learner.logits(samples, self.observer.progress())?;
                 Array::f32(vec![samples.len(), self.dataset.classes()], logits)?
+            }
+            names::CALIBRATION_PENULTIMATE => {
+                let needs = [Need::new(names::PENULTIMATE)];
+                let task = FeatureTask { needs: &needs, pool: &self.split.validation, ..FeatureTask::default() };
+                let mut named = self.learner.features(task, self.observer.progress())?;
+                let nothing = || LearnError::Config("the learner gave no input of its last layer".to_owned());
+                named.remove(names::PENULTIMATE).ok_or_else(nothing)?
             }
             _ => numbers_of(&labelled.iter().map(|&(_, label)| label).collect::<Vec<_>>()),
         })
@@ -275,7 +284,7 @@ impl Run<'_> {
         let broken = |source| RunError::Contract { strategy: self.strategy.identity().to_string(), source };
         let figures = figures.into_iter().chain(answer.selection.diagnostics.iter().cloned());
         let figures = joined(fitted.value.metrics.clone(), figures).map_err(broken)?;
-        let acquisition = question.check(&answer.selection).map_err(broken)?;
+        let acquisition = answer.check(&question).map_err(broken)?;
         Ok(Answered { acquisition, selection: answer.selection, images, figures, usage: answer.usage })
     }
 
