@@ -66,7 +66,8 @@ fn jog(model: &Model, scale: f64, numbers: &mut Stream) -> Result<(), TchError> 
         let squares: f64 = values.iter().map(|&z| f64::from(z) * f64::from(z)).sum();
         let length = tensor.f_to_kind(tch::Kind::Double)?.f_norm()?.f_double_value(&[])?;
         if squares > 0.0 {
-            let noise = Tensor::f_from_slice(&values)?.f_view(tensor.size().as_slice())?.f_to_device(tensor.device())?;
+            let noise =
+                Tensor::f_from_slice(&values)?.f_view(tensor.size().as_slice())?.f_to_device(tensor.device())?;
             let mut weights = tensor.shallow_clone();
             let _ = weights.f_add_(&noise.f_mul_scalar(scale * length / squares.sqrt())?)?;
         }

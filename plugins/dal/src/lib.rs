@@ -3,8 +3,8 @@
 //! A linear classifier tells labelled samples from those of the pool by their embeddings. The ones that look least
 //! labelled are selected, count as labelled from then on, and the classifier is fitted anew, a few times a batch.
 //!
-//! With z the embeddings of all samples minus their mean, over their root mean square length, and t = 1 for the pool, -1
-//! for what is labelled or selected, it has the least
+//! With z the embeddings of all samples minus their mean, over their root mean square length, and t = 1 for the pool,
+//! -1 for what is labelled or selected, it has the least
 //!
 //! `J(w, c) = sum_i omega_i ln(1 + exp(-t_i (w z_i + c))) + l2 / 2 |w|²`
 //!
@@ -36,8 +36,8 @@ params! {
         pub l2: f64 = 1e-3,
         /// Whether both sides weigh the same, however many they are.
         pub balance: bool = true,
-        /// Samples of the pool that the classifier is fitted on, as a multiple of those on the other side, drawn anew for
-        /// each part of the batch; all where it is left out. All are ranked in any case.
+        /// Samples of the pool that the classifier is fitted on, as a multiple of those on the other side, drawn anew
+        /// for each part of the batch; all where it is left out. All are ranked in any case.
         #[schemars(range(min = 1, max = 1_000_000))]
         pub unlabelled_factor: Option<u32> = None,
     }
@@ -48,8 +48,8 @@ impl Strategy for Dal {
     const SUMMARY: &'static str = "Samples that a classifier is surest are not among the labelled ones";
     const PAPER: &'static str = "Gissin and Shalev-Shwartz, Discriminative Active Learning, 2019 (arXiv 1907.06347); \
                                  with a linear classifier, fitted to the end";
-    const COST: &'static str = "O(A D) time a step, some 50 steps for each part of the batch; O(A + D) memory, and 4 A D \
-                                where that is at most 64 MiB.";
+    const COST: &'static str = "O(A D) time a step, some 50 steps for each part of the batch; O(A + D) memory, and \
+                                4 A D where that is at most 64 MiB.";
     const ALIASES: &'static [&'static str] = &["discriminative-al", "DAL"];
 
     fn needs(&self) -> Vec<Need> {
@@ -87,8 +87,8 @@ impl Selector for Dal {
 }
 
 impl Dal {
-    /// The signed weight of each sample, pool first: above 0 for the pool, below for the others, 0 for those that are not
-    /// fitted on.
+    /// The signed weight of each sample, pool first: above 0 for the pool, below for the others, 0 for those that are
+    /// not fitted on.
     fn sides(&self, query: &Query, picks: &Picks, keys: &Vector) -> Result<Vec<f64>> {
         let (rows, labelled) = (query.rows() as usize, query.labelled_rows() as usize);
         let others = picks.len() as usize + labelled;

@@ -5,9 +5,9 @@
 //! before place j and other labels from it on, minus the others.
 //!
 //! First, of the classes with the fewest labels each has the stretch of its order narrowed in which the threshold may
-//! lie: some of its samples are drawn and labelled, and then the stretch is shortened from the end that agrees less. What
-//! is left of the batch goes to all classes, the rarest first: samples to the left and right of the threshold in turn.
-//! Labels are known as soon as a sample is selected. Labels may be wrong: no single one ends the search.
+//! lie: some of its samples are drawn and labelled, and then the stretch is shortened from the end that agrees less.
+//! What is left of the batch goes to all classes, the rarest first: samples to the left and right of the threshold in
+//! turn. Labels are known as soon as a sample is selected. Labels may be wrong: no single one ends the search.
 //!
 //! Nuggehalli, Zhang, Jain and Nowak, "DIRECT: Deep Active Learning under Imbalance and Label Noise", ICML 2025 (arXiv
 //! 2312.09196). With two classes one order is enough: that of the other class is its mirror image.
@@ -27,8 +27,8 @@ pub enum Feedback {
     /// The oracle, as soon as a sample is selected, as in the paper.
     #[default]
     Oracle,
-    /// Nothing: thresholds are those of the labels from before, and no stretch is narrowed. The batch can be labelled as
-    /// a whole.
+    /// Nothing: thresholds are those of the labels from before, and no stretch is narrowed. The batch can be labelled
+    /// as a whole.
     None,
 }
 

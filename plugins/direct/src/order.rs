@@ -29,7 +29,9 @@ impl<'a> Orders<'a> {
             for name in [names::LOGITS, "labelled.logits"] {
                 self.query.matrix(name)?.for_each_row(|_, logits| {
                     let softmax = Softmax::of(logits);
-                    keys.iter_mut().zip(classes).for_each(|(keys, &class)| keys.push(Key::of(&softmax, class as usize)));
+                    keys.iter_mut()
+                        .zip(classes)
+                        .for_each(|(keys, &class)| keys.push(Key::of(&softmax, class as usize)));
                     Ok(())
                 })?;
             }
@@ -237,7 +239,11 @@ mod tests {
         };
         while ends.first < ends.last {
             assert_eq!(ends.agreement(), acc(ends.first).cmp(&acc(ends.last)), "{} {}", ends.first, ends.last);
-            if (ends.first + ends.last) % 3 == 0 { ends.move_first() } else { ends.move_last() };
+            if (ends.first + ends.last) % 3 == 0 {
+                ends.move_first()
+            } else {
+                ends.move_last()
+            };
         }
     }
 

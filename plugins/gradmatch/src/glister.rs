@@ -1,8 +1,8 @@
 //! Samples that lower the loss of held-out samples most.
 //!
-//! With M the mean gradient of the held-out samples, a sample is worth `<g, M>`: what one step along its gradient lowers
-//! their mean loss by, to first order. The largest is selected, the logits of the held-out samples take that step, and M
-//! is computed anew.
+//! With M the mean gradient of the held-out samples, a sample is worth `<g, M>`: what one step along its gradient
+//! lowers their mean loss by, to first order. The largest is selected, the logits of the held-out samples take that
+//! step, and M is computed anew.
 //!
 //! What a sample is worth changes by at most the length of its gradient times the distance that M has moved. So it is
 //! computed anew only where that bound reaches the best.

@@ -2,8 +2,8 @@
 //! the probabilities minus the one-hot of the label, or of the prediction where there is none.
 //!
 //! - `glister`: those that lower the loss of held-out samples most, step by step. Killamsetty, Sivasubramanian,
-//!   Ramakrishnan and Iyer, "GLISTER: Generalization based Data Subset Selection for Efficient and Robust Learning", AAAI
-//!   2021 (arXiv 2012.10630).
+//!   Ramakrishnan and Iyer, "GLISTER: Generalization based Data Subset Selection for Efficient and Robust Learning",
+//!   AAAI 2021 (arXiv 2012.10630).
 //! - `gradmatch`: those whose gradients add up to as many times the mean gradient. Killamsetty, Durga, Ramakrishnan, De
 //!   and Iyer, "GRAD-MATCH: Gradient Matching based Data Subset Selection for Efficient Deep Model Training", ICML 2021
 //!   (arXiv 2103.00123).

@@ -1,11 +1,12 @@
 //! Samples whose predictions move much, and differently, when the weights of the model are jogged.
 //!
-//! With p the class probabilities of a sample and p_k those of the k-th copy of the model, whose weights have noise, its
-//! change is the vector of all `(p_k - p) / |p|`. Samples are selected by furthest-first traversal of these vectors,
-//! which begins at the origin: a sample that no noise moves is not selected, nor one that moves as another does.
+//! With p the class probabilities of a sample and p_k those of the k-th copy of the model, whose weights have noise,
+//! its change is the vector of all `(p_k - p) / |p|`. Samples are selected by furthest-first traversal of these
+//! vectors, which begins at the origin: a sample that no noise moves is not selected, nor one that moves as another
+//! does.
 //!
-//! Changes are `p_c expm1(d)` with d the difference of two log-probabilities: differences of rounded probabilities would
-//! be rounding for small noise.
+//! Changes are `p_c expm1(d)` with d the difference of two log-probabilities: differences of rounded probabilities
+//! would be rounding for small noise.
 //!
 //! Li, Yang, Gu, Zhan, Wang, Xu and Xu, "Deep Active Learning with Noise Stability", AAAI 2024 (arXiv 2205.13340).
 
@@ -69,8 +70,8 @@ impl NoiseStability {
         let (rows, columns) = perturbed.shape()?;
         if u64::from(columns) != u64::from(self.copies) * u64::from(classes) {
             let message = format!(
-                "`perturbed_logits` has {columns} values a row, expected {} copies of {classes} classes; set `K` to as many \
-                 copies as there are",
+                "`perturbed_logits` has {columns} values a row, expected {} copies of {classes} classes; set `K` to as \
+                 many copies as there are",
                 self.copies
             );
             return Err(StrategyError::Failed(message));

@@ -85,7 +85,8 @@ impl Labelled {
         self.fitted(query, self.classes as usize, is_it, columns, false)
     }
 
-    /// Fits linear outputs to the shares that answers should have: of one softmax, or each of its own logistic function.
+    /// Fits linear outputs to the shares that answers should have: of one softmax, or each of its own logistic
+    /// function.
     fn fitted(
         &self,
         query: &Query,

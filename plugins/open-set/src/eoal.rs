@@ -1,9 +1,9 @@
 //! Samples that look known to classifiers of each class and lie among no strangers in particular.
 //!
-//! The score is `E_u - E_k`. E_k is the mean entropy, in bits, of the C classifiers of one class against the rest. E_u is
-//! the entropy of how near the sample lies to clusters of strangers, the softmax of minus the distances, between 0 and 1.
-//! Samples that the detector calls strangers come last. The others are parted by first neighbours, and their parts give
-//! samples in turn.
+//! The score is `E_u - E_k`. E_k is the mean entropy, in bits, of the C classifiers of one class against the rest. E_u
+//! is the entropy of how near the sample lies to clusters of strangers, the softmax of minus the distances, between 0
+//! and 1. Samples that the detector calls strangers come last. The others are parted by first neighbours, and their
+//! parts give samples in turn.
 
 use querist_sdk::prelude::*;
 
@@ -23,7 +23,11 @@ pub enum Diversity {
 
 params! {
     /// Parameters of EOAL.
-    #[schemars(extend("examples" = [{}, {"diversity": "none", "centres": 3}, {"detector": "provided", "candidates": 80}]))]
+    #[schemars(extend("examples" = [
+        {},
+        {"diversity": "none", "centres": 3},
+        {"detector": "provided", "candidates": 80},
+    ]))]
     pub struct Eoal {
         /// Clusters of strangers for each class.
         #[schemars(range(min = 1, max = 100))]
@@ -43,8 +47,8 @@ impl Strategy for Eoal {
     const SUMMARY: &'static str = "Samples that look known and lie among no strangers in particular, from all parts";
     const PAPER: &'static str = "Safaei, Vibashan, de Melo and Patel, Entropic Open-set Active Learning, AAAI 2024 \
                                  (arXiv 2312.14126); clusters of strangers by k-means";
-    const COST: &'static str = "O(N (C + K) D) time for K clusters of strangers, some 200 O(L C D) for detectors, O(M^2 D) \
-                                to part M candidates; O(N (C + K)) memory.";
+    const COST: &'static str = "O(N (C + K) D) time for K clusters of strangers, some 200 O(L C D) for detectors, \
+                                O(M^2 D) to part M candidates; O(N (C + K)) memory.";
     const ALIASES: &'static [&'static str] = &["EOAL"];
 
     fn needs(&self) -> Vec<Need> {

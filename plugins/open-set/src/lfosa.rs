@@ -1,7 +1,7 @@
 //! Samples whose activation says that they are of a known class.
 //!
-//! A sample is of the class of its largest output v among C + 1. Those of "none of them" come last. Among the samples of
-//! each known class v is taken as a mixture of two Gaussians: a sample's score is the logarithm of the odds that it
+//! A sample is of the class of its largest output v among C + 1. Those of "none of them" come last. Among the samples
+//! of each known class v is taken as a mixture of two Gaussians: a sample's score is the logarithm of the odds that it
 //! belongs to the one with the larger mean.
 
 use querist_sdk::prelude::*;
@@ -29,7 +29,8 @@ params! {
 
 impl Strategy for Lfosa {
     const ID: &'static str = "lfosa";
-    const SUMMARY: &'static str = "Samples whose activation says that they are of a known class, where strangers are about";
+    const SUMMARY: &'static str =
+        "Samples whose activation says that they are of a known class, where strangers are about";
     const PAPER: &'static str =
         "Ning, Zhao, Li and Huang, Active Learning for Open-set Annotation, CVPR 2022 (arXiv 2201.06758)";
     const COST: &'static str = "O(N C D + N log N) time, and some 100 O(L C D) for a detector; O(N C + L D) memory.";

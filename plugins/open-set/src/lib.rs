@@ -1,7 +1,7 @@
 //! Samples of known classes where the pool holds strangers, too: samples that the oracle answers with "none of them".
 //!
-//! Both strategies learn from those answers, which `labelled.rejected` marks. A detector of C classes and, last, "none of
-//! them" is given as `detector.logits`, or fitted here: a linear one on embeddings.
+//! Both strategies learn from those answers, which `labelled.rejected` marks. A detector of C classes and, last, "none
+//! of them" is given as `detector.logits`, or fitted here: a linear one on embeddings.
 //!
 //! - `lfosa`: Ning, Zhao, Li and Huang, "Active Learning for Open-set Annotation", CVPR 2022 (arXiv 2201.06758).
 //! - `eoal`: Safaei, Vibashan, de Melo and Patel, "Entropic Open-set Active Learning", AAAI 2024 (arXiv 2312.14126).

@@ -26,8 +26,7 @@ impl Gaussian {
     fn log(&self, value: f64) -> f64 {
         let apart = value - self.mean;
         let tau = 2.0 * std::f64::consts::PI;
-        math::ln(self.weight)
-            - 0.5 * (math::ln(tau * self.variance) + apart * apart / self.variance)
+        math::ln(self.weight) - 0.5 * (math::ln(tau * self.variance) + apart * apart / self.variance)
     }
 }
 

@@ -110,9 +110,7 @@ fn scores(case: &Case) -> Vec<f64> {
     };
     let strangers: Vec<&Vec<f32>> =
         case.labelled.iter().zip(&case.rejected).filter(|(_, rejected)| **rejected == 1).map(|(row, _)| row).collect();
-    let distance = |x: &[f32], y: &[f32]| {
-        x.iter().zip(y).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt()
-    };
+    let distance = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt();
     let of = |row: usize| {
         let known = case.ovr[row].iter().map(|&o| entropy(f64::from(o))).sum::<f64>() / case.classes as f64;
         if strangers.len() < 2 {

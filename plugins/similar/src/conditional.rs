@@ -155,13 +155,7 @@ impl FlConditionalGain {
 
     /// The same by the host's engine. A similarity that falls with the squared distance is multiplied by a constant
     /// where one more column sets rows apart: that makes nu times it.
-    fn by_engine(
-        &self,
-        query: &Query,
-        pool: &Rows,
-        references: &[u32],
-        picks: &mut Picks,
-    ) -> Result<()> {
+    fn by_engine(&self, query: &Query, pool: &Rows, references: &[u32], picks: &mut Picks) -> Result<()> {
         let apart = if self.nu > 0.0 { (math::ln(self.nu) / self.gamma).abs().sqrt() } else { 0.0 };
         let (of_pool, of_private, factor) = if self.nu > 1.0 { (apart, 0.0, self.nu) } else { (0.0, apart, 1.0) };
         let set_apart = |matrix: Matrix, by: f64| if apart > 0.0 { beside(query, &matrix, by) } else { Ok(matrix) };

@@ -50,7 +50,8 @@ impl Strategy for Flqmi {
     const ID: &'static str = "flqmi";
     const SUMMARY: &'static str = "Samples like the rows you point at, something like each of them";
     const PAPER: &'static str = crate::PAPER;
-    const COST: &'static str = "O(N Q D) time for Q rows pointed at, then O(Q D) for a few rows a pick; O(N + Q) memory.";
+    const COST: &'static str =
+        "O(N Q D) time for Q rows pointed at, then O(Q D) for a few rows a pick; O(N + Q) memory.";
     const ALIASES: &'static [&'static str] = &["FLQMI", "FLVMI"];
 
     fn needs(&self) -> Vec<Need> {

@@ -33,7 +33,8 @@ params! {
 
 impl Strategy for Gcmi {
     const ID: &'static str = "gcmi";
-    const SUMMARY: &'static str = "Samples that are most like the rows you point at, on average; copies of one are all taken";
+    const SUMMARY: &'static str =
+        "Samples that are most like the rows you point at, on average; copies of one are all taken";
     const PAPER: &'static str = crate::PAPER;
     const COST: &'static str = "O(N D) time under the cosine (O(N C D) for gradients), O(N Q D) under rbf; no memory.";
     const ALIASES: &'static [&'static str] = &["GCMI"];

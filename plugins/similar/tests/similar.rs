@@ -121,19 +121,21 @@ impl Case {
     }
 }
 
-/// Greedy picks of a function of sets, each with its gain: the first of the largest.
-fn greedily(rows: usize, count: usize, value: impl Fn(&[usize]) -> f64) -> Vec<(u32, f64)> {
-    let (mut picks, mut all) = (Vec::new(), Vec::new());
-    for _ in 0..count {
+/// Each pick gains as much as any row could, and says how much. Where two gain the same but for rounding, either is
+/// right.
+fn assert_greedy(found: &Selection, rows: usize, value: impl Fn(&[usize]) -> f64, context: &str) {
+    let mut picks: Vec<usize> = Vec::new();
+    for (&row, score) in found.rows.iter().zip(&found.scores) {
         let now = value(&picks);
         let gain = |row: usize| value(&[&picks[..], &[row]].concat()) - now;
         let open = (0..rows).filter(|row| !picks.contains(row));
-        let best = open.map(|row| (row, gain(row))).reduce(|best, one| if one.1 > best.1 + 1e-9 { one } else { best });
-        let (row, gain) = best.unwrap();
-        picks.push(row);
-        all.push((row as u32, gain));
+        let most = open.map(gain).fold(f64::NEG_INFINITY, f64::max);
+        let own = gain(row as usize);
+        let slack = 2e-6 * most.abs().max(1.0);
+        assert!(own >= most - slack, "{context}: row {row} gains {own}, another one {most}, after {picks:?}");
+        assert!((score - own).abs() < slack, "{context}: row {row} gains {own} and says {score}");
+        picks.push(row as usize);
     }
-    all
 }
 
 fn assert_picks(found: &Selection, expected: &[(u32, f64)], context: &str) {
@@ -211,11 +213,8 @@ fn flqmi_is_the_greedy_answer_of_its_function() {
             };
             let count = if eta == 0.0 { 3 } else { 12 };
             let found = case.ask("flqmi", count, &params);
-            let at = figure(&found, "saturated_at") as usize;
-            let expected = greedily(40, count, value);
-            let picked = Selection { rows: found.rows[..at].to_vec(), scores: found.scores[..at].to_vec(), ..found };
-            assert_picks(&picked, &expected[..at], &params.to_string());
-            assert!(expected[at..].iter().all(|pick| pick.1 < 1e-6), "{params}: {expected:?}");
+            // What is filled up scores 0, which is what it gains.
+            assert_greedy(&found, 40, value, &params.to_string());
         }
     }
 }
@@ -275,11 +274,7 @@ fn the_conditional_gain_is_the_greedy_answer_of_its_function() {
             };
             let found = case.ask("fl-conditional-gain", 8, &params);
             let at = figure(&found, "saturated_at") as usize;
-            let expected = greedily(30, 8, value);
-            let picked =
-                Selection { rows: found.rows[..at].to_vec(), scores: found.scores[..at].to_vec(), ..found.clone() };
-            assert_picks(&picked, &expected[..at], &params.to_string());
-            assert!(expected[at..].iter().all(|pick| pick.1 < 1e-6), "{params}: {expected:?}");
+            assert_greedy(&found, 30, value, &params.to_string());
             // What is left comes by how unlike it is to what is private.
             let like = |row: &u32| {
                 let both = [("labelled", &provided), ("provided", &labelled)];
@@ -311,8 +306,15 @@ fn relevance_alone_is_the_largest_similarity() {
     let mut covered = Case::random(50, 3);
     covered.pool.embeddings[..6].clone_from_slice(&covered.pointed.embeddings);
     let found = covered.ask("flqmi", 12, &json!({"eta": 0.0}));
-    assert_eq!(figure(&found, "saturated_at"), 6.0, "{found:?}");
-    assert_eq!(figure(&found, "fallback_count"), 6.0);
+    let at = figure(&found, "saturated_at");
+    assert!((6.0..12.0).contains(&at) && figure(&found, "fallback_count") == 12.0 - at, "{found:?}");
+    assert!((0..6).all(|row| found.rows.contains(&row)), "{found:?}");
+    assert!(found.rows[at as usize..].is_sorted_by(|&a, &b| {
+        let most = |row: u32| {
+            covered.similarities(&covered.pointed, &json!({}), false)[row as usize].iter().copied().fold(0.0, f64::max)
+        };
+        most(a) >= most(b) - 1e-6
+    }));
 }
 
 #[test]

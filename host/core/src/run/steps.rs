@@ -284,7 +284,7 @@ impl Run<'_> {
         let broken = |source| RunError::Contract { strategy: self.strategy.identity().to_string(), source };
         let figures = figures.into_iter().chain(answer.selection.diagnostics.iter().cloned());
         let figures = joined(fitted.value.metrics.clone(), figures).map_err(broken)?;
-        let acquisition = answer.check(&question).map_err(broken)?;
+        let acquisition = question.check(&answer.selection).map_err(broken)?;
         Ok(Answered { acquisition, selection: answer.selection, images, figures, usage: answer.usage })
     }
 

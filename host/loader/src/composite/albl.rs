@@ -1,8 +1,8 @@
 //! Members that are trusted as far as the model is right on their picks: Exp4.P.
 //!
 //! With K experts of weights w_k, the members and chance, each place of the batch goes to expert k with probability
-//! `p_k = (1 - K p_min) w_k / sum w + p_min`. A row that is picked with probability q counts 1 / q; the reward of a round
-//! is the share of the whole dataset that the model is right on, estimated by that from all picks so far. What an
+//! `p_k = (1 - K p_min) w_k / sum w + p_min`. A row that is picked with probability q counts 1 / q; the reward of a
+//! round is the share of the whole dataset that the model is right on, estimated by that from all picks so far. What an
 //! expert would have earned raises its weight, the more the less sure that is.
 //!
 //! Hsu and Lin, "Active Learning by Learning", AAAI 2015. Each member is asked for a whole batch once.
@@ -165,7 +165,8 @@ impl Earned {
         for expert in 0..self.weights.len() {
             let of = |pick: &Pick| {
                 let is_proposed = pick.proposers >> expert & 1 == 1 && expert < self.members.len();
-                let proposed = if expert < self.members.len() { f64::from(u8::from(is_proposed)) } else { pick.by_chance };
+                let proposed =
+                    if expert < self.members.len() { f64::from(u8::from(is_proposed)) } else { pick.by_chance };
                 reward * proposed / pick.chance
             };
             let earned = self.picks.iter().map(of).sum::<f64>() / self.picks.len() as f64;

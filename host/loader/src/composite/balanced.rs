@@ -1,14 +1,14 @@
 //! One strategy inside quotas of predicted classes, which fill up what labelled classes lack.
 //!
 //! With n_c the labels of class c, N_c the rows of the pool that are predicted as c, and t_c the wanted shares, class c
-//! lacks `t_c (L + b) - n_c` labels. One unit after the other goes to the class that lacks most, as long as it has rows:
-//! that makes `sum_c (n_c + q_c - t_c (L + b))²` as small as any quotas q do.
+//! lacks `t_c (L + b) - n_c` labels. One unit after the other goes to the class that lacks most, as long as it has
+//! rows: that makes `sum_c (n_c + q_c - t_c (L + b))²` as small as any quotas q do.
 //!
 //! - `greedy`: the member is asked, once a class, for as many of its rows as it has units. They are picked in the order
 //!   in which the units were handed out.
-//! - `exact`: of all batches the one with the largest `sum_i u_i - lambda sum_c |q_c - max(t_c (L + b) - n_c, 0)|`, with
-//!   u the member's scores. Inside a class only its best rows count, and what one more of them adds only falls, so the
-//!   batch is the largest of these additions.
+//! - `exact`: of all batches the one with the largest `sum_i u_i - lambda sum_c |q_c - max(t_c (L + b) - n_c, 0)|`,
+//!   with u the member's scores. Inside a class only its best rows count, and what one more of them adds only falls, so
+//!   the batch is the largest of these additions.
 //!
 //! Bengar, van de Weijer, Fuentes and Raducanu, "Class-Balanced Active Learning for Image Classification", WACV 2022.
 
@@ -56,7 +56,8 @@ impl Classes {
         let mut ignored = vec![false; rows.len()];
         for &class in &balanced.ignore {
             let class = ignored.get_mut(class as usize);
-            *class.ok_or_else(|| wrong_params(format!("`ignore` names a class above {}", rows.len() as i64 - 1)))? = true;
+            *class.ok_or_else(|| wrong_params(format!("`ignore` names a class above {}", rows.len() as i64 - 1)))? =
+                true;
         }
         let total = (labelled.iter().sum::<u64>() as usize + query.wanted()) as f64;
         let shares = balanced.target.of(&rows, &ignored)?;

@@ -45,8 +45,8 @@ impl Members {
         strategy.granted(&query.arrays.part(strategy.needs().iter().flat_map(Need::names), rows))
     }
 
-    /// What a member picks of some rows of the pool, ascending, or of all; in rows of the pool, and an answer that keeps
-    /// the contract. Its state is not kept: it has no meaning for other rows.
+    /// What a member picks of some rows of the pool, ascending, or of all; in rows of the pool, and an answer that
+    /// keeps the contract. Its state is not kept: it has no meaning for other rows.
     pub(super) fn picked(
         &mut self,
         member: usize,

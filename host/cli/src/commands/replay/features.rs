@@ -54,7 +54,7 @@ pub fn replay(stored: &StoredRun, args: &PluginArgs) -> Result<Vec<Picked>> {
             .with_seeds(config.seeds)
             .with_state(state.as_deref());
         let answer = ready.strategy.answer(&question)?;
-        let acquired = answer.check(&question).with_context(|| format!("round {}", at.round))?;
+        let acquired = question.check(&answer.selection).with_context(|| format!("round {}", at.round))?;
         all.push(Picked {
             round: at.round.0,
             ids: acquired.ids().iter().map(|sample| sample.0).collect(),

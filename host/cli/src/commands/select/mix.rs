@@ -72,8 +72,10 @@ fn constraint(word: &Word, words: &mut Words) -> Result<(&'static str, Value), S
                 _ => Err(format!("`at_most {count}`: expected `per extra.NAME` behind it")),
             }
         }
-        other => Err(format!("`{other}` is no constraint; expected `+`, `min_distance NUMBER` or `at_most COUNT per \
-                              extra.NAME`")),
+        other => Err(format!(
+            "`{other}` is no constraint; expected `+`, `min_distance NUMBER` or `at_most COUNT per \
+                              extra.NAME`"
+        )),
     }
 }
 
@@ -101,13 +103,16 @@ fn term(words: &mut Words, files: &mut BTreeMap<String, String>) -> Result<Value
     let mut term = match (name.as_str(), argument) {
         ("diversity" | "typical", None) => json!({ "kind": name }),
         ("typical", Some(k)) => {
-            let k: u32 = k.parse().map_err(|_| format!("`typical({})`: expected a number of neighbours", Shown::name(&k)))?;
+            let k: u32 =
+                k.parse().map_err(|_| format!("`typical({})`: expected a number of neighbours", Shown::name(&k)))?;
             json!({ "kind": name, "k": k })
         }
         ("classes", None) => json!({ "kind": name }),
         ("classes", Some(target)) => json!({ "kind": name, "target": shares(&target)? }),
         ("toward" | "away", Some(file)) => json!({ "kind": name, "rows": pointed(&file, files)? }),
-        ("toward" | "away", None) => return Err(format!("`{name}` needs rows: `{name}(FILE)` or `{name}(query.NAME)`")),
+        ("toward" | "away", None) => {
+            return Err(format!("`{name}` needs rows: `{name}(FILE)` or `{name}(query.NAME)`"));
+        }
         (_, None) => json!({ "kind": "score", "member": { "id": name } }),
         (_, Some(_)) => return Err(format!("`{name}` takes no argument; parameters of strategies go into `--params`")),
     };
@@ -140,8 +145,9 @@ fn pointed(argument: &str, files: &mut BTreeMap<String, String>) -> Result<Strin
         ));
     }
     match files.insert(name.clone(), argument.to_owned()) {
-        Some(other) if other != argument => Err(format!("two files would be `{name}`: `{}` and `{}`",
-            Shown::name(&other), Shown::name(argument))),
+        Some(other) if other != argument => {
+            Err(format!("two files would be `{name}`: `{}` and `{}`", Shown::name(&other), Shown::name(argument)))
+        }
         _ => Ok(name),
     }
 }

@@ -37,8 +37,8 @@ pub struct SelectArgs {
     /// Several wishes in one query, in short: `margin + 0.5 diversity + toward(rare.npy) min_distance 0.1`.
     ///
     /// A wish is a weight (1 where there is none) and a strategy whose score counts, or `diversity`, `typical(K)`,
-    /// `classes(uniform|pool|SHARES)`, `toward(FILE)` or `away(FILE)`. Constraints come last: `min_distance R`, `at_most
-    /// M per extra.NAME`. It stands for parameters of the strategy `mix`.
+    /// `classes(uniform|pool|SHARES)`, `toward(FILE)` or `away(FILE)`. Constraints come last: `min_distance R`,
+    /// `at_most M per extra.NAME`. It stands for parameters of the strategy `mix`.
     #[arg(long, value_name = "WISHES", conflicts_with_all = ["strategy", "params"])]
     pub mix: Option<String>,
     /// Rows to ask for; several budgets are several independent queries.
@@ -109,8 +109,7 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     };
     let inputs = Inputs::read(&ask, &given)?;
     inputs.settle_draws(&resolved.strategy.schema, &mut given)?;
-    let config =
-        StrategyConfig { id: id.to_owned(), params: given, label: None, subset_size: None, target: None };
+    let config = StrategyConfig { id: id.to_owned(), params: given, label: None, subset_size: None, target: None };
     let torch = trainer.map(Trainer::torch);
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let mut ready = plugins::ready(&config, means, &args.ask.query.plugins, None)?;
@@ -133,9 +132,8 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
             .with_progress(&display);
         let mut answer = ready.strategy.answer(&question)?;
         answer.selection.diagnostics.extend(services.as_ref().map(|services| services.metrics()).unwrap_or_default());
-        let acquired = answer
-            .check(&question)
-            .with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
+        let acquired =
+            answer.check(&question).with_context(|| format!("{} broke its contract", ready.strategy.identity()))?;
         let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
         answers.push(Picked::new(budget, answer, ids, |row| u64::from(asked.given_rows[row as usize])));
     }

@@ -42,7 +42,8 @@ impl<'a> Greedy<'a> {
     pub(super) fn new(mix: &Mix, own: &'a Own, query: &Query<'_>, terms: Terms) -> Result<Self, Failure> {
         let apart = looks_at_labelled(mix).then(|| Apart::of(mix, own, query)).transpose()?;
         let target = mix.terms.iter().find(|term| term.kind == Kind::Classes && term.weight > 0.0);
-        let classes = target.map(|term| Classes::of(own, term.target.clone().unwrap_or_default(), query)).transpose()?;
+        let classes =
+            target.map(|term| Classes::of(own, term.target.clone().unwrap_or_default(), query)).transpose()?;
         let groups = mix.at_most.as_ref().map(|at_most| Groups::of(own, at_most)).transpose()?;
         Ok(Self { own, terms, apart, classes, groups, picks: Vec::new() })
     }

@@ -7,8 +7,8 @@
 //! - `score`: the score of another strategy, by rank;
 //! - `toward`, `away`: minus the distance to the nearest row that the user points at, or the distance;
 //! - `typical`: minus the mean distance to the nearest other rows;
-//! - `diversity`: the distance d_i(S) to the nearest labelled or picked row over R, the largest one at the start. Without
-//!   labels R is the largest distance from the mean, and the first pick is drawn to the mean;
+//! - `diversity`: the distance d_i(S) to the nearest labelled or picked row over R, the largest one at the start.
+//!   Without labels R is the largest distance from the mean, and the first pick is drawn to the mean;
 //! - `classes`: how much the predicted class lacks, over the largest lack or surplus at the start.
 //!
 //! Constraints: nothing nearer than `min_distance` to what is labelled or picked, and `at_most` so many picks with one

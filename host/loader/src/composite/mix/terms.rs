@@ -65,7 +65,9 @@ impl Terms {
                 (Kind::Diversity, _) => Ready::Diversity(term.weight),
                 (Kind::Classes, _) => Ready::Classes(term.weight),
                 (Kind::Score, scores) => Ready::Fixed(weighted(term, scores.unwrap_or_default(), Scaling::Rank)),
-                (Kind::Toward | Kind::Away, _) => Ready::Fixed(weighted(term, pointed(mix, own, term)?, Scaling::Minmax)),
+                (Kind::Toward | Kind::Away, _) => {
+                    Ready::Fixed(weighted(term, pointed(mix, own, term)?, Scaling::Minmax))
+                }
                 (Kind::Typical, _) => Ready::Fixed(weighted(term, typical(mix, own, term, rows)?, Scaling::Minmax)),
             })
         };
