@@ -100,6 +100,22 @@ def badge_numpy(a, rows):
     return picks
 
 
+def flqmi_numpy(a, rows):
+    """Submodlib's formula of facility-location mutual information: gains of all rows at every pick, in f32."""
+    unit = [x / numpy.linalg.norm(x, axis=1, keepdims=True) for x in (a.embeddings[:rows], a.labelled__embeddings)]
+    similarity = (1 + unit[0] @ unit[1].T) / 2
+    relevance = similarity.max(1)
+    most = numpy.zeros(similarity.shape[1], numpy.float32)
+    picks, taken = [], numpy.zeros(rows, bool)
+    for _ in range(100):
+        gains = numpy.maximum(similarity - most, 0).sum(1) + relevance
+        gains[taken] = -numpy.inf
+        picks.append(int(gains.argmax()))
+        taken[picks[-1]] = True
+        most = numpy.maximum(most, similarity[picks[-1]])
+    return picks
+
+
 def kmeans_faiss(a, rows):
     import faiss
 
@@ -165,6 +181,9 @@ def redux(a, rows):
 # name: (strategy, batch, inputs, parameters, peer, rows of the peer, the power of rows that its seconds grow by)
 CASES = {
     "k-center-numpy": ("k-center-greedy", BATCH, EMBEDDINGS, {}, plain(k_center_numpy), 50_000, 1),
+    "mix-numpy": ("mix", BATCH, EMBEDDINGS, {"terms": [{"kind": "diversity"}]}, plain(k_center_numpy), 50_000, 1),
+    "flqmi-numpy": ("flqmi", 100, {"embeddings": "embeddings", "query.embeddings": "labelled.embeddings"}, {},
+                    plain(flqmi_numpy), 5_000, 1),
     "badge-numpy": ("badge", BATCH, HEAD, {}, plain(badge_numpy), 50_000, 1),
     "badge-skactiveml": ("badge", 200, HEAD, {}, skactiveml(skactiveml_badge), 2_000, 1),
     "kmeans-faiss": ("kmeans", BATCH, {"embeddings": "embeddings"}, {"n_init": 1, "tol": 0.0}, plain(kmeans_faiss),

@@ -32,6 +32,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod descent;
 pub mod draws;
 /// Made from `wit`.
 mod generated {
@@ -61,6 +62,7 @@ mod strategy;
 #[doc(hidden)]
 pub mod wasm;
 
+pub use descent::{Descent, Slope, descend};
 pub use host::Host;
 pub use lazy::LazyGreedy;
 pub use linkage::Dendrogram;

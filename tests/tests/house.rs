@@ -182,10 +182,11 @@ fn code(text: &str) -> String {
 
 /// Names that stand in the host: differences are reported against the field's common baseline, a norm of gradients is
 /// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset; the upper baseline has
-/// usual members.
-const NAMED: [(&str, &str); 17] = [
+/// usual members; one strategy has a short form.
+const NAMED: [(&str, &str); 18] = [
     ("host/report/src/analysis.rs", "random"),
     ("host/cli/src/commands/bench.rs", "random"),
+    ("host/cli/src/commands/select/mix.rs", "mix"),
     ("host/learn/src/need.rs", "entropy"),
     // Recipes of the papers and systems of these names.
     ("host/core/src/config/recipe/presets.rs", "badge"),

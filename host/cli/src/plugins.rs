@@ -269,7 +269,8 @@ pub fn compose(
     args: &PluginArgs,
 ) -> Result<CompositeStrategy> {
     let mut make = |wanted: &Member| member(wanted, means, args);
-    Ok(CompositeStrategy::load(resolved, params, Limits::from(means.limits), &mut make)?)
+    let compute = Compute { threads: means.threads, accelerator: means.accelerator.cloned() };
+    Ok(CompositeStrategy::load(resolved, params, Limits::from(means.limits), compute, &mut make)?)
 }
 
 /// A member of a strategy made of others.

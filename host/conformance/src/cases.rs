@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use querist_core::{Array, Arrays, LinearHead};
 use querist_protocol::philox::Stream;
-use querist_protocol::{ArrayKind, Giver, Need, Rows, names};
+use querist_protocol::{ArrayKind, Dimension, Element, Giver, Need, Rows, names};
 
 /// The arrays of a query written out by hand: pool ids `0..rows`, labelled ids from 1000 on.
 ///
@@ -139,6 +139,15 @@ impl Pool {
         let salt = u32::from(labelled);
         Ok(match bare {
             "labels" => self.labels(&rows, self.seen),
+            "rejected" => Array::labels(rows.iter().map(|row| u32::from((row + 1) % 4 == 0)).collect::<Vec<_>>()),
+            names::DETECTOR_LOGITS => self.floats(&rows, self.classes + 1, 140, false),
+            names::DETECTOR_OVR => self.floats(&rows, self.classes, 141, false),
+            names::PERTURBED_LOGITS => {
+                let copies = argument(need, "K", 30)?;
+                let logits = self.floats(&rows, copies * self.classes, 142 + salt, false);
+                let values = logits.as_f32().map(|values| values.to_vec()).unwrap_or_default();
+                shaped(vec![rows.len(), copies, self.classes], values)
+            }
             names::ORACLE_LABELS => self.labels(&rows, self.classes),
             names::MC_LOG_PROBS => self.log_probs(&rows, argument(need, "T", 10)?, 50 + salt),
             names::TARGET_MC_LOG_PROBS => {
@@ -159,6 +168,9 @@ impl Pool {
                 let held_out: Vec<usize> = (0..CALIBRATION).collect();
                 self.floats(&held_out, self.classes, 100, self.values == Shape::Extreme)
             }
+            names::CALIBRATION_PENULTIMATE => {
+                self.floats(&(0..CALIBRATION).collect::<Vec<_>>(), self.width, 105, false)
+            }
             names::CALIBRATION_LABELS => self.labels(&(0..CALIBRATION).collect::<Vec<_>>(), self.classes),
             names::HEAD_W => self.floats(&(0..self.classes).collect::<Vec<_>>(), self.width, 30, false),
             names::HEAD_B => {
@@ -172,8 +184,13 @@ impl Pool {
     /// What only users have: values of samples, and rows that they point at.
     fn of_the_user(&self, name: &str, rows: &[usize], salt: u32) -> Result<Array, String> {
         match ArrayKind::of(name) {
-            Some((ArrayKind { giver: Giver::User, rows: Rows::Pointed, .. }, _)) => {
-                Ok(self.floats(&(0..POINTED).collect::<Vec<_>>(), self.width, 120, false))
+            Some((ArrayKind { giver: Giver::User, rows: Rows::Pointed, dimensions, element, .. }, _)) => {
+                let pointed: Vec<usize> = (0..POINTED).collect();
+                Ok(match (element, dimensions) {
+                    (Element::Label, _) => self.labels(&pointed, self.classes),
+                    (_, [Dimension::Classes]) => self.floats(&pointed, self.classes, 130, false),
+                    _ => self.floats(&pointed, self.width, 120, false),
+                })
             }
             Some((ArrayKind { giver: Giver::User, .. }, _)) => Ok(self.floats(rows, self.width, 110 + salt, false)),
             _ => Err(format!("no array `{name}` can be made up here")),

@@ -59,6 +59,6 @@ pub use run::{Asked, Evaluation, Position, QueryOptions, Run, RunError, ask, che
 pub use schema::Schema;
 pub use seed::{Seeds, Streams};
 pub use split::Split;
-pub use strategy::{Answer, Strategy, Usage, tile_rows};
+pub use strategy::{Answer, Beside, Strategy, Usage, tile_rows};
 pub use synthetic::{Handed, Synthetic, SyntheticError};
 pub use training::{HooksPresent, HostServices, ServiceScope, TrainingHooks};

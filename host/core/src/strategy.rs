@@ -3,18 +3,43 @@
 use querist_protocol::{Capability, Need, Selection, names};
 use serde::{Deserialize, Serialize};
 
+use crate::acquisition::{Acquisition, ContractError};
 use crate::failure::QueryError;
 use crate::identity::StrategyIdentity;
 use crate::question::{Arrays, Granted, Query, Question};
 use crate::training::TrainingHooks;
 
 /// A strategy's answer with what it cost.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
     /// The picks, not yet checked.
     pub selection: Selection,
     /// What it cost.
     pub usage: Usage,
+    /// What the host's own code says beside; code of plugins has no part in it.
+    pub beside: Beside,
+}
+
+impl Answer {
+    /// The samples that were selected, once this is known to be an answer to the question: where constraints of the
+    /// user's left fewer rows, it may be short.
+    ///
+    /// # Errors
+    /// As for [`Acquisition::check`].
+    pub fn check(&self, question: &Question<'_>) -> Result<Acquisition, ContractError> {
+        let found = self.selection.rows.len();
+        let batch = if self.beside.is_short { question.batch().min(found) } else { question.batch() };
+        Acquisition::check(&self.selection, question.arrays().ids(), batch)
+    }
+}
+
+/// What the host's own code says beside an answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beside {
+    /// Whether constraints of the user's left fewer rows than were wanted. Only then may an answer be short.
+    pub is_short: bool,
+    /// What each term of a sum added to each pick, by the names of the terms.
+    pub terms: Vec<(String, Vec<f64>)>,
 }
 
 /// Cost of one query.
@@ -69,7 +94,7 @@ pub trait Strategy {
         let query = question.seen(&granted);
         if query.wanted() == 0 {
             let selection = Selection { state: query.state.map(<[u8]>::to_vec), ..Selection::default() };
-            return Ok(Answer { selection, usage: Usage::default() });
+            return Ok(Answer { selection, ..Answer::default() });
         }
         self.query(&query)
     }

@@ -33,6 +33,7 @@ use crate::infer::{Wanted, predict, reporter};
 use crate::model::{Architecture, Model};
 use crate::need::{Feature, resolve};
 use crate::optimiser::Stood;
+use crate::perturb;
 use crate::plan::Plan;
 use crate::replicas::Replicas;
 use crate::rows::Scratch;
@@ -396,6 +397,7 @@ impl Learner for TorchLearner {
             match feature {
                 Feature::Draws(_) | Feature::GradNorm(_) | Feature::GradEmbeddings => samples,
                 Feature::Members(count) => samples * count,
+                Feature::Perturbed(noise) => samples * noise.copies,
                 _ => 0,
             }
         });
@@ -430,6 +432,14 @@ impl Learner for TorchLearner {
                     };
                     let rows = members.log_probs(self.predicting(model), samples, count, &scratch, &mut report)?;
                     Array::f32(vec![samples.len(), count, self.classes], rows.into_buffer()).doing("shaping an array")
+                }
+                Feature::Perturbed(noise) => {
+                    let samples = task.samples(need);
+                    let stream = |copy: usize| self.seeds.model_stream(&format!("perturbed/{copy}"), self.round);
+                    let with = self.predicting(model);
+                    let rows = perturb::logits(with, samples, noise, stream, &scratch, &mut report)?;
+                    Array::f32(vec![samples.len(), noise.copies, self.classes], rows.into_buffer())
+                        .doing("shaping an array")
                 }
                 Feature::GradNorm(norms) => {
                     let samples = task.samples(need);

@@ -28,6 +28,7 @@ mod model;
 mod need;
 mod optimiser;
 mod parameters;
+mod perturb;
 mod plan;
 mod replicas;
 mod rows;

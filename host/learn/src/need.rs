@@ -9,6 +9,7 @@ use crate::draws::{Draws, MOST_DRAWS};
 use crate::ensemble::{FEWEST_MEMBERS, MOST_MEMBERS};
 use crate::gradient::{Join, Norms, Scheme};
 use crate::model::{Architecture, HEAD, ImageShape, names_of};
+use crate::perturb::{MOST_COPIES, Noise};
 
 /// How a need is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) enum Feature {
     GradEmbeddings,
     /// Log-probabilities of so many members of an ensemble.
     Members(usize),
+    /// Logits of copies with noise in their weights.
+    Perturbed(Noise),
 }
 
 /// How to meet `need`.
@@ -52,6 +55,7 @@ pub(crate) fn resolve(need: &Need, model: &Architecture) -> Result<Feature, Lear
         (_, names::HEAD_B) => linear(need, model, Feature::HeadBiases)?,
         (_, names::MC_LOG_PROBS | names::TARGET_MC_LOG_PROBS) => return draws(need, model),
         (_, names::MEMBER_LOG_PROBS) => return members(need),
+        (_, names::PERTURBED_LOGITS) => return perturbed(need),
         (_, names::GRAD_NORM) => return grad_norm(need),
         (_, names::GRAD_EMBEDDINGS) => Feature::GradEmbeddings,
         (_, names::LOGITS) => Feature::Logits,
@@ -128,6 +132,25 @@ fn members(need: &Need) -> Result<Feature, LearnError> {
     match *need == Need::new(need.name()).with("M", count) {
         true => Ok(Feature::Members(count)),
         false => refuse(need, "its one argument is `M`"),
+    }
+}
+
+/// Copies with noise in their weights: `perturbed_logits(K=30, scale=0.001)`.
+fn perturbed(need: &Need) -> Result<Feature, LearnError> {
+    let Some(copies) = need.arg("K").and_then(|text| text.parse().ok()) else {
+        return refuse(need, "it does not say how many copies: `perturbed_logits(K=30, scale=0.001)`");
+    };
+    if !(1..=MOST_COPIES).contains(&copies) {
+        return refuse(need, format_args!("K = {copies}, expected 1 to {MOST_COPIES} copies"));
+    }
+    let text = need.arg("scale").unwrap_or("0.001");
+    let Some(scale) = text.parse().ok().filter(|scale: &f64| *scale > 0.0 && *scale <= 1.0) else {
+        return refuse(need, format_args!("scale = {text}, expected a number above 0, at most 1"));
+    };
+    let plain = Need::new(need.name()).with("K", copies);
+    match *need == plain || *need == plain.with("scale", text) {
+        true => Ok(Feature::Perturbed(Noise { copies, scale })),
+        false => refuse(need, "its arguments are `K` and `scale`"),
     }
 }
 
@@ -264,6 +287,8 @@ mod tests {
                 Feature::GradNorm(Norms { scheme: Scheme::Egl, join: Join::Global }),
             ),
             ("labelled.grad_embeddings", Feature::GradEmbeddings),
+            ("perturbed_logits(K=30, scale=0.001)", Feature::Perturbed(Noise { copies: 30, scale: 1e-3 })),
+            ("labelled.perturbed_logits(K=1)", Feature::Perturbed(Noise { copies: 1, scale: 1e-3 })),
             ("member_log_probs(M=5)", Feature::Members(5)),
             ("labelled.member_log_probs(M=100)", Feature::Members(100)),
             ("labelled.labels", Feature::OfTheLoop),
@@ -278,6 +303,10 @@ mod tests {
             ("member_log_probs(M=101)", "2 to 100"),
             ("member_log_probs", "how many members"),
             ("member_log_probs(M=5, x)", "`M`"),
+            ("perturbed_logits", "how many copies"),
+            ("perturbed_logits(K=201)", "1 to 200"),
+            ("perturbed_logits(K=2, scale=0)", "above 0, at most 1"),
+            ("perturbed_logits(K=2, x)", "`K` and `scale`"),
             ("grad_norm(scheme=x)", "`entropy`, `expected` or `egl`"),
             ("grad_norm(norm=x)", "`tensor-sum` or `global`"),
             ("grad_norm(scheme=egl, x=1)", "`scheme` and `norm`"),

@@ -7,7 +7,7 @@ use querist_core::config::{BudgetConfig, ModelName, Task};
 use querist_core::progress::{Progress, Silent};
 use querist_core::{
     Answer, DatasetOracle, FinishedRound, Observer, Position, Query, QueryError, QueryOptions, Round, RoundRecord, Run,
-    SampleId, Seeds, Split, Strategy, StrategyIdentity, StrategyKind, Usage, run,
+    SampleId, Seeds, Split, Strategy, StrategyIdentity, StrategyKind, run,
 };
 use querist_protocol::{Capability, Need, Selection};
 
@@ -48,7 +48,7 @@ impl Strategy for First {
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         self.seen.push(query.arrays.ids().to_vec());
         let rows = (0..query.wanted() as u32).collect();
-        Ok(Answer { selection: Selection { rows, ..Selection::default() }, usage: Usage::default() })
+        Ok(Answer { selection: Selection { rows, ..Selection::default() }, ..Answer::default() })
     }
 }
 

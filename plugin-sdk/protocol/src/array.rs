@@ -120,7 +120,7 @@ const PLAIN: ArrayKind = ArrayKind {
 };
 
 /// Every array.
-pub const ARRAYS: [ArrayKind; 17] = [
+pub const ARRAYS: [ArrayKind; 28] = [
     ArrayKind {
         name: names::LOGITS,
         dimensions: &[Dimension::Classes],
@@ -179,6 +179,13 @@ pub const ARRAYS: [ArrayKind; 17] = [
         ..PLAIN
     },
     ArrayKind {
+        name: names::PERTURBED_LOGITS,
+        dimensions: &[Dimension::Width("number of noisy copies"), Dimension::Classes],
+        says: "logits of copies of the model with noise in their weights: `perturbed_logits(K=30, scale=0.001)`; copy k \
+               is the same network for every row",
+        ..PLAIN
+    },
+    ArrayKind {
         name: names::CALIBRATION_LOGITS,
         rows: Rows::Calibration,
         dimensions: &[Dimension::Classes],
@@ -192,6 +199,14 @@ pub const ARRAYS: [ArrayKind; 17] = [
         element: Element::Label,
         giver: Giver::Loop,
         says: "labels of the validation set",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: names::CALIBRATION_PENULTIMATE,
+        rows: Rows::Calibration,
+        dimensions: &[Dimension::Width("width of the last layer")],
+        giver: Giver::Loop,
+        says: "input of the last linear layer for the validation set",
         ..PLAIN
     },
     ArrayKind {
@@ -211,6 +226,15 @@ pub const ARRAYS: [ArrayKind; 17] = [
         ..PLAIN
     },
     ArrayKind {
+        name: names::LABELLED_REJECTED,
+        rows: Rows::Labelled,
+        element: Element::Label,
+        giver: Giver::Loop,
+        says: "1 where the oracle said that a sample is of no class, whatever its entry in `labelled.labels`; else 0, as \
+               always in a run",
+        ..PLAIN
+    },
+    ArrayKind {
         name: names::ORACLE_LABELS,
         rows: Rows::Pool,
         element: Element::Label,
@@ -220,10 +244,75 @@ pub const ARRAYS: [ArrayKind; 17] = [
         ..PLAIN
     },
     ArrayKind {
+        name: names::DETECTOR_LOGITS,
+        rows: Rows::Pool,
+        dimensions: &[Dimension::Columns],
+        giver: Giver::User,
+        says: "outputs of a classifier of all classes and, last, \"none of them\": [rows, classes + 1]",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: names::DETECTOR_OVR,
+        rows: Rows::Pool,
+        dimensions: &[Dimension::Classes],
+        giver: Giver::User,
+        says: "log-odds of classifiers of one class against the rest each",
+        ..PLAIN
+    },
+    ArrayKind {
         name: "extra.NAME",
         dimensions: &[Dimension::Columns],
         giver: Giver::User,
         says: "whatever a user has of each sample, under a name that the strategy makes up",
+        ..PLAIN
+    },
+    // Before the names that users make up, of which they would be some.
+    ArrayKind {
+        name: "query.embeddings",
+        rows: Rows::Pointed,
+        dimensions: &[WIDTH],
+        giver: Giver::User,
+        says: "embeddings of rows to look for, made as those of the pool",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: "query.logits",
+        rows: Rows::Pointed,
+        dimensions: &[Dimension::Classes],
+        giver: Giver::User,
+        says: "their logits",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: "query.labels",
+        rows: Rows::Pointed,
+        element: Element::Label,
+        giver: Giver::User,
+        says: "their labels",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: "private.embeddings",
+        rows: Rows::Pointed,
+        dimensions: &[WIDTH],
+        giver: Giver::User,
+        says: "embeddings of rows to stay away from, made as those of the pool",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: "private.logits",
+        rows: Rows::Pointed,
+        dimensions: &[Dimension::Classes],
+        giver: Giver::User,
+        says: "their logits",
+        ..PLAIN
+    },
+    ArrayKind {
+        name: "private.labels",
+        rows: Rows::Pointed,
+        element: Element::Label,
+        giver: Giver::User,
+        says: "their labels",
         ..PLAIN
     },
     ArrayKind {

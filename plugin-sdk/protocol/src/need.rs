@@ -36,10 +36,18 @@ pub mod names {
     pub const GRAD_NORM: &str = "grad_norm";
     /// Gradient of the predicted class's loss at the embedding, `f32 [rows, width]`.
     pub const GRAD_EMBEDDINGS: &str = "grad_embeddings";
+    /// Logits of copies of the model with noise in their weights, `f32 [rows, copies, classes]`.
+    pub const PERTURBED_LOGITS: &str = "perturbed_logits";
+    /// Outputs of a classifier of all classes and "none of them", `f32 [rows, classes + 1]`.
+    pub const DETECTOR_LOGITS: &str = "detector.logits";
+    /// Log-odds of classifiers of one class against the rest each, `f32 [rows, classes]`.
+    pub const DETECTOR_OVR: &str = "detector.ovr";
     /// Logits of the calibration set, `f32 [calibration, classes]`.
     pub const CALIBRATION_LOGITS: &str = "calibration.logits";
     /// Labels of the calibration set, `u32 [calibration]`.
     pub const CALIBRATION_LABELS: &str = "calibration.labels";
+    /// Input of the last linear layer for the calibration set, `f32 [calibration, last width]`.
+    pub const CALIBRATION_PENULTIMATE: &str = "calibration.penultimate";
     /// Weights of a linear head, `f32 [classes, width]`.
     pub const HEAD_W: &str = "head.w";
     /// Biases of a linear head, `f32 [classes]`.
@@ -49,6 +57,8 @@ pub mod names {
     pub const HEAD: &str = "head";
     /// Labels of the labelled set, `u32 [labelled]`.
     pub const LABELLED_LABELS: &str = "labelled.labels";
+    /// 1 where the oracle said that a labelled sample is of no class, `u32 [labelled]`.
+    pub const LABELLED_REJECTED: &str = "labelled.rejected";
     /// Hidden labels of the whole pool, `u32 [rows]`; only for strategies that declare the capability `oracle-labels`.
     pub const ORACLE_LABELS: &str = "oracle.labels";
     /// A model that hands out the outputs of its stages. No array: only asked for before training.

@@ -157,7 +157,7 @@ impl Strategy for Native {
         });
         let selection = answer.map_err(|failure| failure.of(&self.identity))?;
         let usage = Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, peak_memory: control.peak_memory() };
-        Ok(Answer { selection, usage })
+        Ok(Answer { selection, usage, ..Answer::default() })
     }
 }
 

@@ -32,6 +32,7 @@ const ROW_WISE: Int = 2;
 const MINIMISE: Int = 1;
 const SIMPLEX_INTERRUPT: c_int = 1;
 const TREE_INTERRUPT: c_int = 6;
+const OPTIMAL: Int = 7;
 const INFEASIBLE: Int = 8;
 const UNBOUNDED_OR_INFEASIBLE: Int = 9;
 const FEASIBLE_POINT: Int = 2;
@@ -68,6 +69,7 @@ struct Functions {
     run: unsafe extern "C" fn(Handle) -> Int,
     status: unsafe extern "C" fn(Handle) -> Int,
     int_info: unsafe extern "C" fn(Handle, *const c_char, *mut Int) -> Int,
+    double_info: unsafe extern "C" fn(Handle, *const c_char, *mut f64) -> Int,
     solution: unsafe extern "C" fn(Handle, *mut f64, *mut f64, *mut f64, *mut f64) -> Int,
     set_callback: unsafe extern "C" fn(Handle, Callback, *mut c_void) -> Int,
     start_callback: unsafe extern "C" fn(Handle, c_int) -> Int,
@@ -106,6 +108,7 @@ fn read() -> Result<Functions, String> {
         run: function!(b"Highs_run\0"),
         status: function!(b"Highs_getModelStatus\0"),
         int_info: function!(b"Highs_getIntInfoValue\0"),
+        double_info: function!(b"Highs_getDoubleInfoValue\0"),
         solution: function!(b"Highs_getSolution\0"),
         set_callback: function!(b"Highs_setCallback\0"),
         start_callback: function!(b"Highs_startCallback\0"),
@@ -126,16 +129,31 @@ fn read() -> Result<Functions, String> {
     Ok(functions)
 }
 
-/// A program: least cost, over columns between 0 and 1, of which some are whole.
+/// A program: least cost, over columns between 0 and a bound of 1 or infinity, of which some are whole.
 #[derive(Debug, Default)]
 pub struct Program {
     costs: Vec<f64>,
+    bounds: Vec<f64>,
     whole: Vec<Int>,
     /// Where each row's entries start.
     starts: Vec<Int>,
     columns: Vec<Int>,
+    entries: Vec<f64>,
     lower: Vec<f64>,
     upper: Vec<f64>,
+}
+
+/// The best solution of a program, as far as it was looked for.
+#[derive(Debug)]
+pub struct Best {
+    /// The columns.
+    pub values: Vec<f64>,
+    /// What one more of each column would cost; only where no column is whole.
+    pub reduced: Vec<f64>,
+    /// No solution costs less.
+    pub bound: f64,
+    /// Whether it is known that none costs less.
+    pub is_proven: bool,
 }
 
 /// How a program may end.
@@ -159,15 +177,33 @@ pub struct Budget {
 impl Program {
     /// Adds a column and tells its number.
     pub fn column(&mut self, cost: f64, is_whole: bool) -> usize {
+        self.bounded(cost, is_whole, 1.0)
+    }
+
+    /// Adds a column that may be any number of 0 or more, and tells its number.
+    pub fn open_column(&mut self, cost: f64) -> usize {
+        self.bounded(cost, false, f64::INFINITY)
+    }
+
+    fn bounded(&mut self, cost: f64, is_whole: bool, bound: f64) -> usize {
         self.costs.push(cost);
+        self.bounds.push(bound);
         self.whole.push(Int::from(is_whole));
         self.costs.len() - 1
     }
 
     /// Adds a row: the sum of these columns lies between the two.
     pub fn row(&mut self, columns: impl IntoIterator<Item = usize>, lower: f64, upper: f64) {
+        self.weighted_row(columns.into_iter().map(|column| (column, 1.0)), lower, upper);
+    }
+
+    /// Adds a row: the sum of so many times these columns lies between the two.
+    pub fn weighted_row(&mut self, entries: impl IntoIterator<Item = (usize, f64)>, lower: f64, upper: f64) {
         self.starts.push(self.columns.len() as Int);
-        self.columns.extend(columns.into_iter().map(|column| column as Int));
+        for (column, entry) in entries {
+            self.columns.push(column as Int);
+            self.entries.push(entry);
+        }
         self.lower.push(lower);
         self.upper.push(upper);
     }
@@ -177,6 +213,44 @@ impl Program {
     /// # Errors
     /// If the solver cannot be loaded, or refuses the program.
     pub fn solve(&self, budget: Budget, is_wanted: &dyn Fn() -> bool) -> Result<End, String> {
+        let solver = self.solver()?;
+        solver.set_up(budget)?;
+        checked(solver.set_int(c"mip_max_improving_sols", 1), "setting its options")?;
+        solver.pass(self)?;
+        let mut asked: &dyn Fn() -> bool = is_wanted;
+        solver.listen((&raw mut asked).cast())?;
+        solver.run(self.costs.len())
+    }
+
+    /// Looks for the best solution, within a number of nodes.
+    ///
+    /// # Errors
+    /// If the solver cannot be loaded, refuses the program, or finds none.
+    pub fn best(&self, nodes: Option<u64>, is_wanted: &dyn Fn() -> bool) -> Result<Best, String> {
+        let solver = self.solver()?;
+        solver.set_up(Budget { seconds: f64::INFINITY, nodes })?;
+        // To the end, and not to within a share of it.
+        [(c"mip_rel_gap", 0.0), (c"mip_abs_gap", 0.0)]
+            .into_iter()
+            .try_for_each(|(name, value)| checked(solver.set_double(name, value), "setting its options"))?;
+        solver.pass(self)?;
+        let mut asked: &dyn Fn() -> bool = is_wanted;
+        solver.listen((&raw mut asked).cast())?;
+        let values = match solver.run(self.costs.len())? {
+            End::Solution(values) => values,
+            End::Infeasible => return Err("HiGHS says that the program has no solution".to_owned()),
+            End::Stopped => return Err("HiGHS was stopped before it found a solution".to_owned()),
+        };
+        let is_proven = solver.is_optimal();
+        let is_whole = self.whole.contains(&1);
+        let cost = values.iter().zip(&self.costs).map(|(value, cost)| value * cost).sum();
+        let bound = if is_whole && !is_proven { solver.bound().unwrap_or(f64::NEG_INFINITY) } else { cost };
+        let reduced = if is_whole { Vec::new() } else { solver.reduced(self.costs.len())? };
+        Ok(Best { values, reduced, bound, is_proven })
+    }
+
+    /// A solver without options or program.
+    fn solver(&self) -> Result<Solver<'static>, String> {
         load();
         let Some(Ok(functions)) = FUNCTIONS.get() else {
             return Err(FUNCTIONS.get().and_then(|loaded| loaded.as_ref().err().cloned()).unwrap_or_default());
@@ -186,12 +260,7 @@ impl Program {
             return Err("the program has more than 2^31 entries; lower `max_points`".to_owned());
         }
         // SAFETY: makes a solver, which is destroyed with `Solver`.
-        let solver = Solver { functions, handle: unsafe { (functions.create)() } };
-        solver.set_up(budget)?;
-        solver.pass(self)?;
-        let mut asked: &dyn Fn() -> bool = is_wanted;
-        solver.listen((&raw mut asked).cast())?;
-        solver.run(self.costs.len())
+        Ok(Solver { functions, handle: unsafe { (functions.create)() } })
     }
 }
 
@@ -234,7 +303,6 @@ impl Solver<'_> {
                 // One thread: the same program has the same answer.
                 (f.set_int)(h, c"threads".as_ptr(), 1),
                 (f.set_text)(h, c"parallel".as_ptr(), c"off".as_ptr()),
-                (f.set_int)(h, c"mip_max_improving_sols".as_ptr(), 1),
                 (f.set_int)(h, c"mip_max_nodes".as_ptr(), nodes),
                 (f.set_double)(h, c"time_limit".as_ptr(), budget.seconds),
             ]
@@ -244,8 +312,7 @@ impl Solver<'_> {
 
     fn pass(&self, program: &Program) -> Result<(), String> {
         let columns = program.costs.len();
-        let (zeros, ones) = (vec![0.0; columns], vec![1.0; columns]);
-        let entries = vec![1.0; program.columns.len()];
+        let zeros = vec![0.0; columns];
         // SAFETY: every pointer leads to as many values as the counts before say.
         let status = unsafe {
             (self.functions.pass_program)(
@@ -258,12 +325,12 @@ impl Solver<'_> {
                 0.0,
                 program.costs.as_ptr(),
                 zeros.as_ptr(),
-                ones.as_ptr(),
+                program.bounds.as_ptr(),
                 program.lower.as_ptr(),
                 program.upper.as_ptr(),
                 program.starts.as_ptr(),
                 program.columns.as_ptr(),
-                entries.as_ptr(),
+                program.entries.as_ptr(),
                 program.whole.as_ptr(),
             )
         };
@@ -296,6 +363,40 @@ impl Solver<'_> {
             unsafe { (self.functions.solution)(self.handle, values.as_mut_ptr(), null_mut(), null_mut(), null_mut()) };
         checked(status, "giving its solution")?;
         Ok(End::Solution(values))
+    }
+
+    fn set_int(&self, name: &CStr, value: Int) -> Int {
+        // SAFETY: an option of this version, with a value of its type.
+        unsafe { (self.functions.set_int)(self.handle, name.as_ptr(), value) }
+    }
+
+    fn set_double(&self, name: &CStr, value: f64) -> Int {
+        // SAFETY: as before.
+        unsafe { (self.functions.set_double)(self.handle, name.as_ptr(), value) }
+    }
+
+    fn is_optimal(&self) -> bool {
+        // SAFETY: a solver with a program.
+        unsafe { (self.functions.status)(self.handle) == OPTIMAL }
+    }
+
+    /// What no solution of a program with whole columns costs less than.
+    fn bound(&self) -> Option<f64> {
+        let mut value = 0.0;
+        let name = c"mip_dual_bound";
+        // SAFETY: a text that ends with 0, and room for a number.
+        let status = unsafe { (self.functions.double_info)(self.handle, name.as_ptr(), &raw mut value) };
+        (status == OK).then_some(value)
+    }
+
+    /// What one more of each column would cost.
+    fn reduced(&self, columns: usize) -> Result<Vec<f64>, String> {
+        let mut values = vec![0.0; columns];
+        // SAFETY: room for every column; what is not wanted may be null.
+        let status =
+            unsafe { (self.functions.solution)(self.handle, null_mut(), values.as_mut_ptr(), null_mut(), null_mut()) };
+        checked(status, "giving its reduced costs")?;
+        Ok(values)
     }
 
     fn info(&self, name: &CStr) -> Option<Int> {

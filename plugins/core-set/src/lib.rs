@@ -22,6 +22,8 @@
 //! Above `max_points` samples, the radius is made small on the greedy picks and a random part of the pool, whose
 //! samples are then the candidates too. Picks that this improves on the whole pool replace the greedy ones, and the
 //! answer is never called optimal.
+//!
+//! The package has another strategy with a program for the same solver, `balanced-exact`.
 
 // More than 150 lines: the search for a smallest radius and the interface of the solver are its own.
 
@@ -32,6 +34,7 @@
 
 mod highs;
 mod program;
+mod quotas;
 mod search;
 
 use std::time::{Duration, Instant};
@@ -40,6 +43,7 @@ use querist_sdk::prelude::*;
 use querist_sdk::{Entry, Package};
 
 use program::Limits;
+pub use quotas::{BalancedExact, Counts, Measure, Scale};
 use search::{Found, Pool};
 
 params! {
@@ -196,7 +200,8 @@ fn report(picks: &mut Picks, found: &Found, outliers: usize) {
 }
 
 /// The package.
-pub static PACKAGE: Package =
-    Package { name: "core-set", version: env!("CARGO_PKG_VERSION"), entries: &[Entry::selector::<CoreSet>()] };
+pub static PACKAGE: Package = Package { name: "core-set", version: env!("CARGO_PKG_VERSION"), entries: ENTRIES };
+
+const ENTRIES: &[Entry] = &[Entry::selector::<CoreSet>(), Entry::selector::<BalancedExact>()];
 
 querist_sdk::export_native!(PACKAGE, on_load = highs::load);

@@ -248,7 +248,7 @@ fn of_size(strategy: &mut Timed, rows: usize, args: &BenchArgs) -> Result<Measur
     let mut best: Option<Measured> = None;
     for _ in 0..REPEATS {
         let answer = strategy.strategy().answer(&question)?;
-        question.check(&answer.selection)?;
+        answer.check(&question)?;
         let (seconds, peak_memory) = (answer.usage.seconds, answer.usage.peak_memory);
         let measured = Measured { rows, seconds, times: strategy.times(), peak_memory };
         if best.is_none_or(|best| seconds < best.seconds) {

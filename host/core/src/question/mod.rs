@@ -74,6 +74,11 @@ impl<'a> Question<'a> {
         Self { progress, ..self }
     }
 
+    /// Rows that are wanted; more than the pool has means the whole pool.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// All its arrays, those included that a strategy may not see.
     pub fn arrays(&self) -> &'a Arrays {
         self.arrays

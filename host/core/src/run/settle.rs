@@ -44,7 +44,7 @@ fn check_untrained(learner: &dyn Learner, needs: &[Need], plan: &Plan) -> Result
     }
     let of_learner = |need: &&Need| {
         let is_of_loop = need.array().is_some_and(|kind| kind.giver == Giver::Loop);
-        !is_of_loop || need.name() == names::CALIBRATION_LOGITS
+        !is_of_loop || matches!(need.name(), names::CALIBRATION_LOGITS | names::CALIBRATION_PENULTIMATE)
     };
     learner.check_untrained(&needs.iter().filter(of_learner).cloned().collect::<Vec<_>>())
 }

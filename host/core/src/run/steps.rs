@@ -230,11 +230,20 @@ impl Run<'_> {
         let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
         Ok(match need.name() {
             names::ORACLE_LABELS => numbers_of(&self.oracle.reveal(pool)?),
+            // No oracle of a run says that a sample is of no class.
+            names::LABELLED_REJECTED => Array::labels(vec![0; labelled.len()]),
             names::CALIBRATION_LABELS => numbers_of(&self.split.validation_labels(self.dataset)),
             names::CALIBRATION_LOGITS => {
                 let samples = &self.split.validation;
                 let logits = self.learner.logits(samples, self.observer.progress())?;
                 Array::f32(vec![samples.len(), self.dataset.classes()], logits)?
+            }
+            names::CALIBRATION_PENULTIMATE => {
+                let needs = [Need::new(names::PENULTIMATE)];
+                let task = FeatureTask { needs: &needs, pool: &self.split.validation, ..FeatureTask::default() };
+                let mut named = self.learner.features(task, self.observer.progress())?;
+                let nothing = || LearnError::Config("the learner gave no input of its last layer".to_owned());
+                named.remove(names::PENULTIMATE).ok_or_else(nothing)?
             }
             _ => numbers_of(&labelled.iter().map(|&(_, label)| label).collect::<Vec<_>>()),
         })

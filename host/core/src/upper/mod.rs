@@ -181,7 +181,8 @@ impl Strategy for Upper {
         let rows = proposals[bought].batch.iter().map(row).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|_| self.failed("a proposal is not in the pool"))?;
         let selection = Selection { rows, diagnostics, ..Selection::default() };
-        Ok(Answer { selection, usage: Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, ..usage } })
+        let usage = Usage { seconds: clock.elapsed().as_secs_f64(), fuel: None, ..usage };
+        Ok(Answer { selection, usage, ..Answer::default() })
     }
 }
 

@@ -61,7 +61,7 @@ impl Strategy for Drawing {
         let mut rows: Vec<u32> = (0..query.arrays.ids().len() as u32).collect();
         rows.sort_by_key(|&row| stream.item_bits(query.arrays.ids()[row as usize], 0));
         rows.truncate(query.wanted());
-        Ok(Answer { selection: Selection { rows, ..Selection::default() }, usage: Usage::default() })
+        Ok(Answer { selection: Selection { rows, ..Selection::default() }, ..Answer::default() })
     }
 }
 

@@ -1,8 +1,10 @@
 //! The strategies that a composite asks.
 
 use querist_core::{
-    Answer, Failure, Granted, Hint, Limit, Query, QueryError, QueryErrorKind, Strategy, StrategyIdentity, Usage,
+    Acquisition, Answer, Failure, Granted, Hint, Limit, Query, QueryError, QueryErrorKind, Strategy, StrategyIdentity,
+    Usage,
 };
+use querist_kernels::Compute;
 use querist_protocol::{Need, StrategyDescription};
 
 use crate::run::limits::Limits;
@@ -23,7 +25,12 @@ pub(super) struct Members {
     /// The composite.
     pub(super) identity: StrategyIdentity,
     pub(super) limits: Limits,
+    pub(super) compute: Compute,
     pub(super) strategies: Vec<Box<dyn Strategy>>,
+    /// Whether each scores rows one by one.
+    pub(super) scorers: Vec<bool>,
+    /// The parameters of each, as they were given.
+    pub(super) params: Vec<String>,
 }
 
 impl Members {
@@ -36,6 +43,32 @@ impl Members {
     ) -> Result<Granted, QueryError> {
         let strategy = &*self.strategies[member];
         strategy.granted(&query.arrays.part(strategy.needs().iter().flat_map(Need::names), rows))
+    }
+
+    /// What a member picks of some rows of the pool, ascending, or of all; in rows of the pool, and an answer that
+    /// keeps the contract. Its state is not kept: it has no meaning for other rows.
+    pub(super) fn picked(
+        &mut self,
+        member: usize,
+        query: &Query<'_>,
+        rows: Option<&[u32]>,
+        batch: usize,
+    ) -> Result<Answer, QueryError> {
+        let arrays = self.granted(member, query, rows)?;
+        let mut answer = self.ask(member, &Query { arrays: &arrays, batch, state: None, ..*query })?;
+        let identity = self.strategies[member].identity();
+        Acquisition::check(&answer.selection, arrays.ids(), batch)
+            .map_err(|broken| Failure::new(QueryErrorKind::Contract, broken.to_string()).of(identity))?;
+        if let Some(rows) = rows {
+            answer.selection.rows.iter_mut().for_each(|row| *row = rows[*row as usize]);
+        }
+        answer.selection.state = None;
+        Ok(answer)
+    }
+
+    /// A failure of the composite itself.
+    pub(super) fn failed(&self, failure: Failure) -> QueryError {
+        failure.of(&self.identity)
     }
 
     /// One question to one member.

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use querist_core::digest::sha256;
 use querist_core::{Answer, Query, QueryError, Schema, Strategy, StrategyIdentity, StrategyKind};
-use querist_protocol::{Capability, Need, StrategyDescription};
+use querist_kernels::Compute;
+use querist_protocol::{Capability, Need, StrategyDescription, names};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::error::CompositeError;
 use super::members::{Made, MemberError, Members};
-use super::{refine, switch};
+use super::{albl, balanced, filter, mix, refine, switch, tailor};
+use crate::package::combine::{Albl, Anchors, Balanced, Mix, Seals, Tailor};
 use crate::package::composite_text::{self, Combine, CompositeText, Member, Refine, Switch};
 use crate::package::discover::Resolved;
 use crate::package::file::{MAX_TEXT_BYTES, read_checked};
@@ -30,25 +33,65 @@ pub struct CompositeStrategy {
 enum Combined {
     Switch(Switch),
     Refine(Refine),
+    Balanced(Balanced),
+    Mix(Mix),
+    Seals(Seals),
+    Anchors(Anchors),
+    Tailor(Tailor),
+    Albl(Albl),
 }
 
 impl Combined {
     fn read(text: &CompositeText, id: &str, params: &Value) -> Result<(Self, Vec<Member>), CompositeError> {
         let strategy = text.strategies.iter().find(|strategy| strategy.id == id);
         let strategy = strategy.ok_or_else(|| CompositeError::Source(format!("it has no strategy `{id}`")))?;
-        let wrong = |error: serde_json::Error| CompositeError::Params(error.to_string());
-        Ok(match strategy.combine {
-            Combine::SwitchByRound => {
-                let switch: Switch = serde_json::from_value(params.clone()).map_err(wrong)?;
-                let members = vec![switch.first.clone(), switch.then.clone()];
-                (Self::Switch(switch), members)
-            }
-            Combine::Refine => {
-                let refine: Refine = serde_json::from_value(params.clone()).map_err(wrong)?;
-                let members = refine.members.iter().chain([&refine.finish]).cloned().collect();
-                (Self::Refine(refine), members)
-            }
-        })
+        let combined = match strategy.combine {
+            Combine::SwitchByRound => Self::Switch(of_params(params)?),
+            Combine::Refine => Self::Refine(of_params(params)?),
+            Combine::Balanced => Self::Balanced(of_params(params)?),
+            Combine::Mix => Self::Mix(of_params(params)?),
+            Combine::Seals => Self::Seals(of_params(params)?),
+            Combine::Anchors => Self::Anchors(of_params(params)?),
+            Combine::Tailor => Self::Tailor(of_params(params)?),
+            Combine::Albl => Self::Albl(of_params(params)?),
+        };
+        if let Self::Mix(mix) = &combined {
+            mix::check(mix).map_err(CompositeError::Params)?;
+        }
+        let members = combined.members();
+        Ok((combined, members))
+    }
+
+    /// The members, in the order in which they are asked for by number.
+    fn members(&self) -> Vec<Member> {
+        match self {
+            Self::Switch(switch) => vec![switch.first.clone(), switch.then.clone()],
+            Self::Refine(refine) => refine.members.iter().chain([&refine.finish]).cloned().collect(),
+            Self::Balanced(balanced) => vec![balanced.member.clone()],
+            Self::Mix(mix) => mix::members(mix),
+            Self::Seals(seals) => vec![seals.member.clone()],
+            Self::Anchors(anchors) => vec![anchors.member.clone()],
+            Self::Tailor(tailor) => tailor.members.clone(),
+            Self::Albl(albl) => albl.members.clone(),
+        }
+    }
+
+    /// What the composite looks at beside its members.
+    fn needs(&self) -> Vec<Need> {
+        match self {
+            Self::Switch(_) | Self::Refine(_) => Vec::new(),
+            Self::Balanced(_) => Need::all([names::LOGITS, names::LABELLED_LABELS]),
+            Self::Mix(mix) => mix::needs(mix),
+            Self::Seals(_) => Need::all([names::EMBEDDINGS, "labelled.embeddings"]),
+            Self::Anchors(_) => Need::all([names::EMBEDDINGS, "labelled.embeddings", names::LABELLED_LABELS]),
+            Self::Tailor(_) => Need::all([names::LABELLED_LABELS]),
+            Self::Albl(_) => Need::all(["labelled.logits", names::LABELLED_LABELS]),
+        }
+    }
+
+    /// Whether a member's picks may be passed over.
+    fn passes_over(&self) -> bool {
+        matches!(self, Self::Refine(_) | Self::Mix(_) | Self::Tailor(_) | Self::Albl(_))
     }
 
     /// The members, made by `make`, if they may take part.
@@ -76,7 +119,7 @@ impl Combined {
         }
         let reveals = made.description.capabilities.contains(&Capability::OracleStream);
         // It would spend labels on samples that another one then does not pick.
-        (reveals && matches!(self, Self::Refine(_))).then_some("it has labels revealed while it picks")
+        (reveals && self.passes_over()).then_some("it has labels revealed while it picks")
     }
 }
 
@@ -92,6 +135,7 @@ impl CompositeStrategy {
         resolved: Resolved<'_>,
         params: &Value,
         limits: Limits,
+        compute: Compute,
         make: &mut dyn FnMut(&Member) -> Result<Made, MemberError>,
     ) -> Result<Self, CompositeError> {
         let text = text_of(resolved.package).map_err(|error| CompositeError::Source(error.to_string()))?;
@@ -102,11 +146,14 @@ impl CompositeStrategy {
             let message = format!("a member declares `{}`, which the composite does not: pack it anew", power.name());
             return Err(CompositeError::Source(message));
         }
-        let made: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
+        let scorers = made.iter().map(|member| member.description.scorer).collect();
+        let strategies: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
         let mut identity = resolved.package.identity(&resolved.strategy.id);
-        identity.digest = digest(&identity.digest, &made);
-        let needs = needs_of(&made);
-        Ok(Self { needs, capabilities, members: Members { identity, limits, strategies: made }, combined })
+        identity.digest = digest(&identity.digest, &strategies);
+        let needs = needs_of(&strategies, combined.needs());
+        let params = members.iter().map(|member| Value::Object(member.params.clone()).to_string()).collect();
+        let members = Members { identity, limits, compute, strategies, scorers, params };
+        Ok(Self { needs, capabilities, members, combined })
     }
 }
 
@@ -127,8 +174,19 @@ impl Strategy for CompositeStrategy {
         match &self.combined {
             Combined::Switch(switch) => switch::query(switch, &mut self.members, query),
             Combined::Refine(refine) => refine::query(refine, &mut self.members, query),
+            Combined::Balanced(balanced) => balanced::query(balanced, &mut self.members, query),
+            Combined::Mix(mix) => mix::query(mix, &mut self.members, query),
+            Combined::Seals(seals) => filter::query(&filter::Filter::Seals(seals), &mut self.members, query),
+            Combined::Anchors(anchors) => filter::query(&filter::Filter::Anchors(anchors), &mut self.members, query),
+            Combined::Tailor(tailor) => tailor::query(tailor, &mut self.members, query),
+            Combined::Albl(albl) => albl::query(albl, &mut self.members, query),
         }
     }
+}
+
+/// Parameters that fit their schema.
+fn of_params<T: DeserializeOwned>(params: &Value) -> Result<T, CompositeError> {
+    serde_json::from_value(params.clone()).map_err(|error| CompositeError::Params(error.to_string()))
 }
 
 /// The text of a package that was checked.
@@ -147,7 +205,7 @@ pub(crate) fn powers(
     let made = combined.made(&members, make)?;
     let capabilities = capabilities_of(&made);
     let strategies: Vec<Box<dyn Strategy>> = made.into_iter().map(|member| member.strategy).collect();
-    Ok((needs_of(&strategies), capabilities))
+    Ok((needs_of(&strategies, combined.needs()), capabilities))
 }
 
 fn capabilities_of(members: &[Made]) -> Vec<Capability> {
@@ -160,9 +218,9 @@ fn capabilities_of(members: &[Made]) -> Vec<Capability> {
     all
 }
 
-/// What members need together, each need once.
-fn needs_of(members: &[Box<dyn Strategy>]) -> Vec<Need> {
-    let all: BTreeSet<Need> = members.iter().flat_map(|member| member.needs().iter().cloned()).collect();
+/// What members and composite need together, each need once.
+fn needs_of(members: &[Box<dyn Strategy>], own: Vec<Need>) -> Vec<Need> {
+    let all: BTreeSet<Need> = members.iter().flat_map(|member| member.needs().iter().cloned()).chain(own).collect();
     all.into_iter().collect()
 }
 

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::combine::{Albl, Anchors, Balanced, Mix, Seals, Tailor};
 use super::file::parsed_toml;
 use super::refused::{RefusedPackage, refuse};
 
@@ -40,6 +41,12 @@ pub(crate) struct CompositeStrategyText {
 pub(crate) enum Combine {
     SwitchByRound,
     Refine,
+    Balanced,
+    Mix,
+    Seals,
+    Anchors,
+    Tailor,
+    Albl,
 }
 
 /// A strategy that a composite asks, with its parameters.
@@ -127,6 +134,12 @@ impl CompositeStrategyText {
             schema: match self.combine {
                 Combine::SwitchByRound => self.schema::<Switch>()?,
                 Combine::Refine => self.schema::<Refine>()?,
+                Combine::Balanced => self.schema::<Balanced>()?,
+                Combine::Mix => self.schema::<Mix>()?,
+                Combine::Seals => self.schema::<Seals>()?,
+                Combine::Anchors => self.schema::<Anchors>()?,
+                Combine::Tailor => self.schema::<Tailor>()?,
+                Combine::Albl => self.schema::<Albl>()?,
             },
         })
     }

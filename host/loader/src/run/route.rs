@@ -201,6 +201,6 @@ impl<R: Route> Strategy for Routed<R> {
             fuel: cost.fuel,
             peak_memory: cost.memory + control.peak_memory(),
         };
-        Ok(Answer { selection, usage })
+        Ok(Answer { selection, usage, ..Answer::default() })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use querist_core::progress::{Phase, Progress};
 use querist_core::{
     Answer, Arrays, Granted, HooksPresent, HostServices, Query, ServiceError, Strategy, StrategyIdentity, StrategyKind,
-    TrainingHooks, Usage,
+    TrainingHooks,
 };
 use querist_core::{QueryError, QueryErrorKind};
 use querist_kernels::{Compute, Control, Limits, Session, Setup, Shared};
@@ -149,7 +149,7 @@ impl Strategy for InProcess {
             let selection = strategy.query(round, &querist_sdk::Query::new(Host::new(session.clone()), None))?;
             Ok(Selection { state: strategy.save_state(round)?, ..selection })
         })?;
-        Ok(Answer { selection, usage: Usage::default() })
+        Ok(Answer { selection, ..Answer::default() })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use querist_core::config::StrategyConfig;
-use querist_core::{Array, Arrays, Question, Round, Seeds};
+use querist_core::{Array, Arrays, Beside, Question, Round, Seeds};
 use querist_data::arrays::shard_files;
 use serde_json::Value;
 
@@ -100,6 +100,7 @@ fn best(parts: &[Part], budget: usize) -> Result<Picked> {
         scores: all.iter().map(|row| row.0).collect(),
         diagnostics: Vec::new(),
         used: None,
+        beside: Beside::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use crate::flags::{self, ParamArgs};
 use crate::plugins::QueryArgs;
 
 /// The question, but for the strategy and how many rows are wanted.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct AskArgs {
     #[arg(long, value_name = "S", default_value_t = 0, hide_default_value = true, help = flags::SEED)]
     pub seed: u64,

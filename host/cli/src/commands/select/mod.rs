@@ -2,6 +2,7 @@
 
 mod ask;
 mod inputs;
+mod mix;
 mod picked;
 mod words;
 
@@ -33,8 +34,15 @@ use crate::trainer::{EmbeddedTask, Trainer, become_trainer};
                         --input embeddings=emb.npy --format json"
 )]
 pub struct SelectArgs {
-    #[arg(long, value_name = "ID", help = flags::STRATEGY)]
-    pub strategy: String,
+    #[arg(long, value_name = "ID", help = flags::STRATEGY, required_unless_present = "mix")]
+    pub strategy: Option<String>,
+    /// Several wishes in one query, in short: `margin + 0.5 diversity + toward(rare.npy) min_distance 0.1`.
+    ///
+    /// A wish is a weight (1 where there is none) and a strategy whose score counts, or `diversity`, `typical(K)`,
+    /// `classes(uniform|pool|SHARES)`, `toward(FILE)` or `away(FILE)`. Constraints come last: `min_distance R`,
+    /// `at_most M per extra.NAME`. It stands for parameters of the strategy `mix`.
+    #[arg(long, value_name = "WISHES", conflicts_with_all = ["strategy", "params"])]
+    pub mix: Option<String>,
     /// Rows to ask for; several budgets are several independent queries.
     #[arg(long, value_name = "B[,B2,...]", value_delimiter = ',', required = true)]
     pub budget: Vec<usize>,
@@ -81,21 +89,29 @@ pub fn main(args: &SelectArgs, trainer: Option<&dyn Trainer>) -> Result<()> {
     }
     let limits = args.ask.query.limits();
     let listing = plugins::listing(&args.ask.query.plugins.plugin_dir)?;
-    let resolved = listing.resolve(&args.strategy)?;
+    let mix = args.mix.as_deref().map(mix::read).transpose().map_err(|error| Usage(format!("`--mix`: {error}")))?;
+    let id = args.strategy.as_deref().unwrap_or(mix::ID);
+    let resolved = listing.resolve(id)?;
     if resolved.package.kind == StrategyKind::NativeTorch && trainer.is_none() {
         // Its own networks need libtorch.
         return become_trainer();
     }
-    let mut given = args.ask.params.given(&resolved.strategy.schema)?;
+    let mut ask = args.ask.clone();
+    let mut given = ask.params.given(&resolved.strategy.schema)?;
+    for (key, value) in mix.iter().flat_map(|mix| &mix.params) {
+        if given.insert(key.clone(), value.clone()).is_some() {
+            return Err(Usage(format!("parameter `{key}` is given twice: by `--param` and by `--mix`")).into());
+        }
+    }
+    ask.inputs.extend(mix.into_iter().flat_map(|mix| mix.inputs));
     let threads = args.ask.query.threads();
     let accelerator = match trainer.filter(|_| args.needs_libtorch()) {
         Some(trainer) => trainer.accelerator(&args.device).map_err(|error| Usage(format!("`--device`: {error}")))?,
         None => None,
     };
-    let inputs = Inputs::read(&args.ask, &given)?;
+    let inputs = Inputs::read(&ask, &given)?;
     inputs.settle_draws(&resolved.strategy.schema, &mut given)?;
-    let config =
-        StrategyConfig { id: args.strategy.clone(), params: given, label: None, subset_size: None, target: None };
+    let config = StrategyConfig { id: id.to_owned(), params: given, label: None, subset_size: None, target: None };
     let torch = trainer.and_then(Trainer::torch);
     let means = Means { limits: &limits, threads, accelerator: accelerator.as_ref(), torch: torch.as_ref() };
     let mut ready = plugins::ready(&config, means, &args.ask.query.plugins, None)?;
@@ -145,7 +161,7 @@ impl Asking<'_> {
         let mut answer = strategy.answer(&question)?;
         answer.selection.diagnostics.extend(self.services.map(HostServices::metrics).unwrap_or_default());
         let acquired =
-            question.check(&answer.selection).with_context(|| format!("{} broke its contract", strategy.identity()))?;
+            answer.check(&question).with_context(|| format!("{} broke its contract", strategy.identity()))?;
         let ids: Vec<u64> = acquired.ids().iter().map(|id| id.0).collect();
         Ok(Picked::new(budget, answer, ids, |row| u64::from(self.asked.given_rows[row as usize])))
     }

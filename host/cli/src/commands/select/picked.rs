@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use querist_core::{Answer, StrategyIdentity, Usage as Used};
+use querist_core::{Answer, Beside, StrategyIdentity, Usage as Used};
 use querist_data::arrays::write_npy;
 use serde_json::{Map, Value, json};
 
@@ -25,15 +25,17 @@ pub struct Picked {
     pub diagnostics: Vec<(String, f64)>,
     /// What it cost, where that was measured.
     pub used: Option<Used>,
+    /// Whether constraints left fewer rows than were wanted, and what terms added to each pick.
+    pub beside: Beside,
 }
 
 impl Picked {
     /// From an answer; `given` is the user's row of each row of the question.
     pub fn new(budget: usize, answer: Answer, ids: Vec<u64>, given: impl Fn(u32) -> u64) -> Self {
-        let Answer { selection, usage } = answer;
+        let Answer { selection, usage, beside } = answer;
         let rows = selection.rows.iter().map(|&row| given(row)).collect();
         let diagnostics = selection.diagnostics.into_iter().collect();
-        Self { budget, rows, ids, scores: selection.scores, diagnostics, used: Some(usage) }
+        Self { budget, rows, ids, scores: selection.scores, diagnostics, used: Some(usage), beside }
     }
 }
 
@@ -114,7 +116,7 @@ impl Form<'_> {
     fn object(&self, picked: &Picked) -> Value {
         let diagnostics: Map<String, Value> =
             picked.diagnostics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        json!({
+        let mut object = json!({
             "strategy": self.identity.id,
             "package": self.identity.package,
             "version": self.identity.version,
@@ -123,7 +125,7 @@ impl Form<'_> {
             "budget": picked.budget,
             "seed": self.seed,
             "subset_size": self.subset_size,
-            "short": picked.budget >= self.pool,
+            "short": picked.budget >= self.pool || picked.beside.is_short,
             "rows": picked.rows,
             "ids": self.ids(picked),
             "scores": if picked.scores.is_empty() { Value::Null } else { json!(picked.scores) },
@@ -131,6 +133,11 @@ impl Form<'_> {
             "seconds": picked.used.as_ref().map(|used| used.seconds),
             "fuel": picked.used.as_ref().map(|used| used.fuel),
             "peak_memory": picked.used.as_ref().map(|used| used.peak_memory),
-        })
+        });
+        if !picked.beside.terms.is_empty() {
+            let terms = picked.beside.terms.iter().map(|(name, parts)| json!({ "term": name, "parts": parts }));
+            object["terms"] = terms.collect();
+        }
+        object
     }
 }
