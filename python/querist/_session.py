@@ -276,7 +276,8 @@ class Session:
         return f"Session({self._folder!r}, ids={len(self._ids)})"
 
     def _state(self) -> tuple[int, int, bool, list[tuple[int, int]], list[int]]:
-        return self._native.state()
+        state: tuple[int, int, bool, list[tuple[int, int]], list[int]] = self._native.state()
+        return state
 
     def _noting(self, call: Callable[[], Any]) -> Any:
         try:

@@ -189,7 +189,6 @@ impl Session {
         self.settle_classes(&given)?;
         let settled = wanted::settled(&*ready.strategy, &given)?;
         wanted::refuse_what_nobody_has(settled.needs())?;
-        self.begin(&ready, &settled, threads)?;
         let asked = self.with_run(&mut *ready.strategy, &given, None, progress, |run, at| {
             querist_core::ask(run, at, settled.needs()).map_err(at_fault)
         })?;
@@ -197,6 +196,7 @@ impl Session {
         if !self.setup.keep_features {
             asked.arrays.clear();
         }
+        self.begin(&ready, &settled, threads)?;
         AskedFolder::of(&self.setup.folder).write(self.at.round, &asked)?;
         let batch = self.batch_of(&asked);
         self.asked = Some(asked);
@@ -280,12 +280,12 @@ impl Session {
         progress: &dyn Progress,
         work: impl FnOnce(&mut Run<'_>, &Position) -> Result<T>,
     ) -> Result<T> {
-        let (Some(dataset), Some(folder)) = (&self.data.dataset, &self.folder) else {
+        let Some(dataset) = &self.data.dataset else {
             return Err(Usage("the session has not begun: `ask` for its first batch".to_owned()).into());
         };
         let mut learner = Handed::new(given);
         let mut oracle = Told(told);
-        let mut observer = Keeper { folder, dataset, progress };
+        let mut observer = Keeper { folder: self.folder.as_ref(), dataset, progress };
         let mut run = Run {
             dataset,
             split: &self.data.split,
