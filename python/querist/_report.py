@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import importlib
 import io
 import json
 import os
@@ -19,14 +20,12 @@ class Frame(dict[str, list[Any]]):
 
     def to_pandas(self) -> Any:
         """The same as a `pandas.DataFrame`."""
-        import pandas
-
+        pandas: Any = importlib.import_module("pandas")
         return pandas.DataFrame(dict(self))
 
     def to_polars(self) -> Any:
         """The same as a `polars.DataFrame`."""
-        import polars
-
+        polars: Any = importlib.import_module("polars")
         return polars.DataFrame(dict(self))
 
 

@@ -168,10 +168,12 @@ class Session:
         elif kind == "ask" and found is not None:
             given = self._given(offered, found)
             batch = self._batch(self._noting(lambda: self._native.ask(given, found, shown(progress))))
-        if kind != "nothing":
-            self._evaluate(metrics, test_logits, fit_seconds)
-            if kind == "finish" and (metrics is not None or test_logits is not None):
-                self._noting(self._native.finish)
+        accuracy = _accuracy(metrics, test_logits)
+        if accuracy is not None or test_logits is not None:
+            if kind == "finish":
+                self._noting(lambda: self._native.finish(accuracy, test_logits, fit_seconds))
+            elif batch is not None:
+                self._noting(lambda: self._native.evaluate(accuracy, test_logits, fit_seconds))
         return batch
 
     def tell(
@@ -201,8 +203,9 @@ class Session:
         numbers = [self._label(label) for label in _values(labels)]
         if len(rows) != len(numbers):
             raise UsageError(f"{len(rows)} ids and {len(numbers)} labels; expected one label an id")
-        self._evaluate(metrics, test_logits, fit_seconds)
-        self._noting(lambda: self._native.tell(list(zip(rows, numbers))))
+        accuracy = _accuracy(metrics, test_logits)
+        told = list(zip(rows, numbers))
+        self._noting(lambda: self._native.tell(told, accuracy, test_logits, fit_seconds))
 
     def finish(
         self,
@@ -216,8 +219,8 @@ class Session:
         Raises:
             UsageError: If batches are left to label, or nothing is known of the model.
         """
-        self._evaluate(metrics, test_logits, fit_seconds)
-        self._noting(self._native.finish)
+        accuracy = _accuracy(metrics, test_logits)
+        self._noting(lambda: self._native.finish(accuracy, test_logits, fit_seconds))
 
     @property
     def folder(self) -> str:
@@ -273,22 +276,14 @@ class Session:
         return f"Session({self._folder!r}, ids={len(self._ids)})"
 
     def _state(self) -> tuple[int, int, bool, list[tuple[int, int]], list[int]]:
-        return self._native.state()
+        state: tuple[int, int, bool, list[tuple[int, int]], list[int]] = self._native.state()
+        return state
 
     def _noting(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         finally:
             tell_notes(_host.native.take_notes())
-
-    def _evaluate(self, metrics: Mapping[str, float] | None, test_logits: Any, fit_seconds: float | None) -> None:
-        if metrics is None and test_logits is None:
-            return
-        accuracy = (metrics or {}).get("accuracy")
-        if metrics is not None and accuracy is None and test_logits is None:
-            raise UsageError("`metrics` has no `accuracy`")
-        number = None if accuracy is None else float(accuracy)
-        self._noting(lambda: self._native.evaluate(number, test_logits, fit_seconds))
 
     def _offered(self, named: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> dict[str, Any]:
         """Arrays and functions by the names of the host."""
@@ -342,6 +337,13 @@ class Session:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0 or value > 0xFFFFFFFF:
             raise UsageError(f"{label!r} is no label; expected a whole number from 0 on")
         return value
+
+
+def _accuracy(metrics: Mapping[str, float] | None, test_logits: Any) -> float | None:
+    accuracy = (metrics or {}).get("accuracy")
+    if metrics is not None and accuracy is None and test_logits is None:
+        raise UsageError("`metrics` has no `accuracy`")
+    return None if accuracy is None else float(accuracy)
 
 
 def _becomes(name: str) -> str:

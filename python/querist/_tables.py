@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,6 @@ def _values(table: Any, argument: str, name: str) -> Any:
 
 def _numpy() -> Any:
     try:
-        import numpy
+        return importlib.import_module("numpy")
     except ImportError:
         raise UsageError("columns of tables are read with numpy, which is not installed: `pip install numpy`") from None
-    return numpy

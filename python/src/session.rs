@@ -99,22 +99,36 @@ impl Session {
         test_logits: Option<Bound<'_, PyAny>>,
         fit_seconds: Option<f64>,
     ) -> PyResult<()> {
-        let test_logits = test_logits.map(|logits| matrix("test_logits", &logits)).transpose()?;
-        let figures = Figures { accuracy, test_logits, fit_seconds };
+        let figures = figures(accuracy, test_logits, fit_seconds)?;
         let inner = self.inner.clone();
         work::supervised(py, None, move |_| with(&inner, |session| session.evaluate(&figures)))
     }
 
     /// Tells labels, by rows.
-    fn tell(&self, py: Python<'_>, labels: Vec<(u64, u32)>) -> PyResult<()> {
+    fn tell(
+        &self,
+        py: Python<'_>,
+        labels: Vec<(u64, u32)>,
+        accuracy: Option<f64>,
+        test_logits: Option<Bound<'_, PyAny>>,
+        fit_seconds: Option<f64>,
+    ) -> PyResult<()> {
+        let figures = figures(accuracy, test_logits, fit_seconds)?;
         let inner = self.inner.clone();
-        work::supervised(py, None, move |watch| with(&inner, |session| session.tell(&labels, watch)))
+        work::supervised(py, None, move |watch| with(&inner, |session| session.tell(&labels, &figures, watch)))
     }
 
     /// Commits the last round.
-    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+    fn finish(
+        &self,
+        py: Python<'_>,
+        accuracy: Option<f64>,
+        test_logits: Option<Bound<'_, PyAny>>,
+        fit_seconds: Option<f64>,
+    ) -> PyResult<()> {
+        let figures = figures(accuracy, test_logits, fit_seconds)?;
         let inner = self.inner.clone();
-        work::supervised(py, None, move |watch| with(&inner, |session| session.finish(watch)))
+        work::supervised(py, None, move |watch| with(&inner, |session| session.finish(&figures, watch)))
     }
 
     /// Lets go of the folder.
@@ -131,6 +145,16 @@ impl Session {
         };
         with(&self.inner, state).map_err(|error| errors::of(py, &error))
     }
+}
+
+/// What a model came to.
+fn figures(
+    accuracy: Option<f64>,
+    test_logits: Option<Bound<'_, PyAny>>,
+    fit_seconds: Option<f64>,
+) -> PyResult<Figures> {
+    let test_logits = test_logits.map(|logits| matrix("test_logits", &logits)).transpose()?;
+    Ok(Figures { accuracy, test_logits, fit_seconds })
 }
 
 fn lock(inner: &Mutex<Option<Inner>>) -> MutexGuard<'_, Option<Inner>> {

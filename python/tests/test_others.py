@@ -120,8 +120,7 @@ def test_hugging_face_datasets() -> None:
 
 def test_types() -> None:
     pytest.importorskip("mypy")
-    package = Path(q.__file__).parent
-    said = run(sys.executable, "-m", "mypy", "--strict", "-p", "querist", cwd=package.parent)
+    said = run(sys.executable, "-m", "mypy", "--strict", "-p", "querist")
     assert said.returncode == 0, said.stdout
     Path("use.py").write_text(
         "import querist as q\n"

@@ -86,7 +86,8 @@ impl Oracle for Told {
 
 /// Makes rounds durable.
 pub struct Keeper<'a> {
-    pub folder: &'a RunFolder,
+    /// Where, once there is a folder.
+    pub folder: Option<&'a RunFolder>,
     pub dataset: &'a Dataset,
     pub progress: &'a dyn Progress,
 }
@@ -97,6 +98,7 @@ impl Observer for Keeper<'_> {
     }
 
     fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.folder.commit(round, self.dataset).map_err(|error| format!("{error:#}").into())
+        let folder = self.folder.ok_or("the session has no folder yet")?;
+        folder.commit(round, self.dataset).map_err(|error| format!("{error:#}").into())
     }
 }

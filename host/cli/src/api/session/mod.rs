@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 use querist_core::config::{Plan, RunConfig};
 use querist_core::progress::Progress;
 use querist_core::{
-    Asked, Dataset, Evaluation, Given, Label, Position, QueryOptions, Run, SampleId, Settled, Split, Strategy,
+    Asked, Dataset, Evaluation, Given, Label, Position, QueryOptions, Run, RunError, SampleId, Settled, Split, Strategy,
 };
 use querist_files::shown;
 
@@ -189,14 +189,14 @@ impl Session {
         self.settle_classes(&given)?;
         let settled = wanted::settled(&*ready.strategy, &given)?;
         wanted::refuse_what_nobody_has(settled.needs())?;
-        self.begin(&ready, &settled, threads)?;
         let asked = self.with_run(&mut *ready.strategy, &given, None, progress, |run, at| {
-            Ok(querist_core::ask(run, at, settled.needs())?)
+            querist_core::ask(run, at, settled.needs()).map_err(at_fault)
         })?;
         let Some(mut asked) = asked else { anyhow::bail!("nothing is left to ask for") };
         if !self.setup.keep_features {
             asked.arrays.clear();
         }
+        self.begin(&ready, &settled, threads)?;
         AskedFolder::of(&self.setup.folder).write(self.at.round, &asked)?;
         let batch = self.batch_of(&asked);
         self.asked = Some(asked);
@@ -209,12 +209,8 @@ impl Session {
     /// If the figures are none.
     pub fn evaluate(&mut self, figures: &Figures) -> Result<()> {
         self.check_process()?;
-        if figures.accuracy.is_some() || figures.test_logits.is_some() {
-            let Some(dataset) = &self.data.dataset else {
-                let message = "the number of classes is not known yet: say so with `classes=`";
-                return Err(Usage(message.to_owned()).into());
-            };
-            self.evaluation = Some(figures.evaluation(dataset, &self.data.split)?);
+        if let Some(evaluation) = self.evaluation_of(figures)? {
+            self.evaluation = Some(evaluation);
         }
         Ok(())
     }
@@ -224,14 +220,14 @@ impl Session {
     /// # Errors
     /// If these are not the labels of exactly that batch, nothing is known of the round's model, or the round cannot be
     /// made durable.
-    pub fn tell(&mut self, labels: &[(u64, u32)], progress: &dyn Progress) -> Result<()> {
+    pub fn tell(&mut self, labels: &[(u64, u32)], figures: &Figures, progress: &dyn Progress) -> Result<()> {
         self.check_process()?;
         let Some(asked) = self.asked.clone() else {
             let message = "nothing is asked for: `ask` first, then `tell` the labels of its batch";
             return Err(Usage(message.to_owned()).into());
         };
         let told = self.told(&asked, labels)?;
-        let evaluation = self.known_evaluation()?;
+        let evaluation = self.known_evaluation(figures)?;
         self.commit(Some(asked), Some(told), evaluation, progress)
     }
 
@@ -239,7 +235,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`Self::tell`].
-    pub fn finish(&mut self, progress: &dyn Progress) -> Result<()> {
+    pub fn finish(&mut self, figures: &Figures, progress: &dyn Progress) -> Result<()> {
         self.check_process()?;
         if self.finished {
             return Ok(());
@@ -249,7 +245,7 @@ impl Session {
             let message = format!("{left} batches of the budget are not labelled yet: `ask` and `tell` come first");
             return Err(Usage(message).into());
         }
-        let evaluation = self.known_evaluation()?;
+        let evaluation = self.known_evaluation(figures)?;
         self.commit(None, None, evaluation, progress)
     }
 
@@ -284,12 +280,12 @@ impl Session {
         progress: &dyn Progress,
         work: impl FnOnce(&mut Run<'_>, &Position) -> Result<T>,
     ) -> Result<T> {
-        let (Some(dataset), Some(folder)) = (&self.data.dataset, &self.folder) else {
+        let Some(dataset) = &self.data.dataset else {
             return Err(Usage("the session has not begun: `ask` for its first batch".to_owned()).into());
         };
         let mut learner = Handed::new(given);
         let mut oracle = Told(told);
-        let mut observer = Keeper { folder, dataset, progress };
+        let mut observer = Keeper { folder: self.folder.as_ref(), dataset, progress };
         let mut run = Run {
             dataset,
             split: &self.data.split,
@@ -389,8 +385,22 @@ impl Session {
         Ok(ids.iter().filter_map(|id| Some((*id, of_batch.get(id).copied()??))).collect())
     }
 
-    fn known_evaluation(&self) -> Result<Evaluation> {
-        self.evaluation.clone().ok_or_else(|| {
+    /// What figures come to, where there are some.
+    fn evaluation_of(&self, figures: &Figures) -> Result<Option<Evaluation>> {
+        if figures.accuracy.is_none() && figures.test_logits.is_none() {
+            return Ok(None);
+        }
+        let Some(dataset) = &self.data.dataset else {
+            let message = "the number of classes is not known yet: say so with `classes=`";
+            return Err(Usage(message.to_owned()).into());
+        };
+        figures.evaluation(dataset, &self.data.split).map(Some)
+    }
+
+    /// What is said now, else what was said when the batch was asked for.
+    fn known_evaluation(&self, figures: &Figures) -> Result<Evaluation> {
+        let said = self.evaluation_of(figures)?;
+        said.or_else(|| self.evaluation.clone()).ok_or_else(|| {
             let round = self.at.round;
             let message = format!(
                 "nothing is known of the model of round {round}: give `metrics={{\"accuracy\": ...}}`, or `test_logits` \
@@ -442,6 +452,14 @@ impl Session {
     /// Rows that are not labelled yet, ascending.
     pub fn unlabelled(&self) -> Vec<u64> {
         self.at.partition.pool().into_iter().map(|sample| sample.0).collect()
+    }
+}
+
+/// Arrays that do not fit are the caller's.
+fn at_fault(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Arrays(error) => Usage(error.to_string()).into(),
+        other => other.into(),
     }
 }
 

@@ -63,6 +63,11 @@ impl Setup {
                 Usage("`budget` has no batch; expected samples for each round, such as [100] * 10".to_owned()).into()
             );
         }
+        let largest = self.budget.iter().max().copied().unwrap_or(0);
+        if let Some(size) = self.subset_size.filter(|&size| size < largest) {
+            let message = format!("`subset_size` of {size} holds fewer rows than the batch of {largest}");
+            return Err(Usage(message).into());
+        }
         let mut file = json!({
             "version": 1,
             "dataset": { "name": DATASET },
