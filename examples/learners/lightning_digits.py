@@ -37,7 +37,7 @@ class Lightning(Learner):
     packages = ("torch", "lightning")
     reads = ("images",)
 
-    def __init__(self, hidden: int = 64, epochs: int = 30, lr: float = 0.003, accelerator: str = "cpu") -> None:
+    def __init__(self, hidden: int = 64, epochs: int = 60, lr: float = 0.01, accelerator: str = "cpu") -> None:
         self.hidden, self.epochs, self.lr, self.accelerator = hidden, epochs, lr, accelerator
 
     def begin(self):

@@ -152,7 +152,7 @@ fn a_backbone_of_torchvision_learns_from_pictures_of_its_own() {
 fn lightning_learns() {
     let python = environment("torch", &TORCH);
     let place = Place::new();
-    let text = run_of(&python, &example("lightning_digits.py"), "badge", "options = { epochs = 20 }");
+    let text = run_of(&python, &example("lightning_digits.py"), "badge", "options = { epochs = 60 }");
     good(&place, "r", &text);
     assert!(accuracy(&place, "r") > 0.6, "{}", accuracy(&place, "r"));
     good(&place, "again", &text);

@@ -126,7 +126,7 @@ class Learner:
     wanted: Sequence[Wanted] = ()
     """In ``fit``, the arrays that the strategy will ask for: an ensemble is trained only where one is needed."""
 
-    _report: Callable[[int, int], None] = staticmethod(lambda done, of: None)  # type: ignore[assignment]
+    _report: Callable[[int, int], None] = staticmethod(lambda done, of: None)
 
     def begin(self) -> None:
         """Called once, when ``self.data`` is there and before the first training."""
@@ -213,7 +213,7 @@ class _Session:
             raise ValueError(f"unknown request {request['do']!r}; this is version {PROTOCOL} of the protocol")
         if request["do"] != "hello":
             report = lambda done, of: self._channel.say(number, "progress", [int(done), int(of)])  # noqa: E731
-            self._learner._report = report  # type: ignore[method-assign]
+            self._learner._report = report
         return does[request["do"]](request)
 
     def _hello(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,9 @@ impl Work {
             EpochSamples::Pass(Pass::Longest) => most,
             EpochSamples::Pass(_) => labelled,
         };
-        let trained = counts.iter().map(|&labelled| (epoch(labelled) as u64).saturating_mul(recipe.epochs as u64));
+        // What a learner of the user's own does with its samples is its own.
+        let epochs = if cell.config.experiment.learner.is_some() { 1 } else { recipe.epochs as u64 };
+        let trained = counts.iter().map(|&labelled| (epoch(labelled) as u64).saturating_mul(epochs));
         Self {
             fits: counts.len(),
             trained: trained.fold(0, u64::saturating_add),
