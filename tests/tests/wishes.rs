@@ -105,7 +105,7 @@ fn quotas_fill_up_what_classes_lack() {
         .with("labelled.embeddings", &noise(7, 2, 10))
         .with_labels(&[0, 0, 0, 0, 0, 1, 1]);
     assert_eq!(arrays.rows("balanced", &json!({}), 6), [21, 20, 19, 18, 17, 9]);
-    assert_eq!(arrays.rows("balanced", &json!({"ignore": [2]}), 6), [19, 18, 17, 16, 15, 9]);
+    assert_eq!(arrays.rows("balanced", &json!({"ignore": [2]}), 6), [19, 18, 17, 9, 16, 8]);
     // A member that sees the whole pool is asked once a class, about the rows of it.
     let member = json!({"member": {"id": "k-center-greedy"}});
     let classes: Vec<u64> = arrays.rows("balanced", &member, 6).iter().map(|row| row.min(&20) / 10).collect();
@@ -123,7 +123,7 @@ fn quotas_fill_up_what_classes_lack() {
     assert_eq!(rows(&exact(0.0, json!({}))), arrays.rows("margin", &json!({}), 6));
     let mut strict = rows(&exact(1e6, json!({})));
     strict.sort_unstable();
-    assert_eq!(strict, [9, 17, 18, 19, 20, 21]);
+    assert_eq!(strict, [16, 17, 18, 19, 20, 21], "of two ways that miss the quotas alike the less sure one");
     for (params, part) in [
         (json!({"target": [1.0]}), "3 classes"),
         (json!({"target": [0.0, 0.0, 0.0]}), "above 0"),
@@ -131,7 +131,8 @@ fn quotas_fill_up_what_classes_lack() {
         (json!({"form": "exact", "member": {"id": "badge"}}), "a score of every row"),
     ] {
         let params = params.to_string();
-        arrays.call(&["--strategy", "balanced", "--params", &params, "--budget", "6"]).fails(1, &[part]);
+        let said = arrays.call(&["--strategy", "balanced", "--params", &params, "--budget", "6"]);
+        assert!(said.code.is_some_and(|code| code != 0) && said.err.contains(part), "{params}: {}", said.err);
     }
 }
 

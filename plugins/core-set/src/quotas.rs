@@ -56,9 +56,9 @@ pub enum Scale {
 params! {
     /// Parameters of class-balanced uncertainty.
     #[schemars(extend("examples" = [
-        {},
-        {"measure": "margin", "counts": "hard", "lambda": 0.3},
-        {"normalise": "none"},
+        {"node_limit": 20},
+        {"measure": "margin", "counts": "hard", "lambda": 0.3, "node_limit": 20},
+        {"normalise": "none", "node_limit": 20},
     ]))]
     pub struct BalancedExact {
         /// Uncertainty of a sample.
@@ -75,7 +75,7 @@ params! {
         pub normalise: Scale = Scale::Range,
         /// Nodes of the search tree at most.
         #[schemars(range(min = 1))]
-        pub node_limit: u32 = 100_000,
+        pub node_limit: u32 = 10_000,
     }
 }
 
@@ -186,7 +186,12 @@ impl Problem {
         let relaxed = self.program(&all, &[], false).best(None, is_wanted)?;
         let rounded = self.exchanged(self.largest(&relaxed.values));
         // What is lost by rounding; costs are what objectives are, with the other sign.
-        let gap = (-self.objective(&rounded) - relaxed.bound).max(0.0) + SLACK;
+        let lost = (-self.objective(&rounded) - relaxed.bound).max(0.0);
+        if lost < SLACK {
+            let (objective, bound) = (self.objective(&rounded), -relaxed.bound);
+            return Ok(Found { objective, bound: bound.max(objective), is_optimal: true, undecided: 0, picks: rounded });
+        }
+        let gap = lost + SLACK;
         let is_out = |row: usize| relaxed.values[row] < SLACK && relaxed.reduced[row] > gap;
         let is_in = |row: usize| relaxed.values[row] > 1.0 - SLACK && relaxed.reduced[row] < -gap;
         let fixed: Vec<usize> = all.iter().copied().filter(|&row| is_in(row)).collect();
