@@ -29,7 +29,7 @@ def columns(table: Any, arrays: Mapping[str, Any], ids: Any) -> Named:
     """Puts columns of the table in the place of their names, and tells ids that are texts from those that are numbers."""
     found = {name: _column(table, name, array) if isinstance(array, str) else array for name, array in arrays.items()}
     if isinstance(ids, str):
-        ids = _values(table, "ids", ids)
+        ids = _listed(_values(table, "ids", ids))
     texts = texts_of(ids)
     return Named(found, None if texts is not None else ids, texts)
 
@@ -45,7 +45,7 @@ def texts_of(ids: Any) -> list[str] | None:
     dtype = getattr(ids, "dtype", None)
     if dtype is not None and getattr(dtype, "kind", "O") not in "OUST":
         return None
-    values = ids.tolist() if hasattr(ids, "tolist") else ids
+    values = _listed(ids)
     if not isinstance(values, (list, tuple)) or not any(isinstance(value, (str, bytes)) for value in values):
         return None
     seen: dict[str, int] = {}
@@ -56,6 +56,15 @@ def texts_of(ids: Any) -> list[str] | None:
             raise UsageError(f"`ids` holds {value!r} in rows {seen[value]} and {row}; ids are distinct")
         seen[value] = row
     return list(values)
+
+
+def _listed(values: Any) -> Any:
+    """A column as a list of Python's own values, in the words of its library; what is no column stays as it is."""
+    for words in ("to_pylist", "to_list", "tolist"):
+        if hasattr(values, words):
+            return getattr(values, words)()
+    is_sequence = hasattr(values, "__len__") and hasattr(values, "__getitem__")
+    return list(values) if is_sequence and not isinstance(values, (list, tuple, str, bytes, memoryview)) else values
 
 
 def _column(table: Any, argument: str, name: str) -> Any:

@@ -80,7 +80,7 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Build, then build the Python wheel into `target/wheels`: the command line, the sandboxed plugins, the Python API.
+    /// Build, then make the Python wheel in `target/wheels`: command line, sandboxed plugins and the API of Python.
     Wheel {
         /// Test it, too, in environments of the oldest and the newest Python that are here.
         #[arg(long)]

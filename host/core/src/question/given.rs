@@ -182,18 +182,14 @@ impl Given {
     /// [`GivenError::Missing`] with everything for which nothing can.
     pub fn complete(&mut self, needs: &[Need]) -> Result<Vec<(String, String)>, GivenError> {
         let no_labelled = !self.named.keys().any(|name| Side::of(name) == Some(Side::Labelled));
-        self.completed(needs, no_labelled)
+        self.complete_where(needs, no_labelled)
     }
 
-    /// The same where it is known that something is labelled, for which an empty labelled set cannot stand.
+    /// The same where it is known whether something is labelled: an empty set stands for nothing that is there.
     ///
     /// # Errors
     /// As for [`Self::complete`].
-    pub fn complete_beside_labelled(&mut self, needs: &[Need]) -> Result<Vec<(String, String)>, GivenError> {
-        self.completed(needs, false)
-    }
-
-    fn completed(&mut self, needs: &[Need], no_labelled: bool) -> Result<Vec<(String, String)>, GivenError> {
+    pub fn complete_where(&mut self, needs: &[Need], no_labelled: bool) -> Result<Vec<(String, String)>, GivenError> {
         let has_head = self.linear_head().is_some();
         let (mut stood_in, mut missing) = (Vec::new(), Vec::new());
         let as_arrays = |need: &Need| match need.as_arrays() {

@@ -13,7 +13,7 @@ use querist_files::{Links, shown, sync_folder};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::replay::features::named;
-use crate::round_files::{FEATURES, MOST_TEXT, STATE, most_bytes, parse_json, write_durably};
+use crate::round_files::{FEATURES, MOST_TEXT, STATE, digest_of_written, most_bytes, parse_json, write_durably};
 use crate::stored_run::refuse_linked;
 
 /// The batch.
@@ -71,8 +71,7 @@ impl AskedFolder {
             if !asked.arrays.is_empty() {
                 let path = temporary.join(FEATURES);
                 write_safetensors(&path, &asked.arrays)?;
-                fs::File::open(&path)?.sync_all()?;
-                files.insert(FEATURES.to_owned(), crate::round_files::digest_of_file(FEATURES, &path)?);
+                files.insert(FEATURES.to_owned(), digest_of_written(FEATURES, &path)?);
             }
             let batch = Batch {
                 round,

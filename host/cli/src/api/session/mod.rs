@@ -403,8 +403,8 @@ impl Session {
         said.or_else(|| self.evaluation.clone()).ok_or_else(|| {
             let round = self.at.round;
             let message = format!(
-                "nothing is known of the model of round {round}: give `metrics={{\"accuracy\": ...}}`, or `test_logits` \
-                 where the session has `test_labels`"
+                "nothing is known of the model of round {round}: give `metrics={{\"accuracy\": ...}}`, or \
+                 `test_logits` where the session has `test_labels`"
             );
             Usage(message).into()
         })

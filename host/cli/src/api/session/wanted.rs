@@ -56,7 +56,7 @@ pub fn complete(given: &mut Given, needs: &[Need], has_labelled: bool) -> Result
     let own = |need: &&Need| need.array().is_some_and(|kind| kind.giver == Giver::Loop);
     let others: Vec<Need> = needs.iter().filter(|need| !own(need)).cloned().collect();
     // An empty labelled set stands in for none only where nothing is labelled.
-    let completed = if has_labelled { given.complete_beside_labelled(&others) } else { given.complete(&others) };
+    let completed = given.complete_where(&others, !has_labelled);
     match completed {
         Ok(_) => Ok(()),
         Err(error) => {
