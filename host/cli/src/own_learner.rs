@@ -141,8 +141,8 @@ fn refuse_training(strategy: &StrategyConfig, args: &PluginArgs) -> Result<()> {
 pub fn allow(stored: &StoredRun, allowed: bool) -> Result<()> {
     let Some(own) = stored.config.experiment.learner.as_ref().filter(|_| !allowed) else { return Ok(()) };
     let message = format!(
-        "{} was trained by a program, `{}`: if you trust it, start it with `--start-learner`; a run that keeps features \
-         (`keep.features = \"all\"`) is replayed without",
+        "{} was trained by a program, `{}`: if you trust it, start it with `--start-learner`; a run that keeps \
+         features (`keep.features = \"all\"`) is replayed without",
         shown(&stored.folder),
         Shown::new(&own.command.join(" "), 200)
     );
