@@ -183,10 +183,13 @@ fn code(text: &str) -> String {
 /// Names that stand in the host: differences are reported against the field's common baseline, a norm of gradients is
 /// that of a loss which is called as a strategy is, and so is a system whose recipe is a preset; the upper baseline has
 /// usual members; one strategy has a short form.
-const NAMED: [(&str, &str); 18] = [
+const NAMED: [(&str, &str); 20] = [
     ("host/report/src/analysis.rs", "random"),
     ("host/cli/src/commands/bench.rs", "random"),
+    // The short form of one strategy, and shares of classes.
+    ("host/cli/src/commands/select/mod.rs", "mix"),
     ("host/cli/src/commands/select/mix.rs", "mix"),
+    ("host/cli/src/commands/select/mix.rs", "uniform"),
     ("host/learn/src/need.rs", "entropy"),
     // Recipes of the papers and systems of these names.
     ("host/core/src/config/recipe/presets.rs", "badge"),

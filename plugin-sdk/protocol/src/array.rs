@@ -181,8 +181,8 @@ pub const ARRAYS: [ArrayKind; 28] = [
     ArrayKind {
         name: names::PERTURBED_LOGITS,
         dimensions: &[Dimension::Width("number of noisy copies"), Dimension::Classes],
-        says: "logits of copies of the model with noise in their weights: `perturbed_logits(K=30, scale=0.001)`; copy k \
-               is the same network for every row",
+        says: "logits of copies of the model with noise in their weights: `perturbed_logits(K=30, scale=0.001)`; copy \
+               k is the same network for every row",
         ..PLAIN
     },
     ArrayKind {
@@ -230,8 +230,8 @@ pub const ARRAYS: [ArrayKind; 28] = [
         rows: Rows::Labelled,
         element: Element::Label,
         giver: Giver::Loop,
-        says: "1 where the oracle said that a sample is of no class, whatever its entry in `labelled.labels`; else 0, as \
-               always in a run",
+        says: "1 where the oracle said that a sample is of no class, whatever its entry in `labelled.labels`; else 0, \
+               as always in a run",
         ..PLAIN
     },
     ArrayKind {

@@ -14,6 +14,8 @@
 //! Gissin and Shalev-Shwartz, "Discriminative Active Learning", 2019 (arXiv 1907.06347). There a network is trained
 //! until it is right on 98 % of the samples, and candidates are a part of the pool.
 
+// More than 150 lines: the classifier is fitted here, to the end.
+
 mod fit;
 
 use querist_sdk::prelude::*;

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn values_are_scaled_as_is_said() {
         let raw = || vec![4.0, 1.0, 4.0, 3.0];
-        assert_eq!(Scaling::Rank.of(raw()), [5.0 / 6.0, 0.0, 5.0 / 6.0, 1.0 / 3.0]);
+        assert_eq!(Scaling::Rank.of(raw()), [1.0 - 0.5 / 3.0, 0.0, 1.0 - 0.5 / 3.0, 1.0 - 2.0 / 3.0]);
         assert_eq!(Scaling::Minmax.of(raw()), [1.0, 0.0, 1.0, 2.0 / 3.0]);
         let spread = 1.5f64.sqrt();
         assert_eq!(Scaling::Zscore.of(raw()), [1.0, -2.0, 1.0, 0.0].map(|x| x / spread));
