@@ -64,7 +64,6 @@ def test_a_loop_leaves_the_record_of_a_run(program: str) -> None:
 
 
 def test_kept_arrays_are_replayed(program: str) -> None:
-    whole("runs/a", strategy="badge", keep_features=True, budget=[4, 4]) if False else None
     session = opened("runs/a", strategy="badge", keep_features=True, budget=[4, 4])
     while batch := session.ask(logits=logits(session.round), embeddings=floats(ROWS, WIDTH, seed=3)):
         told(session, batch)
