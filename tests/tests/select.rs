@@ -379,7 +379,7 @@ fn arrays_that_do_not_fit() {
         &place,
         &with(&badge, &["--input", "embedings=embeddings.npy"]),
         &expect![[r#"
-            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, calibration.logits, calibration.labels, head.w, head.b, labelled.labels, oracle.labels, extra.NAME, query.NAME, probs, mc_probs, target.mc_probs, member_probs, and `labelled.` before those with one row a sample
+            error: `--input embedings`: no array has this name; the names are logits, embeddings, penultimate, fixed_embeddings, mc_log_probs, target.mc_log_probs, member_log_probs, grad_norm, grad_embeddings, perturbed_logits, calibration.logits, calibration.labels, calibration.penultimate, head.w, head.b, labelled.labels, labelled.rejected, oracle.labels, detector.logits, detector.ovr, extra.NAME, query.embeddings, query.logits, query.labels, private.embeddings, private.logits, private.labels, query.NAME, probs, mc_probs, target.mc_probs, member_probs, and `labelled.` before those with one row a sample
         "#]],
     );
     refused(

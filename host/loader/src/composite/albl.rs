@@ -258,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn who_was_seldom_asked_has_the_benefit_of_the_doubt() {
+        let mut earned = Earned::none(vec![1, 2], 3);
+        earned.last = vec![0.5, 0.25, 0.25];
+        earned.history.insert(5, 4.0);
+        earned.picks = vec![Pick { id: 5, chance: 0.25, proposers: 1, by_chance: 0.0 }];
+        // The model is wrong, so nobody earns anything: what is left is 0.5 p_min sqrt(ln(K / delta) / (K T)) / p.
+        assert_eq!(earned.settle(&albl(), &BTreeMap::from([(5, false)]), 9), Some(0.0));
+        let apart = earned.weights[1] - earned.weights[0];
+        assert!((apart - 0.032_217_2).abs() < 1e-6, "{apart}");
+    }
+
+    #[test]
     fn weighted_picks_estimate_the_mean_of_the_pool() {
         // Members that propose rows 0 and 1 for ever, and chance over four rows.
         let shares = [0.5, 0.2, 0.3];
