@@ -183,16 +183,19 @@ fn args_of(need: &Need) -> Result<Map<String, Value>, LearnError> {
             let Some(number) = number else {
                 return refuse(need, format_args!("{key} = {}, expected 1 to {MOST_DRAWS}", Shown::name(text)));
             };
-            (args.insert(key.to_owned(), json!(number)), plain = plain.with(key, text));
+            args.insert(key.to_owned(), json!(number));
+            plain = plain.with(key, text);
         }
     }
     for key in ["scheme", "norm"] {
         if let Some(text) = need.arg(key) {
-            (args.insert(key.to_owned(), json!(text)), plain = plain.with(key, text));
+            args.insert(key.to_owned(), json!(text));
+            plain = plain.with(key, text);
         }
     }
     if need.has_flag("coherent") {
-        (args.insert("coherent".to_owned(), json!(true)), plain = plain.with_flag("coherent"));
+        args.insert("coherent".to_owned(), json!(true));
+        plain = plain.with_flag("coherent");
     }
     // How many targets there are is the loop's.
     if let Some(size) = need.arg("n") {
