@@ -189,7 +189,13 @@ impl Problem {
         let lost = (-self.objective(&rounded) - relaxed.bound).max(0.0);
         if lost < SLACK {
             let (objective, bound) = (self.objective(&rounded), -relaxed.bound);
-            return Ok(Found { objective, bound: bound.max(objective), is_optimal: true, undecided: 0, picks: rounded });
+            return Ok(Found {
+                objective,
+                bound: bound.max(objective),
+                is_optimal: true,
+                undecided: 0,
+                picks: rounded,
+            });
         }
         let gap = lost + SLACK;
         let is_out = |row: usize| relaxed.values[row] < SLACK && relaxed.reduced[row] > gap;

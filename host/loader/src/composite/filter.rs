@@ -144,8 +144,7 @@ fn apart(own: &Own, labelled: Handle, rows: &[u32], class: u32, count: u32) -> R
 /// Of the rows that anchors retrieve, those with the largest mean cosine with the anchors that retrieved them.
 fn most_like(own: &Own, anchors: Handle, pool: Handle, k: u32, most: usize) -> Result<Vec<u32>, Failure> {
     let calls = own.calls();
-    let (count, rows) = (calls.matrix_shape(anchors)?.0, calls.matrix_shape(pool)?.0);
-    let k = k.min(rows);
+    let k = k.min(calls.matrix_shape(pool)?.0);
     let (numbers, distances) = calls.nearest_rows(anchors, pool, k, Metric::Euclidean)?;
     let (numbers, distances) = (own.taken(numbers)?, own.taken(distances)?);
     let is_zero = |matrix: Handle| -> Result<Vec<bool>, Failure> {
@@ -153,10 +152,10 @@ fn most_like(own: &Own, anchors: Handle, pool: Handle, k: u32, most: usize) -> R
     };
     let (zero_anchor, zero_row) = (is_zero(anchors)?, is_zero(pool)?);
     let mut likeness: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-    for anchor in 0..count as usize {
+    for (anchor, &is_zero) in zero_anchor.iter().enumerate() {
         let own = anchor * k as usize..(anchor + 1) * k as usize;
         for (&row, distance) in numbers[own.clone()].iter().zip(&distances[own]) {
-            let has_angle = !zero_anchor[anchor] && !zero_row[row as usize];
+            let has_angle = !is_zero && !zero_row[row as usize];
             let cosine = if has_angle { 1.0 - distance * distance / 2.0 } else { 0.0 };
             let (sum, times) = likeness.entry(row as u32).or_default();
             *sum += cosine;

@@ -61,16 +61,18 @@ impl Lists {
 
 /// What tells a member with its parameters and its code from every other.
 pub(super) fn digests(members: &Members) -> Vec<u64> {
-    let of = |(strategy, params): (&Box<dyn querist_core::Strategy>, &String)| {
+    let mut all = Vec::with_capacity(members.strategies.len());
+    for (strategy, params) in members.strategies.iter().zip(&members.params) {
+        let identity = strategy.identity();
         let mut hash = Sha256::new();
-        for part in [&strategy.identity().id, &strategy.identity().digest, params] {
+        for part in [&identity.id, &identity.digest, params] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
         let digest = hash.finalize();
-        u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
-    };
-    members.strategies.iter().zip(&members.params).map(of).collect()
+        all.push(u64::from_le_bytes(std::array::from_fn(|i| digest[i])));
+    }
+    all
 }
 
 /// Reads numbers from a state, little-endian.
