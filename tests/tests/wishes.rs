@@ -403,7 +403,7 @@ fn filters_leave_what_is_near_labels() {
     };
     let distance = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
     for k in [1, 4] {
-        let mut left = vec![false; 120];
+        let mut left = [false; 120];
         for label in &known {
             let mut order: Vec<usize> = (0..120).collect();
             let to = |row: usize| distance(&unit(&embeddings[row]), &unit(label));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use strategy_dal::PACKAGE;
 
 type Rows = Vec<Vec<f32>>;
+type Way = fn(&[f32]) -> Vec<f32>;
 
 #[test]
 fn it_conforms() {
@@ -129,8 +130,8 @@ fn it_is_what_newtons_method_finds() {
 fn place_size_and_direction_of_embeddings_say_nothing() {
     let (pool, labelled) = (noise(80, 3, 2.0, 5), noise(10, 3, 1.0, 6));
     let plain = ask(&pool, &labelled, 12, json!({}));
-    let moved = |rows: &Rows, by: fn(&[f32]) -> Vec<f32>| rows.iter().map(|row| by(row)).collect::<Rows>();
-    let ways: [fn(&[f32]) -> Vec<f32>; 3] = [
+    let moved = |rows: &Rows, by: Way| rows.iter().map(|row| by(row)).collect::<Rows>();
+    let ways: [Way; 3] = [
         |row| row.iter().map(|x| x + 16.0).collect(),
         |row| row.iter().map(|x| x * 4.0).collect(),
         |row| vec![0.6 * row[0] - 0.8 * row[1], 0.8 * row[0] + 0.6 * row[1], row[2]],

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use strategy_direct::PACKAGE;
 
 type Rows = Vec<Vec<f32>>;
+/// Logits with labels.
+type Labelled = Vec<(Vec<f32>, u32)>;
 
 #[test]
 fn it_conforms() {
@@ -51,7 +53,7 @@ fn the_worked_example() {
 }
 
 /// Two thousand samples of two classes in order, of which those before 400 are of the first; ten of them have labels.
-fn cut(noise: f64, seed: u64) -> (Rows, Vec<u32>, Vec<(Vec<f32>, u32)>) {
+fn cut(noise: f64, seed: u64) -> (Rows, Vec<u32>, Labelled) {
     let mut numbers = Stream::new(seed, 7);
     let mut label = |place: usize| {
         let right = u32::from(place >= 400);

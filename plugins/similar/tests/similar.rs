@@ -77,8 +77,7 @@ impl Case {
         let (width, classes) = (self.pool.embeddings[0].len(), self.pool.logits[0].len());
         let of = |set: &Set| (matrix(width, &set.embeddings), matrix(classes, &set.logits));
         let labels = |set: &Set| Array::labels(set.labels.clone());
-        let [pool, pointed, private, labelled] =
-            [&self.pool, &self.pointed, &self.private, &self.labelled].map(|set| of(set));
+        let [pool, pointed, private, labelled] = [&self.pool, &self.pointed, &self.private, &self.labelled].map(of);
         let named = [
             ("embeddings", pool.0),
             ("logits", pool.1),
