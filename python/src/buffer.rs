@@ -85,9 +85,9 @@ pub fn view(object: &Bound<'_, PyAny>) -> Result<View, String> {
     if dimensions > 0 && (raw.shape.is_null() || raw.strides.is_null()) {
         return Err("it has no shape".to_owned());
     }
-    // SAFETY: so many extents and strides were asked for and are there.
     let values = |from: *mut isize| match dimensions {
         0 => Vec::new(),
+        // SAFETY: so many extents and strides were asked for and are there.
         _ => unsafe { std::slice::from_raw_parts(from, dimensions) }.to_vec(),
     };
     let shape = values(raw.shape).into_iter().map(usize::try_from).collect::<Result<Vec<_>, _>>();

@@ -100,9 +100,9 @@ pub fn view(object: &Bound<'_, PyAny>) -> Result<View, String> {
     if dimensions > 0 && tensor.shape.is_null() {
         return Err("its `__dlpack__` gives a tensor without a shape".to_owned());
     }
-    // SAFETY: so many extents and strides are there, where there are any.
     let values = |from: *mut i64| match dimensions {
         0 => Vec::new(),
+        // SAFETY: so many extents and strides are there, where there are any.
         _ => unsafe { std::slice::from_raw_parts(from, dimensions) }.to_vec(),
     };
     let shape: Result<Vec<usize>, _> = values(tensor.shape).into_iter().map(usize::try_from).collect();
