@@ -85,21 +85,29 @@ impl AskedFolder {
             };
             write_durably(&temporary.join(BATCH), &serde_json::to_vec(&batch)?)?;
             sync_folder(&temporary)?;
-            remove(&self.path)?;
+            self.remove()?;
             fs::rename(&temporary, &self.path)?;
             Ok::<_, anyhow::Error>(sync_folder(self.path.parent().unwrap_or(Path::new(".")))?)
         };
         write().with_context(|| format!("the batch cannot be written down in {}", shown(&self.path)))
     }
 
-    /// Removes it, once its round is committed.
+    /// Removes it, once its round is committed: at once under its name, so that nobody finds half of it.
     pub fn remove(&self) -> Result<()> {
-        remove(&self.path)
+        let old = self.path.with_extension("old");
+        remove(&old)?;
+        match fs::rename(&self.path, &old) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", shown(&self.path))),
+            Ok(()) => remove(&old),
+        }
     }
 
     /// Reads what was asked for in this round; what is of another round was committed, and is removed.
     pub fn read(&self, round: Round) -> Result<Option<Found>> {
-        remove(&self.path.with_extension("tmp"))?;
+        for left in ["tmp", "old"] {
+            remove(&self.path.with_extension(left))?;
+        }
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             _ => refuse_linked(&self.path)?,
@@ -107,7 +115,7 @@ impl AskedFolder {
         let path = self.path.join(BATCH);
         let batch: Batch = parse_json(&path, &querist_files::read(&path, Links::Refuse, MOST_TEXT)?)?;
         if batch.round != round {
-            remove(&self.path)?;
+            self.remove()?;
             return Ok(None);
         }
         let read = |name: &str| -> Result<Option<Vec<u8>>> {
