@@ -116,7 +116,8 @@ fn pictures(place: &Place) {
     for at in 0..40u32 {
         let kind = at % 2;
         let pixel = |x: u32, y: u32| {
-            let lit = (if kind == 0 { x } else { y } / 4usize).is_multiple_of(2);
+            let along = if kind == 0 { x } else { y };
+            let lit = (along / 4).is_multiple_of(2);
             image::Rgb([if lit { 200 } else { 40 }, (at * 5 % 256) as u8, (x * 3 + y + at) as u8])
         };
         let picture = image::RgbImage::from_fn(32, 32, pixel);
