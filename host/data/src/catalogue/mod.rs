@@ -233,7 +233,8 @@ mod tests {
             text("openimages"),
             "no dataset is called `openimages`; the names are digits, digits-shuffled, mnist, fashion-mnist, \
              emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, \
-             imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings"
+             imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings, \
+             ids"
         );
     }
 }

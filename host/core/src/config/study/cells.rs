@@ -248,14 +248,7 @@ fn axis(name: &str, values: &[Value]) -> Result<Vec<Change>, Vec<Problem>> {
     let of_value = |(at, value): (usize, &Value)| {
         let at = format!("{place}/{at}");
         let mut change = Change::default();
-        if is_key(name) {
-            if value.as_object().is_some_and(|table| table.keys().any(|key| is_key(key) && key.contains('.'))) {
-                let message = format!(
-                    "`{name}` is a key of a run file, so its values are what may stand there; to vary keys that go \
-                     together, give the axis a name that is no key"
-                );
-                return Err(vec![problem(at, message)]);
-            }
+        if is_key(name) && !goes_together(value) {
             change.add(name, value, at)?;
             return Ok(change);
         }
@@ -275,6 +268,11 @@ fn axis(name: &str, values: &[Value]) -> Result<Vec<Change>, Vec<Problem>> {
         Ok(change)
     };
     values.iter().enumerate().map(of_value).collect()
+}
+
+/// Whether a value is a table of keys of the run file: nothing like it stands in one, whatever the axis is called.
+fn goes_together(value: &Value) -> bool {
+    value.as_object().is_some_and(|table| table.keys().any(|key| key.contains('.') && is_key(key)))
 }
 
 fn is_key(name: &str) -> bool {
@@ -385,6 +383,14 @@ mod tests {
     }
 
     #[test]
+    fn an_axis_may_be_called_as_a_key_is() {
+        let axes = json!({ "axes": { "recipe": [{ "label": "slow", "recipe.lr": 0.1 }, { "epochs": 7 }] } });
+        let cells = study(axes).cells().unwrap();
+        assert_eq!((cells[0].point["recipe"].as_str(), cells[0].config.experiment.recipe.lr), ("slow", 0.1));
+        assert_eq!(cells[4].config.experiment.recipe.epochs, 7);
+    }
+
+    #[test]
     fn cells_are_left_out_and_added() {
         let more = json!({
             "axes": { "budget.batch": [5, 10] },
@@ -426,8 +432,6 @@ mod tests {
         let nested = problems(json!({ "axes": { "size": [{ "recipe.lr": -1.0 }] } }));
         assert!(nested[0].starts_with("/axes/size/0/recipe.lr: "), "{nested:?}");
         assert!(problems(json!({ "axes": { "size": [3] } }))[0].contains("its values are tables of keys"));
-        let of_a_key = problems(json!({ "axes": { "recipe": [{ "label": "slow", "recipe.lr": 0.1 }] } }));
-        assert!(of_a_key.len() == 1 && of_a_key[0].contains("give the axis a name that is no key"), "{of_a_key:?}");
         assert!(problems(json!({ "include": [{ "sizes": 3 }] }))[0].starts_with("/include/0/sizes: `sizes` is no key"));
         assert!(problems(json!({ "include": [{ "strategy": "badge" }] }))[0].contains("no strategy is labelled"));
         assert!(problems(json!({ "exclude": [{ "seed": [0, 1] }] }))[0].contains("it leaves out every cell"));
