@@ -92,7 +92,8 @@ macro_rules! parameters {
             #[doc = concat!("Parameters of `", $id, "`.")]
             pub struct $name {
                 /// Strength of the base score: near 0 the draw is uniform, for large values the batch is the top.
-                #[schemars(range(max = 64.0), extend("exclusiveMinimum" = 0.0, "x-querist-search" = {"log": [0.25, 16.0]}))]
+                #[schemars(range(max = 64.0))]
+                #[schemars(extend("exclusiveMinimum" = 0.0, "x-querist-search" = {"log": [0.25, 16.0]}))]
                 pub beta: f64 = 1.0,
                 /// Passes with dropout on.
                 #[serde(rename = "T")]
@@ -120,7 +121,8 @@ macro_rules! parameters {
             #[doc = concat!("Parameters of `", $id, "`.")]
             pub struct $name {
                 /// Strength of the base score: near 0 the draw is uniform, for large values the batch is the top.
-                #[schemars(range(max = 64.0), extend("exclusiveMinimum" = 0.0, "x-querist-search" = {"log": [0.25, 16.0]}))]
+                #[schemars(range(max = 64.0))]
+                #[schemars(extend("exclusiveMinimum" = 0.0, "x-querist-search" = {"log": [0.25, 16.0]}))]
                 pub beta: f64 = 1.0,
             }
         }

@@ -28,6 +28,9 @@ struct Search<'a> {
 
 /// The study with every setting that is searched in the place of its strategy, or what is wrong with the search.
 pub fn settle(study: &StudyConfig, listing: &Listing) -> Result<Result<StudyConfig, Vec<Problem>>> {
+    if study.search.is_empty() {
+        return Ok(Ok(study.clone()));
+    }
     let mut problems: Vec<Problem> = study
         .search
         .keys()

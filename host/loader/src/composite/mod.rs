@@ -6,6 +6,8 @@ pub mod error;
 mod filter;
 pub mod members;
 mod mix;
+mod mix_greedy;
+mod mix_terms;
 mod own;
 mod refine;
 pub mod strategy;

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use querist_core::{Failure, Query};
 use querist_protocol::names;
 
-use super::super::own::{Own, wrong_params};
-use super::looks_at_labelled;
-use super::terms::{Ready, Terms, distances};
+use super::mix_terms::{Ready, Terms, distances, looks_at_labelled};
+use super::own::{Own, wrong_params};
 use crate::package::combine::{AtMost, Kind, Mix, Shares};
 
 /// Picks that a row looks at before the queue is asked again.

@@ -3,9 +3,9 @@
 use querist_core::{Failure, Query, QueryError, Usage};
 use querist_protocol::{Handle, Metric, Reduction, names};
 
-use super::super::balanced::ranks;
-use super::super::members::{Members, add};
-use super::super::own::{Own, wrong_params};
+use super::balanced::ranks;
+use super::members::{Members, add};
+use super::own::{Own, wrong_params};
 use crate::package::combine::{Kind, Mix, Scaling, Term};
 
 /// Neighbours that typicality looks at where none are said.
@@ -146,6 +146,11 @@ fn typical(mix: &Mix, own: &Own, term: &Term, rows: usize) -> Result<Vec<f64>, F
     own.calls().release(pool);
     means.iter_mut().for_each(|mean| *mean = -*mean);
     Ok(means)
+}
+
+/// Whether distances to what is labelled or picked count.
+pub(super) fn looks_at_labelled(mix: &Mix) -> bool {
+    mix.min_distance > 0.0 || mix.terms.iter().any(|term| term.kind == Kind::Diversity)
 }
 
 #[cfg(test)]

@@ -17,15 +17,12 @@
 //! Once there is a pick or a label, no term rises any more, to the last bit: so a sum of before bounds the sum of now,
 //! and a row is looked at again only when it stands at the top. Picks are those of computing every sum at every step.
 
-mod greedy;
-mod terms;
-
 use querist_core::{Answer, Beside, Query, QueryError, Usage};
 use querist_protocol::{Need, Selection, names};
 
-use self::greedy::Greedy;
-use self::terms::Terms;
 use super::members::Members;
+use super::mix_greedy::Greedy;
+use super::mix_terms::{Terms, looks_at_labelled, scores};
 use super::own::Own;
 use crate::package::combine::{Kind, Mix, Term};
 use crate::package::composite_text::Member;
@@ -53,11 +50,6 @@ pub(super) fn needs(mix: &Mix) -> Vec<Need> {
         needs.push(Need::new(format!("{}{}", names::LABELLED, at_most.group)));
     }
     needs
-}
-
-/// Whether distances to what is labelled or picked count.
-fn looks_at_labelled(mix: &Mix) -> bool {
-    mix.min_distance > 0.0 || mix.terms.iter().any(|term| term.kind == Kind::Diversity)
 }
 
 /// What the schema cannot say.
@@ -105,7 +97,7 @@ fn check_term(term: &Term) -> Result<(), String> {
 
 /// Picks one by one.
 pub(super) fn query(mix: &Mix, members: &mut Members, query: &Query<'_>) -> Result<Answer, QueryError> {
-    let (scores, usage) = terms::scores(mix, members, query)?;
+    let (scores, usage) = scores(mix, members, query)?;
     let own = Own::open(members, query).map_err(|failure| members.failed(failure))?;
     let work = || Greedy::new(mix, &own, query, Terms::of(mix, &own, query, scores)?)?.pick(query);
     let picked = own.watched(query, work).map_err(|failure| members.failed(failure))?;
