@@ -11,7 +11,7 @@ use querist_core::schema::Schema;
 use querist_core::{Strategy, StrategyKind};
 use querist_kernels::{Accelerator, Compute};
 use querist_loader::composite::members::{Made, MemberError};
-use querist_loader::package::composite_text::Member;
+use querist_loader::package::combine::Member;
 use querist_loader::package::trust::{LOCK_FILE, Lock, Mode, Policy};
 use querist_loader::{
     Cache, Compiler, CompositeStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source,

@@ -24,8 +24,7 @@ use super::members::Members;
 use super::mix_greedy::Greedy;
 use super::mix_terms::{Terms, looks_at_labelled, scores};
 use super::own::Own;
-use crate::package::combine::{Kind, Mix, Term};
-use crate::package::composite_text::Member;
+use crate::package::combine::{Kind, Member, Mix, Term};
 
 /// The members of the terms, in order.
 pub(super) fn members(mix: &Mix) -> Vec<Member> {

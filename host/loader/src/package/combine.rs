@@ -1,9 +1,19 @@
-//! Parameters of the ways to combine that look at arrays themselves.
+//! The members of composites, and parameters of the ways to combine that look at arrays themselves.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::composite_text::Member;
+/// A strategy that a composite asks, with its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Id of the strategy.
+    pub id: String,
+    /// Its parameters.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+}
 
 /// A member inside quotas of predicted classes.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::combine::{Albl, Anchors, Balanced, Mix, Seals, Tailor};
+use super::combine::{Albl, Anchors, Balanced, Member, Mix, Seals, Tailor};
 use super::file::parsed_toml;
 use super::refused::{RefusedPackage, refuse};
 
@@ -47,17 +47,6 @@ pub(crate) enum Combine {
     Anchors,
     Tailor,
     Albl,
-}
-
-/// A strategy that a composite asks, with its parameters.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// Id of the strategy.
-    pub id: String,
-    /// Its parameters.
-    #[serde(default)]
-    pub params: Map<String, Value>,
 }
 
 /// Asks `first` in the first rounds and `then` in all others.

@@ -1,7 +1,7 @@
 //! What a package is: the files it consists of, what it says of itself, and whom the user trusts. No code of a package
 //! runs here.
 
-pub(crate) mod combine;
+pub mod combine;
 pub mod component;
 pub mod composite_text;
 pub mod description;
