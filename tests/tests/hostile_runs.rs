@@ -292,7 +292,7 @@ fn numbers_that_no_run_writes_are_refused() {
         ("/metrics/ece", json!(-1e300), "expected a share from 0 to 1"),
         ("/metrics/per_class/3", json!(1e300), "expected a share from 0 to 1"),
         ("/metrics/per_class", json!([]), "0 shares of 10 classes"),
-        ("/metrics/loss", json!(null), "invalid type: null"),
+        ("/metrics/loss", json!("low"), "invalid type: string"),
         ("/query_class_histogram/0", json!(99), "`query_class_histogram`"),
         ("/query_class_histogram", json!([]), "`query_class_histogram`"),
         ("/seconds/fit", json!(-1.0), "`seconds` holds -1"),
