@@ -61,7 +61,7 @@ pub fn test(wheel: &Path, full: bool) -> Result<()> {
 
 /// The first example of the README in an environment that has nothing but the wheel.
 fn alone(wheel: &Path, minor: u32, python: &Path) -> Result<()> {
-    let folder = target().join(format!("python/alone-3.{minor}"));
+    let folder = environment(&format!("alone-3.{minor}"))?;
     wheels::remove(&folder)?;
     run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
     let own = folder.join("bin/python");
@@ -75,7 +75,7 @@ fn alone(wheel: &Path, minor: u32, python: &Path) -> Result<()> {
 
 /// The tests, beside what they need.
 fn with_others(wheel: &Path, minor: u32, python: &Path, requirements: &[&str]) -> Result<()> {
-    let folder = target().join(format!("python/test-3.{minor}"));
+    let folder = environment(&format!("test-3.{minor}"))?;
     let own = folder.join("bin/python");
     if !own.exists() {
         run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
@@ -98,6 +98,11 @@ fn with_others(wheel: &Path, minor: u32, python: &Path, requirements: &[&str]) -
         pytest.env("QUERIST_FULL", "1");
     }
     run(&mut pytest)
+}
+
+/// The folder of an environment, from the root: its Python is started in other folders.
+fn environment(name: &str) -> Result<PathBuf> {
+    Ok(workspace().canonicalize()?.join(target()).join("python").join(name))
 }
 
 /// The first block of Python in a page.
