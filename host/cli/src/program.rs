@@ -87,7 +87,7 @@ pub fn built_in() -> Option<PathBuf> {
 pub fn train() -> Result<PathBuf> {
     if let Some(host) = HOST.get() {
         let train = host.train.clone().filter(|path| path.is_file());
-        return train.context("`querist-train` is not installed: `pip install querist-torch` brings it");
+        return train.context("this package does not train: `cargo xtask install` in a clone brings what does");
     }
     let this = executable()?.canonicalize()?;
     let folder = this.parent().context("this program's own file has no folder")?;
