@@ -27,7 +27,7 @@ def test_it_says_what_is_there(querist: str) -> None:
     doctor = json.loads(run(querist, "doctor", "--format", "json").stdout)
     findings = {one["name"]: one for one in doctor["findings"]}
     assert findings["plugins"]["problem"] is None and "strategies" in findings["plugins"]["found"]
-    assert "pip install querist-torch" in findings["libtorch"]["problem"]
+    assert "does not train" in findings["libtorch"]["problem"]
 
 
 def test_exit_codes_are_those_of_the_program(querist: str) -> None:
