@@ -282,6 +282,8 @@ def test_ctrl_c_interrupts() -> None:
     code = """
         import signal, sys
         import numpy as np, querist as q
+        # Whoever starts tests in the background may ignore the signal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         embeddings = np.random.default_rng(0).random((60_000, 256), dtype=np.float32)
         q.select("random", embeddings=embeddings, budget=1)
         print("ready", flush=True)
