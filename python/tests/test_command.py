@@ -68,6 +68,17 @@ def test_what_trains_says_what_is_missing(querist: str, tmp_path: Path) -> None:
     assert said.returncode != 0 and "this package does not train" in said.stderr, said.stderr
 
 
+def test_a_learner_of_ones_own_needs_nothing_else(querist: str, tmp_path: Path) -> None:
+    learner = Path(__file__).parents[2] / "examples/learners/plain.py"
+    file = tmp_path / "run.toml"
+    text = 'version = 1\ndataset = { name = "digits", test = 300 }\nstrategy = { id = "margin" }\n'
+    text += "budget = { initial = 10, batch = 5, rounds = 1 }\n"
+    file.write_text(text + f"learner = {{ command = {json.dumps([sys.executable, str(learner)])} }}\n")
+    said = run(querist, "run", str(file), "--out", str(tmp_path / "run"))
+    assert said.returncode == 0, said.stderr
+    assert len((tmp_path / "run/rounds.jsonl").read_text().splitlines()) == 2
+
+
 def test_modules_can_be_run() -> None:
     said = run(sys.executable, "-m", "querist", "plugin", "list")
     assert said.returncode == 0 and "badge" in said.stdout

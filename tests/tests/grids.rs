@@ -153,6 +153,9 @@ fn parameters_are_searched_where_their_author_says() {
         "clue = { temperature = 100, max_iter = { linear = [1.0, 100.0], points = 100 } }",
         &["10000 combinations"],
     );
+    with("{ id = \"badgee\" }", "[search]\nbadgee.first = \"all\"\n");
+    place.call(&["study", "plan", "search.toml"]).fails(2, &["no strategy is called `badgee`"]);
+    with(three, "[search]\ncal.k = 3\n");
     let suite = place.call(&["evaluate", "badge", "--suite", "search.toml"]);
     suite.fails(2, &["a suite measures by settings that stand in it"]);
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,18 +10,18 @@ use anyhow::{Context, Result, ensure};
 use querist_core::config::{
     EnsembleConfig, KeepRounds, LearnerConfig, ModelConfig, Precision, Recipe, RunConfig, StrategyConfig,
 };
-use querist_core::digest::hex;
+use querist_core::digest::sha256_of;
 use querist_core::progress::Progress;
 use querist_core::{Dataset, LearnError, Learner, SampleId, StrategyKind};
 use querist_external::{External, PROTOCOL, Settings};
 use querist_files::{Links, shown};
 use querist_protocol::{Shown, is_showable};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::exit::Usage;
 use crate::plugins::{self, PluginArgs};
+use crate::program;
 use crate::stored_run::StoredRun;
 use crate::trainer::Trainer;
 
@@ -186,11 +185,8 @@ pub fn start<'a>(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<External<'a>, LearnError> {
-    let program = std::env::current_exe();
-    let program =
-        program.map_err(|error| LearnError::Config(format!("cannot find this program's own file: {error}")))?;
-    let starter: Vec<OsString> =
-        vec![program.into(), START_VERB.into(), std::process::id().to_string().into(), "--".into()];
+    let mut starter = program::words().map_err(|error| LearnError::Config(format!("{error:#}")))?;
+    starter.extend([START_VERB.into(), std::process::id().to_string().into(), "--".into()]);
     let (seeds, threads) = (config.seeds, config.experiment.compute.threads());
     External::start(dataset, Settings { config: own, starter, seeds, threads, folder: folder.to_owned() }, progress)
 }
@@ -228,12 +224,6 @@ fn digests(own: &LearnerConfig) -> Result<BTreeMap<String, String>> {
 }
 
 fn digest(path: &Path) -> Result<String> {
-    let mut file = querist_files::open(path, Links::Follow)?;
-    let (mut hash, mut block) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut block).with_context(|| shown(path).into_string())? {
-            0 => return Ok(hex(&hash.finalize())),
-            read => hash.update(&block[..read]),
-        }
-    }
+    let file = querist_files::open(path, Links::Follow)?;
+    sha256_of(file).with_context(|| shown(path).into_string())
 }

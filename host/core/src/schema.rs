@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use budget::{MAX_SCHEMA_BYTES, MAX_UNFOLDED_BYTES};
 pub use layers::Layer;
-pub use search::{MAX_VALUES, Range, SEARCH};
+pub use search::{Range, SEARCH};
 
 /// Problems that are told at most; nobody mends more at once.
 const MAX_PROBLEMS: usize = 100;

@@ -1,13 +1,11 @@
 //! Whether datasets are there and whole.
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use querist_core::Dataset;
 use querist_core::config::{DatasetConfig, DatasetLayout};
-use querist_core::digest::hex;
+use querist_core::digest::sha256_of;
 use querist_files::Links;
-use sha2::{Digest, Sha256};
 
 use crate::catalogue::{self, Arrangement, EMBEDDINGS, FOLDER, Format, IDS, OWN, PublicSet, RemoteFile};
 use crate::embeddings;
@@ -210,17 +208,4 @@ fn state_of(file: &RemoteFile, path: &Path) -> Result<FileState, DataError> {
 /// SHA-256 of a file, in hex.
 pub(crate) fn file_sha256(path: &Path) -> Result<String, DataError> {
     sha256_of(querist_files::open(path, Links::Follow)?).map_err(DataError::io(path))
-}
-
-pub(crate) fn sha256_of(mut reader: impl Read) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut block = vec![0; 1 << 16];
-    loop {
-        match reader.read(&mut block) {
-            Ok(0) => return Ok(hex(&hash.finalize())),
-            Ok(n) => hash.update(&block[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

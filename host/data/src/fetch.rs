@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use querist_core::digest::sha256_of;
 use querist_protocol::Shown;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
 use crate::catalogue::{PublicSet, RemoteFile};
-use crate::check::{file_sha256, sha256_of};
+use crate::check::file_sha256;
 use crate::error::DataError;
 use crate::search::Search;
 use crate::source::is_there;

@@ -44,7 +44,10 @@ pub fn settle(study: &StudyConfig, listing: &Listing) -> Result<Result<StudyConf
             continue;
         };
         // That there is no such strategy is told with everything else that is wrong with strategies.
-        let Ok(resolved) = listing.resolve(&strategy.id) else { continue };
+        let Ok(resolved) = listing.resolve(&strategy.id) else {
+            strategies.push(strategy.clone());
+            continue;
+        };
         let schema = Schema::new(resolved.strategy.schema.clone())?;
         let place = format!("/search/{}", escaped(strategy.label()));
         let mut search = Search { strategy, schema, place, problems: Vec::new() };

@@ -6,14 +6,14 @@
 
 use querist_protocol::Shown;
 use querist_protocol::layers::MEANS;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use super::{layers, resolve};
 
 /// Keyword of a property: where its values are searched.
 pub const SEARCH: &str = "x-querist-search";
 /// Choices of a property at most, and values taken of a range.
-pub const MAX_VALUES: usize = 100;
+const MAX_VALUES: usize = 100;
 /// Digits of a value taken of a range: it stands in labels, which should say it whole.
 const DIGITS: i32 = 3;
 
@@ -127,16 +127,11 @@ pub(super) fn of(root: &Value, property: &Value) -> Option<Range> {
 
 /// Checks the ranges of all properties of a schema.
 pub(super) fn check(schema: &Value) -> Result<(), String> {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(()) };
-    ranges(properties).try_for_each(|(name, said)| {
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    properties.filter_map(|(name, property)| Some((name, property.get(SEARCH)?))).try_for_each(|(name, said)| {
         let wrong = |reason: String| format!("`{SEARCH}` of `{}`: {reason}", Shown::name(name));
         Range::read(said).map(|_| ()).map_err(wrong)
     })
-}
-
-/// What authors say of their properties.
-pub(super) fn ranges(properties: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
-    properties.iter().filter_map(|(name, property)| Some((name, property.get(SEARCH)?)))
 }
 
 #[cfg(test)]
