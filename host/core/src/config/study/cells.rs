@@ -315,7 +315,7 @@ fn digest(config: &RunConfig) -> String {
     sha256(essence(config).to_string().as_bytes())
 }
 
-/// The config without limits, and without what has its default, so that a key that a later release adds changes no
+/// The config without limits, its learner's among them, and without what has its default, so that a key that a later release adds changes no
 /// digest.
 fn essence(config: &RunConfig) -> Value {
     static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
@@ -329,6 +329,7 @@ fn essence(config: &RunConfig) -> Value {
     let mut config = json!(config);
     if let Some(config) = config.as_object_mut() {
         config.remove("limits");
+        config.get_mut("learner").and_then(Value::as_object_mut).map(|learner| learner.remove("limits"));
         config.get_mut("learner").and_then(Value::as_object_mut).map(|learner| learner.remove("limits"));
         for (part, value) in config.iter_mut().filter(|(part, _)| *part != "strategy" && *part != "budget") {
             if let (Some(value), Some(defaults)) = (value.as_object_mut(), DEFAULTS.get(part)) {
@@ -445,6 +446,9 @@ mod tests {
         let of = |more: Value| study(more).cells().unwrap()[0].digest.clone();
         let plain = of(json!({}));
         assert_eq!(plain, of(json!({ "limits": { "seconds": 77.0 } })));
+        let learner = |limits: Value| of(json!({ "learner": { "command": ["train"], "limits": limits } }));
+        assert_eq!(learner(json!({})), learner(json!({ "fit": 60.0 })));
+        assert_ne!(plain, learner(json!({})));
         assert_eq!(plain, of(json!({ "recipe": { "epochs": 30 } })), "the default, said");
         let own = |limits: Value| of(json!({ "learner": { "command": ["learner"], "limits": limits } }));
         assert!(own(json!({})) != plain && own(json!({})) == own(json!({ "fit": 7.0 })));
