@@ -315,8 +315,8 @@ fn digest(config: &RunConfig) -> String {
     sha256(essence(config).to_string().as_bytes())
 }
 
-/// The config without limits, its learner's among them, and without what has its default, so that a key that a later release adds changes no
-/// digest.
+/// The config without limits, its learner's among them, and without what has its default, so that a key that a later
+/// release adds changes no digest.
 fn essence(config: &RunConfig) -> Value {
     static DEFAULTS: LazyLock<Value> = LazyLock::new(|| {
         let smallest = json!({
