@@ -9,6 +9,7 @@ folder a class (this needs Pillow). The network has 512 penultimate features beh
 
     logits.npy [N, C]   embeddings.npy [N, 512]   mc_log_probs.npy [N, 20, C] (coherent: one mask a draw)
     labelled.logits.npy   labelled.embeddings.npy   labelled.labels.npy [L], u32
+    query.embeddings.npy [100, 512]: labelled samples of one class
 
 With `random` in place of a dataset's name the arrays are drawn from a normal distribution; FOLDER_OF_... is ignored.
 """
@@ -106,6 +107,8 @@ def main():
         numpy.save(target / f"{array}.npy", values[LABELLED:].numpy())
         if array != "mc_log_probs":
             numpy.save(target / f"labelled.{array}.npy", values[:LABELLED].numpy())
+    threes = parts["embeddings"][:LABELLED][labels == 3]
+    numpy.save(target / "query.embeddings.npy", threes[:100].numpy())
     numpy.save(target / "labelled.labels.npy", labels.numpy().astype(numpy.uint32))
 
 

@@ -2,11 +2,14 @@
 
     python3 peers.py QUERIST FOLDER_OF_PLUGINS FOLDER_OF_ARRAYS [CASE ...]
 
-FOLDER_OF_ARRAYS is what `features.py` writes. Every case runs both sides one after the other, ours first, and prints
+FOLDER_OF_ARRAYS is what `features.py` or `plain_features.py` writes. Every case runs both sides one after the other, ours first, and prints
 seconds by the clock and processor seconds (all threads, reading the arrays left out for the peer and left in for us).
 A case whose peer cannot take all rows runs it on the first ones and says by what it was multiplied.
 
-Needs numpy; faiss-cpu, scikit-activeml with scikit-learn, and torch with batchbald_redux for the cases that name them.
+Where the peer selects from all rows by the same rule, the share of picks that both have is printed, too.
+
+Needs numpy; faiss-cpu, scikit-activeml with scikit-learn, lightly-mundig 0.1.16, and torch with batchbald_redux for the
+cases that name them.
 Set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS to 2 to give both sides two threads.
 """
 import importlib
@@ -45,6 +48,7 @@ def ours(program, plugins, folder, strategy, batch, inputs, params):
     command = [program, "select", "--strategy", strategy, "--budget", str(batch), "--seed", "1", "--threads", "2",
                "--plugin-dir", plugins, "--format", "json", "--params", json.dumps(params)]
     for name, file in inputs.items():
+        file = first_rows(folder, file)
         command += ["--input", f"{name}={pathlib.Path(folder) / file}.npy"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     clock = time.perf_counter()
@@ -55,9 +59,18 @@ def ours(program, plugins, folder, strategy, batch, inputs, params):
     return seconds, cpu, answer["rows"]
 
 
+def first_rows(folder, file):
+    """The name of a file with the first rows alone, which `NAME@ROWS` asks for; it is made where it is missing."""
+    name, _, rows = file.partition("@")
+    if rows and not (part := pathlib.Path(folder) / f"{file}.npy").exists():
+        numpy.save(part, numpy.load(pathlib.Path(folder) / f"{name}.npy")[: int(rows)])
+    return file
+
+
 EMBEDDINGS = {"embeddings": "embeddings", "labelled.embeddings": "labelled.embeddings"}
 FIXED = {"fixed_embeddings": "embeddings", "labelled.fixed_embeddings": "labelled.embeddings"}
 HEAD = {"logits": "logits", "embeddings": "embeddings"}
+KNOWN = {"labelled.logits": "labelled.logits", "labelled.embeddings": "labelled.embeddings"}
 
 
 def sq_distances(x, norms, centre):
@@ -102,18 +115,68 @@ def badge_numpy(a, rows):
 
 def flqmi_numpy(a, rows):
     """Submodlib's formula of facility-location mutual information: gains of all rows at every pick, in f32."""
-    unit = [x / numpy.linalg.norm(x, axis=1, keepdims=True) for x in (a.embeddings[:rows], a.labelled__embeddings)]
+    unit = [x / numpy.linalg.norm(x, axis=1, keepdims=True) for x in (a.embeddings[:rows], a.query__embeddings)]
     similarity = (1 + unit[0] @ unit[1].T) / 2
     relevance = similarity.max(1)
     most = numpy.zeros(similarity.shape[1], numpy.float32)
     picks, taken = [], numpy.zeros(rows, bool)
-    for _ in range(100):
+    for _ in range(BATCH):
         gains = numpy.maximum(similarity - most, 0).sum(1) + relevance
         gains[taken] = -numpy.inf
         picks.append(int(gains.argmax()))
         taken[picks[-1]] = True
         most = numpy.maximum(most, similarity[picks[-1]])
     return picks
+
+
+def cal_numpy(a, rows):
+    """Contrastive active learning: neighbours by blocks of a product, then divergences of log-probabilities."""
+
+    def log_softmax(logits):
+        logits = logits.astype(numpy.float64)
+        shifted = logits - logits.max(1, keepdims=True)
+        return shifted - numpy.log(numpy.exp(shifted).sum(1, keepdims=True))
+
+    unit = [x / numpy.linalg.norm(x, axis=1, keepdims=True) for x in (a.embeddings[:rows], a.labelled__embeddings)]
+    pool, known = log_softmax(a.logits[:rows]), log_softmax(a.labelled__logits)
+    entropy = (numpy.exp(known) * known).sum(1)
+    scores = numpy.empty(rows)
+    for start in range(0, rows, 1_000):
+        block = slice(start, start + 1_000)
+        near = numpy.argpartition(-(unit[0][block] @ unit[1].T), 10, 1)[:, :10]
+        cross = numpy.einsum("ikc,ic->ik", numpy.exp(known)[near], pool[block])
+        scores[block] = (entropy[near] - cross).mean(1)
+    return numpy.argsort(-scores, kind="stable")[:BATCH].tolist()
+
+
+def coremse_formula(a, rows):
+    """What a label changes on `rows` other rows, with every changed prediction written out, as the authors do."""
+    p = numpy.exp(a.mc_log_probs[:rows].astype(numpy.float64))
+    mean = p.mean(1)
+    scores = numpy.empty(rows)
+    for start in range(0, rows, 20):
+        block = slice(start, start + 20)
+        weights = p[block] / p[block].sum(1, keepdims=True)
+        changed = numpy.einsum("ity,etc->iyec", weights, p)
+        scores[block] = (mean[block] * ((changed - mean) ** 2).sum(3).mean(2)).sum(1)
+    return numpy.argsort(-scores, kind="stable")[:BATCH].tolist()
+
+
+def mundig(a, rows):
+    """The engine of LightlyStudio, diversity alone, after what is labelled."""
+    from lightly_mundig import Selection
+
+    embeddings = numpy.concatenate([a.labelled__embeddings, a.embeddings[:rows]])
+    known = len(a.labelled__embeddings)
+    lists = embeddings.tolist()
+
+    def run():
+        selection = Selection()
+        selection.add_diversifying_strategy(lists, 1.0)
+        picks = selection.run_selection(list(range(known)), len(lists), known + BATCH)
+        return [row - known for row in picks if row >= known]
+
+    return run
 
 
 def kmeans_faiss(a, rows):
@@ -169,6 +232,29 @@ def skactiveml_maxherding(x, y, batch):
     return lambda: MaxHerding(random_state=0).query(x, y, batch_size=batch)
 
 
+def skactiveml_cal(x, y, batch):
+    from skactiveml.classifier import SklearnClassifier
+    from skactiveml.pool import ContrastiveAL
+    from sklearn.linear_model import LogisticRegression
+
+    model = SklearnClassifier(LogisticRegression(max_iter=20), classes=list(range(10))).fit(x, y)
+    strategy = ContrastiveAL(nearest_neighbors_dict={"n_neighbors": 10}, random_state=0)
+    return lambda: strategy.query(x, y, model, fit_clf=False, batch_size=batch)
+
+
+def skactiveml_dal(x, y, batch):
+    """A hundred picks, and a classifier for each, with the penalty and the weights of ours."""
+    from skactiveml.classifier import SklearnClassifier
+    from skactiveml.pool import DiscriminativeAL
+    from sklearn.linear_model import LogisticRegression
+
+    x = x - x.mean(0)
+    x /= numpy.sqrt((x**2).sum(1).mean())
+    model = LogisticRegression(C=1e3 / len(x), class_weight="balanced", max_iter=1_000)
+    discriminator = SklearnClassifier(model, classes=[0, 1])
+    return lambda: DiscriminativeAL(random_state=0).query(x, y, discriminator, batch_size=100)
+
+
 def redux(a, rows):
     import torch
     from batchbald_redux.batchbald import get_batchbald_batch
@@ -182,8 +268,16 @@ def redux(a, rows):
 CASES = {
     "k-center-numpy": ("k-center-greedy", BATCH, EMBEDDINGS, {}, plain(k_center_numpy), 50_000, 1),
     "mix-numpy": ("mix", BATCH, EMBEDDINGS, {"terms": [{"kind": "diversity"}]}, plain(k_center_numpy), 50_000, 1),
-    "flqmi-numpy": ("flqmi", 100, {"embeddings": "embeddings", "query.embeddings": "labelled.embeddings"}, {},
-                    plain(flqmi_numpy), 5_000, 1),
+    "flqmi-numpy": ("flqmi", BATCH, {"embeddings": "embeddings", "query.embeddings": "query.embeddings"}, {},
+                    plain(flqmi_numpy), 50_000, 1),
+    "k-center-mundig": ("k-center-greedy", BATCH, EMBEDDINGS, {}, mundig, 50_000, 1),
+    "mix-mundig": ("mix", BATCH, EMBEDDINGS, {"terms": [{"kind": "diversity"}]}, mundig, 50_000, 1),
+    "cal-numpy": ("cal", BATCH, {**HEAD, **KNOWN}, {}, plain(cal_numpy), 50_000, 1),
+    "cal-skactiveml": ("cal", BATCH, {**HEAD, **KNOWN}, {}, skactiveml(skactiveml_cal), 10_000, 1),
+    "dal-skactiveml": ("dal", 100, {"embeddings": "embeddings@10000", "labelled.embeddings": "labelled.embeddings"},
+                       {}, skactiveml(skactiveml_dal), 10_000, 0),
+    "coremse-formula": ("coremse", BATCH, {"mc_log_probs": "mc_log_probs@2000"},
+                        {"batch": "top", "T": 20}, plain(coremse_formula), 2_000, 0),
     "badge-numpy": ("badge", BATCH, HEAD, {}, plain(badge_numpy), 50_000, 1),
     "badge-skactiveml": ("badge", 200, HEAD, {}, skactiveml(skactiveml_badge), 2_000, 1),
     "kmeans-faiss": ("kmeans", BATCH, {"embeddings": "embeddings"}, {"n_init": 1, "tol": 0.0}, plain(kmeans_faiss),
@@ -204,6 +298,13 @@ def load_peers():
             print(f"{name} is not installed")
 
 
+def common(ours, theirs):
+    """How many picks both have, where the peer gives as many."""
+    if not isinstance(theirs, list) or len(theirs) != len(ours):
+        return ""
+    return f"   {len(set(ours) & set(theirs))} of {len(ours)} picks in common"
+
+
 def main():
     program, plugins, folder, *names = sys.argv[1:]
     load_peers()
@@ -211,20 +312,21 @@ def main():
     arrays = Arrays(folder)
     for name in names or CASES:
         strategy, batch, inputs, params, peer, rows, power = CASES[name]
-        seconds, cpu, _ = ours(program, plugins, folder, strategy, batch, inputs, params)
+        seconds, cpu, picks = ours(program, plugins, folder, strategy, batch, inputs, params)
         print(f"{name:24} ours {seconds:9.2f} s ({cpu:8.2f} CPU)", end="", flush=True)
         rows = min(rows, len(arrays.embeddings))
         # What is read before the clock starts: not part of the peer's work.
-        [getattr(arrays, part.replace(".", "__")) for part in ("embeddings", "logits", *inputs.values())]
+        [getattr(arrays, part.split("@")[0].replace(".", "__")) for part in ("embeddings", "logits", *inputs.values())]
         arrays.labelled__labels
         try:
-            peer_seconds, peer_cpu, _ = timed(peer(arrays, rows))
+            peer_seconds, peer_cpu, peer_picks = timed(peer(arrays, rows))
         except ImportError as missing:
             print(f"   peer not installed: {missing}")
             continue
         factor = (len(arrays.embeddings) / rows) ** power
         print(f"   peer, {rows} rows {peer_seconds:9.2f} s ({peer_cpu:8.2f} CPU), times {factor:g}"
-              f"   ratio by CPU {peer_cpu * factor / cpu:8.1f}", flush=True)
+              f"   ratio by CPU {peer_cpu * factor / cpu:8.1f}, by the clock {peer_seconds * factor / seconds:8.1f}"
+              + common(picks, peer_picks), flush=True)
 
 
 if __name__ == "__main__":

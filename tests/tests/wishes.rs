@@ -342,6 +342,7 @@ fn a_mix_of_one_wish_is_the_strategy_of_that_wish() {
     assert_eq!(values("toward(query.rare)"), away);
     let unlabelled = Arrays::new().with("logits", &noise(60, 3, 1)).with("embeddings", &noise(60, 4, 2));
     let answer = unlabelled.answer(&["--mix", "diversity", "--budget", "20"]);
+    assert!(answer["seconds"].as_f64().unwrap() > 0.0, "work that no member does takes time, too");
     assert_eq!(rows(&answer), unlabelled.rows("k-center-greedy", &json!({}), 20));
 }
 

@@ -3,6 +3,8 @@
 use querist_sdk::prelude::*;
 use querist_sdk::{Slope, descend};
 
+use crate::round::Round;
+
 /// Bytes of embeddings up to which a copy is kept.
 const KEPT: usize = 64 << 20;
 /// Rows of which sums are made, before these are summed up.
@@ -44,6 +46,11 @@ impl Data {
         Ok(data)
     }
 
+    /// What centred embeddings are multiplied by; 0 where all are alike.
+    pub(crate) fn by(&self) -> f64 {
+        if self.scale > 0.0 { 1.0 / self.scale } else { 0.0 }
+    }
+
     /// Calls `visit(sample, embedding)` for every sample.
     pub(crate) fn for_each_row(&self, mut visit: impl FnMut(usize, &[f32])) -> Result<()> {
         let mut at = 0;
@@ -79,22 +86,33 @@ impl Data {
 }
 
 /// A linear function of embeddings as they are.
-struct Line {
+pub(crate) struct Line {
     along: Vec<f64>,
     constant: f64,
 }
 
 impl Line {
     /// `weights` are those of scaled embeddings, the constant last.
-    fn of(weights: &[f64], data: &Data) -> Self {
-        let by = if data.scale > 0.0 { 1.0 / data.scale } else { 0.0 };
+    pub(crate) fn of(weights: &[f64], data: &Data) -> Self {
+        let by = data.by();
         let along: Vec<f64> = weights[..data.columns].iter().map(|weight| weight * by).collect();
         let of_mean: f64 = along.iter().zip(&data.mean).map(|(weight, mean)| weight * mean).sum();
         Self { along, constant: weights[data.columns] - of_mean }
     }
 
-    fn at(&self, row: &[f32]) -> f64 {
-        self.constant + row.iter().zip(&self.along).map(|(&x, weight)| f64::from(x) * weight).sum::<f64>()
+    pub(crate) fn at(&self, row: &[f32]) -> f64 {
+        const LANES: usize = 8;
+        let (many, rest) = row.as_chunks::<LANES>();
+        let (along, last) = self.along.as_chunks::<LANES>();
+        // Sums beside each other need not wait for one another.
+        let mut sums = [0.0; LANES];
+        for (many, along) in many.iter().zip(along) {
+            for lane in 0..LANES {
+                sums[lane] += f64::from(many[lane]) * along[lane];
+            }
+        }
+        let rest: f64 = rest.iter().zip(last).map(|(&x, weight)| f64::from(x) * weight).sum();
+        self.constant + sums.iter().sum::<f64>() + rest
     }
 }
 
@@ -135,11 +153,13 @@ impl Sums {
 pub(crate) struct Model {
     weights: Vec<f64>,
     gradient: f64,
+    round: Option<Round>,
+    fits: u32,
 }
 
 impl Model {
     pub(crate) fn new(data: &Data) -> Self {
-        Self { weights: vec![0.0; data.columns + 1], gradient: 0.0 }
+        Self { weights: vec![0.0; data.columns + 1], gradient: 0.0, round: None, fits: 0 }
     }
 
     /// Length of the gradient where the last fit ended.
@@ -149,12 +169,26 @@ impl Model {
 
     /// Fits to the signed weights of samples, from where it stands. The number of steps.
     pub(crate) fn fit(&mut self, data: &Data, sides: &[f64], l2: f64, query: &Query) -> Result<u32> {
-        let end = descend(std::mem::take(&mut self.weights), SMALL, MOST_STEPS, |weights| {
+        // The parts of a batch differ by a few samples, so that what is made where the first ends serves all others.
+        let round = match self.round.take().filter(|_| self.fits > 1) {
+            Some(round) => round,
+            None => Round::of(query, data, sides, l2, &self.weights)?,
+        };
+        self.fits += 1;
+        let mut length = 0.0;
+        let end = descend(round.coordinates(&self.weights), 0.0, MOST_STEPS, |coordinates| {
             query.progress(0, 0)?;
-            slope(data, sides, l2, weights)
+            let Slope { value, mut gradient } = slope(data, sides, l2, &round.weights(coordinates))?;
+            length = gradient.iter().map(|part| part * part).sum::<f64>().sqrt();
+            // What is small enough by the weights is none, whatever it is by the coordinates.
+            if length <= SMALL {
+                gradient.fill(0.0);
+            }
+            Ok(Slope { value, gradient: round.gradient(gradient) })
         })?;
-        self.gradient = end.gradient();
-        self.weights = end.at;
+        self.weights = round.weights(&end.at);
+        self.gradient = length;
+        self.round = Some(round);
         Ok(end.steps)
     }
 }
@@ -183,7 +217,7 @@ fn slope(data: &Data, sides: &[f64], l2: f64, weights: &[f64]) -> Result<Slope> 
         rest.add_value(at, slope);
     })?;
     let (slopes, rest, value) = (slopes.done(), rest.done()[0], values.done()[0]);
-    let by = if data.scale > 0.0 { 1.0 / data.scale } else { 0.0 };
+    let by = data.by();
     let of_column = |column: usize| (slopes[column] - rest * data.mean[column]) * by + l2 * weights[column];
     let mut gradient: Vec<f64> = (0..columns).map(of_column).collect();
     gradient.push(rest);

@@ -1,6 +1,7 @@
 //! A strategy made of others.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use querist_core::digest::sha256;
 use querist_core::{Answer, Query, QueryError, Schema, Strategy, StrategyIdentity, StrategyKind};
@@ -171,6 +172,16 @@ impl Strategy for CompositeStrategy {
     }
 
     fn query(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
+        let clock = Instant::now();
+        let mut answer = self.answered(query)?;
+        // Members count their own seconds; what is done between them takes some, too.
+        answer.usage.seconds = clock.elapsed().as_secs_f64();
+        Ok(answer)
+    }
+}
+
+impl CompositeStrategy {
+    fn answered(&mut self, query: &Query<'_>) -> Result<Answer, QueryError> {
         match &self.combined {
             Combined::Switch(switch) => switch::query(switch, &mut self.members, query),
             Combined::Refine(refine) => refine::query(refine, &mut self.members, query),
