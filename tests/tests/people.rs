@@ -173,6 +173,9 @@ fn from_a_folder_of_unlabelled_pictures_to_a_report() {
     assert!(found["curve"][2]["accuracy"]["low"].as_f64() < found["curve"][2]["accuracy"]["high"].as_f64());
     assert_eq!(found["advice"][1]["advice"], "too-early", "three rounds are too few for a curve: {found}");
     place.good(&["status", "r"]);
+    // The strategy picks the same again from what it saw; from scratch people would be asked.
+    assert!(place.good(&["replay", "r"]).contains("same"));
+    place.call(&["replay", "r", "--from", "scratch"]).fails(2, &["people labelled it"]);
     let report = json(&place.good(&["report", "r", "--format", "json"]));
     assert!(report.to_string().contains("held out"), "the report says what it is tested on");
     assert!(place.call(&resume).err.contains("finished already"));
@@ -414,8 +417,9 @@ fn bad_input_is_refused_with_words() {
         ("dataset.validation=10", "not known, so nothing can be held out class by class"),
         ("budget.per_class=true", "cannot be balanced"),
         ("budget.replace=true", "the same pictures again"),
-        ("strategy.id=upper", "hidden labels, which nobody knows here"),
-        ("oracle={by=\"people\",looks=3}", "looks"),
+        ("strategy.id=\"querist/upper\"", "hidden labels, which nobody knows here"),
+        ("oracle={by=\"people\",looks=3}", "oracle.looks is 3; expected 1 or 2"),
+        ("oracle={by=\"people\",hold_out=1.5}", "oracle.hold_out is 1.5; expected a share from 0 to 0.9"),
         ("dataset.test_path=pool/a", "inside that of `dataset.path`"),
     ] {
         let said = place.call(&["run", "run.toml", "--out", "bad", "--set", key]);

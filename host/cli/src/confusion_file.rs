@@ -36,7 +36,8 @@ pub fn read(round: &StoredRound, header: &Header) -> Result<Option<Confusion>> {
     let right = confusion.0.iter().filter(|((label, predicted), _)| label == predicted).map(|(_, count)| count);
     let test = header.tested(&round.record);
     let (right, all) = (right.sum::<usize>(), confusion.0.values().sum::<usize>());
-    ensure!(all == test, "{path}: {all} samples, but {test} are of the test set");
+    let counts = if header.dataset.test > 0 { "header.json" } else { "record.json" };
+    ensure!(all == test, "{path}: {all} samples, but {counts} counts {test} of the test set");
     let (found, said) = (right as f64 / all as f64, round.record.metrics.accuracy);
     ensure!(found == said, "{path}: an accuracy of {found}, but record.json has {said}");
     Ok(Some(confusion))

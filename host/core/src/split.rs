@@ -172,8 +172,8 @@ pub enum SplitError {
     NoTest { dataset: String, validation: usize },
     #[error(
         "dataset `{dataset}`: the labels of its pool are not known, so nothing can be held out class by class: leave \
-         out `dataset.validation`, `dataset.test` and `dataset.reserve`; `dataset.test_path` names a labelled test set, \
-         and without one `oracle.hold_out` of the labels that are bought are the test set"
+         out `dataset.validation`, `dataset.test` and `dataset.reserve`; `dataset.test_path` names a labelled test \
+         set, and without one `oracle.hold_out` of the labels that are bought are the test set"
     )]
     Unlabelled { dataset: String },
     #[error("dataset `{dataset}` has a validation set of its own of {official} samples: remove `dataset.validation`")]

@@ -6,8 +6,8 @@
 //! last rounds is above [`STABLE`], new labels change next to nothing.
 //!
 //! *Expected gain*: the accuracies so far are fitted by the inverse power law a - b n^-c of n labels, and what the next
-//! batch would add by it is looked at with an interval. Where even its upper end is below [`LEAST_GAIN`], the next batch
-//! is not worth its price.
+//! batch would add by it is looked at with an interval. Where even its upper end is below [`LEAST_GAIN`], that batch is
+//! not worth its price.
 
 use serde::Serialize;
 

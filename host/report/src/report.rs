@@ -165,12 +165,12 @@ fn check(run: &RunSummary) -> Result<(), ReportError> {
         if !(accuracy.is_nan() || (0.0..=1.0).contains(&accuracy)) {
             return error(at, format!("accuracy {} is not between 0 and 1", round.metrics.accuracy));
         }
-        // A batch of which nobody could tell, or of none of the classes, adds no label to train on.
-        let is_fruitless = at > 0
-            && run.rounds[at - 1].query_class_histogram.iter().sum::<usize>() < run.rounds[at - 1].acquired.len();
-        let is_held_out = round.held_out > 0;
-        if at > 0 && round.labelled <= run.rounds[at - 1].labelled && !is_fruitless && !is_held_out {
-            let before = run.rounds[at - 1].labelled;
+        let Some(before) = at.checked_sub(1).map(|before| &run.rounds[before]) else { continue };
+        // A batch of which nobody could tell, of none of the classes or held out adds no label to train on.
+        let is_fruitless = before.query_class_histogram.iter().sum::<usize>() < before.acquired.len();
+        let may_stay = is_fruitless || round.held_out > 0;
+        if round.labelled < before.labelled || (round.labelled == before.labelled && !may_stay) {
+            let before = before.labelled;
             return error(at, format!("{} labelled samples after {before}; expected more", round.labelled));
         }
     }

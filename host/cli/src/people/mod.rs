@@ -28,13 +28,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Refuses what people cannot label, or what hangs on labels that nobody knows.
 pub fn refuse_misfits(config: &RunConfig) -> Result<()> {
+    config.oracle.check().map_err(Usage)?;
     let is_of_pictures = config.experiment.dataset.name == PICTURES;
     let message = match (config.oracle.people().is_some(), is_of_pictures) {
         (false, false) => return Ok(()),
         (true, true) => misfit(config),
         (false, true) => Some(
-            "dataset.name = \"pictures\" is for pictures whose labels are not known; set `oracle = \"people\"`, or name \
-             `folder` or `manifest`",
+            "dataset.name = \"pictures\" is for pictures whose labels are not known; set `oracle = \"people\"`, or \
+             name `folder` or `manifest`",
         ),
         (true, false) => Some(
             "oracle = \"people\" is for pictures whose labels are not known: set `dataset.name = \"pictures\"` and \

@@ -141,8 +141,9 @@ fn take_over(from: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     let copy = || {
-        fs::copy(from, to)?;
-        Ok::<_, anyhow::Error>(querist_files::open(to, Links::Refuse)?.sync_all()?)
+        let mut file = fs::File::create_new(to)?;
+        std::io::copy(&mut querist_files::open(from, Links::Refuse)?, &mut file)?;
+        Ok::<_, anyhow::Error>(file.sync_all()?)
     };
     copy().with_context(|| format!("cannot write {}", shown(to)))
 }

@@ -13,8 +13,8 @@ pub struct DatasetConfig {
     /// A public set (`querist data list` shows all), or a form of your own data: `folder`, one folder of pictures a
     /// class; `list`, text files of paths and labels; `manifest`, a CSV table; `parquet`, tables with pictures or
     /// paths; `webdataset`, tar shards; `embeddings`, arrays in the place of pictures; `ids`, a CSV table of ids and
-    /// labels, for a learner of your own that alone knows what is behind an id; `pictures`, pictures whose labels are not
-    /// known, in one folder or in a CSV table, for people to label.
+    /// labels, for a learner of your own that alone knows what is behind an id; `pictures`, pictures whose labels are
+    /// not known, in one folder or in a CSV table, for people to label.
     pub name: String,
     /// Folder or archive that holds it, relative to the working folder; the cache of `querist data fetch` where it is
     /// left out.

@@ -30,13 +30,11 @@ pub enum Labeller {
 pub struct OracleTable {
     /// Who labels.
     pub by: Labeller,
-    /// How many people look at each picture; where two disagree, a third look decides.
+    /// How many people look at each picture, 1 or 2; where two disagree, a third look decides.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 2))]
     pub looks: u8,
-    /// Share of the labels that is held out for the test, where there is no labelled test set.
+    /// Share of the labels that is held out for the test, 0 to 0.9, where there is no labelled test set.
     #[serde(default = "fifth")]
-    #[schemars(range(min = 0.0, max = 0.9))]
     pub hold_out: f64,
 }
 
@@ -68,6 +66,22 @@ impl OracleConfig {
             }
             Self::Table(table) if table.by == Labeller::People => Some(table),
             _ => None,
+        }
+    }
+
+    /// Refuses settings that are out of range, with the key.
+    ///
+    /// # Errors
+    /// A sentence. The schema cannot say it: of a value that is one of several forms it only says that it is none.
+    pub fn check(&self) -> Result<(), String> {
+        match self.people() {
+            Some(OracleTable { looks, .. }) if !(1..=2).contains(&looks) => {
+                Err(format!("oracle.looks is {looks}; expected 1 or 2 people a picture"))
+            }
+            Some(OracleTable { hold_out, .. }) if !(0.0..=0.9).contains(&hold_out) => {
+                Err(format!("oracle.hold_out is {hold_out}; expected a share from 0 to 0.9"))
+            }
+            _ => Ok(()),
         }
     }
 
