@@ -24,8 +24,10 @@ mod grid;
 mod index_file;
 mod kept;
 mod lists;
+mod outcome_file;
 mod output;
 mod own_learner;
+mod people;
 mod plugins;
 pub mod program;
 mod progress;
@@ -40,6 +42,8 @@ mod track;
 mod trainer;
 mod trial;
 mod upper;
+mod watched_file;
+mod whole_folder;
 mod without_torch;
 
 /// What fuzzers call; nothing for users.
@@ -74,7 +78,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 pub use body::Body;
 use commands::{
     completions, data, doctor, embed, evaluate, explain, export as export_verb, learner, parts, plugin, probe, replay,
-    report, run, schema, select, study as study_verb,
+    report, run, schema, select, status, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -107,6 +111,7 @@ enum Verb {
     Run(run::RunArgs),
     #[command(subcommand)]
     Study(study_verb::StudyCommand),
+    Status(status::StatusArgs),
     Report(report::ReportArgs),
     Evaluate(evaluate::EvaluateArgs),
     Replay(replay::ReplayArgs),
@@ -192,6 +197,7 @@ pub fn train(trainer: &dyn Trainer) -> ExitCode {
 fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study_verb::main(command),
+        Verb::Status(args) => status::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Evaluate(args) => evaluate::main(args),
         Verb::Replay(args) => replay::main(args),

@@ -238,9 +238,18 @@ impl Facts<'_> {
                 PART,
                 "the test set is never read in the loop, and its readings are counted",
                 LineStanding::Pass,
-                format!("read {reads} times, once a round, for its figures alone"),
+                format!("read {reads} times, once a round, for its figures alone{}", self.held_out()),
             ),
         ]
+    }
+
+    /// What the test set is where nobody drew one.
+    fn held_out(&self) -> String {
+        let most = self.runs().iter().flat_map(|run| &run.rounds).map(|round| round.held_out).max();
+        match most.filter(|&most| most > 0) {
+            None => String::new(),
+            Some(most) => format!("; up to {most} of the labels bought, chosen by the strategy, are that set"),
+        }
     }
 
     fn statistics(&self) -> Vec<Line> {

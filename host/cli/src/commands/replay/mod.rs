@@ -107,6 +107,14 @@ pub fn main(args: &ReplayArgs) -> Result<()> {
 fn source(stored: &StoredRun, args: &ReplayArgs) -> Result<Basis> {
     let lacks = features::lacks(stored);
     match (args.from, lacks) {
+        (Basis::Scratch, _) | (Basis::Auto, Some(_)) if stored.config.oracle.people().is_some() => {
+            let folder = shown(&args.folder);
+            let message = format!(
+                "{folder}: people labelled it, and would be asked again from scratch; `--from features` asks the \
+                 strategy alone, where the run kept them (`keep.features = \"all\"`)"
+            );
+            Err(crate::exit::Usage(message).into())
+        }
         (Basis::Scratch, _) | (Basis::Auto, Some(_)) => {
             own_learner::allow(stored, args.start_learner)?;
             Ok(Basis::Scratch)
