@@ -9,7 +9,7 @@ use querist_tests::{target, workspace};
 use serde_json::Value;
 
 /// What each crate of the house may depend on, besides crates from outside.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("querist-protocol", &[]),
     ("querist-core", &["querist-protocol"]),
     ("querist-conformance", &["querist-protocol", "querist-core"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("querist-torchx", &[]),
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
     ("querist-loader", &["querist-protocol", "querist-core", "querist-files", "querist-kernels"]),
+    ("querist-people", &["querist-protocol", "querist-files"]),
     ("querist-report", &["querist-protocol", "querist-core", "querist-files"]),
     ("querist-store", &["querist-protocol", "querist-core", "querist-files", "querist-loader", "querist-web"]),
     (
@@ -36,6 +37,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "querist-torchx",
             "querist-learn",
             "querist-loader",
+            "querist-people",
             "querist-report",
             "querist-store",
             "querist-web",
