@@ -24,6 +24,7 @@ mod grid;
 mod index_file;
 mod kept;
 mod lists;
+mod loopback;
 mod output;
 mod own_learner;
 mod plugins;
@@ -73,8 +74,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    completions, data, doctor, embed, evaluate, explain, export as export_verb, learner, parts, plugin, probe, replay,
-    report, run, schema, select, study as study_verb,
+    completions, data, doctor, embed, evaluate, explain, export as export_verb, label, learner, parts, plugin, probe,
+    replay, report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -107,6 +108,7 @@ enum Verb {
     Run(run::RunArgs),
     #[command(subcommand)]
     Study(study_verb::StudyCommand),
+    Label(label::LabelArgs),
     Report(report::ReportArgs),
     Evaluate(evaluate::EvaluateArgs),
     Replay(replay::ReplayArgs),
@@ -192,6 +194,7 @@ pub fn train(trainer: &dyn Trainer) -> ExitCode {
 fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study_verb::main(command),
+        Verb::Label(args) => label::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Evaluate(args) => evaluate::main(args),
         Verb::Replay(args) => replay::main(args),

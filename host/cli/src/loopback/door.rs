@@ -19,12 +19,13 @@ pub(super) struct Head {
 pub(super) struct Door {
     /// `127.0.0.1:8000` and `localhost:8000`.
     hosts: [String; 2],
-    token: String,
+    pub port: u16,
+    pub token: String,
 }
 
 impl Door {
     pub fn new(port: u16, token: String) -> Self {
-        Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], token }
+        Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], port, token }
     }
 
     pub fn address(&self) -> String {
