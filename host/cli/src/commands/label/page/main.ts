@@ -389,7 +389,7 @@ function themes(): void {
   const show = (): void => {
     const theme = THEMES[now] ?? "system";
     document.documentElement.dataset["theme"] = theme;
-    button.textContent = { system: "Auto", light: "Light", dark: "Dark" }[theme];
+    button.textContent = { system: "◐ Auto", light: "☀ Light", dark: "☾ Dark" }[theme];
     button.setAttribute("aria-label", `colours: ${theme}`);
   };
   button.onclick = () => {

@@ -52,7 +52,6 @@ export class Outbox {
       }
     }
     this.entries.sort((a, b) => a.at - b.at);
-    void this.flush();
   }
 
   get waiting(): number {

@@ -386,7 +386,7 @@ function themes() {
     const show = () => {
         const theme = THEMES[now] ?? "system";
         document.documentElement.dataset["theme"] = theme;
-        button.textContent = { system: "Auto", light: "Light", dark: "Dark" }[theme];
+        button.textContent = { system: "◐ Auto", light: "☀ Light", dark: "☾ Dark" }[theme];
         button.setAttribute("aria-label", `colours: ${theme}`);
     };
     button.onclick = () => {

@@ -47,6 +47,8 @@ export class Sitting {
         this.files.clear();
         this.current = null;
         this.dry = false;
+        // What an earlier page could not save any more.
+        this.outbox.hurry();
         await this.fill();
         await this.turn();
     }

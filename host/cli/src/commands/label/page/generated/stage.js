@@ -1,7 +1,9 @@
 // One picture, large: fitted, zoomed, moved, made brighter.
 import { make, part, pictureAt } from "./dom.js";
-/** How much larger than its file a picture is shown at most. */
-const MOST_SCALE = 64;
+/** How much larger than its file a picture is shown at most: at first, where pixels must not hide what they show. */
+const [FIRST_SCALE, MOST_SCALE] = [12, 64];
+/** Pixels of the window around a picture that fits. */
+const MARGIN = 16;
 export function load(picture) {
     const image = new Image();
     image.alt = "";
@@ -134,7 +136,8 @@ export class Stage {
         if (image === null || image.naturalWidth === 0)
             return;
         const { clientWidth: width, clientHeight: height } = stage;
-        const fitted = Math.min(width / image.naturalWidth, height / image.naturalHeight, MOST_SCALE);
+        const [wide, high] = [(width - MARGIN) / image.naturalWidth, (height - MARGIN) / image.naturalHeight];
+        const fitted = Math.min(wide, high, FIRST_SCALE);
         const scale = Math.min(fitted * this.zoom, MOST_SCALE);
         image.style.width = `${image.naturalWidth * scale}px`;
         image.style.height = `${image.naturalHeight * scale}px`;
