@@ -87,8 +87,7 @@ pub fn post(serving: &Serving, path: &str, value: &Value) -> (u16, String) {
     let head = format!("POST {}{path} HTTP/1.1", serving.path());
     let kind = "Content-Type: application/json\r\nConnection: close";
     let length = body.len();
-    let request =
-        format!("{head}\r\nHost: {}\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}", serving.host());
+    let request = format!("{head}\r\nHost: {}\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}", serving.host());
     let (status, _, body) = serving.send(&request);
     (status, body)
 }

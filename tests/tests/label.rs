@@ -145,7 +145,10 @@ fn two_people_share_the_pictures_out_and_see_each_other() {
     say(&serving, "ben", &[answer("b1", 1, json!("skip"), None)]);
     assert_eq!(deal(&serving, "anna", "open", 5), [1], "skipped by both");
     let picture = &done(&serving, "list", &json!({ "who": who("anna"), "from": 1, "count": 1 }))["pictures"][0];
-    assert_eq!((&picture["skipped"], &picture["outcome"], &picture["mine"]), (&json!(true), &json!("open"), &Value::Null));
+    assert_eq!(
+        (&picture["skipped"], &picture["outcome"], &picture["mine"]),
+        (&json!(true), &json!("open"), &Value::Null)
+    );
     let seen = state(&serving, "anna");
     assert_eq!(seen["outcomes"], json!({ "open": 1, "disputed": 0, "label": 4, "rejected": 1, "unsure": 0 }));
     assert_eq!(seen["seconds"], 1.5);
@@ -170,7 +173,10 @@ fn two_looks_are_measured_and_a_third_one_decides() {
     let seen = state(&serving, "cleo");
     assert_eq!((&seen["outcomes"]["label"], &seen["outcomes"]["disputed"]), (&json!(3), &json!(1)));
     let pair = &seen["agreement"][0];
-    assert_eq!((&pair["annotators"], &pair["pictures"], &pair["agreed"]), (&json!(["anna", "ben"]), &json!(4), &json!(3)));
+    assert_eq!(
+        (&pair["annotators"], &pair["pictures"], &pair["agreed"]),
+        (&json!(["anna", "ben"]), &json!(4), &json!(3))
+    );
     // Agreed 3/4; expected (2·1 + 1·2 + 1·1) / 16, so (12 - 5) / (16 - 5).
     assert!((pair["kappa"].as_f64().unwrap() - 7.0 / 11.0).abs() < 1e-12, "{pair}");
     assert_eq!(pair["classes"].as_array().unwrap().len(), 3);
@@ -249,8 +255,16 @@ fn files_that_are_no_pictures_are_never_sent() {
     let mut kept = Kept::to(&serving);
     assert_eq!(kept.get("picture/5").unwrap().1, fs::read(place.at("pictures/p000005.png")).unwrap());
     for outside in [
-        "picture/8", "picture/", "picture/-1", "picture/+1", "picture/5.png", "picture/../../secret.txt",
-        "picture/..%2f..%2fsecret.txt", "picture/p000005.png", "../secret.txt", "picture/99999999999999999999999",
+        "picture/8",
+        "picture/",
+        "picture/-1",
+        "picture/+1",
+        "picture/5.png",
+        "picture/../../secret.txt",
+        "picture/..%2f..%2fsecret.txt",
+        "picture/p000005.png",
+        "../secret.txt",
+        "picture/99999999999999999999999",
     ] {
         let (status, _, body) = get(outside);
         assert!(status == 404 && !String::from_utf8_lossy(&body).contains("secret\n"), "{outside}: {status}");
@@ -289,7 +303,10 @@ fn a_run_that_waits_for_nobody_and_a_port_that_is_taken_are_said() {
     let second = Serving::start(&place, &LABEL);
     assert_ne!(first.host(), second.host());
     let batch: Value = serde_json::from_str(&first.get("batch").1).unwrap();
-    assert_eq!((&batch["annotator"], &batch["stage"], &batch["pictures"]), (&json!("anna"), &json!("round-1"), &json!(2)));
+    assert_eq!(
+        (&batch["annotator"], &batch["stage"], &batch["pictures"]),
+        (&json!("anna"), &json!("round-1"), &json!(2))
+    );
     let address = second.address.clone();
     drop((first, second));
     assert_eq!(Serving::start(&place, &LABEL).address, address);
@@ -328,7 +345,8 @@ fn no_answer_is_lost_or_doubled_when_the_server_is_killed() {
     let mut killer = None;
     let (mut acknowledged, mut kills, mut lost) = (HashSet::new(), 0, 0);
     for id in 0..ANSWERS {
-        let sent = json!({ "who": who("anna"), "answers": [answer(&format!("k{id}"), id, class(said[id as usize]), None)] });
+        let sent =
+            json!({ "who": who("anna"), "answers": [answer(&format!("k{id}"), id, class(said[id as usize]), None)] });
         // Killed at some moment between the question and the answer, ever another one.
         if id % (ANSWERS / KILLS) == 5 {
             let moment = Duration::from_micros(kills * 137 % 3000);

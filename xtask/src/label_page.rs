@@ -1,5 +1,5 @@
-//! The programs of the page on which people label: made of TypeScript by a pinned compiler, checked in as JavaScript, so
-//! that whoever builds the house needs no Node.
+//! The programs of the page on which people label: made of TypeScript by a pinned compiler and checked in, so that
+//! whoever builds the house needs no Node.
 
 use std::collections::BTreeMap;
 use std::fs;

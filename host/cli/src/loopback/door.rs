@@ -104,8 +104,7 @@ fn too_long(most: usize) -> Reply {
 
 /// Connections are kept as HTTP/1.1 has it, unless the other side says otherwise.
 fn keeps(request: &Request<'_, '_>) -> bool {
-    let closes = |value: &[u8]| {
-        value.split(|&byte| byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
+    let closes =
+        |value: &[u8]| value.split(|&byte| byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
     request.version == Some(1) && !values(request.headers, "Connection").into_iter().any(closes)
 }

@@ -171,9 +171,9 @@ impl Desk {
             answers.dedup();
             answers
         });
-        let guess = picture.guess.map(|guess| {
-            json!({ "class": batch.classes[guess.class as usize], "probability": guess.probability })
-        });
+        let guess = picture
+            .guess
+            .map(|guess| json!({ "class": batch.classes[guess.class as usize], "probability": guess.probability }));
         json!({
             "id": picture.id, "place": place, "name": picture.name, "score": picture.score, "guess": guess,
             "skipped": self.journal.skipped(picture.id, &who.annotator), "disputed": disputed,

@@ -26,7 +26,9 @@ use crate::{output, progress};
 
 /// Answer what a run asks: a page on this machine, for one person or for several.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  querist label runs/birds\n  querist label runs/birds --annotator anna --port 8000")]
+#[command(
+    after_help = "Examples:\n  querist label runs/birds\n  querist label runs/birds --annotator anna --port 8000"
+)]
 pub struct LabelArgs {
     /// Folder of a run that waits for people.
     #[arg(value_name = "RUN")]
@@ -75,7 +77,8 @@ fn waiting(run: &Path) -> Result<Batch> {
         return Err(Usage(format!("{} is no run", shown(run))).into());
     }
     let message = format!("{} waits for nobody: nothing is asked now", shown(run));
-    let hint = "a run asks when its `oracle` is \"people\" and its labels are used up; go on with `querist run --resume`";
+    let hint =
+        "a run asks when its `oracle` is \"people\" and its labels are used up; go on with `querist run --resume`";
     Err(Hinted::say(message, hint.to_owned()))
 }
 

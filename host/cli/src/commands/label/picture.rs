@@ -61,7 +61,8 @@ mod tests {
         assert_eq!(kind(b"GIF89a"), Some("image/gif"));
         assert_eq!(kind(b"RIFF\x10\0\0\0WEBPVP8 "), Some("image/webp"));
         assert_eq!(kind(b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"), Some("image/bmp"));
-        for other in [&b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..], b"<html>", b"BM<script>alert(1)</script>", b""] {
+        for other in [&b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..], b"<html>", b"BM<script>alert(1)</script>", b""]
+        {
             assert_eq!(kind(other), None, "{other:?}");
         }
         assert_eq!(kind(b"RIFF\x10\0\0\0WAVEfmt "), None);

@@ -121,7 +121,9 @@ impl Sent {
 pub(super) fn check_annotator(name: &str) -> Result<(), String> {
     let length = name.chars().count();
     if length == 0 || length > MOST_ANNOTATOR || name.trim() != name || name.chars().any(char::is_control) {
-        return Err(format!("the name of whoever answers has 1 to {MOST_ANNOTATOR} characters, no blank at either end"));
+        return Err(format!(
+            "the name of whoever answers has 1 to {MOST_ANNOTATOR} characters, no blank at either end"
+        ));
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ use crate::loopback::{Asked, Method, Reply, Site};
 /// Bytes of what is sent at once at most.
 const MOST_SENT: usize = 256 << 10;
 /// What the page may do: show what comes from here, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 

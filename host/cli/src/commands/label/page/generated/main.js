@@ -33,11 +33,6 @@ class Page {
         this.head();
         document.addEventListener("keydown", (event) => this.key(event));
         addEventListener("online", () => this.sitting.outbox.hurry());
-        // A browser asks before it closes a page with answers that are not saved.
-        addEventListener("beforeunload", (event) => {
-            if (this.sitting.outbox.waiting > 0)
-                event.preventDefault();
-        });
     }
     async begin() {
         await this.sitting.begin();
