@@ -136,6 +136,11 @@ fn two_people_share_the_pictures_out_and_see_each_other() {
     let seen = state(&serving, "ben");
     assert_eq!((&seen["outcomes"]["label"], &seen["mine"]["left"]), (&json!(1), &json!(5)));
     assert_eq!(state(&serving, "anna")["mine"], json!({ "answered": 1, "left": 5 }));
+    // A tab that is closed leaves what it had to others.
+    let leaving = json!({ "who": who("ben") });
+    done(&serving, "leave", &leaving);
+    assert_eq!(deal(&serving, "cleo", "open", 3), [1, 3, 4]);
+    done(&serving, "leave", &json!({ "who": who("cleo") }));
     // What was passed by is shown again once nothing else is left, and to others.
     assert_eq!(deal(&serving, "ben", "open", 5), [1, 3, 4, 5]);
     let rest: Vec<Value> = [3, 4, 5].map(|id| answer(&format!("b{id}"), id, class("square"), None)).to_vec();

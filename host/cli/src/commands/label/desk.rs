@@ -135,12 +135,22 @@ impl Desk {
         if dealt.is_empty() && held.is_empty() {
             dealt.extend(passed.into_iter().take(want));
         }
-        for &place in held.iter().chain(&dealt) {
+        // What the tab has answered meanwhile it has no more.
+        let kept: Vec<usize> = held.into_iter().filter(|&place| self.may_have(who, queue, place)).collect();
+        for &place in kept.iter().chain(&dealt) {
             let leases = self.leases.entry(place).or_default();
             leases.retain(|lease| lease.seat != who.seat);
             leases.push(Lease { annotator: who.annotator.clone(), seat: who.seat.clone(), since: now });
         }
         dealt
+    }
+
+    /// A tab was closed: what it had is for others.
+    pub fn leave(&mut self, who: &Who) {
+        self.leases.retain(|_, leases| {
+            leases.retain(|lease| lease.seat != who.seat);
+            !leases.is_empty()
+        });
     }
 
     /// Whether a person can be shown a picture: answers are missing that nobody else is about to give.

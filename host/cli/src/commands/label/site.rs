@@ -17,8 +17,7 @@ use crate::loopback::{Asked, Method, Reply, Site};
 const MOST_SENT: usize = 256 << 10;
 /// What the page may do: show what comes from here, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The page, and the programs it consists of; `cargo xtask page` makes them from `page/*.ts`.
@@ -101,6 +100,12 @@ impl Page {
         Ok(self.desk().state(&asked.who))
     }
 
+    fn leave(&self, asked: &State) -> Answered {
+        check(&asked.who)?;
+        self.desk().leave(&asked.who);
+        Ok(json!({}))
+    }
+
     fn deal(&self, asked: &Deal) -> Answered {
         check(&asked.who)?;
         if asked.want > MOST_PICTURES || asked.held.len() > MOST_PICTURES {
@@ -153,7 +158,7 @@ impl Page {
 }
 
 /// Paths that something is sent to.
-const POSTS: [&str; 5] = ["state", "deal", "list", "examples", "answers"];
+const POSTS: [&str; 6] = ["state", "leave", "deal", "list", "examples", "answers"];
 
 impl Site for Page {
     fn answer(&self, asked: &Asked<'_>) -> Reply {
@@ -163,6 +168,7 @@ impl Site for Page {
         let body = asked.body;
         let answered = match asked.path {
             "state" => parsed(body).and_then(|sent| self.state(&sent)),
+            "leave" => parsed(body).and_then(|sent| self.leave(&sent)),
             "deal" => parsed(body).and_then(|sent| self.deal(&sent)),
             "list" => parsed(body).and_then(|sent| self.list(&sent)),
             "examples" => parsed(body).and_then(|sent| self.examples(&sent)),

@@ -3,7 +3,7 @@
 import { Classes } from "./classes.js";
 import { kept, make, part, pictureAt, say } from "./dom.js";
 import { Grid } from "./grid.js";
-import { read } from "./net.js";
+import { read, tell } from "./net.js";
 import type { Entry } from "./outbox.js";
 import { drawExamples, drawPeople, duration, pace } from "./people.js";
 import { isTyping, names, Sitting } from "./sitting.js";
@@ -43,6 +43,10 @@ class Page {
     this.buttons();
     this.head();
     document.addEventListener("keydown", (event) => this.key(event));
+    addEventListener("pagehide", () => tell("leave", { who: this.sitting.who }));
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) void this.sitting.begin();
+    });
     addEventListener("online", () => this.sitting.outbox.hurry());
   }
 

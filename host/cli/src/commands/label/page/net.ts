@@ -38,6 +38,11 @@ export function send<T>(path: string, body: unknown): Promise<T> {
   return answered<T>(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
+/** Says something that nobody waits for, even while the page is closed. */
+export function tell(path: string, body: unknown): void {
+  navigator.sendBeacon(path, new Blob([JSON.stringify(body)], { type: "application/json" }));
+}
+
 /** A name that nobody else makes. */
 export function unique(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(12));

@@ -22,6 +22,17 @@ export function say(text) {
 export function pictureAt(id) {
     return `picture/${id}`;
 }
+/** Names this tab, for as long as it is open; loaded anew it is the same. */
+export function seat(fresh) {
+    try {
+        const known = sessionStorage.getItem("querist:seat") ?? fresh;
+        sessionStorage.setItem("querist:seat", known);
+        return known;
+    }
+    catch {
+        return fresh;
+    }
+}
 /** What somebody keeps in this browser; a browser that keeps nothing does for a sitting. */
 export const kept = {
     get(name) {

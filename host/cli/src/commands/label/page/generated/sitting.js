@@ -1,5 +1,5 @@
 // One person at work: which picture is shown, what was answered before it, what comes next.
-import { kept, part, say } from "./dom.js";
+import { kept, part, say, seat } from "./dom.js";
 import { read, send, unique } from "./net.js";
 import { Outbox } from "./outbox.js";
 import { load, Stage } from "./stage.js";
@@ -12,7 +12,7 @@ export class Sitting {
     batch;
     annotator;
     watcher;
-    seat = unique();
+    seat = seat(unique());
     outbox;
     stage = new Stage();
     current = null;
@@ -145,8 +145,9 @@ export class Sitting {
             this.shownAt = seen;
             if (this.keyAt !== null)
                 performance.measure("next picture", { start: this.keyAt, end: seen });
-            else
+            else if (performance.getEntriesByName("first picture").length === 0) {
                 performance.measure("first picture", { start: 0, end: seen });
+            }
             this.keyAt = null;
         }
         if (this.ahead.length < AHEAD / 2 && !this.dry)
