@@ -2,6 +2,7 @@
 //! away, and what it looks like on every medium.
 
 use std::fs;
+use std::process::Command;
 
 use querist_people::{Answer, Batch, Journal, Looks, Outcome};
 use querist_tests::browser::{Browser, screenshots};
@@ -347,6 +348,30 @@ fn nothing_of_the_pictures_is_run() {
             json!(["undefined", "", "text/plain"])
         );
     }
+}
+
+/// A new user's sitting, driven by another hand than the tests above.
+#[test]
+#[ignore = "fetches 50 MB from PyPI"]
+fn a_sitting_is_held_with_playwright() {
+    let Some(program) = querist_tests::browser::program() else { return };
+    let python = querist_tests::python::environment("playwright", &["playwright==1.65.2"]);
+    let place = Place::new();
+    let batch = Asked::of(12).wait_in(&place);
+    let serving = Serving::start(&place, &LABEL);
+    let keys = ["1", "2", "3", "1", "2", "3", "n", "u", "Backspace", "2", "Space", "1", "2", "3", "2"];
+    let script = querist_tests::workspace().join("tests/browser/label_sitting.py");
+    let mut command = Command::new(python);
+    command.arg(script).args([&serving.address, program]).arg(screenshots()).args(keys);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.trim(), "All pictures are answered");
+    let expected = [0, 1, 2, 0, 1, 2, 9, 1, 1, 0, 1, 2].map(|class| match class {
+        9 => Outcome::Rejected,
+        class => Outcome::Label(class),
+    });
+    assert_eq!(outcomes(&place, &batch), expected);
 }
 
 /// First picture within a second, the next within 50 ms of its key: printed, and held to generous limits, since other
