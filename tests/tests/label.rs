@@ -334,6 +334,10 @@ fn another_batch_takes_the_place_of_one_that_was_answered() {
     let seen = state(&serving, "anna");
     assert_eq!((&seen["waits"], &seen["generation"], &seen["outcomes"]["open"]), (&json!(true), &json!(1), &json!(3)));
     assert_eq!(deal(&serving, "anna", "open", 9), [100, 101, 102]);
+    // What the first batch came to shows what a class looks like.
+    let examples = done(&serving, "examples", &json!({ "class": "disc" }));
+    assert_eq!(examples["pictures"], json!([0, 1, 2]));
+    assert_eq!(Kept::to(&serving).get("picture/1").unwrap().1, fs::read(place.at("pictures/p000001.png")).unwrap());
     // A tab that sleeps and has the old batch.
     assert_eq!(say(&serving, "anna", &[answer("late", 1, class("disc"), None)])[0]["said"], "foreign");
 }

@@ -1,7 +1,7 @@
 //! Every answer that was ever given, one a line.
 //!
-//! Several programs may write at the same time: each takes the file's lock, reads what others wrote, appends its lines in
-//! one piece, and returns only when they are on the disk. A line that was cut off by the death of its writer was never
+//! Several programs may write at the same time: each takes the file's lock, reads what others wrote, appends its lines
+//! in one piece, and returns only when they are on the disk. A line that was cut off by the death of its writer was never
 //! reported, and is removed by the next one.
 
 use std::collections::HashMap;

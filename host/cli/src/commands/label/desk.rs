@@ -30,6 +30,8 @@ pub(super) struct Desk {
     /// Of each person how many pictures are answered and left, with the number of answers that this was counted after.
     shares: HashMap<String, (u64, [usize; 2])>,
     agreement: (u64, Value),
+    /// Pictures of earlier batches that were given a class while this program ran, and their files.
+    earlier: HashMap<String, Vec<(u64, PathBuf)>>,
     trouble: Option<String>,
 }
 
@@ -47,8 +49,8 @@ impl Desk {
         let journal = Journal::open(&run, batch)?;
         let (outcomes, known) = (journal.outcomes(), journal.count());
         let (leases, shares, agreement) = (HashMap::new(), HashMap::new(), (u64::MAX, Value::Null));
-        let (generation, trouble) = (0, None);
-        Ok(Self { run, journal, stamp, generation, outcomes, known, leases, shares, agreement, trouble })
+        let (generation, earlier, trouble) = (0, HashMap::new(), None);
+        Ok(Self { run, journal, stamp, generation, outcomes, known, leases, shares, agreement, earlier, trouble })
     }
 
     pub fn batch(&self) -> &Batch {
@@ -67,7 +69,10 @@ impl Desk {
             // Between the two looks it may have gone again.
             if let Some(batch) = Batch::read(&self.run)? {
                 let generation = self.generation + 1;
-                *self = Self { generation, ..Self::open(&self.run.clone(), batch)? };
+                let next = Self::open(&self.run, batch)?;
+                self.keep_examples();
+                let earlier = std::mem::take(&mut self.earlier);
+                *self = Self { generation, earlier, ..next };
             }
         }
         self.stamp = stamp;
@@ -202,7 +207,22 @@ impl Desk {
         said.collect()
     }
 
-    /// Pictures that people gave this class, the last first.
+    /// Keeps some pictures of each class of a batch that is done.
+    fn keep_examples(&mut self) {
+        let mut kept: HashMap<u32, Vec<(u64, PathBuf)>> = HashMap::new();
+        for (picture, outcome) in self.batch().pictures.iter().zip(&self.outcomes) {
+            let Outcome::Label(class) = *outcome else { continue };
+            let files = kept.entry(class).or_default();
+            if files.len() < MOST_EXAMPLES {
+                files.push((picture.id, self.batch().path(picture)));
+            }
+        }
+        let classes = self.batch().classes.clone();
+        let named = kept.into_iter().filter_map(|(class, files)| Some((classes.get(class as usize)?.clone(), files)));
+        self.earlier.extend(named);
+    }
+
+    /// Pictures that people gave this class, the last first, and after them those of earlier batches.
     pub fn examples(&self, class: u32) -> Vec<u64> {
         let mut found: Vec<(u64, u64)> = Vec::new();
         for (picture, outcome) in self.batch().pictures.iter().zip(&self.outcomes) {
@@ -212,14 +232,17 @@ impl Desk {
             }
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
-        found.truncate(MOST_EXAMPLES);
-        found.into_iter().map(|(_, id)| id).collect()
+        let earlier = self.batch().classes.get(class as usize).and_then(|name| self.earlier.get(name));
+        let earlier = earlier.into_iter().flatten().map(|(id, _)| *id);
+        found.into_iter().map(|(_, id)| id).chain(earlier).take(MOST_EXAMPLES).collect()
     }
 
     /// Where the file of a picture lies.
     pub fn path(&self, id: u64) -> Option<PathBuf> {
-        let picture = &self.batch().pictures[self.journal.place(id)?];
-        Some(self.batch().path(picture))
+        match self.journal.place(id) {
+            Some(place) => Some(self.batch().path(&self.batch().pictures[place])),
+            None => self.earlier.values().flatten().find(|(known, _)| *known == id).map(|(_, path)| path.clone()),
+        }
     }
 
     /// How far everybody is.

@@ -84,7 +84,7 @@ impl Page {
             "key": self.key, "run": self.run, "annotator": self.annotator, "generation": desk.generation,
             "stage": batch.stage, "strategy": batch.strategy, "classes": batch.classes,
             "looks": batch.looks, "pictures": batch.pictures.len(),
-            "guesses": batch.pictures.iter().any(|picture| picture.guess.is_some()),
+            "standing": null, "guesses": batch.pictures.iter().any(|picture| picture.guess.is_some()),
         })
     }
 

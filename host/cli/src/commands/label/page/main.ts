@@ -202,7 +202,7 @@ class Page {
     third.hidden = disputed === 0 && queue === "open";
     third.textContent = queue === "open" ? `Third look: ${disputed}` : "Back to the batch";
     if (this.sitting.current === null) this.turned(null);
-    if (part<HTMLDialogElement>("people").open) drawPeople(state, this.sitting.annotator, batch.looks);
+    if (part<HTMLDialogElement>("people").open) drawPeople(state, this.sitting.annotator, batch);
   }
 
   private tell(text: string, of: string): void {
@@ -317,7 +317,7 @@ class Page {
 
   private people(): void {
     const { state, annotator, batch } = this.sitting;
-    if (state !== null) drawPeople(state, annotator, batch.looks);
+    if (state !== null) drawPeople(state, annotator, batch);
     part<HTMLDialogElement>("people").showModal();
   }
 

@@ -2,7 +2,7 @@
 
 import { make, part, pictureAt } from "./dom.js";
 import { send } from "./net.js";
-import type { Advice, Agreement, State } from "./types.js";
+import type { Agreement, Batch, Share, Standing, State } from "./types.js";
 
 /** A number of seconds as people say it. */
 export function duration(seconds: number): string {
@@ -33,22 +33,71 @@ function agreement(pair: Agreement): Node[] {
   return [head, line, make("div", "scroll", table)];
 }
 
-function advice(told: Advice): Node[] {
-  const rows = told.curve.map((point) => {
-    const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
-    const interval = `${percent(point.low)} – ${percent(point.high)}`;
-    const cells = [make("td", "", percent(point.value)), make("td", "", interval)];
-    return make("tr", "", make("th", "", String(point.labelled)), ...cells);
+const percent = (value: number): string => (100 * value).toFixed(1);
+
+/** The curve as a drawing: accuracy over labels, with its intervals. */
+function drawn(points: { x: number; share: Share }[]): Node {
+  const [width, height, edge] = [440, 120, 14];
+  const most = Math.max(...points.map((point) => point.x), 1);
+  const low = Math.min(...points.map((point) => point.share.low));
+  const span = Math.max(...points.map((point) => point.share.high)) - low || 1;
+  const at = (x: number, y: number): [number, number] => [
+    edge + (x / most) * (width - 2 * edge),
+    height - edge - ((y - low) / span) * (height - 2 * edge),
+  ];
+  const draw = (name: string, attributes: Record<string, string | number>): SVGElement => {
+    const one = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, String(value));
+    return one;
+  };
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", role: "img" });
+  svg.setAttribute("aria-label", "accuracy over labels; the table below has the numbers");
+  const line = points.map((point) => at(point.x, point.share.value).join(","));
+  for (const { x, share } of points) {
+    const [[x1, y1], [, y2]] = [at(x, share.low), at(x, share.high)];
+    svg.append(draw("line", { x1, y1, x2: x1, y2, class: "interval" }));
+  }
+  svg.append(draw("polyline", { points: line.join(" "), class: "line" }));
+  for (const { x, share } of points) {
+    const [cx, cy] = at(x, share.value);
+    svg.append(draw("circle", { cx, cy, r: 3, class: "dot" }));
+  }
+  return svg;
+}
+
+/** The curve so far, what the next batch costs, and whether to go on. */
+function standing(told: Standing): Node[] {
+  const points = told.curve.flatMap((one) => (one.accuracy === null ? [] : [{ x: one.labelled, share: one.accuracy }]));
+  const rows = told.curve.map((one) => {
+    const share = one.accuracy;
+    const interval = share === null ? "–" : `${percent(share.low)} to ${percent(share.high)}`;
+    const cells = [String(one.labelled), share === null ? "–" : percent(share.value), interval];
+    return make("tr", "", make("th", "", String(one.round)), ...cells.map((text) => make("td", "", text)));
   });
-  const head = make("tr", "", ...["labels", "score", "interval"].map((name) => make("th", "", name)));
-  const table = make("table", "", make("thead", "", head), make("tbody", "", ...rows));
-  return [make("h3", "", "The model so far"), ...told.says.map((text) => make("p", "", text)), table];
+  const names = ["round", "labels", "accuracy %", "95 % interval"];
+  const head = make("thead", "", make("tr", "", ...names.map((name) => make("th", "", name))));
+  const table = make("table", "", head, make("tbody", "", ...rows));
+  const verdicts = { stop: "enough", "go-on": "go on", "too-early": "too early to tell" };
+  const rules = told.advice.map(({ rule, advice, why }) => {
+    const name = make("strong", "", `${rule.replaceAll("-", " ")}: ${verdicts[advice]}`);
+    return make("li", advice, name, make("span", "soft", ` ${why}`));
+  });
+  const cost = told.next_batch;
+  const minutes = cost?.minutes == null ? "" : `, about ${duration(60 * cost.minutes)}`;
+  const price = cost === null ? [] : [make("p", "", `This batch: ${cost.pictures} pictures, ${cost.answers} answers${minutes}.`)];
+  return [
+    make("h3", "", "The model so far"),
+    ...(points.length > 1 ? [drawn(points)] : []),
+    ...(rows.length > 0 ? [make("div", "scroll", table)] : []),
+    ...price,
+    make("ul", "advice", ...rules),
+  ];
 }
 
 /** Everything that is known of everybody. */
-export function drawPeople(state: State, annotator: string, looks: number): void {
+export function drawPeople(state: State, annotator: string, batch: Batch): void {
   const { outcomes, mine } = state;
-  const asked = looks === 1 ? "One person looks at each picture." : "Two people look at each picture.";
+  const asked = batch.looks === 1 ? "One person looks at each picture." : "Two people look at each picture.";
   const counts: [string, number][] = [
     ["with a class", outcomes.label],
     ["none of the classes", outcomes.rejected],
@@ -60,7 +109,7 @@ export function drawPeople(state: State, annotator: string, looks: number): void
   const own = make("p", "", make("strong", "", annotator), ` answered ${mine.answered} and can answer ${mine.left} more.`);
   const pairs = state.agreement.flatMap(agreement);
   const alone = make("p", "soft", "Nobody else has answered the same pictures, so that there is no agreement to measure.");
-  const told = state.advice ? advice(state.advice) : [];
+  const told = batch.standing === null ? [] : standing(batch.standing);
   part("people-text").replaceChildren(
     make("p", "soft", asked),
     own,

@@ -32,6 +32,8 @@ export interface Batch {
   looks: number;
   pictures: number;
   guesses: boolean;
+  /** The curve so far, and whether to stop, where the run has a round. */
+  standing: Standing | null;
 }
 
 export interface Agreement {
@@ -51,15 +53,20 @@ export interface State {
   seconds: number | null;
   agreement: Agreement[];
   trouble: string | null;
-  /** The curve so far, and whether to stop, where the server knows. */
-  advice?: Advice | null;
 }
 
-export interface Advice {
-  /** Sentences. */
-  says: string[];
-  /** Labels bought, the score, and its interval. */
-  curve: { labelled: number; value: number; low: number; high: number }[];
+/** Where the run stands, as `querist status --format json` has it. */
+export interface Standing {
+  curve: { round: number; labelled: number; bought: number; accuracy: Share | null }[];
+  next_batch: { pictures: number; answers: number; minutes: number | null } | null;
+  advice: { rule: string; advice: "stop" | "go-on" | "too-early"; why: string }[];
+}
+
+/** A share with its 95 % interval. */
+export interface Share {
+  value: number;
+  low: number;
+  high: number;
 }
 
 export interface Dealt {

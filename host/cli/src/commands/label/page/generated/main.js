@@ -202,7 +202,7 @@ class Page {
         if (this.sitting.current === null)
             this.turned(null);
         if (part("people").open)
-            drawPeople(state, this.sitting.annotator, batch.looks);
+            drawPeople(state, this.sitting.annotator, batch);
     }
     tell(text, of) {
         const notice = part("notice");
@@ -312,7 +312,7 @@ class Page {
     people() {
         const { state, annotator, batch } = this.sitting;
         if (state !== null)
-            drawPeople(state, annotator, batch.looks);
+            drawPeople(state, annotator, batch);
         part("people").showModal();
     }
     examples() {
