@@ -318,12 +318,12 @@ class Page {
   private people(): void {
     const { state, annotator, batch } = this.sitting;
     if (state !== null) drawPeople(state, annotator, batch);
-    part<HTMLDialogElement>("people").showModal();
+    openDialog("people");
   }
 
   private examples(): void {
     const shown = [...part("classes").querySelectorAll("button")].map((button) => button.dataset["name"] ?? "");
-    part<HTMLDialogElement>("examples").showModal();
+    openDialog("examples");
     void drawExamples(shown);
   }
 
@@ -378,6 +378,14 @@ class Page {
     const name = event.altKey ? null : this.classes.class(key);
     return name === null ? null : () => this.answer({ class: name });
   }
+}
+
+/** Opens a dialog at its beginning, though the first thing in it that takes a focus is at its end. */
+function openDialog(name: string): void {
+  const dialog = part<HTMLDialogElement>(name);
+  dialog.showModal();
+  part(`${name}-done`).focus({ preventScroll: true });
+  dialog.scrollTop = 0;
 }
 
 const THEMES = ["system", "light", "dark"] as const;

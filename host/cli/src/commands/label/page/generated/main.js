@@ -313,11 +313,11 @@ class Page {
         const { state, annotator, batch } = this.sitting;
         if (state !== null)
             drawPeople(state, annotator, batch);
-        part("people").showModal();
+        openDialog("people");
     }
     examples() {
         const shown = [...part("classes").querySelectorAll("button")].map((button) => button.dataset["name"] ?? "");
-        part("examples").showModal();
+        openDialog("examples");
         void drawExamples(shown);
     }
     key(event) {
@@ -377,6 +377,13 @@ class Page {
         const name = event.altKey ? null : this.classes.class(key);
         return name === null ? null : () => this.answer({ class: name });
     }
+}
+/** Opens a dialog at its beginning, though the first thing in it that takes a focus is at its end. */
+function openDialog(name) {
+    const dialog = part(name);
+    dialog.showModal();
+    part(`${name}-done`).focus({ preventScroll: true });
+    dialog.scrollTop = 0;
 }
 const THEMES = ["system", "light", "dark"];
 /** Light, dark, or as the system has it. */
