@@ -31,10 +31,7 @@ pub struct Browser {
 impl Browser {
     /// Starts it; `None`, said, where none is installed.
     pub fn start() -> Option<Self> {
-        let Some(program) = PROGRAMS.into_iter().find(|program| Path::new(program).exists()) else {
-            eprintln!("skipped: needs Debian's chromium");
-            return None;
-        };
+        let program = program()?;
         let profile = TempDir::new().expect("there is room for a temporary folder");
         let mut process = Command::new("/bin/sh")
             // It reads commands from handle 3 and answers on handle 4.
@@ -148,6 +145,9 @@ impl Browser {
             "Enter" => ("Enter", 13, "\r"),
             " " => ("Space", 32, " "),
             "ArrowRight" => ("ArrowRight", 39, ""),
+            "Backspace" => ("Backspace", 8, ""),
+            // Letters, digits and signs; their codes hang on the keyboard, and pages look at the key.
+            sign if sign.chars().count() == 1 => ("", 0, sign),
             other => (other, 9, ""),
         };
         for kind in ["keyDown", "keyUp"] {
@@ -203,6 +203,15 @@ impl Drop for Browser {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Where the browser lies; `None`, said, where none is installed.
+pub fn program() -> Option<&'static str> {
+    let found = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
+    if found.is_none() {
+        eprintln!("skipped: needs Debian's chromium");
+    }
+    found
 }
 
 /// Where pictures of pages are put, for people to look at.

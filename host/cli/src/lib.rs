@@ -24,6 +24,7 @@ mod grid;
 mod index_file;
 mod kept;
 mod lists;
+mod loopback;
 mod outcome_file;
 mod output;
 mod own_learner;
@@ -77,8 +78,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    completions, data, doctor, embed, evaluate, explain, export as export_verb, learner, parts, plugin, probe, replay,
-    report, run, schema, select, status, study as study_verb,
+    completions, data, doctor, embed, evaluate, explain, export as export_verb, label, learner, parts, plugin, probe,
+    replay, report, run, schema, select, status, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -112,6 +113,7 @@ enum Verb {
     #[command(subcommand)]
     Study(study_verb::StudyCommand),
     Status(status::StatusArgs),
+    Label(label::LabelArgs),
     Report(report::ReportArgs),
     Evaluate(evaluate::EvaluateArgs),
     Replay(replay::ReplayArgs),
@@ -198,6 +200,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study_verb::main(command),
         Verb::Status(args) => status::main(args),
+        Verb::Label(args) => label::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Evaluate(args) => evaluate::main(args),
         Verb::Replay(args) => replay::main(args),
