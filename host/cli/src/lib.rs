@@ -24,6 +24,7 @@ mod grid;
 mod index_file;
 mod kept;
 mod lists;
+mod loopback;
 mod output;
 mod own_learner;
 mod plugins;
@@ -73,7 +74,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    completions, data, doctor, embed, evaluate, explain, export as export_verb, learner, parts, plugin, probe, replay,
+    completions, data, doctor, embed, evaluate, explain, export as export_verb, label, learner, parts, plugin, probe, replay,
     report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
@@ -112,6 +113,7 @@ enum Verb {
     Replay(replay::ReplayArgs),
     Export(export_verb::ExportArgs),
     Embed(embed::EmbedArgs),
+    Label(label::LabelArgs),
     #[command(subcommand)]
     Learner(learner::LearnerCommand),
     #[command(subcommand)]
@@ -203,6 +205,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
         Verb::Doctor(args) => doctor::main(args),
+        Verb::Label(args) => label::main(args),
         Verb::Learner(command) => learner::main(command),
         Verb::Explain(args) => explain::main(args),
         Verb::Completions(args) => completions::completions(args, command_line()),

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod export;
 pub mod inspect;
 pub mod install;
+pub mod label;
 pub mod learner;
 pub mod new;
 mod parameters;

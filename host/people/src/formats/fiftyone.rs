@@ -1,9 +1,10 @@
 //! FiftyOne's `FiftyOneImageClassificationDataset`: `labels.json` beside a folder `data`.
 
+use std::fmt;
 use std::path::Path;
 
-use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::{Export, FormatError, Found, Line, Which, Words, from_json, to_json};
@@ -31,13 +32,40 @@ pub(super) fn write(export: &Export<'_>, words: &Words<'_>, out: &Path) -> Resul
 struct Labels {
     #[serde(default)]
     classes: Option<Vec<String>>,
-    labels: IndexMap<String, Value>,
+    labels: Pairs,
+}
+
+/// An object as it stands in the file: one that has a name twice says two things, of which no map would tell.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a target for each picture")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
 }
 
 pub(super) fn read(path: &Path) -> Result<Found, FormatError> {
     let labels: Labels = from_json(path, "`labels` of a FiftyOneImageClassificationDataset")?;
     let mut found = Found::default();
-    for (name, target) in labels.labels {
+    for (name, target) in labels.labels.0 {
         let place = format!("`{name}`");
         if target.is_null() {
             found.unanswered += 1;

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::cvat::escaped;
-use super::{Export, FormatError, Found, Line, Row, Which, Words, from_json, out, to_json};
-use crate::{Batch, Picture};
+use super::names::Places;
+use super::plan::key;
+use super::{Export, Format, FormatError, Found, Line, Row, Which, Words, from_json, out, to_json};
+use crate::{Batch, Journal, NewAnswer, Picture};
 
 /// The file of tasks, beside that of the labelling interface.
 pub(super) const TASKS: &str = "tasks.json";
@@ -85,7 +87,7 @@ pub fn model_version(batch: &Batch) -> String {
 }
 
 /// What Label Studio is told of a picture, by its rank: the first is shown first. What is not asked for comes last.
-pub fn prediction(batch: &Batch, asked: Option<(usize, &Picture)>, with_guess: bool) -> Value {
+fn prediction(batch: &Batch, asked: Option<(usize, &Picture)>, with_guess: bool) -> Value {
     let score = asked.map_or(1.0, |(rank, _)| (rank - 1) as f64 / batch.pictures.len() as f64);
     let guess = asked.and_then(|(_, picture)| picture.guess).filter(|_| with_guess);
     let result: Vec<Value> =
@@ -113,8 +115,6 @@ pub struct Task {
     #[serde(default)]
     annotator: Value,
     #[serde(default)]
-    annotation_id: Value,
-    #[serde(default)]
     lead_time: Option<f64>,
 }
 
@@ -133,6 +133,9 @@ pub struct Annotation {
     lead_time: Option<f64>,
     #[serde(default)]
     updated_at: Value,
+    /// Number of the task, where annotations of several are sent at once.
+    #[serde(default)]
+    task: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -206,7 +209,7 @@ const EMPTY: &str = "an empty answer, expected one choice";
 ///
 /// # Errors
 /// If it chooses nothing or several things, or does not say of which sample.
-pub fn line(task: &Task, annotation: &Annotation, place: String) -> Result<Line, String> {
+fn line(task: &Task, annotation: &Annotation, place: String) -> Result<Line, String> {
     let none = Map::new();
     let data = task.data.as_ref().unwrap_or(&none);
     let which = which(data.get(ID).unwrap_or(&Value::Null), data.get(NAME).unwrap_or(&Value::Null))?;
@@ -231,26 +234,65 @@ pub fn line(task: &Task, annotation: &Annotation, place: String) -> Result<Line,
 }
 
 impl Task {
-    /// The sample that the task is about.
-    ///
-    /// # Errors
-    /// If it does not say so.
-    pub fn which(&self) -> Result<Which, String> {
-        let field = |name| self.data.as_ref().and_then(|data| data.get(name)).unwrap_or(&Value::Null);
-        which(field(ID), field(NAME))
+    /// Whether an annotation is one of it.
+    pub fn is_of(&self, annotation: &Annotation) -> bool {
+        annotation.task.is_number() && self.id == annotation.task
     }
 }
 
-impl Annotation {
-    /// What tells this state of an annotation from others.
-    pub fn version(&self) -> String {
-        format!("{} {}", self.id, self.updated_at)
-    }
+/// What Label Studio is told of each task, in their order.
+pub fn predictions(batch: Option<&Batch>, tasks: &[Task], with_guess: bool) -> Vec<Value> {
+    let Some(batch) = batch else {
+        return tasks.iter().map(|_| json!({ "score": 1.0, "result": [] })).collect();
+    };
+    let places = Places::of(batch);
+    let asked = |task: &Task| {
+        let none = Map::new();
+        let data = task.data.as_ref().unwrap_or(&none);
+        let which = which(data.get(ID).unwrap_or(&Value::Null), data.get(NAME).unwrap_or(&Value::Null)).ok()?;
+        let place = places.find(&which).ok()?;
+        Some((place + 1, &batch.pictures[place]))
+    };
+    tasks.iter().map(|task| prediction(batch, asked(task), with_guess)).collect()
+}
 
-    /// Whether it was skipped, which is no answer.
-    pub fn is_skipped(&self) -> bool {
-        self.was_cancelled == Some(true)
+/// An annotation that Label Studio tells of, as an answer to be recorded; nothing where it says nothing new: it was
+/// skipped, or the same person said the same before.
+///
+/// Whoever changes an annotation changes their own answer; what others said stays.
+///
+/// # Errors
+/// If it is no answer to what is asked.
+pub fn answer(journal: &Journal, task: &Task, annotation: &Annotation) -> Result<Option<NewAnswer>, String> {
+    if annotation.was_cancelled == Some(true) {
+        return Ok(None);
     }
+    let batch = journal.batch();
+    let words = Words::of(&batch.classes).map_err(|error| error.to_string())?;
+    let line = line(task, annotation, String::new())?;
+    let picture = &batch.pictures[Places::of(batch).find(&line.which)?];
+    let answer = words.read(&line.label)?;
+    let annotator = line.annotator.unwrap_or_else(|| Format::LabelStudio.name().to_owned());
+    let own = journal.effective(picture.id).iter().find(|other| other.annotator == annotator);
+    if own.is_some_and(|own| own.answer == answer) {
+        return Ok(None);
+    }
+    let seen = own.map(|own| own.number);
+    // The same state of an annotation counts once, however often it is told.
+    let parts = json!([batch.stage, picture.id, annotator, line.label, annotation.id, annotation.updated_at]);
+    let new = NewAnswer {
+        key: key(&parts),
+        id: picture.id,
+        annotator,
+        answer,
+        seconds: line.seconds,
+        guess_shown: line.guess_shown,
+        third_look: false,
+        source: Format::LabelStudio.name().to_owned(),
+        seen,
+    };
+    new.check().map_err(|error| error.to_string())?;
+    Ok(Some(new))
 }
 
 fn which(id: &Value, name: &Value) -> Result<Which, String> {

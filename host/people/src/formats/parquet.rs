@@ -204,9 +204,10 @@ impl Table<'_> {
                 let value = if is_there { values.next() } else { None };
                 all.push(match value {
                     None => None,
-                    Some(value) => Some(text(value).ok_or_else(|| {
-                        FormatError::malformed(self.path, format!("row {}: no UTF-8", all.len()))
-                    })?),
+                    Some(value) => Some(
+                        text(value)
+                            .ok_or_else(|| FormatError::malformed(self.path, format!("row {}: no UTF-8", all.len())))?,
+                    ),
                 });
             }
         }

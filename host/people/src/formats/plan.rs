@@ -39,7 +39,8 @@ pub struct Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [place, name, said, by] = [&self.place, &self.name, &self.said.0, &self.said.1].map(|text| Shown::name(text));
+        let [place, name, said, by] =
+            [&self.place, &self.name, &self.said.0, &self.said.1].map(|text| Shown::name(text));
         write!(f, "{place}: {by} says `{said}` of `{name}`, where ")?;
         for (number, (said, by, line)) in self.recorded.iter().enumerate() {
             let (said, by) = (Shown::name(said), Shown::name(by));
@@ -150,9 +151,7 @@ impl Planner<'_> {
         let effective = self.journal.effective(picture.id);
         let own = effective.iter().find(|other| other.annotator == annotator);
         let says_who = line.annotator.is_some() || self.how.annotator.is_some();
-        if own.is_some_and(|own| own.answer == answer)
-            || (!says_who && answer_of(self.outcomes[at]) == Some(answer))
-        {
+        if own.is_some_and(|own| own.answer == answer) || (!says_who && answer_of(self.outcomes[at]) == Some(answer)) {
             plan.known += 1;
             return Ok(());
         }
@@ -216,10 +215,16 @@ impl Planner<'_> {
         let said = self.words.spell(new.answer).unwrap_or_default();
         let NewAnswer { id, annotator, source, seen, third_look, .. } = new;
         let parts = serde_json::json!([stage, id, annotator, said, source, seen, third_look]);
-        let digest = Sha256::digest(parts.to_string());
-        digest.iter().fold("file-".to_owned(), |mut key, byte| {
-            let _ = write!(key, "{byte:02x}");
-            key
-        })
+        key(&parts)
     }
+}
+
+/// A key of an answer, made of what tells it from others.
+pub(super) fn key(parts: &serde_json::Value) -> String {
+    let digest = Sha256::digest(parts.to_string());
+    digest.iter().fold("file-".to_owned(), |mut key, byte| {
+        // Strings take everything.
+        let _ = write!(key, "{byte:02x}");
+        key
+    })
 }
