@@ -39,14 +39,18 @@ def main():
         })
         model = ask("POST", "/api/ml", json={"url": BACKEND, "project": project, "title": "querist"})
     tasks = json.loads((FOLDER / "tasks.json").read_text())
+    if BACKEND:
+        # The scores are the backend's to say.
+        for task in tasks:
+            del task["predictions"]
     ask("POST", f"/api/projects/{project}/import?return_task_ids=true", json=tasks)
     found = {"order": [], "answered": []}
     if BACKEND:
         ask("PATCH", f"/api/ml/{model['id']}", json={"url": BACKEND, "project": project, "title": "querist"})
         found["model"] = ask("GET", f"/api/ml/{model['id']}")
-        ask("PATCH", f"/api/projects/{project}/", json={"model_version": found["model"]["title"]})
         ask("POST", f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}",
             json={"selectedItems": {"all": True, "excluded": []}})
+        ask("PATCH", f"/api/projects/{project}/", json={"model_version": found["model"]["model_version"]})
         listed = ask("GET", f"/api/tasks?project={project}&fields=all&page_size=100")["tasks"]
         found["scores"] = {
             task["data"]["querist_id"]: [[one["model_version"], one["score"]] for one in task["predictions"]]

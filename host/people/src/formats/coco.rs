@@ -86,7 +86,7 @@ pub(super) fn read(path: &Path) -> Result<Found, FormatError> {
             (_, Some(Err(category))) => {
                 found.wrong(place, format!("category {category}, which is none of the file's `categories`"));
             }
-            (Some(name), Some(Ok(label))) => found.lines.push(Line {
+            (Some(name), Some(Ok(label))) => found.line(Line {
                 place,
                 which: Which::Name(name.clone()),
                 label: label.clone(),

@@ -149,6 +149,6 @@ impl Texts<'_> {
             None => None,
         };
         let (label, annotator) = (self.label.to_owned(), self.annotator.map(str::to_owned));
-        found.lines.push(Line { place, which, label, annotator, seconds, guess_shown: self.has_guess });
+        found.line(Line { place, which, label, annotator, seconds, guess_shown: self.has_guess });
     }
 }

@@ -81,7 +81,7 @@ fn read_image(image: &Node<'_, '_>, number: usize, found: &mut Found) {
             found.wrong(place.as_str(), "a tag without a label");
             continue;
         };
-        found.lines.push(Line {
+        found.line(Line {
             place: place.clone(),
             which: Which::Name(name.to_owned()),
             label: label.to_owned(),

@@ -72,7 +72,7 @@ pub(super) fn read(path: &Path) -> Result<Found, FormatError> {
             continue;
         }
         match label(&target, labels.classes.as_deref()) {
-            Ok(label) => found.lines.push(Line {
+            Ok(label) => found.line(Line {
                 place,
                 which: Which::Name(name),
                 label,

@@ -52,7 +52,7 @@ fn read_class(root: &Path, class: &str, found: &mut Found, entries: &mut usize) 
         let place = format!("{class}/{}", entry.name);
         match entry.kind {
             _ if is_of_system(&entry.name) => {}
-            Kind::File => found.lines.push(Line {
+            Kind::File => found.line(Line {
                 place,
                 which: Which::Name(entry.name),
                 label: class.to_owned(),

@@ -133,6 +133,9 @@ pub struct Annotation {
     lead_time: Option<f64>,
     #[serde(default)]
     updated_at: Value,
+    /// What was shown of a model when it was made.
+    #[serde(default)]
+    prediction: Value,
     /// Number of the task, where annotations of several are sent at once.
     #[serde(default)]
     task: Value,
@@ -176,7 +179,7 @@ fn read_whole(task: &Task, annotations: &[Annotation], place: &str, found: &mut 
             _ => place.to_owned(),
         };
         match line(task, annotation, place.clone()) {
-            Ok(line) => found.lines.push(line),
+            Ok(line) => found.line(line),
             Err(message) => found.wrong(place, message),
         }
     }
@@ -198,7 +201,7 @@ fn read_min(task: &Task, place: String, found: &mut Found) {
         Ok::<_, String>(Line { place: place.clone(), which, label, annotator, seconds, guess_shown })
     };
     match line() {
-        Ok(line) => found.lines.push(line),
+        Ok(line) => found.line(line),
         Err(message) => found.wrong(place, message),
     }
 }
@@ -226,10 +229,10 @@ fn line(task: &Task, annotation: &Annotation, place: String) -> Result<Line, Str
         _ if is_ours => None,
         by => Some(name_of(by)?),
     };
-    let guess_shown = match &task.predictions {
-        Value::Array(all) => all.iter().any(|one| one["result"].as_array().is_some_and(|result| !result.is_empty())),
-        _ => false,
-    };
+    // An export has numbers where the predictions were, and with the annotation the one that was shown.
+    let has_guess = |one: &Value| one["result"].as_array().is_some_and(|result| !result.is_empty());
+    let of_task = task.predictions.as_array().is_some_and(|all| all.iter().any(has_guess));
+    let guess_shown = of_task || has_guess(&annotation.prediction);
     Ok(Line { place, which, label, annotator, seconds: annotation.lead_time, guess_shown })
 }
 

@@ -259,17 +259,19 @@ impl fmt::Display for Wrong {
 /// What a file holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
-    /// Answers.
-    pub lines: Vec<Line>,
+    /// Answers, and what is none and should be one, in the order of the file.
+    pub lines: Vec<Result<Line, Wrong>>,
     /// Pictures that it has no answer for, which is no fault.
     pub unanswered: usize,
-    /// What is no answer and should be one.
-    pub wrong: Vec<Wrong>,
 }
 
 impl Found {
+    fn line(&mut self, line: Line) {
+        self.lines.push(Ok(line));
+    }
+
     fn wrong(&mut self, place: impl Into<String>, message: impl Into<String>) {
-        self.wrong.push(Wrong { place: place.into(), message: message.into() });
+        self.lines.push(Err(Wrong { place: place.into(), message: message.into() }));
     }
 }
 

@@ -78,12 +78,13 @@ impl Plan {
         let words = Words::of(&batch.classes)?;
         let outcomes = journal.outcomes();
         let mut planner = Planner { journal, how, words, outcomes, places: Places::of(batch), seen: HashMap::new() };
-        let mut plan = Self { unanswered: found.unanswered, wrong: found.wrong, ..Self::default() };
+        let mut plan = Self { unanswered: found.unanswered, ..Self::default() };
         for line in found.lines {
-            let place = line.place.clone();
-            if let Err(message) = planner.take(line, &mut plan) {
-                plan.wrong.push(Wrong { place, message });
-            }
+            let taken = line.and_then(|line| {
+                let place = line.place.clone();
+                planner.take(line, &mut plan).map_err(|message| Wrong { place, message })
+            });
+            plan.wrong.extend(taken.err());
         }
         plan.withdraw_doubtful(&planner);
         Ok(plan)
