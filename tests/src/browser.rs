@@ -148,6 +148,9 @@ impl Browser {
             "Enter" => ("Enter", 13, "\r"),
             " " => ("Space", 32, " "),
             "ArrowRight" => ("ArrowRight", 39, ""),
+            "Backspace" => ("Backspace", 8, ""),
+            // Letters, digits and signs; their codes hang on the keyboard, and pages look at the key.
+            sign if sign.chars().count() == 1 => ("", 0, sign),
             other => (other, 9, ""),
         };
         for kind in ["keyDown", "keyUp"] {

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod cli;
 pub mod components;
 pub mod disk;
+pub mod labelling;
 pub mod native;
 pub mod python;
 pub mod server;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Output, Stdio};
-use std::thread::sleep;
+use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -91,6 +91,16 @@ impl Serving {
             assert!(clock.elapsed() < PATIENCE, "{what}: this does not come");
             sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Has it killed after a while; whoever drops this joins the thread before, since the number may be another's then.
+    pub fn kill_after(&self, moment: Duration) -> JoinHandle<()> {
+        let id = Pid::from_raw(self.process.id().cast_signed()).expect("a process has an id");
+        std::thread::spawn(move || {
+            sleep(moment);
+            // It is a child that nobody waited for, so the number is its own still.
+            let _ = kill_process(id, Signal::KILL);
+        })
     }
 
     /// Stops it as Ctrl-C does, and gives what it said.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{lint, moved, onnx, schemas, setup, template, wheel, wheels, workspace};
+use crate::{label_page, lint, moved, onnx, schemas, setup, template, wheel, wheels, workspace};
 
 /// Crates that are published, in the order in which they depend on each other.
 const PUBLISHED: [&str; 8] = [
@@ -45,6 +45,7 @@ pub fn test(full: bool) -> Result<()> {
     moved::works()?;
     step("tests");
     if full {
+        label_page::page(true)?;
         run(&mut with_runner(&["--run-ignored", "all"], &["--", "--include-ignored"]))?;
         step("benches");
         // In the profile that everything is built in; figures are taken in that of releases.

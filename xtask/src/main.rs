@@ -6,6 +6,7 @@ mod demo;
 mod highs;
 mod install;
 mod keys;
+mod label_page;
 mod libtorch;
 mod lint;
 mod moved;
@@ -80,6 +81,12 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Check the types of the page on which people label, and write its programs anew; needs Node with npm.
+    Page {
+        /// Only say what differs.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build, then make the Python wheel in `target/wheels`: command line, sandboxed plugins and the API of Python.
     Wheel {
         /// Test it, too, in environments of the oldest and the newest Python that are here.
@@ -138,6 +145,7 @@ fn main() -> Result<()> {
             let mut command = build::cargo(["run", "--quiet", "--package", "querist-boundary", "--"]);
             build::run(if check { command.arg("--check") } else { &mut command })
         }
+        Verb::Page { check } => label_page::page(check),
         Verb::Wheel { test } => {
             setup::setup()?;
             build::everything()?;

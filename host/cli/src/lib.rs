@@ -74,8 +74,8 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 pub use body::Body;
 use commands::{
-    completions, data, doctor, embed, evaluate, explain, export as export_verb, label, learner, parts, plugin, probe, replay,
-    report, run, schema, select, study as study_verb,
+    completions, data, doctor, embed, evaluate, explain, export as export_verb, label, learner, parts, plugin, probe,
+    replay, report, run, schema, select, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -108,12 +108,12 @@ enum Verb {
     Run(run::RunArgs),
     #[command(subcommand)]
     Study(study_verb::StudyCommand),
+    Label(label::LabelArgs),
     Report(report::ReportArgs),
     Evaluate(evaluate::EvaluateArgs),
     Replay(replay::ReplayArgs),
     Export(export_verb::ExportArgs),
     Embed(embed::EmbedArgs),
-    Label(label::LabelArgs),
     #[command(subcommand)]
     Learner(learner::LearnerCommand),
     #[command(subcommand)]
@@ -194,6 +194,7 @@ pub fn train(trainer: &dyn Trainer) -> ExitCode {
 fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study_verb::main(command),
+        Verb::Label(args) => label::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Evaluate(args) => evaluate::main(args),
         Verb::Replay(args) => replay::main(args),
@@ -205,7 +206,6 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
         Verb::Schema(args) => schema::main(args),
         Verb::Data(command) => data::main(command),
         Verb::Doctor(args) => doctor::main(args),
-        Verb::Label(args) => label::main(args),
         Verb::Learner(command) => learner::main(command),
         Verb::Explain(args) => explain::main(args),
         Verb::Completions(args) => completions::completions(args, command_line()),

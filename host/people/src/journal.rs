@@ -306,14 +306,29 @@ impl Journal {
         self.effective.get(&(self.batch.stage, id)).map_or(&[], Vec::as_slice)
     }
 
-    fn of_person(&self, id: u64, annotator: &str) -> Option<&Effective> {
+    /// What the answers to one picture of the batch come to.
+    pub fn outcome(&self, id: u64) -> Outcome {
+        Outcome::of(self.effective(id), self.batch.looks)
+    }
+
+    /// Place of a picture in the batch.
+    pub fn place(&self, id: u64) -> Option<usize> {
+        self.places.get(&id).copied()
+    }
+
+    /// How many answers were ever given, those that do not count any more among them.
+    pub fn count(&self) -> u64 {
+        self.lines
+    }
+
+    /// The answer of one person to a picture of the batch that counts.
+    pub fn of_person(&self, id: u64, annotator: &str) -> Option<&Effective> {
         self.effective(id).iter().find(|answer| answer.annotator == annotator)
     }
 
     /// What the answers come to, for each picture of the batch in its order.
     pub fn outcomes(&self) -> Vec<Outcome> {
-        let of = |id| Outcome::of(self.effective(id), self.batch.looks);
-        self.batch.pictures.iter().map(|picture| of(picture.id)).collect()
+        self.batch.pictures.iter().map(|picture| self.outcome(picture.id)).collect()
     }
 
     /// Whether a person passed a picture of the batch by, and has not answered it since.

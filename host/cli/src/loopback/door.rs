@@ -19,12 +19,13 @@ pub(super) struct Head {
 pub(super) struct Door {
     /// `127.0.0.1:8000` and `localhost:8000`.
     hosts: [String; 2],
-    token: String,
+    pub port: u16,
+    pub token: String,
 }
 
 impl Door {
     pub fn new(port: u16, token: String) -> Self {
-        Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], token }
+        Self { hosts: [format!("127.0.0.1:{port}"), format!("localhost:{port}")], port, token }
     }
 
     pub fn address(&self) -> String {
@@ -103,8 +104,7 @@ fn too_long(most: usize) -> Reply {
 
 /// Connections are kept as HTTP/1.1 has it, unless the other side says otherwise.
 fn keeps(request: &Request<'_, '_>) -> bool {
-    let closes = |value: &[u8]| {
-        value.split(|&byte| byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
+    let closes =
+        |value: &[u8]| value.split(|&byte| byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
     request.version == Some(1) && !values(request.headers, "Connection").into_iter().any(closes)
 }

@@ -137,17 +137,31 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on a port of this machine, a free one where none is given.
+    /// Listens on a port of this machine, a free one where none is given, under a token that nobody knows.
     pub fn listen(port: Option<u16>) -> Result<Self> {
+        Self::listen_as(port, None)
+    }
+
+    /// The same under a token that was made before.
+    pub fn listen_as(port: Option<u16>, token: Option<String>) -> Result<Self> {
         let wanted = port.unwrap_or(0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).map_err(|error| {
             let message = format!("cannot listen on port {wanted} of this machine: {error}");
             Hinted::say(message, "choose another one, or leave out `--port` to have a free one".to_owned())
         })?;
         let port = listener.local_addr()?.port();
-        let mut token = [0; TOKEN_BYTES];
-        getrandom::fill(&mut token).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
-        Ok(Self { listener, door: Door::new(port, hex(&token)) })
+        let token = token.map_or_else(new_token, Ok)?;
+        Ok(Self { listener, door: Door::new(port, token) })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.door.port
+    }
+
+    /// The secret part of the address.
+    pub fn token(&self) -> &str {
+        &self.door.token
     }
 
     /// Where a browser finds it.
@@ -163,4 +177,10 @@ impl Server {
         std::thread::Builder::new().name("answers".to_owned()).spawn(move || talk::accept(&listener, &shared))?;
         Ok(())
     }
+}
+
+fn new_token() -> Result<String> {
+    let mut token = [0; TOKEN_BYTES];
+    getrandom::fill(&mut token).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+    Ok(hex(&token))
 }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
-use querist_files::shown;
 use querist_people::formats::{self, FormatError};
-use querist_people::{Batch, Journal};
+use querist_people::Journal;
 
 use crate::exit::Usage;
 
@@ -47,13 +46,7 @@ impl Format {
 
 /// The answers to the batch that waits in a run folder.
 pub fn open(run: &Path) -> Result<Journal> {
-    let place = shown(run);
-    let Some(batch) = Batch::read(run).with_context(|| format!("cannot read what {place} asks"))? else {
-        let message = format!("nothing waits for labels in {place}");
-        let advice = "`querist status` says how far a run is, `querist run --resume` goes on with it";
-        return Err(Usage(format!("{message}; {advice}")).into());
-    };
-    Ok(Journal::open(run, batch)?)
+    Ok(Journal::open(run, super::waiting(run)?)?)
 }
 
 /// What went wrong with a file, with the exit code that it stands for.

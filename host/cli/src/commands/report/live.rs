@@ -15,6 +15,7 @@ use crate::{output, progress};
 
 /// Time between two looks at the folders at least; where looking takes long it is looked more seldom.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What is served.
 struct Served {
     page: Arc<str>,
