@@ -34,8 +34,9 @@ pub fn read(round: &StoredRound, header: &Header) -> Result<Option<Confusion>> {
     let path = shown(&round.files.folder().join(CONFUSION));
     let confusion = parse(&bytes, header.dataset.classes.len()).with_context(|| path.to_string())?;
     let right = confusion.0.iter().filter(|((label, predicted), _)| label == predicted).map(|(_, count)| count);
-    let (right, all, test) = (right.sum::<usize>(), confusion.0.values().sum::<usize>(), header.dataset.test);
-    ensure!(all == test, "{path}: {all} samples, but header.json counts {test} of the test set");
+    let test = header.tested(&round.record);
+    let (right, all) = (right.sum::<usize>(), confusion.0.values().sum::<usize>());
+    ensure!(all == test, "{path}: {all} samples, but {test} are of the test set");
     let (found, said) = (right as f64 / all as f64, round.record.metrics.accuracy);
     ensure!(found == said, "{path}: an accuracy of {found}, but record.json has {said}");
     Ok(Some(confusion))

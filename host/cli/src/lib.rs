@@ -25,8 +25,10 @@ mod index_file;
 mod kept;
 mod lists;
 mod loopback;
+mod outcome_file;
 mod output;
 mod own_learner;
+mod people;
 mod plugins;
 pub mod program;
 mod progress;
@@ -41,6 +43,8 @@ mod track;
 mod trainer;
 mod trial;
 mod upper;
+mod watched_file;
+mod whole_folder;
 mod without_torch;
 
 /// What fuzzers call; nothing for users.
@@ -75,7 +79,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 pub use body::Body;
 use commands::{
     completions, data, doctor, embed, evaluate, explain, export as export_verb, label, learner, parts, plugin, probe,
-    replay, report, run, schema, select, study as study_verb,
+    replay, report, run, schema, select, status, study as study_verb,
 };
 use exit::LimitNames;
 pub use kept::KeptEmbeddings;
@@ -109,6 +113,7 @@ enum Verb {
     #[command(subcommand)]
     Study(study_verb::StudyCommand),
     Label(label::LabelArgs),
+    Status(status::StatusArgs),
     Report(report::ReportArgs),
     Evaluate(evaluate::EvaluateArgs),
     Replay(replay::ReplayArgs),
@@ -195,6 +200,7 @@ fn without_training(verb: &Verb, trainer: Option<&dyn Trainer>) -> Result<()> {
     match verb {
         Verb::Study(command) => study_verb::main(command),
         Verb::Label(args) => label::main(args),
+        Verb::Status(args) => status::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Evaluate(args) => evaluate::main(args),
         Verb::Replay(args) => replay::main(args),

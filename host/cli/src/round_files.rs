@@ -37,6 +37,8 @@ pub const MODEL: &str = "model.safetensors";
 pub const OPTIMISER: &str = "optimiser.safetensors";
 /// Arrays that the strategy saw.
 pub const FEATURES: &str = "features.safetensors";
+/// Classes that the model predicts for the samples that are watched.
+pub const WATCHED: &str = "watched.csv";
 /// The list of all these with their digests.
 pub const DIGESTS: &str = "digests.json";
 
@@ -44,7 +46,7 @@ pub const DIGESTS: &str = "digests.json";
 pub const MOST_TEXT: u64 = 256 << 20;
 
 /// Every file that a round may hold beside its digests, with its bytes at most.
-const FILES: [(&str, u64); 11] = [
+const FILES: [(&str, u64); 12] = [
     (RECORD, 64 << 20),
     (PICKS, MOST_TEXT),
     (PICTURES, 4 << 20),
@@ -56,6 +58,7 @@ const FILES: [(&str, u64); 11] = [
     (MODEL, 4 << 30),
     (OPTIMISER, 8 << 30),
     (FEATURES, 1 << 40),
+    (WATCHED, MOST_TEXT),
 ];
 
 /// Files that older rounds may have given up.
@@ -111,6 +114,11 @@ impl RoundFiles {
     /// The folder of the round.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The files with their digests.
+    pub fn digests(&self) -> &BTreeMap<String, String> {
+        &self.digests
     }
 
     /// Whether the round has such a file, or had it.

@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::{KeepConfig, KeepRounds, RunConfig};
 use querist_core::digest::sha256;
-use querist_core::ids::{Label, Round, SampleId};
+use querist_core::ids::{Round, SampleId};
 use querist_core::observer::FinishedRound;
 use querist_core::record::need_names;
 use querist_core::variant::VariantFacts;
-use querist_core::{Array, Dataset, Settled, Split, StrategyIdentity, StrategyKind, Synthetic, Values};
+use querist_core::{
+    Array, Dataset, Outcome, RoundRecord, Settled, Split, StrategyIdentity, StrategyKind, Synthetic, Values,
+};
 use querist_data::arrays::write_safetensors;
 use querist_files::{Links, open_or_create, shown, sync_folder};
 use querist_protocol::Shown;
@@ -31,10 +33,10 @@ use crate::plugins::Ready;
 use crate::reveal_log::RevealLog;
 use crate::round_files::{
     CONFUSION, DIGESTS, EPOCHS, FEATURES, MODEL, OPTIMISER, PICKS, PICTURES, RECORD, REVEALED, STATE, SYNTHETIC,
-    check_length, digest_of_written, read_optional, write_durably,
+    WATCHED, check_length, digest_of_written, read_optional, write_durably,
 };
 use crate::stored_run::{StoredRound, StoredRun, read_config, read_header, refuse_linked};
-use crate::{confusion_file, epoch_file, thumbnails};
+use crate::{confusion_file, epoch_file, outcome_file, thumbnails, watched_file};
 
 /// Version of the folder's layout and of what its numbers mean.
 ///
@@ -99,6 +101,11 @@ pub struct DatasetFacts {
 }
 
 impl Header {
+    /// Samples that a round was tested on: the test set, or where there is none, what was held out so far.
+    pub fn tested(&self, record: &RoundRecord) -> usize {
+        if self.dataset.test > 0 { self.dataset.test } else { record.held_out }
+    }
+
     /// The header of a new run.
     pub fn new(
         dataset: &Dataset,
@@ -145,13 +152,14 @@ pub struct RunFolder {
 impl RunFolder {
     /// Makes the folder of a new run.
     ///
-    /// The folder appears under its name only when everything about the run's start is written.
+    /// The folder appears under its name only when everything about the run's start is written, but for an initial set
+    /// that people have yet to label: that is `None`.
     pub fn create(
         folder: &Path,
         config: &RunConfig,
         header: &Header,
         split: &Split,
-        initial: &[(SampleId, Label)],
+        initial: Option<&[(SampleId, Outcome)]>,
         dataset: &Dataset,
     ) -> Result<Self> {
         refuse_occupied(folder)?;
@@ -168,7 +176,11 @@ impl RunFolder {
         write_durably(&new.join("run.toml"), toml::to_string(config)?.as_bytes())?;
         write_durably(&new.join("header.json"), &serde_json::to_vec_pretty(header)?)?;
         write_durably(&new.join("split.json"), &serde_json::to_vec(split)?)?;
-        write_durably(&new.join("initial.csv"), &labels_csv(initial, dataset)?)?;
+        if let Some(initial) = initial {
+            let file = |sample| dataset.file(sample).unwrap_or_default();
+            let rows = initial.iter().map(|&(sample, outcome)| (sample, file(sample), outcome));
+            write_durably(&new.join(INITIAL), &outcome_file::initial_csv(rows)?)?;
+        }
         write_durably(&new.join("rounds.jsonl"), b"")?;
         write_durably(&new.join("lock"), b"")?;
         fs::create_dir(new.join("rounds"))?;
@@ -209,14 +221,29 @@ impl RunFolder {
         Ok(Self { folder: folder.to_owned(), keep, classes: header.dataset.classes.clone(), _lock: lock })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
     /// Commits a finished round: from here on it is never lost.
     pub fn commit(&self, round: &FinishedRound<'_>, dataset: &Dataset) -> Result<()> {
-        let name = round_name(round.record.round);
+        self.put(round.record, |folder| self.write_round(folder, round, dataset))
+    }
+
+    /// Commits a round whose files `write` writes into a folder.
+    pub fn put(&self, record: &RoundRecord, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let name = round_name(record.round);
         let rounds = self.folder.join("rounds");
         let temporary = rounds.join(format!("{name}.tmp"));
         let committed = (|| {
             fs::create_dir(&temporary)?;
-            self.write_round(&temporary, round, dataset)?;
+            write(&temporary)?;
             sync_folder(&temporary)?;
             fs::rename(&temporary, rounds.join(&name))?;
             Ok::<_, anyhow::Error>(sync_folder(&rounds)?)
@@ -225,16 +252,16 @@ impl RunFolder {
             // Best effort: what stays behind is removed on resume.
             let _ = fs::remove_dir_all(&temporary);
             return Err(error).with_context(|| {
-                format!("round {} cannot be saved in {}; rounds before it are safe", round.record.round, shown(&rounds))
+                format!("round {} cannot be saved in {}; rounds before it are safe", record.round, shown(&rounds))
             });
         }
-        let mut line = serde_json::to_vec(round.record)?;
+        let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         let lines = self.folder.join("rounds.jsonl");
         append(&lines, &line)
             .with_context(|| format!("cannot append to {} (it is rebuilt on resume)", shown(&lines)))?;
-        self.drop_reveals(round.record.round)?;
-        self.drop_older(round.record.round)
+        self.drop_reveals(record.round)?;
+        self.drop_older(record.round)
     }
 
     /// Where labels are written down that are asked for inside the batch of this round.
@@ -257,7 +284,8 @@ impl RunFolder {
         }
     }
 
-    fn write_round(&self, folder: &Path, round: &FinishedRound<'_>, dataset: &Dataset) -> Result<()> {
+    /// Writes the files of a round; those of one whose batch waits say nothing of its labels.
+    pub fn write_round(&self, folder: &Path, round: &FinishedRound<'_>, dataset: &Dataset) -> Result<()> {
         let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         files.insert(RECORD, serde_json::to_vec_pretty(round.record)?);
         // A learner of the user's own tells of none.
@@ -267,8 +295,16 @@ impl RunFolder {
         if round.picks.is_none() && !round.confusion.0.is_empty() {
             files.insert(CONFUSION, confusion_file::csv(round.confusion)?);
         }
-        if let Some((acquired, labels)) = round.picks {
-            files.insert(PICKS, self.picks_csv(acquired.scores(), labels, dataset)?);
+        if !round.watched.is_empty() {
+            files.insert(WATCHED, watched_file::csv(round.watched)?);
+        }
+        if let Some((acquired, outcomes)) = round.picks {
+            let rows = outcome_file::asked(acquired.ids(), acquired.scores(), dataset);
+            let picks = match outcomes.is_empty() {
+                true => outcome_file::asked_csv(&rows)?,
+                false => outcome_file::picks_csv(&rows, outcomes, &self.classes)?,
+            };
+            files.insert(PICKS, picks);
             if dataset.has_images() {
                 files.insert(PICTURES, thumbnails::strip(acquired.ids(), dataset)?);
             }
@@ -301,23 +337,6 @@ impl RunFolder {
             digests.insert(SYNTHETIC, digest_of_written(SYNTHETIC, &path)?);
         }
         write_durably(&folder.join(DIGESTS), &serde_json::to_vec_pretty(&digests)?)
-    }
-
-    fn picks_csv(&self, scores: &[f64], labels: &[(SampleId, Label)], dataset: &Dataset) -> Result<Vec<u8>> {
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(["rank", "id", "file", "score", "label", "class"])?;
-        for (rank, (sample, label)) in labels.iter().enumerate() {
-            let class = self.classes.get(label.index()).context("a label has no class")?;
-            csv.write_record([
-                rank.to_string(),
-                sample.to_string(),
-                dataset.file(*sample).unwrap_or_default().to_owned(),
-                scores.get(rank).map(|score| crate::output::shortest(*score)).unwrap_or_default(),
-                label.to_string(),
-                class.clone(),
-            ])?;
-        }
-        Ok(csv.into_inner()?)
     }
 
     /// Removes what only the newest round keeps from the round before.
@@ -386,6 +405,8 @@ pub fn goes_on_from_models(header: &Header, config: &RunConfig) -> bool {
     takes_part_in_training(header) || config.experiment.recipe.init.goes_on()
 }
 
+/// The labelled set before round 0.
+pub const INITIAL: &str = "initial.csv";
 /// Random characters at the end of the name under which a run folder is made.
 const NEW_SUFFIX: usize = 6;
 
@@ -451,16 +472,6 @@ fn remove_half_written(rounds: &Path) -> Result<()> {
 /// The name of a round's folder.
 pub fn round_name(round: Round) -> String {
     format!("{:04}", round.0)
-}
-
-fn labels_csv(labels: &[(SampleId, Label)], dataset: &Dataset) -> Result<Vec<u8>> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(["id", "file", "label"])?;
-    for (sample, label) in labels {
-        let file = dataset.file(*sample).unwrap_or_default();
-        csv.write_record([&sample.to_string(), file, &label.to_string()])?;
-    }
-    Ok(csv.into_inner()?)
 }
 
 /// The samples that images were made of, and the images, a row each.

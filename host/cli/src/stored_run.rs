@@ -7,20 +7,21 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use querist_core::config::{Plan, RunConfig, Task, schemas};
-use querist_core::ids::{Label, Round, SampleId};
+use querist_core::ids::{Round, SampleId};
 use querist_core::metric::Metrics;
 use querist_core::schema::Schema;
-use querist_core::{Position, RoundRecord, Split, Synthetic};
+use querist_core::{Outcome, Position, RoundRecord, Split, Synthetic};
 use querist_files::{Links, shown};
 use querist_protocol::{Shown, is_showable};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::outcome_file;
 use crate::round_files::{
     Length, MODEL, MOST_TEXT, OPTIMISER, PICKS, RECORD, RoundFiles, STATE, SYNTHETIC, parse_json, read_json,
 };
-use crate::run_folder::{Header, LAYOUT, OLDEST_READABLE, goes_on_from_models, round_name};
+use crate::run_folder::{Header, INITIAL, LAYOUT, OLDEST_READABLE, goes_on_from_models, round_name};
 
 /// Bytes of `run.toml` at most, as of any run file.
 const MOST_CONFIG: u64 = 4 << 20;
@@ -42,8 +43,8 @@ pub struct StoredRound {
     pub files: RoundFiles,
     /// Its record.
     pub record: RoundRecord,
-    /// What was labelled at its end.
-    pub labels: Vec<(SampleId, Label)>,
+    /// What was asked for at its end, and what that turned out to be.
+    pub outcomes: Vec<(SampleId, Outcome)>,
 }
 
 /// A run folder, read.
@@ -57,6 +58,8 @@ pub struct StoredRun {
     pub header: Header,
     /// Finished rounds, from 0 on.
     pub rounds: Vec<StoredRound>,
+    /// Whether people have yet to label the initial set.
+    pub awaits_initial: bool,
     plan: Plan,
 }
 
@@ -71,14 +74,21 @@ impl StoredRun {
         let header = read_header(folder)?;
         let config = read_config(folder)?;
         let classes = header.dataset.classes.len();
-        let listed = match config.experiment.budget.initial_file() {
-            Some(_) => Some(read_initial(folder, classes)?.len()),
-            None => None,
+        let budget = &config.experiment.budget;
+        let of_people = config.oracle.people().is_some();
+        // People label an initial set that is drawn; whatever else it is, it is there from the beginning.
+        let awaits_initial = of_people && !budget.is_listed() && fs::symlink_metadata(folder.join(INITIAL)).is_err();
+        let initial = match (of_people || budget.is_listed()) && !awaits_initial {
+            true => Some(read_initial(folder, classes)?),
+            false => None,
         };
+        let listed = initial.as_ref().filter(|_| budget.is_listed()).map(Vec::len);
         let plan = config.experiment.budget.plan(Task { pool: header.dataset.pool, classes, listed });
         let plan = plan.with_context(|| shown(&folder.join("run.toml")).into_string())?;
-        let rounds = read_rounds(folder, &header, &plan)?;
-        Ok(Self { folder: folder.to_owned(), config, header, rounds, plan })
+        let start = initial.map_or_else(|| Known::labels(plan.initial()), |initial| Known::default().with(&initial));
+        let rounds = read_rounds(folder, &header, &plan, start)?;
+        ensure!(!awaits_initial || rounds.is_empty(), "{} is missing", shown(&folder.join(INITIAL)));
+        Ok(Self { folder: folder.to_owned(), config, header, rounds, awaits_initial, plan })
     }
 
     /// Number of rounds that were planned, the last included, which only evaluates.
@@ -97,7 +107,7 @@ impl StoredRun {
         let replayed = |error| anyhow!("{}: the rounds do not fit each other: {error}", shown(&self.folder));
         let mut at = Position::start(&self.split()?.pool, &self.initial()?).map_err(replayed)?;
         for stored in &self.rounds {
-            at.advance(&stored.labels, self.plan.replaces()).map_err(replayed)?;
+            at.advance(&stored.outcomes, self.plan.replaces()).map_err(replayed)?;
         }
         let state = match self.rounds.last() {
             Some(last) => last.files.bytes(STATE)?,
@@ -163,20 +173,50 @@ impl StoredRun {
         Ok(split)
     }
 
-    /// The labelled set before round 0.
-    pub fn initial(&self) -> Result<Vec<(SampleId, Label)>> {
+    /// Samples that are asked for in a round.
+    pub fn batch(&self, round: Round) -> Option<usize> {
+        self.plan.batch(round)
+    }
+
+    /// What the set before round 0 turned out to be.
+    pub fn initial(&self) -> Result<Vec<(SampleId, Outcome)>> {
         let initial = read_initial(&self.folder, self.header.dataset.classes.len())?;
         let (found, asked) = (initial.len(), self.plan.initial());
-        let path = self.folder.join("initial.csv");
+        let path = self.folder.join(INITIAL);
         ensure!(found == asked, "{}: {found} samples, but run.toml asks for {asked}", shown(&path));
         Ok(initial)
     }
 }
 
-fn read_initial(folder: &Path, classes: usize) -> Result<Vec<(SampleId, Label)>> {
-    let path = folder.join("initial.csv");
+fn read_initial(folder: &Path, classes: usize) -> Result<Vec<(SampleId, Outcome)>> {
+    let path = folder.join(INITIAL);
     let bytes = querist_files::read(&path, Links::Refuse, MOST_TEXT)?;
-    parse_labels(&path, &bytes, classes)
+    outcome_file::parse(&path, &bytes, classes)
+}
+
+/// How many samples are known of which kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// Those that models are trained on.
+    labelled: usize,
+    held_out: usize,
+    /// All that left the pool.
+    all: usize,
+}
+
+impl Known {
+    fn labels(labelled: usize) -> Self {
+        Self { labelled, held_out: 0, all: labelled }
+    }
+
+    fn with(self, outcomes: &[(SampleId, Outcome)]) -> Self {
+        let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|(_, outcome)| is(outcome)).count();
+        Self {
+            labelled: self.labelled + count(|outcome| outcome.label().is_some()),
+            held_out: self.held_out + count(|outcome| matches!(outcome, Outcome::HeldOut(_))),
+            all: self.all + outcomes.len(),
+        }
+    }
 }
 
 impl StoredRound {
@@ -186,7 +226,8 @@ impl StoredRound {
         let path = shown(&self.files.folder().join(SYNTHETIC));
         let (ids, width, values) = images(&bytes)
             .with_context(|| format!("{path}: expected `ids` as u64 [n] and `images` as f32 [n, values]"))?;
-        let label = |id: SampleId| self.labels.iter().find(|&&(sample, _)| sample == id).map(|&(_, label)| label);
+        let known = |id: SampleId| self.outcomes.iter().find(|&&(sample, _)| sample == id);
+        let label = |id| known(id).and_then(|(_, outcome)| outcome.label());
         let image = |(sample, values): (SampleId, &[f32])| match label(sample) {
             Some(label) => Ok(Synthetic { sample, label, values: values.into() }),
             None => bail!("{path}: an image of sample {sample}, which round {} did not pick", self.record.round),
@@ -287,20 +328,20 @@ pub fn read_config(folder: &Path) -> Result<RunConfig> {
     toml::from_str(&text).map_err(said)
 }
 
-fn read_rounds(folder: &Path, header: &Header, plan: &Plan) -> Result<Vec<StoredRound>> {
+fn read_rounds(folder: &Path, header: &Header, plan: &Plan, start: Known) -> Result<Vec<StoredRound>> {
     let folder = folder.join("rounds");
     let count = count_rounds(&folder)?;
     let planned = plan.rounds() + 1;
     ensure!(count <= planned, "{}: {count} rounds, but run.toml plans {planned}", shown(&folder));
     let mut length = Length::default();
-    let mut labelled = plan.initial();
+    let mut known = start;
     let mut rounds: Vec<StoredRound> = Vec::new();
     for number in 0..count as u32 {
         let path = folder.join(round_name(Round(number)));
         let round = read_round(&path, header, &mut length)?;
-        check_record(&round, Round(number), labelled, header, plan)
+        check_record(&round, Round(number), (known, start), header, plan)
             .with_context(|| format!("{}: no run wrote this", shown(&path.join(RECORD))))?;
-        labelled = round.labels.len() + if plan.replaces() { plan.initial() } else { labelled };
+        known = if plan.replaces() { start } else { known }.with(&round.outcomes);
         rounds.push(round);
     }
     Ok(rounds)
@@ -340,41 +381,49 @@ fn read_round(folder: &Path, header: &Header, length: &mut Length) -> Result<Sto
     let files = RoundFiles::open(folder)?;
     let record = files.bytes(RECORD)?.context("every round has a record")?;
     let record: RoundRecord = parse_json(&folder.join(RECORD), &record)?;
-    let labels = match files.bytes(PICKS)? {
-        Some(bytes) => parse_labels(&folder.join(PICKS), &bytes, header.dataset.classes.len())?,
+    let outcomes = match files.bytes(PICKS)? {
+        Some(bytes) => outcome_file::parse(&folder.join(PICKS), &bytes, header.dataset.classes.len())?,
         None => Vec::new(),
     };
     files.check_others(&[RECORD, PICKS], length)?;
-    let ids = labels.iter().map(|&(sample, _)| sample);
+    let ids = outcomes.iter().map(|&(sample, _)| sample);
     ensure!(ids.eq(record.acquired.iter().copied()), "{}: picks.csv and record.json disagree", shown(folder));
-    Ok(StoredRound { files, record, labels })
+    Ok(StoredRound { files, record, outcomes })
 }
 
-/// Whether a round says what the loop says after `labelled` labels.
-fn check_record(round: &StoredRound, number: Round, labelled: usize, header: &Header, plan: &Plan) -> Result<()> {
-    let StoredRound { record, labels, files } = round;
+/// Whether a round says what the loop says after what is known, of which `start` was known at the start.
+fn check_record(
+    round: &StoredRound,
+    number: Round,
+    (known, start): (Known, Known),
+    header: &Header,
+    plan: &Plan,
+) -> Result<()> {
+    let StoredRound { record, outcomes, files } = round;
     let facts = &header.dataset;
     let equal = |what: &str, found: usize, expected: usize| -> Result<()> {
         ensure!(found == expected, "`{what}` is {found}, expected {expected}");
         Ok(())
     };
     equal("round", record.round.index(), number.index())?;
-    equal("labelled", record.labelled, labelled)?;
-    let taken = if plan.replaces() { plan.initial() } else { labelled };
+    equal("labelled", record.labelled, known.labelled)?;
+    equal("held_out", record.held_out, if facts.test > 0 { 0 } else { known.held_out })?;
+    let taken = if plan.replaces() { start.all } else { known.all };
     let pool = facts.pool.checked_sub(taken).context("more samples are labelled than there are")?;
     equal("pool", record.pool, pool)?;
     let ended = record.out_of_patience && plan.patience().is_some();
     let batch = if ended { 0 } else { plan.batch(number).unwrap_or(0).min(pool) };
-    ensure!(labels.len() == batch, "{} samples were picked, expected {batch}", labels.len());
-    let mut histogram = vec![0; if files.names(PICKS) { facts.classes.len() } else { 0 }];
-    labels.iter().for_each(|(_, label)| histogram[label.index()] += 1);
+    ensure!(outcomes.len() == batch, "{} samples were picked, expected {batch}", outcomes.len());
+    let mut counted = record.clone();
+    counted.count(outcomes, if files.names(PICKS) { facts.classes.len() } else { 0 });
+    let counts = |record: &RoundRecord| (record.query_class_histogram.clone(), record.rejected, record.unsure);
     ensure!(
-        record.query_class_histogram == histogram,
-        "`query_class_histogram` does not count the labels of picks.csv"
+        counts(record) == counts(&counted),
+        "`query_class_histogram`, `rejected` and `unsure` do not count what stands in picks.csv"
     );
-    check_metrics("metrics", &record.metrics, facts.classes.len())?;
+    check_metrics("metrics", &record.metrics, header.tested(record) > 0, facts.classes.len())?;
     if let Some(metrics) = &record.validation {
-        check_metrics("validation", metrics, facts.classes.len())?;
+        check_metrics("validation", metrics, true, facts.classes.len())?;
     }
     let seconds = record.seconds;
     for seconds in [seconds.fit, seconds.evaluate, seconds.features, seconds.query] {
@@ -383,34 +432,16 @@ fn check_record(round: &StoredRound, number: Round, labelled: usize, header: &He
     check_shown("backend", &record.backend)
 }
 
-fn check_metrics(what: &str, metrics: &Metrics, classes: usize) -> Result<()> {
+/// Figures of samples, or where there were none to test on, none.
+fn check_metrics(what: &str, metrics: &Metrics, tested: bool, classes: usize) -> Result<()> {
     let Metrics { accuracy, ece, per_class, loss: _ } = metrics;
+    ensure!(tested || accuracy.is_nan(), "`{what}` has an accuracy of no samples");
     // What nobody knows is no number.
+    let accuracy = Some(accuracy).filter(|_| tested);
     let known = Some(ece).filter(|ece| !ece.is_nan());
-    for share in [accuracy].into_iter().chain(known).chain(per_class.iter().flatten()) {
+    for share in accuracy.into_iter().chain(known).chain(per_class.iter().flatten()) {
         ensure!((0.0..=1.0).contains(share), "`{what}` holds {share}, expected a share from 0 to 1");
     }
     ensure!(per_class.len() == classes, "`{what}.per_class` has {} shares of {classes} classes", per_class.len());
     Ok(())
-}
-
-#[derive(Deserialize)]
-struct LabelRow {
-    id: u64,
-    label: u32,
-}
-
-fn parse_labels(path: &Path, bytes: &[u8], classes: usize) -> Result<Vec<(SampleId, Label)>> {
-    let mut labels = Vec::new();
-    for (row, parsed) in csv::Reader::from_reader(bytes).deserialize().enumerate() {
-        let LabelRow { id, label } =
-            parsed.map_err(|error| anyhow!("{}: {}", shown(path), Shown::sentence(&error.to_string())))?;
-        ensure!(
-            (label as usize) < classes,
-            "{}, row {row}: sample {id} has label {label}, but there are {classes} classes",
-            shown(path)
-        );
-        labels.push((SampleId(id), Label(label)));
-    }
-    Ok(labels)
 }

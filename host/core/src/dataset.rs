@@ -112,6 +112,8 @@ pub struct Dataset {
     pub(crate) embeddings: Option<Embeddings>,
     /// Samples behind the test set, which a variant added to the pool.
     pub(crate) added: usize,
+    /// Labels that are known beforehand, by ascending samples, where those of the pool are not.
+    unlabelled: Option<Vec<(SampleId, Label)>>,
     digest: String,
 }
 
@@ -138,6 +140,50 @@ impl Dataset {
             ));
         }
         Self::checked(parts, None)
+    }
+
+    /// The same of images whose labels are not known, but for `known` ones, and for those of the official test set.
+    /// Labels of the parts are those of the test images alone.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or if a known label is of no image of the pool, of no class, or stands twice.
+    pub fn unlabelled(mut parts: DatasetParts, mut known: Vec<(SampleId, Label)>) -> Result<Self, DatasetError> {
+        let error = |message: String| Err(DatasetError { dataset: parts.name.clone(), message });
+        let pool = parts.images.count.saturating_sub(parts.official_test);
+        if parts.labels.len() != parts.official_test || parts.official_validation > 0 {
+            let (labels, tests) = (parts.labels.len(), parts.official_test);
+            return error(format!("{labels} labels for {tests} test images; the other images have none"));
+        }
+        known.sort_unstable_by_key(|&(sample, _)| sample);
+        if let Some(pair) = known.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return error(format!("two labels are known of image {}", pair[0].0));
+        }
+        if let Some((sample, label)) =
+            known.iter().find(|(sample, label)| sample.index() >= pool || label.index() >= parts.class_names.len())
+        {
+            return error(format!("image {sample} of the pool has label {label}; there are {pool} such images"));
+        }
+        // Nobody reads these: `hidden_label` gives none of the pool.
+        parts.labels.splice(0..0, std::iter::repeat_n(0, pool));
+        let dataset = Self::new(parts)?;
+        let mut hash = Sha256::new();
+        hash.update(b"unlabelled");
+        hash.update(dataset.digest.as_bytes());
+        for file in &dataset.parts.files {
+            hash.update((file.len() as u64).to_le_bytes());
+            hash.update(file.as_bytes());
+        }
+        Ok(Self { digest: hex(&hash.finalize()), unlabelled: Some(known), ..dataset })
+    }
+
+    /// Whether the labels of the pool are not known.
+    pub fn is_unlabelled(&self) -> bool {
+        self.unlabelled.is_some()
+    }
+
+    /// Labels that are known beforehand, by ascending samples, where those of the pool are not; else nothing.
+    pub fn known_labels(&self) -> &[(SampleId, Label)] {
+        self.unlabelled.as_deref().unwrap_or_default()
     }
 
     /// The same of samples that have embeddings and no images; those of the parts are [`Images::none`].
@@ -221,7 +267,7 @@ impl Dataset {
             }
         }
         let digest = digest(&parts, embeddings.as_ref());
-        Ok(Self { parts, embeddings, added: 0, digest })
+        Ok(Self { parts, embeddings, added: 0, unlabelled: None, digest })
     }
 
     /// Embeddings, where samples have these in the place of images.
@@ -291,9 +337,10 @@ impl Dataset {
         &self.digest
     }
 
-    /// The hidden label. Only the oracle, the split and the evaluation of this crate call this.
-    pub(crate) fn hidden_label(&self, sample: SampleId) -> Label {
-        Label(self.parts.labels[sample.index()])
+    /// The hidden label, where it is known. Only the oracle, the split and the evaluation of this crate call this.
+    pub(crate) fn hidden_label(&self, sample: SampleId) -> Option<Label> {
+        let is_known = !self.is_unlabelled() || self.official().test.contains(&sample.index());
+        is_known.then(|| Label(self.parts.labels[sample.index()]))
     }
 }
 

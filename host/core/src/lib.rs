@@ -21,6 +21,7 @@ pub mod learner;
 pub mod metric;
 pub mod observer;
 pub mod oracle;
+pub mod outcome;
 pub mod partition;
 pub mod progress;
 pub mod question;
@@ -29,6 +30,7 @@ mod run;
 pub mod schema;
 pub mod seed;
 pub mod split;
+pub mod stopping;
 pub mod strategy;
 mod synthetic;
 pub mod training;
@@ -46,8 +48,9 @@ pub use head::{Head, LinearHead};
 pub use identity::{StrategyIdentity, StrategyKind};
 pub use ids::{Label, PoolRow, Round, SampleId};
 pub use learner::{FeatureTask, FitTask, KeepsEmbeddings, LearnError, Learner, OwnFault, OwnFaultKind};
-pub use observer::{FinishedRound, Observer};
-pub use oracle::{DatasetOracle, Oracle, OracleError};
+pub use observer::{AskedRound, FinishedRound, Guess, Observer};
+pub use oracle::{DatasetOracle, Oracle, OracleError, People};
+pub use outcome::Outcome;
 pub use partition::Partition;
 pub use question::{
     Arrays, Given, GivenError, Granted, Pairs, Query, Question, Reveals, RightsError, Settled, Sorted, Tally,

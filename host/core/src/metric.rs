@@ -13,7 +13,8 @@ pub const ECE_BINS: usize = 15;
 /// Figures over a labelled set of predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Share of right predictions.
+    /// Share of right predictions; NaN where nothing was there to test on.
+    #[serde(with = "unknown")]
     pub accuracy: f64,
     /// Mean negative log-likelihood, in nats; NaN where somebody else evaluated and did not say.
     #[serde(with = "unknown")]
@@ -40,6 +41,11 @@ mod unknown {
 }
 
 impl Metrics {
+    /// Those of nothing: no figure is known.
+    pub fn unknown(classes: usize) -> Self {
+        Self::of_accuracy(f64::NAN, classes)
+    }
+
     /// Figures of which somebody else knows the accuracy alone.
     pub fn of_accuracy(accuracy: f64, classes: usize) -> Self {
         Self { accuracy, loss: f64::NAN, ece: f64::NAN, per_class: vec![None; classes] }

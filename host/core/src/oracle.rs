@@ -6,15 +6,21 @@ use crate::acquisition::Acquisition;
 use crate::config::InitialSet;
 use crate::dataset::Dataset;
 use crate::ids::{Label, SampleId};
+use crate::outcome::Outcome;
 use crate::split::Split;
 
 /// Gives labels for checked acquisitions.
 pub trait Oracle {
-    /// Labels of the samples, in their order.
+    /// What the samples turn out to be, in their order.
     ///
     /// # Errors
     /// If a label cannot be had.
-    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError>;
+    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Outcome)>, OracleError>;
+
+    /// Whether a batch waits for its labels outside the loop, which then ends until they are there.
+    fn waits(&self) -> bool {
+        false
+    }
 
     /// Labels of pool samples, in their order, for strategies that declare the capability `oracle-labels`; the samples
     /// stay in the pool.
@@ -64,11 +70,14 @@ impl<'a> DatasetOracle<'a> {
             let pool = split.pool.len();
             return Err(OracleError(format!("an initial set of {count} does not fit a pool of {pool} samples")));
         }
-        let with_label = |sample| (sample, self.dataset.hidden_label(sample));
+        if self.dataset.is_unlabelled() {
+            return Err(OracleError("the labels of the pool are not known; set `oracle = \"people\"`".to_owned()));
+        }
+        let with_label = |sample| Some((sample, self.dataset.hidden_label(sample)?));
         let wanted = match set {
             InitialSet::Listed(_) => {
                 return match listed.iter().find(|sample| split.pool.binary_search(sample).is_err()) {
-                    None => Ok(listed.iter().copied().map(with_label).collect()),
+                    None => Ok(listed.iter().copied().filter_map(with_label).collect()),
                     Some(sample) => Err(OracleError(format!("sample {sample} of the initial set is not in the pool"))),
                 };
             }
@@ -76,9 +85,7 @@ impl<'a> DatasetOracle<'a> {
             InitialSet::Classes(wanted) => Some(wanted.clone()),
             InitialSet::Balanced(_) => Some(self.balanced(count, stream)),
         };
-        let mut keyed: Vec<_> = split.pool.iter().map(|&s| (stream.item_bits(s.0, 0), s)).collect();
-        keyed.sort_unstable();
-        let labelled = keyed.into_iter().map(|(_, sample)| with_label(sample));
+        let labelled = in_keyed_order(&split.pool, stream).filter_map(with_label);
         match wanted {
             None => Ok(labelled.take(count).collect()),
             Some(wanted) => self.of_classes(wanted, labelled),
@@ -124,11 +131,55 @@ impl<'a> DatasetOracle<'a> {
 }
 
 impl Oracle for DatasetOracle<'_> {
-    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError> {
-        Ok(acquired.ids().iter().map(|&sample| (sample, self.dataset.hidden_label(sample))).collect())
+    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Outcome)>, OracleError> {
+        let labels = self.reveal(acquired.ids())?.into_iter().map(Outcome::Label);
+        Ok(acquired.ids().iter().copied().zip(labels).collect())
     }
 
     fn reveal(&self, pool: &[SampleId]) -> Result<Vec<Label>, OracleError> {
-        Ok(pool.iter().map(|&sample| self.dataset.hidden_label(sample)).collect())
+        let unknown = |sample: SampleId| OracleError(format!("the label of sample {sample} is not known"));
+        pool.iter().map(|&sample| self.dataset.hidden_label(sample).ok_or_else(|| unknown(sample))).collect()
     }
+}
+
+/// People, who are asked outside the loop and answer when they have time.
+#[derive(Debug, Clone, Copy)]
+pub struct People;
+
+impl People {
+    /// The samples that people are asked about before the first round: of the pool, each equally likely.
+    ///
+    /// # Errors
+    /// If the pool has too few samples, or the set hangs on labels, which nobody knows.
+    pub fn initial_set(split: &Split, set: &InitialSet, stream: Stream) -> Result<Vec<SampleId>, OracleError> {
+        let InitialSet::Random(count) = *set else {
+            return Err(OracleError(
+                "people label an initial set that is a number or a share of the pool, drawn at random: its classes are \
+                 not known before; labels that are known go to `dataset.labels`"
+                    .to_owned(),
+            ));
+        };
+        let pool = split.pool.len();
+        if count > pool {
+            return Err(OracleError(format!("an initial set of {count} does not fit a pool of {pool} samples")));
+        }
+        Ok(in_keyed_order(&split.pool, stream).take(count).collect())
+    }
+}
+
+impl Oracle for People {
+    fn label(&mut self, _: &Acquisition) -> Result<Vec<(SampleId, Outcome)>, OracleError> {
+        Err(OracleError("people have not answered yet".to_owned()))
+    }
+
+    fn waits(&self) -> bool {
+        true
+    }
+}
+
+/// The samples of a pool in an order that the stream decides.
+fn in_keyed_order(pool: &[SampleId], stream: Stream) -> impl Iterator<Item = SampleId> {
+    let mut keyed: Vec<_> = pool.iter().map(|&sample| (stream.item_bits(sample.0, 0), sample)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, sample)| sample)
 }

@@ -12,6 +12,7 @@ use crate::acquisition::ContractError;
 use crate::fitted::EnsembleRecord;
 use crate::ids::{Round, SampleId};
 use crate::metric::Metrics;
+use crate::outcome::Outcome;
 
 /// Wall-clock seconds of each part of a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +54,11 @@ pub struct RoundRecord {
     /// Labels of the reserve that the upper baseline judged batches by; they are beside those of the labelled set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reserve_labels: usize,
-    /// Samples whose labels were ever bought, where batches take the place of those before.
+    /// Labels that are held out of those bought, where no other test set is: the figures are of these samples.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_out: usize,
+    /// Samples whose labels were ever bought, where batches take the place of those before, or not all of them are
+    /// trained on: those held out, and those that turned out to be of none of the classes, count, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bought: Option<usize>,
     /// Whether the run ended here because validation had not got better for as many rounds as its patience lasts.
@@ -76,6 +81,12 @@ pub struct RoundRecord {
     pub acquired: Vec<SampleId>,
     /// How many acquired samples turned out to be of each class.
     pub query_class_histogram: Vec<usize>,
+    /// How many acquired samples turned out to be of none of the classes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rejected: usize,
+    /// Of how many acquired samples nobody could tell what they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsure: usize,
     /// Wall-clock seconds.
     pub seconds: Seconds,
     /// Peaks of memory.
@@ -104,6 +115,7 @@ impl RoundRecord {
             synthetic: 0,
             validation_labels: 0,
             reserve_labels: 0,
+            held_out: 0,
             bought: None,
             out_of_patience: false,
             pool,
@@ -113,6 +125,8 @@ impl RoundRecord {
             validation: None,
             acquired: Vec::new(),
             query_class_histogram: Vec::new(),
+            rejected: 0,
+            unsure: 0,
             seconds: Seconds::default(),
             peak_memory: PeakMemory::default(),
             fuel: None,
@@ -120,6 +134,19 @@ impl RoundRecord {
             overrides: TrainOverrides::default(),
             ensemble: None,
             diagnostics: BTreeMap::new(),
+        }
+    }
+
+    /// Counts what the acquired samples turned out to be.
+    pub fn count(&mut self, outcomes: &[(SampleId, Outcome)], classes: usize) {
+        self.query_class_histogram = vec![0; classes];
+        (self.rejected, self.unsure) = (0, 0);
+        for (_, outcome) in outcomes {
+            match outcome {
+                Outcome::Label(label) | Outcome::HeldOut(label) => self.query_class_histogram[label.index()] += 1,
+                Outcome::Rejected => self.rejected += 1,
+                Outcome::Unsure => self.unsure += 1,
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use querist_protocol::philox::Stream;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ids::Round;
+use crate::ids::{Round, SampleId};
 
 /// The seeds of a run: one root, and parts that may be fixed apart from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -49,6 +49,12 @@ impl Seeds {
     /// The stream of the initial labelled set.
     pub fn initial_stream(&self) -> Stream {
         Stream::new(stream_key(self.initial.unwrap_or(self.root), "initial", "", ""), 0)
+    }
+
+    /// Whether a label that is bought of a sample is held out for the test, where such a share of them is.
+    pub fn holds_out(&self, sample: SampleId, share: f64) -> bool {
+        let stream = Stream::new(stream_key(self.split.unwrap_or(self.root), "hold-out", "", ""), 0);
+        stream.item_uniform(sample.0, 0) < share
     }
 
     /// A stream of the learner in one round: `weights`, `order`, `augment`, `dropout`, ...
@@ -132,6 +138,16 @@ mod tests {
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key));
         }
+    }
+
+    #[test]
+    fn a_share_of_labels_is_held_out_whatever_the_order() {
+        let held_out = |seed, share| (0..1000).filter(|&id| Seeds::new(seed).holds_out(SampleId(id), share)).count();
+        assert_eq!((held_out(1, 0.0), held_out(1, 1.0)), (0, 1000));
+        let fifth = held_out(1, 0.2);
+        assert!((160..240).contains(&fifth), "{fifth} of 1000");
+        let all = |seed| (0..1000).map(|id| Seeds::new(seed).holds_out(SampleId(id), 0.2)).collect::<Vec<_>>();
+        assert!(all(1) == all(1) && all(1) != all(2));
     }
 
     #[test]

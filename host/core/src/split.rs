@@ -44,11 +44,16 @@ impl Split {
             let dataset = dataset.name().to_owned();
             return Err(SplitError::TwoValidations { dataset, official: validated });
         }
+        if dataset.is_unlabelled() && (validation > 0 || test.is_some()) {
+            return Err(SplitError::Unlabelled { dataset: dataset.name().to_owned() });
+        }
         // The order of a dataset: training, official validation, official test.
         let tests_from = (dataset.len() - official) as u64;
         let validations_from = tests_from - validated as u64;
         let mut rest: Vec<SampleId> = (0..validations_from).map(SampleId).collect();
         let held_out = match (official, test) {
+            // What is held out of the labels that people give is the test set.
+            (0, None) if dataset.is_unlabelled() => 0,
             (0, Some(0) | None) => {
                 return Err(SplitError::NoTest { dataset: dataset.name().to_owned(), validation: validated });
             }
@@ -77,11 +82,11 @@ impl Split {
     /// If a class has too few samples to leave some in the pool.
     pub fn with_reserve(mut self, dataset: &Dataset, share: Option<f64>, seeds: &Seeds) -> Result<Self, SplitError> {
         let (Some(share), stream) = (share, seeds.variant_stream("reserve")) else { return Ok(self) };
-        let mut by_class = vec![Vec::new(); dataset.classes()];
-        for &sample in &self.pool {
-            by_class[dataset.hidden_label(sample).index()].push(sample);
+        if dataset.is_unlabelled() {
+            return Err(SplitError::Unlabelled { dataset: dataset.name().to_owned() });
         }
-        for (class, mut samples) in by_class.into_iter().enumerate().filter(|(_, samples)| !samples.is_empty()) {
+        let mut by_class = by_class(dataset, &self.pool);
+        for (class, samples) in by_class.iter_mut().enumerate().filter(|(_, samples)| !samples.is_empty()) {
             let wanted = ((samples.len() as f64 * share).round() as usize).max(LEAST_RESERVED);
             if wanted >= samples.len() {
                 let (class, found) = (dataset.class_names()[class].clone(), samples.len());
@@ -97,13 +102,25 @@ impl Split {
 
     /// Labels of the test samples, for evaluation.
     pub fn test_labels(&self, dataset: &Dataset) -> Vec<Label> {
-        self.test.iter().map(|&sample| dataset.hidden_label(sample)).collect()
+        // All of them are known: no other sample is ever held out.
+        self.test.iter().filter_map(|&sample| dataset.hidden_label(sample)).collect()
     }
 
     /// Labels of the validation samples, for evaluation.
     pub fn validation_labels(&self, dataset: &Dataset) -> Vec<Label> {
-        self.validation.iter().map(|&sample| dataset.hidden_label(sample)).collect()
+        self.validation.iter().filter_map(|&sample| dataset.hidden_label(sample)).collect()
     }
+}
+
+/// Samples of each class, ascending; those without a label are in none.
+fn by_class(dataset: &Dataset, samples: &[SampleId]) -> Vec<Vec<SampleId>> {
+    let mut by_class = vec![Vec::new(); dataset.classes()];
+    for &sample in samples {
+        if let Some(label) = dataset.hidden_label(sample) {
+            by_class[label.index()].push(sample);
+        }
+    }
+    by_class
 }
 
 /// Removes `count` samples from `from`, class shares kept; both stay ascending.
@@ -114,10 +131,7 @@ pub(crate) fn take_stratified(
     stream: Stream,
     step: u32,
 ) -> Vec<SampleId> {
-    let mut by_class = vec![Vec::new(); dataset.classes()];
-    for &sample in from.iter() {
-        by_class[dataset.hidden_label(sample).index()].push(sample);
-    }
+    let by_class = by_class(dataset, from);
     let quotas = largest_remainder(&by_class.iter().map(Vec::len).collect::<Vec<_>>(), count);
     let mut taken = Vec::with_capacity(count);
     for (mut samples, quota) in by_class.into_iter().zip(quotas) {
@@ -156,6 +170,12 @@ pub enum SplitError {
         or_validation(*validation)
     )]
     NoTest { dataset: String, validation: usize },
+    #[error(
+        "dataset `{dataset}`: the labels of its pool are not known, so nothing can be held out class by class: leave \
+         out `dataset.validation`, `dataset.test` and `dataset.reserve`; `dataset.test_path` names a labelled test set, \
+         and without one `oracle.hold_out` of the labels that are bought are the test set"
+    )]
+    Unlabelled { dataset: String },
     #[error("dataset `{dataset}` has a validation set of its own of {official} samples: remove `dataset.validation`")]
     TwoValidations { dataset: String, official: usize },
     #[error("dataset `{dataset}` has an official test set of {official} samples: remove `dataset.test`")]

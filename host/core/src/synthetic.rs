@@ -6,6 +6,7 @@ use querist_protocol::{Need, names};
 
 use crate::acquisition::Acquisition;
 use crate::ids::{Label, SampleId};
+use crate::outcome::Outcome;
 
 /// An image that a strategy made of a sample it picked, with that sample's label. Models train on it from the next
 /// round on; nothing else sees it: it is no sample, and no figure counts it.
@@ -70,9 +71,9 @@ pub(crate) fn of_picks(
     Ok(ranked.into_iter().map(|(_, sample, values)| (sample, values)).collect())
 }
 
-/// The images with the labels of their samples.
-pub(crate) fn labelled(images: Vec<Made>, labels: &[(SampleId, Label)]) -> Vec<Synthetic> {
-    let label = |sample| labels.iter().find(|(labelled, _)| *labelled == sample).map(|&(_, label)| label);
+/// The images with the labels of their samples; those of samples that have none to train on are left out.
+pub(crate) fn labelled(images: Vec<Made>, outcomes: &[(SampleId, Outcome)]) -> Vec<Synthetic> {
+    let label = |sample| outcomes.iter().find(|(known, _)| *known == sample).and_then(|(_, outcome)| outcome.label());
     let with_label = |(sample, values)| Some(Synthetic { sample, label: label(sample)?, values });
     images.into_iter().filter_map(with_label).collect()
 }
@@ -92,7 +93,8 @@ mod tests {
         let image = |row: u32| Handed { row, values: vec![row as f32].into() };
         let may = [Need::new(names::SYNTHETIC_IMAGES)];
         let found = of_picks(vec![image(2), image(3)], &may, &rows, &acquired).unwrap();
-        let labels: Vec<(SampleId, Label)> = acquired.ids().iter().copied().zip([7, 8, 9].map(Label)).collect();
+        let labels: Vec<(SampleId, Outcome)> =
+            acquired.ids().iter().copied().zip([7, 8, 9].map(|label| Outcome::Label(Label(label)))).collect();
         let made = labelled(found, &labels);
         let facts: Vec<(u64, u32, f32)> = made.iter().map(|m| (m.sample.0, m.label.0, m.values[0])).collect();
         assert_eq!(facts, [(40, 7, 3.0), (30, 9, 2.0)], "in pick order");

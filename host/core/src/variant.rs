@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::VariantConfig;
 use crate::dataset::{Dataset, DatasetError, DatasetParts, Embeddings, Images};
-use crate::ids::SampleId;
+use crate::ids::{Label, SampleId};
 use crate::seed::Seeds;
 use crate::split::{Split, take_stratified};
 
@@ -50,6 +50,9 @@ impl Dataset {
             seeds,
             copied: Vec::new(),
         };
+        if self.is_unlabelled() {
+            return varied.error("`dataset.variant` is for studies, where labels of the pool are known; remove it");
+        }
         if self.is_listed() && config.repeat.is_some() {
             return varied.error("`dataset.variant.repeat` copies what is not there, as only names are; remove it");
         }
@@ -143,7 +146,9 @@ impl Varied<'_> {
             return self.error(format!("`dataset.variant.long_tail` is {factor}; expected 1 to 1000000"));
         }
         let mut by_class = vec![Vec::new(); dataset.classes()];
-        self.pool.iter().for_each(|&sample| by_class[dataset.hidden_label(sample).index()].push(sample));
+        for &sample in &self.pool {
+            by_class[dataset.hidden_label(sample).map_or(0, Label::index)].push(sample);
+        }
         let most = by_class.iter().map(Vec::len).min().unwrap_or_default();
         if most == 0 {
             return self.error("a class without samples in the pool has no long tail");
@@ -300,7 +305,7 @@ mod tests {
 
     fn labels(set: &Dataset, pool: &[SampleId]) -> Vec<usize> {
         let mut counts = vec![0; set.classes()];
-        pool.iter().for_each(|&sample| counts[set.hidden_label(sample).index()] += 1);
+        pool.iter().for_each(|&sample| counts[set.hidden_label(sample).unwrap().index()] += 1);
         counts
     }
 

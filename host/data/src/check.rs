@@ -7,11 +7,11 @@ use querist_core::config::{DatasetConfig, DatasetLayout};
 use querist_core::digest::sha256_of;
 use querist_files::Links;
 
-use crate::catalogue::{self, Arrangement, EMBEDDINGS, FOLDER, Format, IDS, OWN, PublicSet, RemoteFile};
+use crate::catalogue::{self, Arrangement, EMBEDDINGS, FOLDER, Format, IDS, OWN, PICTURES, PublicSet, RemoteFile};
 use crate::embeddings;
 use crate::error::DataError;
 use crate::labelled::ids;
-use crate::load::{embedded, finish, folder_place, listed, load, place_of_pictures, read};
+use crate::load::{embedded, finish, folder_place, listed, load, load_unlabelled, place_of_pictures, read};
 use crate::search::Search;
 use crate::source::{Source, is_there};
 use crate::summary::Summary;
@@ -105,6 +105,10 @@ pub fn check(config: &DatasetConfig, search: &Search) -> Result<CheckReport, Dat
     }
     if config.name == IDS {
         return Ok(of_ids(config));
+    }
+    if config.name == PICTURES {
+        let dataset = load_unlabelled(config, search).map(|set| set.digest().to_owned());
+        return Ok(CheckReport { files: Vec::new(), pictures: None, summary: None, dataset });
     }
     if OWN.contains(&config.name.as_str()) {
         return Ok(of_others(Vec::new(), config, search, None));

@@ -9,6 +9,7 @@ use querist_protocol::Shown;
 
 use crate::catalogue::{self, CifarFormat, Format, PublicSet};
 use crate::error::DataError;
+use crate::labelled::unknown::{self, Unlabelled};
 use crate::labelled::{columns, ids, list, public, shards, table};
 use crate::picture::{Wanted, resized};
 use crate::pictures;
@@ -51,6 +52,25 @@ pub fn load(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataErro
     finish(config, loaded, published)
 }
 
+/// Reads pictures whose labels are not known (`pictures`), for a run that people label.
+///
+/// # Errors
+/// As for [`load`]; also if `config` names another form of data, classes that cannot be, or labels of pictures that are
+/// not there.
+pub fn load_unlabelled(config: &DatasetConfig, search: &Search) -> Result<Dataset, DataError> {
+    if config.name != catalogue::PICTURES {
+        let message = "its labels are known; people label `dataset.name = \"pictures\"`".to_owned();
+        return Err(DataError::Config { dataset: config.name.clone(), message });
+    }
+    check_keys(config)?;
+    let Unlabelled { mut loaded, known } = unknown::read(config, search.pictures())?;
+    let normalisation = normalisation(config, loaded.shape[2], None)?;
+    let [height, width, channels] = loaded.shape;
+    let images = Images { count: loaded.labels.len(), height, width, channels, bytes: loaded.bytes.clone() };
+    loaded.labels.drain(..images.count - loaded.official_test);
+    Ok(Dataset::unlabelled(parts(config, loaded, images, normalisation), known)?)
+}
+
 /// A dataset of embeddings.
 pub(crate) fn embedded(
     config: &DatasetConfig,
@@ -70,6 +90,10 @@ pub(crate) fn listed(config: &DatasetConfig, loaded: Loaded) -> Result<Dataset, 
 pub(crate) fn read(config: &DatasetConfig, search: &Search) -> Result<(Loaded, Option<Normalisation>), DataError> {
     let wanted = Wanted::of(config)?;
     check_keys(config)?;
+    if config.name == catalogue::PICTURES {
+        let message = "the labels of its pictures are not known, which is for `querist run` with `oracle = \"people\"`";
+        return Err(DataError::Config { dataset: config.name.clone(), message: message.to_owned() });
+    }
     if catalogue::OWN.contains(&config.name.as_str()) {
         let (place, cache) = (folder_place(config)?, search.pictures());
         let loaded = match config.name.as_str() {
@@ -91,8 +115,16 @@ fn check_keys(config: &DatasetConfig) -> Result<(), DataError> {
     let layouts = [Some(DatasetLayout::ValidationIsTest), None];
     let strangers = [
         (config.list.is_some() && !is(&["list", "imagenet-lt", "caltech256"]), "list", "lists"),
-        (config.columns.is_some() && !is(&["manifest", "parquet", "webdataset", "ids"]), "columns", "tables"),
+        (
+            config.columns.is_some() && !is(&["manifest", "parquet", "webdataset", "ids", "pictures"]),
+            "columns",
+            "tables",
+        ),
         (config.embeddings.is_some(), "embeddings", "`embeddings`"),
+        (config.classes.is_some() && !is(&["pictures"]), "classes", "`pictures`"),
+        (config.labels.is_some() && !is(&["pictures"]), "labels", "`pictures`"),
+        (config.test_path.is_some() && !is(&["pictures"]), "test_path", "`pictures`"),
+        (is(&["pictures"]) && config.layout.is_some(), "layout", "folders"),
         (config.extra && !is(&["svhn"]), "extra", "`svhn`"),
         (is(&["list", "manifest", "parquet", "webdataset"]) && !layouts.contains(&config.layout), "layout", "folders"),
     ];
@@ -168,6 +200,7 @@ pub(crate) fn folder_place(config: &DatasetConfig) -> Result<PathBuf, DataError>
             catalogue::LIST => "set `dataset.path` to the folder of the pictures that the lists name",
             catalogue::MANIFEST => "set `dataset.path` to the table, which lies beside its pictures",
             catalogue::IDS => "set `dataset.path` to a table (CSV) with the columns `id` and `label`",
+            catalogue::PICTURES => "set `dataset.path` to a folder of pictures, or to a table (CSV) of their paths",
             catalogue::PARQUET => "set `dataset.path` to a Parquet file or to a folder of them",
             catalogue::WEBDATASET => "set `dataset.path` to a tar archive or to a folder of them",
             _ => "set `dataset.path` to a folder (or a tar, tar.gz or zip archive) with one folder of pictures a class",

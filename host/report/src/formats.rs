@@ -7,6 +7,7 @@ use querist_protocol::{Shown, is_showable};
 use serde_json::{Value, json};
 
 use crate::analysis::{Group, SettingFigures};
+use crate::people::{batches, purities};
 use crate::report::{Report, ReportError};
 use crate::run::RunState;
 use crate::sheet::{Cell, Sheet, WINS, against, attained, costs, hardest, heading, matrix, results, standings, wins};
@@ -30,6 +31,10 @@ pub fn table(report: &Report) -> String {
         }
     }
     if let Some(sheet) = standings(report.analysis()) {
+        lines.push(format!("== {}", sheet.title.to_lowercase()));
+        lines.extend(aligned(&sheet));
+    }
+    if let Some(sheet) = purities(report) {
         lines.push(format!("== {}", sheet.title.to_lowercase()));
         lines.extend(aligned(&sheet));
     }
@@ -184,6 +189,7 @@ fn forms(
         }
     }
     out.extend(standings(report.analysis()).as_ref().map(sheet));
+    out.extend(purities(report).as_ref().map(sheet));
     if let Some(penalties) = report.analysis().penalties.as_ref().filter(|table| table.strategies.len() > 1) {
         out.push(square(WINS_TITLE, wins(penalties), penalties.strategies.len(), WINS));
     }
@@ -289,7 +295,7 @@ pub fn csv(report: &Report, to: impl Write) -> Result<(), ReportError> {
                 &round.round.to_string(),
                 &round.labelled.to_string(),
                 &round.pool.to_string(),
-                &shortest(round.metrics.accuracy),
+                &known(round.metrics.accuracy),
                 &known(round.metrics.loss),
                 &known(round.metrics.ece),
                 &round.acquired.len().to_string(),
@@ -333,12 +339,12 @@ pub fn json_text(report: &Report) -> Result<String, ReportError> {
 }
 
 /// Everything as JSON: `version` (2), `settings` with every number of their tables, `penalties`, `standings`, `runs`
-/// with their records, `warnings`.
+/// with their records (and `batches`, where not all that was asked for turned out to be of a class), `warnings`.
 ///
 /// Accuracies are fractions, times seconds, memory bytes.
 pub fn json(report: &Report) -> Value {
     let run = |(run, label): (&crate::RunSummary, &String)| {
-        json!({
+        let mut value = json!({
             "label": run.label.as_str(),
             "curve": label,
             "strategy": run.strategy,
@@ -350,7 +356,12 @@ pub fn json(report: &Report) -> Value {
             "finished": run.state == RunState::Finished,
             "config": run.config,
             "rounds": run.rounds,
-        })
+        });
+        let batches = batches(run);
+        if !batches.is_empty() {
+            value["batches"] = json!(batches);
+        }
+        value
     };
     let setting = |setting: &SettingFigures| {
         let cost = |label: &String| report.cost(&setting.setting, label).map(|cost| (label.clone(), json!(cost)));

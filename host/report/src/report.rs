@@ -9,6 +9,7 @@ use crate::analysis::{Analysis, BASELINE, SettingFigures};
 use crate::cost::Cost;
 use crate::curve::{Curve, Seed, Setting, common_counts};
 use crate::curves_file::MOST_LABELLED;
+use crate::people::warn_of_held_out;
 use crate::run::{RunState, RunSummary};
 use crate::settings::{Placed, curve, place, short};
 use crate::upper::warn_of_several;
@@ -94,6 +95,7 @@ impl Report {
         warn_of_curves(&curves, &analysis, &mut warnings);
         warn_of_several(&curves, &mut warnings);
         warn_of_reserve(&runs, &mut warnings);
+        warn_of_held_out(&runs, &mut warnings);
         Ok(Self { runs, labels, places, costs, analysis, warnings })
     }
 
@@ -158,10 +160,16 @@ fn check(run: &RunSummary) -> Result<(), ReportError> {
         if round.labelled > MOST_LABELLED {
             return error(at, format!("{} labelled samples, expected at most {MOST_LABELLED}", round.labelled));
         }
-        if !(0.0..=1.0).contains(&round.metrics.accuracy) {
+        // Where nothing was there to test on, no accuracy is known.
+        let accuracy = round.metrics.accuracy;
+        if !(accuracy.is_nan() || (0.0..=1.0).contains(&accuracy)) {
             return error(at, format!("accuracy {} is not between 0 and 1", round.metrics.accuracy));
         }
-        if at > 0 && round.labelled <= run.rounds[at - 1].labelled {
+        // A batch of which nobody could tell, or of none of the classes, adds no label to train on.
+        let is_fruitless = at > 0
+            && run.rounds[at - 1].query_class_histogram.iter().sum::<usize>() < run.rounds[at - 1].acquired.len();
+        let is_held_out = round.held_out > 0;
+        if at > 0 && round.labelled <= run.rounds[at - 1].labelled && !is_fruitless && !is_held_out {
             let before = run.rounds[at - 1].labelled;
             return error(at, format!("{} labelled samples after {before}; expected more", round.labelled));
         }

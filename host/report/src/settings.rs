@@ -151,11 +151,17 @@ fn anywhere(config: &Value, key: &str) -> Option<String> {
 
 /// The curve of a finished run.
 pub(crate) fn curve(run: &RunSummary, placed: &Placed) -> Option<Curve> {
-    let points = run.rounds.iter().map(|round| (round.labelled, round.metrics.accuracy)).collect();
+    let tested = run.rounds.iter().filter(|round| !round.metrics.accuracy.is_nan());
+    let mut points: Vec<(usize, f64)> = tested.map(|round| (round.labelled, round.metrics.accuracy)).collect();
+    // Of rounds that no label came between, the last counts: most was held out by then.
+    points.reverse();
+    points.dedup_by_key(|point| point.0);
+    points.reverse();
     let Placed { setting, label, seed } = placed;
     let is_upper = run.strategy.is_upper();
+    let is_known = run.state == RunState::Finished && !points.is_empty();
     let curve = || Curve { setting: setting.clone(), label: label.clone(), seed: seed.clone(), points, is_upper };
-    (run.state == RunState::Finished).then(curve)
+    is_known.then(curve)
 }
 
 /// The seeds of a run: its root where that is all, else every part.

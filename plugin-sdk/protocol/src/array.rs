@@ -230,8 +230,8 @@ pub const ARRAYS: [ArrayKind; 28] = [
         rows: Rows::Labelled,
         element: Element::Label,
         giver: Giver::Loop,
-        says: "1 where the oracle said that a sample is of no class, whatever its entry in `labelled.labels`; else 0, \
-               as always in a run",
+        says: "1 where the oracle said that a sample is of no class, whatever its entry in `labelled.labels`, which in \
+               a run is then the number of classes; else 0",
         ..PLAIN
     },
     ArrayKind {

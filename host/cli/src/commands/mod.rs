@@ -27,6 +27,7 @@ pub mod run;
 pub mod schema;
 pub mod search;
 pub mod select;
+pub mod status;
 pub mod study;
 pub mod trust;
 mod watch;

@@ -17,6 +17,7 @@ use crate::events::Log;
 use crate::exit::{Hinted, Usage};
 use crate::flags;
 use crate::grid::{self, Grid};
+use crate::people;
 use crate::plugins::{self, PluginArgs};
 use crate::run_folder::is_held;
 use crate::stored_run::StoredRun;
@@ -228,6 +229,7 @@ fn read(args: &StudyFileArgs) -> Result<Asked> {
         let message = format!("{name} has no `strategies`, so it is no study; `querist run {argument}` starts a run");
         return Err(Usage(message).into());
     }
+    people::refuse_study(&file)?;
     let config: StudyConfig = file.check(&schemas()["study"])?;
     let listing = plugins::listing(&args.plugins.plugin_dir)?;
     let settled = search::settle(&config, &listing)?.map_err(|problems| file.report(&problems, ""))?;

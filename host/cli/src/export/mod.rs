@@ -9,10 +9,10 @@ mod uwe;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use querist_core::RoundRecord;
+use anyhow::{Context, Result, bail, ensure};
 use querist_core::config::Experiment;
 use querist_core::ids::{Label, SampleId};
+use querist_core::{Outcome, RoundRecord};
 use querist_files::shown;
 
 use crate::round_files::EPOCHS;
@@ -73,10 +73,19 @@ struct Epoch {
     accuracy: f64,
 }
 
+/// The labels of samples that have one.
+fn labels(outcomes: &[(SampleId, Outcome)]) -> Vec<(SampleId, Label)> {
+    outcomes.iter().filter_map(|(sample, outcome)| Some((*sample, outcome.class()?))).collect()
+}
+
 impl Trial {
     /// Reads a run folder.
     pub fn read(folder: &Path) -> Result<Self> {
         let run = StoredRun::read(folder)?;
+        if run.config.oracle.people().is_some() {
+            let folder = shown(folder);
+            bail!("{folder}: people label it, and the tables of other tools have no place for what is no label");
+        }
         let initial = run.initial()?;
         let is_finished = run.is_finished();
         let experiment = run.config.experiment.clone();
@@ -85,7 +94,7 @@ impl Trial {
             let epochs = round.files.bytes(EPOCHS)?.unwrap_or_default();
             let epochs = csv::Reader::from_reader(&epochs[..]).into_deserialize().collect::<Result<_, _>>();
             let path = || shown(&round.files.folder().join(EPOCHS)).into_string();
-            Ok(Cycle { record: round.record, bought: round.labels, epochs: epochs.with_context(path)? })
+            Ok(Cycle { record: round.record, bought: labels(&round.outcomes), epochs: epochs.with_context(path)? })
         });
         let trial = Self {
             folder: folder.to_owned(),
@@ -98,7 +107,7 @@ impl Trial {
             pool: run.header.dataset.pool,
             classes: run.header.dataset.classes.len(),
             experiment,
-            initial,
+            initial: labels(&initial),
             rounds: rounds.collect::<Result<_>>()?,
         };
         // They become parts of paths.

@@ -13,7 +13,8 @@ pub struct DatasetConfig {
     /// A public set (`querist data list` shows all), or a form of your own data: `folder`, one folder of pictures a
     /// class; `list`, text files of paths and labels; `manifest`, a CSV table; `parquet`, tables with pictures or
     /// paths; `webdataset`, tar shards; `embeddings`, arrays in the place of pictures; `ids`, a CSV table of ids and
-    /// labels, for a learner of your own that alone knows what is behind an id.
+    /// labels, for a learner of your own that alone knows what is behind an id; `pictures`, pictures whose labels are not
+    /// known, in one folder or in a CSV table, for people to label.
     pub name: String,
     /// Folder or archive that holds it, relative to the working folder; the cache of `querist data fetch` where it is
     /// left out.
@@ -39,6 +40,15 @@ pub struct DatasetConfig {
     /// everything else by content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<SampleOrder>,
+    /// Names of the classes of `pictures`: a list, or a text file of one name a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<ClassNames>,
+    /// CSV table of paths and labels of `pictures` whose labels are known already; these are the initial set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// Folder with one folder of test pictures a class, the labelled test set of `pictures`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_path: Option<String>,
     /// Samples to hold out for validation, stratified by class; only for datasets without a validation set of their
     /// own. They are evaluated each round, and used for nothing else.
     #[serde(default)]
@@ -99,6 +109,9 @@ impl DatasetConfig {
             embeddings: None,
             extra: false,
             order: None,
+            classes: None,
+            labels: None,
+            test_path: None,
             validation: 0,
             test: None,
             size: None,
@@ -148,6 +161,16 @@ pub struct ListConfig {
     /// Test pictures, likewise; or a folder with one folder a class, whose sorted names are the labels 0, 1, 2, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
+}
+
+/// Names of classes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ClassNames {
+    /// These, in this order.
+    List(#[schemars(length(min = 2, max = 10_000))] Vec<String>),
+    /// Those of a text file, one a line.
+    File(String),
 }
 
 /// Columns of a table of pictures, by name.

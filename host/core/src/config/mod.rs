@@ -11,6 +11,7 @@ mod dataset;
 mod learner;
 mod model;
 mod normalise;
+mod oracle;
 mod recipe;
 mod sidecar;
 mod strategy;
@@ -34,13 +35,15 @@ pub use budget::{
 pub use bytes::{Bytes, BytesError};
 pub use compute::{ComputeConfig, Devices, KeepConfig, KeepRounds, LimitsConfig, Precision, cores};
 pub use dataset::{
-    ColumnsConfig, DatasetConfig, DatasetLayout, EmbeddingsConfig, Files, Fit, ListConfig, ResizeFilter, SampleOrder,
+    ClassNames, ColumnsConfig, DatasetConfig, DatasetLayout, EmbeddingsConfig, Files, Fit, ListConfig, ResizeFilter,
+    SampleOrder,
 };
 pub use learner::{LearnerConfig, LearnerLimits};
 pub use model::{
     Adversarial, EnsembleConfig, Evaluate, InitScheme, ModelConfig, ModelName, Stem, WeightsConfig, WeightsFile,
 };
 pub use normalise::{ChannelStatistics, Normalise};
+pub use oracle::{Labeller, OracleConfig, OracleTable};
 pub use recipe::{
     AtLeast, Augmentation, Averaging, EpochSamples, Evaluation, Init, Jitter, Optimiser, Pass, RandAugment, Recipe,
     ResizedCrop, Schedule, Stop, Trained,
@@ -104,6 +107,9 @@ pub struct RunConfig {
     /// Sources of randomness.
     #[serde(default)]
     pub seeds: Seeds,
+    /// Who labels.
+    #[serde(default, skip_serializing_if = "OracleConfig::is_dataset")]
+    pub oracle: OracleConfig,
 }
 
 impl RunConfig {
@@ -113,6 +119,7 @@ impl RunConfig {
         let model = &mut self.experiment.model;
         model.dropout = Some(model.dropout());
         self.strategy.label = Some(self.strategy.label().to_owned());
+        self.oracle = self.oracle.resolved();
         let keep = &mut self.experiment.keep;
         if self.experiment.learner.is_some() && keep.model == KeepRounds::Last {
             // The models of a learner of the user's own stay with it.

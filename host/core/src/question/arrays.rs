@@ -99,10 +99,12 @@ impl Arrays {
     }
 
     /// What is called `names`, for some rows of the pool, which are ascending, or for all; nothing else stays. Whoever
-    /// is told of revealed labels stays told, and whoever keeps a tally of all rows.
+    /// is told of revealed labels stays told, and whoever keeps a tally of all rows. Labelled rows of none of the
+    /// classes stay only where `labelled.rejected` is among the names.
     #[must_use]
     pub fn part<'a>(&self, names: impl IntoIterator<Item = &'a str>, rows: Option<&[u32]>) -> Self {
         let names: BTreeSet<&str> = names.into_iter().collect();
+        let rejected = if names.contains(names::LABELLED_REJECTED) { &[] } else { self.rejected() };
         let some = |name: &str, array: &Array| match rows {
             Some(rows) if names::is_over_pool(name) => array.gather(rows),
             _ => array.clone(),
@@ -116,7 +118,7 @@ impl Arrays {
         };
         let (labelled_ids, named) = (self.labelled_ids.clone(), named.collect());
         let tally = self.tally.clone().filter(|_| rows.is_none());
-        Self { ids, labelled_ids, classes: self.classes, named, reveals, head, tally }
+        Self { ids, labelled_ids, classes: self.classes, named, reveals, head, tally }.without_rejected(rejected)
     }
 
     /// Global ids of the pool rows, ascending, `[N]`.
@@ -226,7 +228,7 @@ impl Arrays {
                 Some(at) => Err(ArrayError::NotFinite { name: name.to_owned(), row: row_of(at), value: values[at] }),
                 None => Ok(()),
             },
-            Values::U32(labels) => match labels.iter().position(|&label| label as usize >= self.classes) {
+            Values::U32(labels) => match (0..labels.len()).find(|&row| !self.is_label(name, row, labels[row])) {
                 Some(row) => {
                     Err(ArrayError::Label { name: name.to_owned(), row, label: labels[row], classes: self.classes })
                 }
@@ -235,6 +237,35 @@ impl Arrays {
             // Whoever reads far rows looks at every value then.
             Values::U64(_) | Values::Far(_) => Ok(()),
         }
+    }
+
+    /// Whether a label can stand in a row of an array: one of a class, or for rejected rows the number of classes.
+    fn is_label(&self, name: &str, row: usize, label: u32) -> bool {
+        let is_rejected = || name == names::LABELLED_LABELS && self.rejected().get(row).is_some_and(|&row| row > 0);
+        (label as usize) < self.classes || (label as usize == self.classes && is_rejected())
+    }
+
+    /// Which labelled rows are of none of the classes; empty where nobody said.
+    fn rejected(&self) -> &[u32] {
+        match self.named.get(names::LABELLED_REJECTED).map(Array::values) {
+            Some(Values::U32(rejected)) => rejected,
+            _ => &[],
+        }
+    }
+
+    /// The same without labelled rows that are of none of the classes, for whoever does not ask which these are.
+    fn without_rejected(mut self, rejected: &[u32]) -> Self {
+        let kept: Vec<u32> = (0..).zip(rejected).filter(|(_, rejected)| **rejected == 0).map(|(row, _)| row).collect();
+        if kept.len() == rejected.len() {
+            return self;
+        }
+        self.labelled_ids = gather(&self.labelled_ids, 1, &kept).into();
+        for (name, array) in &mut self.named {
+            if ArrayKind::of(name).is_some_and(|(kind, labelled)| labelled || kind.rows == Rows::Labelled) {
+                *array = array.gather(&kept);
+            }
+        }
+        self
     }
 
     fn check_widths(&self) -> Result<(), ArrayError> {
@@ -276,6 +307,27 @@ mod tests {
     fn joined(named: &[(&str, Array)]) -> Result<Arrays, String> {
         let named = named.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
         Arrays::new(vec![1, 2, 3], vec![4, 5], 4, named).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rejected_rows_are_seen_by_those_who_ask_which_they_are() {
+        let labels = ("labelled.labels", Array::labels(vec![4, 1]));
+        let rejected = |rows: [u32; 2]| ("labelled.rejected", Array::labels(rows.to_vec()));
+        let error = joined(std::slice::from_ref(&labels)).unwrap_err();
+        assert!(error.contains("label 4 in row 0, but there are 4 classes"), "{error}");
+        assert!(joined(&[labels.clone(), rejected([0, 1])]).is_err(), "another row is rejected");
+        let embeddings = ("labelled.embeddings", Array::f32(vec![2, 1], vec![7.0, 8.0]).unwrap());
+        let all = joined(&[labels, rejected([1, 0]), embeddings, ("embeddings", floats(&[3, 1]))]).unwrap();
+        let asking = all.part(["labelled.labels", "labelled.rejected"], None);
+        assert_eq!(
+            (asking.labelled_ids()[..].to_vec(), asking.get("labelled.labels").unwrap().rows()),
+            (vec![4, 5], 2)
+        );
+        let others = all.part(["labelled.labels", "labelled.embeddings", "embeddings"], None);
+        assert_eq!(others.labelled_ids()[..], [5]);
+        let rows = |name| others.get(name).unwrap().rows();
+        assert_eq!((rows("labelled.labels"), rows("labelled.embeddings"), rows("embeddings")), (1, 1, 3));
+        assert!(matches!(others.get("labelled.labels").unwrap().values(), Values::U32(labels) if labels[..] == [1]));
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn tell(
         Some(asked) => Some(Queried {
             rows: asked.rows,
             arrays: Measured { value: asked.arrays, seconds: asked.seconds, peak_memory: None },
-            labels: run.oracle.label(&asked.acquisition)?,
+            outcomes: run.oracle.label(&asked.acquisition)?,
             acquisition: asked.acquisition,
             synthetic: Vec::new(),
             state: asked.state,
@@ -117,12 +117,13 @@ pub fn tell(
         }),
     };
     let backend = run.learner.backend();
-    let evaluated = Evaluated { test, confusion: Confusion::default(), validation: None, backend, seconds: 0.0 };
+    let (confusion_of_test, confusion) = (confusion, Confusion::default());
+    let evaluated = Evaluated { test, confusion, validation: None, watched: Vec::new(), backend, seconds: 0.0 };
     let fitted = untrained(fit_seconds);
     let of_query = of_query.as_ref().unwrap_or(&samples);
     let record = run.record(at, (&samples, of_query), &fitted, evaluated, queried.as_ref());
     let next = queried.as_ref().map(|queried| at.clone().after(queried, run.plan.replaces())).transpose()?;
-    run.commit(&record, &confusion, &fitted, queried.as_ref())?;
+    run.commit(&record, (&confusion_of_test, &[]), &fitted, queried.as_ref())?;
     Ok(next)
 }
 

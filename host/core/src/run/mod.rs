@@ -14,10 +14,11 @@ use querist_protocol::{Giver, Need};
 use crate::config::{Plan, TargetSet};
 use crate::dataset::Dataset;
 use crate::fixed::{FixedArray, FixedArrays};
-use crate::ids::{Label, Round, SampleId};
+use crate::ids::{Round, SampleId};
 use crate::learner::Learner;
 use crate::observer::Observer;
 use crate::oracle::Oracle;
+use crate::outcome::Outcome;
 use crate::partition::{Partition, PartitionError};
 use crate::seed::Seeds;
 use crate::split::Split;
@@ -57,6 +58,8 @@ pub struct QueryOptions<'a> {
     pub target: Option<TargetSet>,
     /// Arrays that do not come from the task model; embeddings among them take the place of the model's own.
     pub fixed: Option<&'a FixedArrays>,
+    /// Samples whose predicted classes are recorded in each round.
+    pub watched: &'a [SampleId],
 }
 
 impl<'a> QueryOptions<'a> {
@@ -92,26 +95,30 @@ impl Position {
     ///
     /// # Errors
     /// If that is not of the pool.
-    pub fn start(pool: &[SampleId], initial: &[(SampleId, Label)]) -> Result<Self, PartitionError> {
+    pub fn start<O: Into<Outcome> + Copy>(
+        pool: &[SampleId],
+        initial: &[(SampleId, O)],
+    ) -> Result<Self, PartitionError> {
         let mut partition = Partition::new(pool);
         partition.acquire(Round(0), initial)?;
         Ok(Self { round: Round(0), partition, state: None, synthetic: Vec::new(), validated: Vec::new() })
     }
 
-    /// Goes on to the next round, for which these samples are labelled: beside those before, or in their place.
+    /// Goes on to the next round, for which these samples are known: beside those before, or in their place.
     ///
     /// # Errors
     /// If they are not of the pool or labelled already.
-    pub fn advance(&mut self, labels: &[(SampleId, Label)], replaces: bool) -> Result<(), PartitionError> {
+    pub fn advance(&mut self, outcomes: &[(SampleId, Outcome)], replaces: bool) -> Result<(), PartitionError> {
         self.round = Round(self.round.0 + 1);
         if replaces {
             self.partition = self.partition.started_over();
         }
-        self.partition.acquire(self.round, labels)
+        self.partition.acquire(self.round, outcomes)
     }
 }
 
-/// Runs from `at` to the last round of the plan, or until the pool is empty or patience is over.
+/// Runs from `at` to the last round of the plan, or until the pool is empty, patience is over, or a batch waits for its
+/// labels.
 ///
 /// Round r trains on all labels so far, evaluates, and, unless it is the last, asks the strategy for the r-th batch.
 ///
@@ -124,22 +131,26 @@ pub fn run(run: &mut Run<'_>, mut at: Position) -> Result<(), RunError> {
         let samples = at.samples(run.plan);
         let asked = at.asked(run.plan);
         let asked = asked.as_ref().unwrap_or(&samples);
+        settle::check_labelled(run.learner, &samples, needs, run.options)?;
         let fitted = run.fit(&at, &samples, needs)?;
-        let mut evaluated = run.evaluate()?;
+        let mut evaluated = run.evaluate(&at)?;
         at.validated.extend(evaluated.validated());
-        let confusion = evaluated.take_confusion();
+        let (confusion, watched) = (evaluated.take_confusion(), evaluated.watched.clone());
         let queried = match asked.batch.filter(|_| !run.plan.is_over(&at.validated)) {
             None => None,
             Some(batch) => {
                 let features = run.features(&at, asked, needs)?;
                 let answered = run.ask(&at, asked, &features, &fitted, batch)?;
+                if run.oracle.waits() {
+                    return run.wait(&at, (&samples, asked), (&fitted, evaluated, &confusion), features, answered);
+                }
                 Some(run.label(features, answered, needs)?)
             }
         };
         let record = run.record(&at, (&samples, asked), &fitted, evaluated, queried.as_ref());
         let round = at.round;
         let next = queried.as_ref().map(|queried| at.after(queried, run.plan.replaces())).transpose()?;
-        run.commit(&record, &confusion, &fitted, queried.as_ref())?;
+        run.commit(&record, (&confusion, &watched), &fitted, queried.as_ref())?;
         let Some(next) = next.filter(|_| run.stop_after != Some(round)) else { break };
         at = next;
     }

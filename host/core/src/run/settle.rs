@@ -2,6 +2,7 @@
 
 use querist_protocol::{Giver, Need, Rows, names};
 
+use super::steps::Samples;
 use super::{QueryOptions, RunError};
 use crate::config::{Plan, TargetSet};
 use crate::ids::{Round, SampleId};
@@ -39,9 +40,24 @@ pub fn check(
 
 /// Where nothing is labelled, the first batch is chosen without a trained model.
 fn check_untrained(learner: &dyn Learner, needs: &[Need], plan: &Plan) -> Result<(), LearnError> {
-    if plan.initial() > 0 {
+    if plan.initial() > 0 { Ok(()) } else { untrained(learner, needs) }
+}
+
+/// The same where what was asked for turned out to be of no class, or is held out.
+pub(super) fn check_labelled(
+    learner: &dyn Learner,
+    samples: &Samples,
+    needs: &[Need],
+    options: QueryOptions<'_>,
+) -> Result<(), LearnError> {
+    if !samples.labelled.is_empty() || samples.batch.is_none() {
         return Ok(());
     }
+    let others: Vec<Need> = needs.iter().filter(|need| options.fixed(need).is_none()).cloned().collect();
+    untrained(learner, &others)
+}
+
+fn untrained(learner: &dyn Learner, needs: &[Need]) -> Result<(), LearnError> {
     let of_learner = |need: &&Need| {
         let is_of_loop = need.array().is_some_and(|kind| kind.giver == Giver::Loop);
         !is_of_loop || matches!(need.name(), names::CALIBRATION_LOGITS | names::CALIBRATION_PENULTIMATE)

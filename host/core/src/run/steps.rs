@@ -12,9 +12,10 @@ use crate::array::{Array, Buffer};
 use crate::config::Plan;
 use crate::fitted::Fitted;
 use crate::ids::{Label, Round, SampleId};
-use crate::learner::{FeatureTask, FitTask, LearnError};
+use crate::learner::{FeatureTask, FitTask, LearnError, Learner};
 use crate::metric::{Confusion, Metrics};
-use crate::observer::FinishedRound;
+use crate::observer::{AskedRound, FinishedRound, Guess};
+use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::question::{Arrays, Question, candidates, subset};
 use crate::record::{PeakMemory, RoundRecord, Seconds, joined};
@@ -36,6 +37,8 @@ pub(super) struct Samples {
     pub pool: Vec<SampleId>,
     /// Labelled, ascending.
     pub labelled: Vec<(SampleId, Label)>,
+    /// Of none of the classes, ascending.
+    pub rejected: Vec<SampleId>,
     /// How many were labelled at the start.
     pub initial: usize,
     /// How many to label at the end of the round; `None` where nothing is queried.
@@ -43,6 +46,17 @@ pub(super) struct Samples {
 }
 
 impl Samples {
+    /// Labelled samples as a strategy sees them, ascending: one that asks who was rejected sees those, too, with the
+    /// number of classes as their label.
+    fn with_rejected(&self, needs: &[Need], classes: usize) -> Vec<(SampleId, Label)> {
+        let mut labelled = self.labelled.clone();
+        if needs.iter().any(|need| need.name() == names::LABELLED_REJECTED) {
+            labelled.extend(self.rejected.iter().map(|&sample| (sample, Label(classes as u32))));
+            labelled.sort_unstable_by_key(|&(sample, _)| sample);
+        }
+        labelled
+    }
+
     fn scope<'a>(&'a self, round: Round, pool: &'a [SampleId], streams: Streams) -> ServiceScope<'a> {
         let batch = self.batch.unwrap_or(0);
         ServiceScope { round, pool, labelled: &self.labelled, initial: self.initial, batch, streams }
@@ -54,6 +68,8 @@ pub(super) struct Evaluated {
     pub test: Metrics,
     pub confusion: Confusion,
     pub validation: Option<Metrics>,
+    /// Classes that the model predicts for samples that are watched.
+    pub watched: Vec<(SampleId, Label)>,
     pub backend: String,
     pub seconds: f64,
 }
@@ -80,7 +96,8 @@ pub(super) struct Queried {
     /// What the strategy saw of them, with what it cost to compute.
     pub arrays: Measured<BTreeMap<String, Array>>,
     pub acquisition: Acquisition,
-    pub labels: Vec<(SampleId, Label)>,
+    /// What the samples turned out to be, in pick order; empty while that is not known.
+    pub outcomes: Vec<(SampleId, Outcome)>,
     pub synthetic: Vec<Synthetic>,
     pub state: Option<Vec<u8>>,
     /// Of training and query.
@@ -104,8 +121,9 @@ impl Position {
     /// The samples of the next round.
     pub(super) fn samples(&self, plan: &Plan) -> Samples {
         let (pool, labelled) = (self.partition.pool(), self.partition.labelled());
+        let rejected = self.partition.rejected();
         let batch = plan.batch(self.round).filter(|_| !pool.is_empty());
-        Samples { pool, labelled, initial: self.partition.initial_len(), batch }
+        Samples { pool, labelled, rejected, initial: self.partition.initial_len(), batch }
     }
 
     /// What the next query is about, where that is not what is trained on: batches that take the place of those before
@@ -117,7 +135,7 @@ impl Position {
 
     /// Where the run stands once these samples are labelled.
     pub(super) fn after(mut self, queried: &Queried, replaces: bool) -> Result<Self, RunError> {
-        self.advance(&queried.labels, replaces)?;
+        self.advance(&queried.outcomes, replaces)?;
         self.state.clone_from(&queried.state);
         self.synthetic.extend_from_slice(&queried.synthetic);
         Ok(self)
@@ -151,22 +169,44 @@ impl Run<'_> {
         Ok(Measured { value, seconds, peak_memory: self.learner.take_peak_memory() })
     }
 
-    /// Compares the model's predictions with the labels that nobody trains on.
-    pub(super) fn evaluate(&mut self) -> Result<Evaluated, RunError> {
+    /// Compares the model's predictions with the labels that nobody trains on: those of the test set, or where there is
+    /// none, those held out so far.
+    pub(super) fn evaluate(&mut self, at: &Position) -> Result<Evaluated, RunError> {
         let clock = Instant::now();
         let classes = self.dataset.classes();
         let mut measure = |samples: &[SampleId], labels: &[Label], progress: &dyn Progress| {
+            if samples.is_empty() {
+                return Ok((Metrics::unknown(classes), Confusion::default()));
+            }
             let logits = self.learner.evaluated(samples, progress)?;
             Ok::<_, LearnError>((Metrics::of(&logits, labels, classes), Confusion::of(&logits, labels, classes)))
         };
         let (split, progress) = (self.split, self.observer.progress());
-        let (test, confusion) = measure(&split.test, &split.test_labels(self.dataset), progress)?;
+        let (test, labels) = match split.test.is_empty() {
+            true => at.partition.held_out().into_iter().unzip(),
+            false => (split.test.clone(), split.test_labels(self.dataset)),
+        };
+        let (test, confusion) = measure(&test, &labels, progress)?;
         let validation = match split.validation.as_slice() {
             [] => None,
             samples => Some(measure(samples, &split.validation_labels(self.dataset), progress)?.0),
         };
+        let watched = match at.partition.labelled_len() {
+            0 => Vec::new(),
+            _ => self.guesses(self.options.watched)?.iter().map(|guess| guess.class).collect(),
+        };
+        let watched = self.options.watched.iter().copied().zip(watched).collect();
         let backend = self.learner.backend();
-        Ok(Evaluated { test, confusion, validation, backend, seconds: clock.elapsed().as_secs_f64() })
+        Ok(Evaluated { test, confusion, validation, watched, backend, seconds: clock.elapsed().as_secs_f64() })
+    }
+
+    /// What the model takes samples for.
+    fn guesses(&mut self, samples: &[SampleId]) -> Result<Vec<Guess>, LearnError> {
+        if samples.is_empty() {
+            return Ok(Vec::new());
+        }
+        let logits = self.learner.evaluated(samples, self.observer.progress())?;
+        Ok(logits.chunks_exact(self.dataset.classes()).map(Guess::of).collect())
     }
 
     /// The arrays that the strategy needs, of the samples that it may choose from.
@@ -179,7 +219,9 @@ impl Run<'_> {
         let (id, size) = (&self.strategy.identity().id, self.options.subset);
         let rows = candidates(&samples.pool, size, self.seeds, id, at.round);
         let clock = Instant::now();
-        let arrays = self.arrays(at.round, &rows, &samples.labelled, needs)?;
+        let classes = self.dataset.classes();
+        let labelled = samples.with_rejected(needs, classes);
+        let arrays = self.arrays(at.round, &rows, &labelled, needs)?;
         let seconds = clock.elapsed().as_secs_f64();
         let peak_memory = self.learner.take_peak_memory();
         Ok(Measured { value: Features { rows, arrays }, seconds, peak_memory })
@@ -230,8 +272,11 @@ impl Run<'_> {
         let numbers_of = |labels: &[Label]| Array::labels(labels.iter().map(|label| label.0).collect::<Vec<_>>());
         Ok(match need.name() {
             names::ORACLE_LABELS => numbers_of(&self.oracle.reveal(pool)?),
-            // No oracle of a run says that a sample is of no class.
-            names::LABELLED_REJECTED => Array::labels(vec![0; labelled.len()]),
+            names::LABELLED_REJECTED => {
+                let classes = self.dataset.classes();
+                let is_rejected = |&(_, label): &(SampleId, Label)| u32::from(label.index() >= classes);
+                Array::labels(labelled.iter().map(is_rejected).collect::<Vec<_>>())
+            }
             names::CALIBRATION_LABELS => numbers_of(&self.split.validation_labels(self.dataset)),
             names::CALIBRATION_LOGITS => {
                 let samples = &self.split.validation;
@@ -301,11 +346,20 @@ impl Run<'_> {
         let Answered { acquisition, selection, images, figures, usage } = answered;
         let images = synthetic::of_picks(images, needs, &features.value.rows, &acquisition)
             .map_err(|source| RunError::Synthetic { strategy: self.strategy.identity().to_string(), source })?;
-        let labels = self.oracle.label(&acquisition)?;
-        let synthetic = synthetic::labelled(images, &labels);
+        let outcomes = self.oracle.label(&acquisition)?;
+        let synthetic = synthetic::labelled(images, &outcomes);
         let Measured { value: Features { rows, arrays }, seconds, peak_memory } = features;
         let arrays = Measured { value: arrays.named().clone(), seconds, peak_memory };
-        Ok(Queried { rows: rows.len(), arrays, acquisition, labels, synthetic, state: selection.state, figures, usage })
+        Ok(Queried {
+            rows: rows.len(),
+            arrays,
+            acquisition,
+            outcomes,
+            synthetic,
+            state: selection.state,
+            figures,
+            usage,
+        })
     }
 
     /// What is written down of the round.
@@ -319,12 +373,14 @@ impl Run<'_> {
     ) -> RoundRecord {
         let (labelled, pool) = (samples.labelled.len(), asked.pool.len());
         let by_patience = if self.plan.patience().is_some() { self.split.validation.len() } else { 0 };
-        let Evaluated { test, validation, backend, seconds, confusion: _ } = evaluated;
+        let Evaluated { test, validation, backend, seconds, confusion: _, watched: _ } = evaluated;
+        let is_bought = self.plan.replaces() || at.partition.bought_len() != labelled;
         let mut record = RoundRecord {
             synthetic: at.synthetic.len(),
             validation_labels: fitted.value.validation_labels.max(by_patience),
             reserve_labels: if self.strategy.identity().is_upper() { self.split.reserve.len() } else { 0 },
-            bought: self.plan.replaces().then(|| at.partition.bought_len()),
+            held_out: if self.split.test.is_empty() { at.partition.held_out().len() } else { 0 },
+            bought: is_bought.then(|| at.partition.bought_len()),
             out_of_patience: asked.batch.is_some() && queried.is_none(),
             validation,
             seconds: Seconds { fit: fitted.seconds, evaluate: seconds, ..Seconds::default() },
@@ -344,22 +400,43 @@ impl Run<'_> {
     pub(super) fn commit(
         &mut self,
         record: &RoundRecord,
-        confusion: &Confusion,
+        (confusion, watched): (&Confusion, &[(SampleId, Label)]),
         fitted: &Measured<Fitted>,
         queried: Option<&Queried>,
     ) -> Result<(), RunError> {
-        static NO_ARRAYS: BTreeMap<String, Array> = BTreeMap::new();
-        let round = FinishedRound {
-            record,
-            confusion,
-            epochs: &fitted.value.epochs,
-            picks: queried.map(|queried| (&queried.acquisition, &queried.labels[..])),
-            synthetic: queried.map_or(&[], |queried| &queried.synthetic),
-            state: queried.and_then(|queried| queried.state.as_deref()),
-            features: queried.map_or(&NO_ARRAYS, |queried| &queried.arrays.value),
-            learner: &*self.learner,
-        };
+        let round = finished(&*self.learner, record, (confusion, watched), fitted, queried);
         self.observer.round_done(&round).map_err(RunError::Observer)
+    }
+
+    /// Hands a round over that is finished but for the labels of its batch.
+    pub(super) fn wait(
+        &mut self,
+        at: &Position,
+        (samples, asked): (&Samples, &Samples),
+        (fitted, evaluated, confusion): (&Measured<Fitted>, Evaluated, &Confusion),
+        features: Measured<Features>,
+        answered: Answered,
+    ) -> Result<(), RunError> {
+        let guesses = match samples.labelled.len() {
+            0 => Vec::new(),
+            _ => self.guesses(answered.acquisition.ids())?,
+        };
+        let watched = evaluated.watched.clone();
+        let queried = answered.waiting(features);
+        let record = self.record(at, (samples, asked), fitted, evaluated, Some(&queried));
+        let round = finished(&*self.learner, &record, (confusion, &watched), fitted, Some(&queried));
+        self.observer.round_asked(&AskedRound { round, guesses: &guesses }).map_err(RunError::Observer)
+    }
+}
+
+impl Answered {
+    /// What is known of it while it waits for its labels.
+    fn waiting(self, features: Measured<Features>) -> Queried {
+        let Self { acquisition, selection, images: _, figures, usage } = self;
+        let Measured { value: Features { rows, arrays }, seconds, peak_memory } = features;
+        let arrays = Measured { value: arrays.named().clone(), seconds, peak_memory };
+        let (outcomes, synthetic) = (Vec::new(), Vec::new());
+        Queried { rows: rows.len(), arrays, acquisition, outcomes, synthetic, state: selection.state, figures, usage }
     }
 }
 
@@ -375,10 +452,29 @@ impl Queried {
         record.peak_memory.query = Some(self.usage.peak_memory);
         record.fuel = self.usage.fuel;
         record.diagnostics.clone_from(&self.figures);
-        record.acquired = self.labels.iter().map(|&(sample, _)| sample).collect();
-        record.query_class_histogram = vec![0; classes];
-        for (_, label) in &self.labels {
-            record.query_class_histogram[label.index()] += 1;
-        }
+        record.acquired = self.acquisition.ids().to_vec();
+        record.count(&self.outcomes, classes);
+    }
+}
+
+/// A round as observers see it.
+fn finished<'a>(
+    learner: &'a dyn Learner,
+    record: &'a RoundRecord,
+    (confusion, watched): (&'a Confusion, &'a [(SampleId, Label)]),
+    fitted: &'a Measured<Fitted>,
+    queried: Option<&'a Queried>,
+) -> FinishedRound<'a> {
+    static NO_ARRAYS: BTreeMap<String, Array> = BTreeMap::new();
+    FinishedRound {
+        record,
+        confusion,
+        epochs: &fitted.value.epochs,
+        picks: queried.map(|queried| (&queried.acquisition, &queried.outcomes[..])),
+        watched,
+        synthetic: queried.map_or(&[], |queried| &queried.synthetic),
+        state: queried.and_then(|queried| queried.state.as_deref()),
+        features: queried.map_or(&NO_ARRAYS, |queried| &queried.arrays.value),
+        learner,
     }
 }

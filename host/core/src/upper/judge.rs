@@ -35,7 +35,9 @@ impl Judge {
     /// # Errors
     /// If one of them has no features.
     pub fn new(dataset: &Dataset, slice: &[SampleId], features: FixedArray) -> Result<Self, FixedError> {
-        let labels: Vec<u32> = (0..dataset.len() as u64).map(|id| dataset.hidden_label(SampleId(id)).0).collect();
+        // Programs refuse this baseline where labels are not known.
+        let label = |id| dataset.hidden_label(SampleId(id)).map_or(0, |label| label.0);
+        let labels: Vec<u32> = (0..dataset.len() as u64).map(label).collect();
         let array = features.of(slice)?;
         let values: Vec<f64> =
             array.as_f32().map(|values| values.iter().map(|&v| v.into()).collect()).unwrap_or_default();

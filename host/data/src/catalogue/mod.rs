@@ -27,8 +27,10 @@ pub const WEBDATASET: &str = "webdataset";
 pub const EMBEDDINGS: &str = "embeddings";
 /// Name under which samples are read that only their ids are known of.
 pub const IDS: &str = "ids";
+/// Of pictures whose labels are not known, for people to label.
+pub const PICTURES: &str = "pictures";
 /// Names of all forms of one's own data.
-pub const OWN: [&str; 7] = [FOLDER, LIST, MANIFEST, PARQUET, WEBDATASET, EMBEDDINGS, IDS];
+pub const OWN: [&str; 8] = [FOLDER, LIST, MANIFEST, PARQUET, WEBDATASET, EMBEDDINGS, IDS, PICTURES];
 
 /// One file to download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

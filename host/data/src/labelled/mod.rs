@@ -6,6 +6,7 @@ pub(crate) mod list;
 pub(crate) mod public;
 pub(crate) mod shards;
 pub(crate) mod table;
+pub(crate) mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -35,12 +35,27 @@ pub(crate) fn entries(table: &Path, columns: &ColumnsConfig, part: Part) -> Resu
     entries_by(table, columns, part, &USUAL)
 }
 
-/// The same with other names that columns usually have.
+/// The rows of a table that need not have labels; where they have none, these are empty.
+pub(crate) fn entries_without_labels(table: &Path, columns: &ColumnsConfig) -> Result<Vec<Named>, DataError> {
+    rows(table, columns, Part::Train, &USUAL, false)
+}
+
+/// The same as [`entries`] with other names that columns usually have.
 pub(crate) fn entries_by(
     table: &Path,
     columns: &ColumnsConfig,
     part: Part,
     usual: &[&[&str]; 3],
+) -> Result<Vec<Named>, DataError> {
+    rows(table, columns, part, usual, true)
+}
+
+fn rows(
+    table: &Path,
+    columns: &ColumnsConfig,
+    part: Part,
+    usual: &[&[&str]; 3],
+    labelled: bool,
 ) -> Result<Vec<Named>, DataError> {
     let text = querist_files::read_text(table, Links::Follow, MOST_BYTES)?;
     let header = text.lines().next().unwrap_or_default();
@@ -60,7 +75,10 @@ pub(crate) fn entries_by(
         .collect();
     let place = table.display().to_string();
     let image = needed(&place, &names, columns.image.as_ref(), ("image", usual[0]))?;
-    let label = needed(&place, &names, columns.label.as_ref(), ("label", usual[1]))?;
+    let label = match labelled {
+        true => Some(needed(&place, &names, columns.label.as_ref(), ("label", usual[1]))?),
+        false => column(&place, &names, columns.label.as_ref(), usual[1])?,
+    };
     let split = column(&place, &names, columns.split.as_ref(), usual[2])?;
     let mut named = Vec::new();
     for record in reader.records() {
@@ -75,7 +93,7 @@ pub(crate) fn entries_by(
             Some(split) => part_of(cell(split))
                 .ok_or_else(|| error(line, format!("split `{}`", cell(split)), "train, validation or test"))?,
         };
-        let (label, path) = (cell(label).to_owned(), cell(image).to_owned());
+        let (label, path) = (label.map(cell).unwrap_or_default().to_owned(), cell(image).to_owned());
         named.push(Named { part, label, path, at: format!("{place}, line {line}") });
     }
     Ok(named)

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::analysis::{BASELINE, SettingFigures};
 use crate::formats::{MATRIX, MATRIX_TITLE, WINS_TITLE};
+use crate::people::purities;
 use crate::protocol::{LineStanding, checklist};
 use crate::report::{Report, ReportError, setting_name};
 use crate::run::{RunState, RunSummary};
@@ -196,6 +197,7 @@ fn over_settings(report: &Report) -> Markup {
         analysis.penalties.as_ref().filter(|table| table.strategies.len() > 1 && analysis.settings.len() > 1);
     html! {
         @if let Some(sheet) = standings(analysis) { (tables::sheet(&sheet)) }
+        @if let Some(sheet) = purities(report) { (tables::sheet(&sheet)) }
         @if let Some(penalties) = penalties {
             (tables::square(WINS_TITLE, &wins(penalties), penalties.strategies.len(), WINS))
         }

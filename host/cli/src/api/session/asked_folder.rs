@@ -1,20 +1,18 @@
 //! A batch that was asked for and is not labelled yet, on the disk: written whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use querist_core::digest::sha256;
 use querist_core::{Asked, Round, SampleId, Usage as Used};
 use querist_data::arrays::write_safetensors;
-use querist_files::{Links, shown, sync_folder};
+use querist_files::{Links, shown};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::replay::features::named;
 use crate::round_files::{FEATURES, MOST_TEXT, STATE, digest_of_written, most_bytes, parse_json, write_durably};
-use crate::stored_run::refuse_linked;
+use crate::whole_folder::WholeFolder;
 
 /// The batch.
 const BATCH: &str = "batch.json";
@@ -23,7 +21,7 @@ const FOLDER: &str = "asked";
 
 /// `asked/` of a run folder.
 pub struct AskedFolder {
-    path: PathBuf,
+    folder: WholeFolder,
 }
 
 /// The batch as it is written.
@@ -54,15 +52,12 @@ pub struct Found {
 impl AskedFolder {
     /// That of a run folder.
     pub fn of(run: &Path) -> Self {
-        Self { path: run.join(FOLDER) }
+        Self { folder: WholeFolder::at(run.join(FOLDER)) }
     }
 
     /// Writes a batch; it is there once this returns, and stays until the round is committed.
     pub fn write(&self, round: Round, asked: &Asked) -> Result<()> {
-        let temporary = self.path.with_extension("tmp");
-        remove(&temporary)?;
-        let write = || {
-            fs::create_dir(&temporary)?;
+        let write = |temporary: &Path| {
             let mut files = BTreeMap::new();
             if let Some(state) = &asked.state {
                 write_durably(&temporary.join(STATE), state)?;
@@ -83,36 +78,23 @@ impl AskedFolder {
                 seconds: asked.seconds,
                 files,
             };
-            write_durably(&temporary.join(BATCH), &serde_json::to_vec(&batch)?)?;
-            sync_folder(&temporary)?;
-            self.remove()?;
-            fs::rename(&temporary, &self.path)?;
-            Ok::<_, anyhow::Error>(sync_folder(self.path.parent().unwrap_or(Path::new(".")))?)
+            write_durably(&temporary.join(BATCH), &serde_json::to_vec(&batch)?)
         };
-        write().with_context(|| format!("the batch cannot be written down in {}", shown(&self.path)))
+        let written = self.folder.write(write);
+        written.with_context(|| format!("the batch cannot be written down in {}", shown(self.folder.path())))
     }
 
-    /// Removes it, once its round is committed: at once under its name, so that nobody finds half of it.
+    /// Removes it, once its round is committed.
     pub fn remove(&self) -> Result<()> {
-        let old = self.path.with_extension("old");
-        remove(&old)?;
-        match fs::rename(&self.path, &old) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot remove {}", shown(&self.path))),
-            Ok(()) => remove(&old),
-        }
+        self.folder.remove()
     }
 
     /// Reads what was asked for in this round; what is of another round was committed, and is removed.
     pub fn read(&self, round: Round) -> Result<Option<Found>> {
-        for left in ["tmp", "old"] {
-            remove(&self.path.with_extension(left))?;
+        if !self.folder.tidied()? {
+            return Ok(None);
         }
-        match fs::symlink_metadata(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            _ => refuse_linked(&self.path)?,
-        }
-        let path = self.path.join(BATCH);
+        let path = self.folder.path().join(BATCH);
         let batch: Batch = parse_json(&path, &querist_files::read(&path, Links::Refuse, MOST_TEXT)?)?;
         if batch.round != round {
             self.remove()?;
@@ -120,7 +102,7 @@ impl AskedFolder {
         }
         let read = |name: &str| -> Result<Option<Vec<u8>>> {
             let Some(digest) = batch.files.get(name) else { return Ok(None) };
-            let path = self.path.join(name);
+            let path = self.folder.path().join(name);
             let bytes = querist_files::read(&path, Links::Refuse, most_bytes(name).unwrap_or(0))?;
             ensure!(sha256(&bytes) == *digest, "{} was changed after it was written", shown(&path));
             Ok(Some(bytes))
@@ -144,17 +126,5 @@ impl Found {
         };
         let Batch { figures, usage, seconds, .. } = found;
         Ok(Asked { acquisition, rows: rows.len(), state, figures, usage, seconds, arrays })
-    }
-}
-
-/// Removes a folder of ours; nothing there is fine.
-fn remove(path: &Path) -> Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| shown(path).into_string()),
-        Ok(found) if found.is_dir() => {
-            fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", shown(path)))
-        }
-        Ok(_) => fs::remove_file(path).with_context(|| format!("cannot remove {}", shown(path))),
     }
 }

@@ -6,7 +6,7 @@ use querist_core::observer::FinishedRound;
 use querist_core::progress::Progress;
 use querist_core::{
     Acquisition, Array, Dataset, FeatureTask, FitTask, Fitted, Given, Head, Label, LearnError, Learner, Observer,
-    Oracle, OracleError, SampleId,
+    Oracle, OracleError, Outcome, SampleId,
 };
 use querist_protocol::{Need, TrainOverrides};
 
@@ -75,10 +75,10 @@ impl Learner for Handed<'_> {
 pub struct Told(pub Option<Vec<(SampleId, Label)>>);
 
 impl Oracle for Told {
-    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Label)>, OracleError> {
+    fn label(&mut self, acquired: &Acquisition) -> Result<Vec<(SampleId, Outcome)>, OracleError> {
         let labels = self.0.take().unwrap_or_default();
         if labels.iter().map(|(sample, _)| sample).eq(acquired.ids()) {
-            return Ok(labels);
+            return Ok(labels.into_iter().map(|(sample, label)| (sample, label.into())).collect());
         }
         Err(OracleError("the labels are not those of the batch".to_owned()))
     }

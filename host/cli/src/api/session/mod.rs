@@ -99,7 +99,7 @@ impl Session {
         let data = setup.data(&config, Some(&stored.header.dataset.classes))?;
         check_dataset(&setup.folder, &stored.header, &data)?;
         ensure!(
-            stored.initial()? == setup.sorted_initial(),
+            stored.initial()? == setup.outcomes(),
             "{}: `initial` is another set than the one that the session was begun with",
             shown(&setup.folder)
         );
@@ -290,7 +290,7 @@ impl Session {
             dataset,
             split: &self.data.split,
             plan: &self.data.plan,
-            options: QueryOptions { subset: self.config.strategy.subset_size, target: None, fixed: None },
+            options: QueryOptions { subset: self.config.strategy.subset_size, ..QueryOptions::default() },
             seeds: self.config.seeds,
             learner: &mut learner,
             strategy,
@@ -313,9 +313,9 @@ impl Session {
             config.strategy.params.clone_from(params);
         }
         let header = Header::new(dataset, &self.data.split, (ready, settled), BACKEND.to_owned(), threads);
-        let initial = self.setup.sorted_initial();
+        let initial = self.setup.outcomes();
         self.folder =
-            Some(RunFolder::create(&self.setup.folder, &config, &header, &self.data.split, &initial, dataset)?);
+            Some(RunFolder::create(&self.setup.folder, &config, &header, &self.data.split, Some(&initial), dataset)?);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use querist_core::config::{LimitsConfig, Plan, RunConfig, Task};
 use querist_core::dataset::DatasetParts;
-use querist_core::{Dataset, Images, Label, SampleId, Split};
+use querist_core::{Dataset, Images, Label, Outcome, SampleId, Split};
 use querist_files::shown;
 use querist_protocol::Shown;
 use serde_json::{Map, Value, json};
@@ -95,8 +95,8 @@ impl Setup {
     }
 
     /// The initial set as records have it.
-    pub(super) fn sorted_initial(&self) -> Vec<(SampleId, Label)> {
-        let mut initial = self.initial.clone();
+    pub(super) fn outcomes(&self) -> Vec<(SampleId, Outcome)> {
+        let mut initial: Vec<_> = self.initial.iter().map(|&(sample, label)| (sample, label.into())).collect();
         initial.sort_unstable_by_key(|&(sample, _)| sample);
         initial
     }

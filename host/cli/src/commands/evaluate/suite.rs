@@ -10,6 +10,7 @@ use querist_report::BASELINE;
 
 use crate::config_file::ConfigFile;
 use crate::exit::Usage;
+use crate::people;
 
 /// Suites that come with the program, by name.
 const OWN: [(&str, &str); 2] = [
@@ -49,6 +50,7 @@ impl Suite {
                 return Err(Usage(message).into());
             }
         };
+        people::refuse_study(&file)?;
         let config: StudyConfig = file.check(&schemas()["study"])?;
         if !config.strategies.iter().any(|strategy| strategy.label() == BASELINE) {
             let message = format!(

@@ -30,7 +30,7 @@ pub fn lacks(stored: &StoredRun) -> Option<String> {
         round.files.names(FEATURES) && round.files.folder().join(FEATURES).symlink_metadata().is_ok()
     };
     let asks_for_some = !header.needs.is_empty();
-    let missing = stored.rounds.iter().find(|round| !round.labels.is_empty() && asks_for_some && !is_there(round));
+    let missing = stored.rounds.iter().find(|round| !round.outcomes.is_empty() && asks_for_some && !is_there(round));
     missing.map(|round| format!("round {} kept no arrays; `keep.features = \"all\"` keeps them", round.record.round))
 }
 
@@ -42,14 +42,18 @@ pub fn replay(stored: &StoredRun, args: &PluginArgs) -> Result<Vec<Picked>> {
     let mut at = Position::start(&stored.split()?.pool, &stored.initial()?)?;
     let replaces = config.experiment.budget.replace;
     let (mut state, mut all) = (None, Vec::new());
-    for round in stored.rounds.iter().filter(|round| !round.labels.is_empty()) {
+    for round in stored.rounds.iter().filter(|round| !round.outcomes.is_empty()) {
         // Batches that take the place of those before are chosen as if there were none.
         let asked = if replaces { at.partition.started_over() } else { at.partition.clone() };
         let id = &header.strategy.id;
         let rows = candidates(&asked.pool(), config.strategy.subset_size, config.seeds, id, at.round);
-        let labelled: Vec<SampleId> = asked.labelled().into_iter().map(|(sample, _)| sample).collect();
+        let mut labelled: Vec<SampleId> = asked.labelled().into_iter().map(|(sample, _)| sample).collect();
+        if header.needs.iter().any(|need| need == names::LABELLED_REJECTED) {
+            labelled.extend(asked.rejected());
+            labelled.sort_unstable();
+        }
         let arrays = arrays(round, &rows, &labelled, header.dataset.classes.len())?;
-        let question = Question::new(&arrays, round.labels.len())
+        let question = Question::new(&arrays, round.outcomes.len())
             .in_round(at.round)
             .with_seeds(config.seeds)
             .with_state(state.as_deref());
@@ -62,7 +66,7 @@ pub fn replay(stored: &StoredRun, args: &PluginArgs) -> Result<Vec<Picked>> {
             accuracy: None,
         });
         state = round.files.bytes(STATE)?;
-        at.advance(&round.labels, replaces)?;
+        at.advance(&round.outcomes, replaces)?;
     }
     Ok(all)
 }

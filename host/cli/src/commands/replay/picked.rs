@@ -31,7 +31,7 @@ impl Picked {
 
 /// The selections of a run, round by round.
 pub fn of_run(run: &StoredRun) -> Result<Vec<Picked>> {
-    run.rounds.iter().filter(|round| !round.labels.is_empty()).map(of_round).collect()
+    run.rounds.iter().filter(|round| !round.outcomes.is_empty()).map(of_round).collect()
 }
 
 fn of_round(round: &StoredRound) -> Result<Picked> {
@@ -49,7 +49,7 @@ fn of_round(round: &StoredRound) -> Result<Picked> {
             scores.push(text.parse().with_context(wrong)?);
         }
     }
-    let ids: Vec<u64> = round.labels.iter().map(|(sample, _)| sample.0).collect();
+    let ids: Vec<u64> = round.outcomes.iter().map(|(sample, _)| sample.0).collect();
     let fits = scores.is_empty() || scores.len() == ids.len();
     ensure!(fits, "{}: {} picks, {} of them with a score", shown(&path), ids.len(), scores.len());
     let (round, accuracy) = (round.record.round.0, Some(round.record.metrics.accuracy));

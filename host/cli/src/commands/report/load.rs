@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use querist_core::Outcome;
 use querist_core::digest::sha256;
 use querist_core::fitted::EpochRecord;
 use querist_core::metric::Confusion;
@@ -39,7 +40,10 @@ impl Loaded {
     /// Reads a run folder.
     pub fn read(folder: &Path) -> Result<Self> {
         let run = StoredRun::read(folder)?;
-        let initial = querist_files::read(&folder.join("initial.csv"), Links::Refuse, MOST_LINES)?;
+        let initial = match run.awaits_initial {
+            true => Vec::new(),
+            false => querist_files::read(&folder.join("initial.csv"), Links::Refuse, MOST_LINES)?,
+        };
         let last = run.rounds.last().filter(|_| run.is_finished());
         let epochs = last.map(epoch_file::read).transpose()?.unwrap_or_default();
         let confusion = last.map(|last| confusion_file::read(last, &run.header)).transpose()?.flatten();
@@ -157,21 +161,25 @@ fn chosen(runs: &[(u64, Vec<usize>)], most: usize) -> (BTreeSet<(usize, usize)>,
 
 /// Pictures of a round that a page shows.
 fn pictures_of(round: &StoredRound) -> usize {
-    if round.files.names(PICTURES) { round.labels.len().min(PICTURES_PER_ROUND) } else { 0 }
+    if round.files.names(PICTURES) { round.outcomes.len().min(PICTURES_PER_ROUND) } else { 0 }
 }
 
 /// The queried pictures that the round kept, those that a page shows.
 fn thumbnails(round: &StoredRound, classes: &[String]) -> Result<Vec<Thumbnail>> {
     let path = round.files.folder().join(PICTURES);
     let png = round.files.bytes(PICTURES)?.unwrap_or_default();
-    let count = round.labels.len().min(thumbnails::MAX_PICTURES);
+    let count = round.outcomes.len().min(thumbnails::MAX_PICTURES);
     let tiles = thumbnails::tiles(&png, count).with_context(|| shown(&path).into_string())?;
-    let picture = |(rank, (tile, (_, label))): (usize, (thumbnails::Tile, &(_, querist_core::Label)))| {
+    let picture = |(rank, (tile, (_, outcome))): (usize, (thumbnails::Tile, &(_, Outcome)))| {
         let thumbnails::Tile { height, width, channels, pixels } = tile;
-        let class = Shown::name(classes.get(label.index()).context("a label has no class")?);
+        let class = match outcome.class() {
+            Some(label) => classes.get(label.index()).context("a label has no class")?,
+            None => outcome.name(),
+        };
+        let class = Shown::name(class);
         Ok(Thumbnail { rank, class, picture: Picture::Raw { height, width, channels, pixels } })
     };
-    tiles.into_iter().zip(&round.labels).take(PICTURES_PER_ROUND).enumerate().map(picture).collect()
+    tiles.into_iter().zip(&round.outcomes).take(PICTURES_PER_ROUND).enumerate().map(picture).collect()
 }
 
 #[cfg(test)]

@@ -154,6 +154,12 @@ impl BudgetConfig {
         }
     }
 
+    /// Whether the initial set is neither counted nor drawn: a file lists it, or it is what is known already.
+    pub fn is_listed(&self) -> bool {
+        let is_named = matches!(self.batch, Batch::Named(_));
+        self.initial_file().is_some() || (self.initial.is_none() && !is_named)
+    }
+
     /// The batches for a task.
     ///
     /// # Errors
@@ -205,6 +211,8 @@ impl BudgetConfig {
         let set = match &self.initial {
             None => match &self.batch {
                 Batch::Named(Named { named }) => drawn(named.totals()[0]),
+                // Labels that are known already are the set.
+                _ if listed.is_some() => InitialSet::Listed(listed.unwrap_or(0)),
                 _ => return error("`initial` is missing; only a named budget can do without it".to_owned()),
             },
             Some(Initial::Samples(count)) => drawn(*count),

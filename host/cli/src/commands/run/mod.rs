@@ -1,34 +1,39 @@
 //! `querist run`: one run, from its file to its folder.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod keeper;
+mod same;
+mod start;
 
-use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 use clap::Args;
 use querist_core::config::{RunConfig, Task, cores, schemas};
-use querist_core::observer::FinishedRound;
 use querist_core::{
-    Dataset, DatasetOracle, Label, Observer, Oracle, Position, QueryOptions, Reveals, Round, Run, RunError, SampleId,
-    Split, check, run,
+    Dataset, DatasetOracle, Oracle, People, Position, QueryOptions, Round, Run, RunError, Split, check, run,
 };
 use querist_files::shown;
 use querist_protocol::Capability;
-use serde_json::json;
+
+use self::keeper::Keeper;
+use self::same::{check_same, check_same_dataset};
+use self::start::{Start, known_labels};
 
 use crate::again;
 use crate::body;
 use crate::commands::report::{self, Format};
 use crate::config_file::ConfigFile;
-use crate::events::{self, Log};
+use crate::events::Log;
 use crate::exit::{Hinted, Usage};
 use crate::fixed;
 use crate::flags;
 use crate::index_file;
 use crate::output;
 use crate::own_learner;
+use crate::people::{self, Batches, HoldOut, Still};
 use crate::plugins::{Means, PluginArgs};
 use crate::progress::{self, Display};
-use crate::run_folder::{DatasetFacts, Header, RunFolder, refuse_occupied};
+use crate::run_folder::{Header, RunFolder, refuse_occupied};
 use crate::stored_run::{StoredRun, read_header};
 use crate::track::Tracker;
 use crate::track::tensorboard::Board;
@@ -56,6 +61,9 @@ pub struct RunArgs {
     /// Go on with the run in the folder.
     #[arg(long)]
     pub resume: bool,
+    /// Go on by itself whenever people have answered a batch, to the end of the plan.
+    #[arg(long)]
+    pub watch: bool,
     /// Stop after the initial set is drawn, or after a round (cycle), to go on with `--resume`.
     #[arg(long, value_name = "initialize|cycleN")]
     pub stop_after: Option<StopAfter>,
@@ -114,6 +122,10 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     }
     let mut config = file.check::<RunConfig>(&schemas()["run"])?.resolved();
     own_learner::refuse_misfits(&config, &args.plugins)?;
+    people::refuse_misfits(&config)?;
+    if args.watch && config.oracle.people().is_none() {
+        return Err(Usage("--watch waits for the answers of people; set `oracle = \"people\"`".to_owned()).into());
+    }
     body::settle(&mut config.experiment)?;
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.file, &config));
     progress::stop_on_interrupt()?;
@@ -133,28 +145,106 @@ pub fn main(args: &RunArgs, trainer: &dyn Trainer) -> Result<()> {
     if let serde_json::Value::Object(params) = chooser.params() {
         config.strategy.params = params;
     }
-    let stored = open_stored(&folder, &config, args.resume)?;
-    if let Some((_, stored)) = &stored
-        && stored.is_finished()
-    {
-        display.line(&format!("{} is finished already", folder.display()));
-        args.track.map(|Tracker::Tensorboard| Board::open(&folder, stored.rounds.len())).transpose()?;
-        return report::print(&[folder], args.format);
+    let mut call = Call { args, config: &config, folder: &folder, display: &display, trainer, dataset: None };
+    let (mut chooser, mut resume) = (Some(chooser), args.resume);
+    loop {
+        let chooser = match chooser.take() {
+            Some(chooser) => chooser,
+            None => upper::chooser(&config, means, &args.plugins, &file)?,
+        };
+        match call.step(chooser, resume)? {
+            Step::Done => return Ok(()),
+            Step::Again => {}
+            Step::Waits(still) if args.watch => {
+                display.line(&format!("{still}; going on once they are there"));
+                if !people::wait_for_answers(&folder)? {
+                    output::note(&people::ways_on(&folder, &still));
+                    return Ok(());
+                }
+            }
+            Step::Waits(still) => {
+                output::note(&people::ways_on(&folder, &still));
+                return if StoredRun::read(&folder)?.rounds.is_empty() { Ok(()) } else { print(&folder, args.format) };
+            }
+        }
+        resume = true;
     }
-    let dataset = querist_data::load(&config.experiment.dataset, &querist_data::Search::from_env())?;
-    let finished = go(&config, chooser, &dataset, &folder, stored, (&display, args.stop_after, args.track), trainer);
-    display.clear();
-    let went = finished.map_err(|error| match error.downcast::<RunError>() {
-        Ok(error) => match resume_hint(&folder) {
-            Some(hint) => Hinted::wrap(error, hint),
-            None => error.into(),
-        },
-        Err(error) => error,
-    })?;
-    if let Some(hint) = went.stopped.then(|| resume_hint(&folder)).flatten() {
-        output::note(&format!("stopped as `--stop-after` says: {hint}"));
+}
+
+/// A call of the verb.
+struct Call<'a> {
+    args: &'a RunArgs,
+    config: &'a RunConfig,
+    folder: &'a Path,
+    display: &'a Display,
+    trainer: &'a dyn Trainer,
+    /// The data, once they were read.
+    dataset: Option<Dataset>,
+}
+
+/// Where a call stands.
+enum Step {
+    /// It has done what it was asked for.
+    Done,
+    /// People are asked.
+    Waits(Still),
+    /// What was asked is answered already: there is more to do.
+    Again,
+}
+
+impl Call<'_> {
+    /// Runs to the end, or until people are asked.
+    fn step(&mut self, chooser: Chooser, resume: bool) -> Result<Step> {
+        let Self { args, config, folder, display, trainer, .. } = *self;
+        let stored = match open_stored(folder, config, resume)? {
+            Some((run_folder, stored)) => match people::settle(run_folder, stored)? {
+                Batches::GoesOn(run_folder, stored) => Some((run_folder, *stored)),
+                Batches::Waits(still) => return Ok(Step::Waits(still)),
+            },
+            None => None,
+        };
+        if let Some((_, stored)) = &stored
+            && stored.is_finished()
+        {
+            display.line(&format!("{} is finished already", folder.display()));
+            args.track.map(|Tracker::Tensorboard| Board::open(folder, stored.rounds.len())).transpose()?;
+            report::print(&[folder.to_owned()], args.format)?;
+            return Ok(Step::Done);
+        }
+        if self.dataset.is_none() {
+            self.dataset = Some(load(config)?);
+        }
+        let Some(dataset) = &self.dataset else { return Ok(Step::Done) };
+        let finished = go(config, chooser, dataset, folder, stored, (display, args.stop_after, args.track), trainer);
+        display.clear();
+        let went = finished.map_err(|error| match error.downcast::<RunError>() {
+            Ok(error) => match resume_hint(folder) {
+                Some(hint) => Hinted::wrap(error, hint),
+                None => error.into(),
+            },
+            Err(error) => error,
+        })?;
+        if went.asked {
+            // A batch that was lost with its process and asked for again may have its answers already.
+            return Ok(people::still(folder)?.map_or(Step::Again, Step::Waits));
+        }
+        if let Some(hint) = went.stopped.then(|| resume_hint(folder)).flatten() {
+            output::note(&format!("stopped as `--stop-after` says: {hint}"));
+        }
+        if went.rounds > 0 {
+            print(folder, args.format)?;
+        }
+        Ok(Step::Done)
     }
-    if went.rounds == 0 { Ok(()) } else { print(&folder, args.format) }
+}
+
+/// Reads the dataset of a run.
+fn load(config: &RunConfig) -> Result<Dataset> {
+    let (data, search) = (&config.experiment.dataset, querist_data::Search::from_env());
+    Ok(match config.oracle.people() {
+        Some(_) => querist_data::load_unlabelled(data, &search)?,
+        None => querist_data::load(data, &search)?,
+    })
 }
 
 /// Whether a run needs no libtorch. One whose file is wrong needs none either: it ends with what is wrong.
@@ -187,7 +277,8 @@ fn print(folder: &Path, format: Format) -> Result<()> {
     for round in &stored.rounds {
         let record = &round.record;
         let accuracy = record.metrics.accuracy * 100.0;
-        table += &format!("{:>5}  {:>8}  {accuracy:>10.2}\n", record.round, record.labelled);
+        let accuracy = if accuracy.is_nan() { "-".to_owned() } else { format!("{accuracy:.2}") };
+        table += &format!("{:>5}  {:>8}  {accuracy:>10}\n", record.round, record.labelled);
     }
     output::text(&table)
 }
@@ -198,6 +289,8 @@ struct Went {
     rounds: usize,
     /// Whether it was told to stop, and more is to come.
     stopped: bool,
+    /// Whether people were asked.
+    asked: bool,
 }
 
 /// How to go on with a run that was under way; `None` where there is nothing yet to go on with.
@@ -291,21 +384,28 @@ fn go(
     let listed = budget.initial_file().map(|file| index_file::read(file, dataset, &split)).transpose();
     let listed = listed.map_err(|error| Usage(format!("budget.initial: {error:#}")))?;
     let (pool, classes) = (split.pool.len(), dataset.classes());
-    let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()) };
+    let known = known_labels(config, dataset)?;
+    let task = Task { pool, classes, listed: listed.as_ref().map(|listed| listed.samples.len()).or(known) };
     let plan = budget.plan(task).map_err(|error| Usage(error.to_string()))?;
     let body = body::read(&config.experiment.model)?;
     let say = |line: &str| display.line(line);
     let (mut learner, of_learner) =
         own_learner::of(dataset, &split.pool, config, folder, body.as_ref(), &say, display, trainer)?;
     let fixed = fixed::read(dataset, &split.pool, config, display, trainer)?;
+    let people = config.oracle.people();
+    let watched = people.map(|_| people::watched(&split.pool, &config.seeds)).unwrap_or_default();
     let options = QueryOptions {
         subset: config.strategy.subset_size,
         target: config.strategy.target,
         fixed: Some(&fixed.arrays),
+        watched: &watched,
     };
     let task = upper::Task { dataset, split: &split, plan: &plan, options, learner: &*learner };
     let mut ready = chooser.settled(&task, &say)?;
     let settled = check(&*learner, &*ready.strategy, &split, &plan, options)?;
+    if people.is_some() {
+        people::refuse_strategy(&settled, &split.pool)?;
+    }
     let mut header =
         Header::new(dataset, &split, (&ready, &settled), learner.backend(), config.experiment.compute.threads());
     header.arrays = fixed.digests;
@@ -316,13 +416,20 @@ fn go(
         header.arrays.extend(body.network);
         header.weights = body.weights;
     }
-    let mut oracle = DatasetOracle::new(dataset);
     let listed = listed.map(|listed| listed.samples).unwrap_or_default();
-    let initial = oracle.initial_set(&split, plan.initial_set(), &listed, config.seeds.initial_stream())?;
+    let start = match people {
+        Some(people) => {
+            Start::of_people(config, dataset, &split, &plan, HoldOut::of(config, people, split.test.len()))?
+        }
+        None => Start::drawn(config, dataset, &split, &plan, &listed)?,
+    };
     let (run_folder, position) = match stored {
         Some((run_folder, stored)) => {
             check_same(&stored.header, &header)?;
-            let position = replayed(&stored, &split, &initial, dataset, &oracle)?;
+            if stored.awaits_initial {
+                return start.ask(config, dataset, &run_folder);
+            }
+            let position = start.replayed(&stored, &split, dataset)?;
             display.line(&format!("going on with round {} of {}", stored.rounds.len(), plan.rounds()));
             if let (Some(model), Some(last)) = (stored.model_to_go_on_with()?, stored.rounds.last()) {
                 learner.restore(&model, &last.record.overrides)?;
@@ -333,7 +440,9 @@ fn go(
             (run_folder, position)
         }
         None => {
-            let run_folder = RunFolder::create(folder, config, &header, &split, &initial, dataset)?;
+            let initial = start.known();
+            let run_folder = RunFolder::create(folder, config, &header, &split, initial.as_deref(), dataset)?;
+            let Some(initial) = initial else { return start.ask(config, dataset, &run_folder) };
             (run_folder, Position::start(&split.pool, &initial)?)
         }
     };
@@ -341,12 +450,16 @@ fn go(
     let stop_after = match stop_after {
         None => None,
         Some(StopAfter::Round(round)) if round >= done => Some(round),
-        Some(_) => return Ok(Went { rounds: done.index(), stopped: true }),
+        Some(_) => return Ok(Went { rounds: done.index(), stopped: true, asked: false }),
     };
     let asks_one_by_one = settled.capabilities().contains(&Capability::OracleStream);
     let board = track.map(|Tracker::Tensorboard| Board::open(folder, done.index())).transpose()?;
     let rounds = plan.rounds();
-    let mut keeper = Keeper { folder: run_folder, dataset, display, rounds, asks_one_by_one, board };
+    let (folder_of_run, waits) = (run_folder, false);
+    let mut keeper =
+        Keeper { folder: folder_of_run, config, dataset, display, rounds, asks_one_by_one, board, people, waits };
+    let (mut of_dataset, mut of_people) = (DatasetOracle::new(dataset), People);
+    let oracle: &mut dyn Oracle = if people.is_some() { &mut of_people } else { &mut of_dataset };
     let mut parts = Run {
         dataset,
         split: &split,
@@ -355,132 +468,13 @@ fn go(
         seeds: config.seeds,
         learner: &mut *learner,
         strategy: &mut *ready.strategy,
-        oracle: &mut oracle,
+        oracle,
         observer: &mut keeper,
         stop_after,
     };
     run(&mut parts, position)?;
-    let stopped = stop_after.is_some() && !StoredRun::read(folder)?.is_finished();
-    Ok(Went { rounds: plan.rounds() + 1, stopped })
-}
-
-/// Where a stored run stands. What this program itself would draw and label again must be what the folder says.
-fn replayed(
-    stored: &StoredRun,
-    split: &Split,
-    initial: &[(SampleId, Label)],
-    dataset: &Dataset,
-    oracle: &DatasetOracle<'_>,
-) -> Result<Position> {
-    let folder = shown(&stored.folder);
-    let hint = "hint: it was changed after it was written; start another run";
-    ensure!(stored.split()? == *split, "{folder}/split.json is not the split that run.toml asks for\n{hint}");
-    ensure!(stored.initial()? == initial, "{folder}/initial.csv is not the set that run.toml asks for\n{hint}");
-    let position = stored.position()?;
-    let (samples, labels): (Vec<SampleId>, Vec<Label>) = position.partition.labelled().into_iter().unzip();
-    let known = oracle.reveal(&samples)?;
-    if let Some(at) = (0..samples.len()).find(|&at| labels[at] != known[at]) {
-        let (sample, label, known) = (samples[at], labels[at], known[at]);
-        bail!("{folder}: sample {sample} has label {label} in picks.csv and {known} in the dataset\n{hint}");
-    }
-    let values = dataset.images().image_len();
-    let misfit = position.synthetic.iter().find(|image| image.values.len() != values);
-    if let Some(misfit) = misfit {
-        let found = misfit.values.len();
-        bail!("{folder}: an image made of sample {} has {found} values, the dataset's have {values}", misfit.sample);
-    }
-    Ok(position)
-}
-
-fn changed(what: &str, before: &str, now: &str) -> Result<()> {
-    ensure!(
-        before == now,
-        "the {what} is not the one that the run was started with ({before}, now {now})\nhint: bring the old one back, \
-         or start another run"
-    );
-    Ok(())
-}
-
-fn check_same_dataset(before: &DatasetFacts, now: &Dataset) -> Result<()> {
-    changed("dataset", &before.digest, now.digest())?;
-    // The digest covers the names, but the header need not be as it was written.
-    ensure!(before.classes == now.class_names(), "the classes in header.json are not those of the dataset");
-    Ok(())
-}
-
-/// What else must not have changed since the run was started.
-fn check_same(before: &Header, now: &Header) -> Result<()> {
-    changed("strategy's artifact", &before.strategy.digest, &now.strategy.digest)?;
-    for name in before.arrays.keys().chain(now.arrays.keys()) {
-        let digest = |header: &Header| header.arrays.get(name).cloned().unwrap_or_else(|| "none".to_owned());
-        changed(&format!("file of `{name}`"), &digest(before), &digest(now))?;
-    }
-    let weights = |header: &Header| header.weights.clone().unwrap_or_else(|| "none".to_owned());
-    changed("file of `model.weights`", &weights(before), &weights(now))?;
-    own_learner::check_same(before.learner.as_ref(), now.learner.as_ref(), &changed)?;
-    changed("device", &before.backend, &now.backend)
-}
-
-/// Makes rounds durable and says what they brought.
-struct Keeper<'a> {
-    folder: RunFolder,
-    dataset: &'a Dataset,
-    display: &'a Display,
-    rounds: usize,
-    /// Whether the strategy may ask for labels inside its batch.
-    asks_one_by_one: bool,
-    /// TensorBoard's file, where one is asked for.
-    board: Option<Board>,
-}
-
-impl Keeper<'_> {
-    /// A line for people, of what events have told already.
-    fn say(&self, line: &str) {
-        if !events::are_json() {
-            self.display.line(line);
-        }
-    }
-}
-
-impl Observer for Keeper<'_> {
-    fn progress(&self) -> &dyn querist_core::progress::Progress {
-        self.display
-    }
-
-    fn reveals(&self, round: Round) -> Result<Option<Arc<dyn Reveals>>, Box<dyn std::error::Error + Send + Sync>> {
-        if !self.asks_one_by_one {
-            return Ok(None);
-        }
-        Ok(Some(Arc::new(self.folder.reveal_log(round).map_err(|error| format!("{error:#}"))?)))
-    }
-
-    fn round_done(&mut self, round: &FinishedRound<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.folder.commit(round, self.dataset).map_err(|error| format!("{error:#}"))?;
-        let r = round.record;
-        if let Some(Err(error)) = self.board.as_mut().map(|board| board.add(r.round)) {
-            // The round is safe, and what it shows is written anew on resume.
-            self.display.line(&format!("warning: {error:#}"));
-        }
-        events::tell(
-            "round",
-            json!({
-                "round": r.round, "of": self.rounds, "labelled": r.labelled, "accuracy": r.metrics.accuracy,
-                "fit_seconds": r.seconds.fit, "query_seconds": r.seconds.query,
-            }),
-        );
-        self.say(&format!(
-            "round {:>3} of {}  {:>6} labelled  accuracy {:>5.1} %  fit {:.1} s  query {:.2} s",
-            r.round,
-            self.rounds,
-            r.labelled,
-            r.metrics.accuracy * 100.0,
-            r.seconds.fit,
-            r.seconds.query
-        ));
-        if r.out_of_patience {
-            self.display
-                .line("the accuracy on the validation set has not got better for as long as budget.patience says");
-        }
-        Ok(())
-    }
+    let asked = keeper.waits;
+    let stored = StoredRun::read(folder)?;
+    let stopped = stop_after.is_some() && !asked && !stored.is_finished();
+    Ok(Went { rounds: stored.rounds.len(), stopped, asked })
 }
