@@ -1,9 +1,11 @@
 //! `querist label export`, `import` and `serve`: answers by way of files and of Label Studio, on the real program.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use querist_people::{Outcome, Stage};
-use querist_tests::cli::{Place, steers};
+use querist_people::{Batch, Outcome, Stage};
+use querist_tests::cli::{Place, records, steers};
 use querist_tests::serving::Serving;
 use querist_tests::waiting::{outcomes, wait};
 use serde_json::{Value, json};
@@ -134,10 +136,72 @@ fn label_studio_asks_and_tells_behind_a_token() {
         assert_eq!(post(&serving, "webhook", &event(id, "__unsure__")).0, 200);
     }
     assert!(post(&serving, "train", &json!({})).1.contains("training"));
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    sleep(Duration::from_secs(2));
     let said = serving.interrupt(&place);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("every picture has an outcome: the run goes on"), "{}", said.err);
+}
+
+/// Pictures of nothing, which are enough to train on.
+fn people_run() -> Place {
+    let place = Place::with_run(
+        r#"version = 1
+oracle = "people"
+dataset = { name = "pictures", path = "pool", classes = ["cat", "dog"] }
+model = { name = "mlp" }
+recipe = { optimiser = "adam", lr = 0.002, epochs = 2, minibatch = 16 }
+budget = { initial = 12, batch = 6, rounds = 1 }
+strategy = { id = "margin" }
+compute = { threads = 1 }
+"#,
+    );
+    fs::create_dir(place.at("pool")).unwrap();
+    for id in 0..40_u8 {
+        let pixel = |x: u32, y: u32| image::Luma([id.wrapping_mul(37) ^ (x * 23 + y * 51) as u8]);
+        image::GrayImage::from_fn(8, 8, pixel).save(place.at(&format!("pool/{id}.png"))).unwrap();
+    }
+    place.good(&["run", "run.toml", "--out", "r"]);
+    place
+}
+
+#[test]
+fn a_run_goes_on_by_itself_when_label_studio_has_answered() {
+    let place = people_run();
+    let serving = Serving::start(&place, &["label", "serve", "r", "--label-studio"]);
+    let mut stages = Vec::new();
+    while let Some(batch) = Batch::read(&place.at("r")).unwrap() {
+        stages.push(batch.stage.to_string());
+        for picture in &batch.pictures {
+            let label = ["cat", "dog", "__none__"][(picture.id % 3) as usize];
+            let (status, said) = post(&serving, "webhook", &event(picture.id, label));
+            assert_eq!(status, 200, "{said}");
+        }
+        // The run takes the batch away once its round is there, and the next one waits or none.
+        let clock = Instant::now();
+        while Batch::read(&place.at("r")).unwrap().is_some_and(|now| now.stage == batch.stage) {
+            assert!(clock.elapsed() < Duration::from_secs(300), "the run does not go on");
+            sleep(Duration::from_millis(50));
+        }
+    }
+    assert_eq!(stages, ["initial", "round-0"], "{}", serving.interrupt(&place).err);
+    assert_eq!(records(&place.at("r")).len(), 2);
+}
+
+#[test]
+fn answers_in_a_file_take_a_run_to_its_end() {
+    let place = people_run();
+    for stage in ["initial", "round-0"] {
+        let out = format!("{stage}.csv");
+        place.good(&["label", "export", "r", "--format", "csv", "--out", &out]);
+        let mut table = fs::read_to_string(place.at(&out)).unwrap();
+        for id in 0..40 {
+            table = table.replace(&format!(",{id}.png,,"), &format!(",{id}.png,{},", ["cat", "dog"][id % 2]));
+        }
+        place.write(&out, table);
+        assert!(place.good(&["label", "import", "r", &out, "--format", "csv"]).contains("; 0 of "));
+        place.good(&["run", "run.toml", "--out", "r", "--resume"]);
+    }
+    assert_eq!(records(&place.at("r")).len(), 2);
 }
 
 #[test]
