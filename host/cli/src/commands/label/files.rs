@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use querist_people::formats::{self, FormatError};
 use querist_people::Journal;
+use querist_people::formats::{self, FormatError};
 
 use crate::exit::Usage;
 

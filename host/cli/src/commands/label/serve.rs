@@ -1,6 +1,7 @@
 //! `querist label serve`: a run as the model behind a project of Label Studio.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -65,8 +66,10 @@ pub fn main(args: &ServeArgs) -> Result<()> {
 /// What goes on with a run whose batch is complete.
 fn round_command(run: &Path, more: &[OsString]) -> Result<Command> {
     let mut command = program::command()?;
-    command.arg("run").arg(run.join("run.toml")).arg("--out").arg(run).arg("--resume").args(more);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg("run").arg(run.join("run.toml")).arg("--out").arg(run).arg("--resume");
+    command.args(["--with-parent", &std::process::id().to_string()]).args(more);
+    // A terminal's Ctrl-C is for this process, which passes it on once.
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
     Ok(command)
 }
 
@@ -129,7 +132,9 @@ mod tests {
     fn the_command_goes_on_with_the_run_as_a_user_would() {
         let command = round_command(Path::new("runs/a b"), &["--device".into(), "cpu".into()]).unwrap();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_str().unwrap()).collect();
-        assert_eq!(args, ["run", "runs/a b/run.toml", "--out", "runs/a b", "--resume", "--device", "cpu"]);
+        let this = std::process::id().to_string();
+        let own = ["run", "runs/a b/run.toml", "--out", "runs/a b", "--resume", "--with-parent", &this];
+        assert_eq!(args, [&own[..], &["--device", "cpu"]].concat());
     }
 
     fn wait(run: &Path, stage: Stage) {
