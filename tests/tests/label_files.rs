@@ -26,8 +26,8 @@ fn a_table_goes_out_and_comes_back() {
     let answered = table.replace("40.png,,", "40.png,cat,").replace("/7.png,,", "/7.png,__none__,");
     place.write("batch.csv", answered);
     let import = ["label", "import", "r", "batch.csv", "--format", "csv"];
-    let line = "2 new (0 in the place of others), 0 known, 0 conflicts, 0 left out, 3 without an answer; 3 of 5 pictures \
-                are open\n";
+    let line = "2 new (0 in the place of others), 0 known, 0 conflicts, 0 left out, 3 without an answer; 3 of 5 \
+                pictures are open\n";
     assert_eq!(place.good(&import), line);
     let answers = fs::read(place.at("r/answers.jsonl")).unwrap();
     assert!(place.good(&import).starts_with("0 new (0 in the place of others), 2 known"));
@@ -110,7 +110,8 @@ fn post(serving: &Serving, name: &str, body: &Value) -> (u16, String) {
 fn event(id: u64, label: &str) -> Value {
     let result = json!([{ "type": "choices", "value": { "choices": [label] } }]);
     let annotation = json!({ "id": 100 + id, "completed_by": 1, "result": result, "updated_at": "now" });
-    json!({ "action": "ANNOTATION_CREATED", "annotation": annotation, "task": { "id": id, "data": { "querist_id": id } } })
+    let task = json!({ "id": id, "data": { "querist_id": id } });
+    json!({ "action": "ANNOTATION_CREATED", "annotation": annotation, "task": task })
 }
 
 #[test]

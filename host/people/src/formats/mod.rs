@@ -197,7 +197,7 @@ impl<'a> Export<'a> {
 
 /// Writes a batch with the answers so far: all of it, or nothing.
 ///
-/// `out` is the file for [`Format::Csv`] and [`Format::Parquet`] and a folder for all others; nothing there is replaced.
+/// `out` is the file for [`Format::Csv`] and [`Format::Parquet`], a folder for all others; nothing there is replaced.
 ///
 /// # Errors
 /// If the format cannot tell the run's classes apart, something is there already, a picture is missing, or the disk

@@ -110,7 +110,10 @@ fn several_annotations_at_once_find_their_tasks() {
 fn what_cannot_be_taken_is_refused_with_its_reason() {
     let run = run();
     let backend = Backend::new(run.path(), false).unwrap();
-    let event = |annotation: Value, task: Value| json!({ "action": "ANNOTATION_CREATED", "annotation": annotation, "task": task });
+    let event = |annotation: Value, task: Value| {
+        let action = "ANNOTATION_CREATED";
+        json!({ "action": action, "annotation": annotation, "task": task })
+    };
     let mut empty = annotation(1, 5, "cat", 1);
     empty["result"] = json!([]);
     for (event, status, part) in [
