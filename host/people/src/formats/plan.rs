@@ -87,6 +87,8 @@ impl Plan {
             plan.wrong.extend(taken.err());
         }
         plan.withdraw_doubtful(&planner);
+        // What takes the place of its giver's own answer has seen it; what others said it overrules.
+        plan.replacing = plan.new.iter().filter(|new| new.seen.is_some() || new.third_look).count();
         Ok(plan)
     }
 
@@ -177,7 +179,6 @@ impl Planner<'_> {
             plan.conflicts.push(self.conflict(line.place, &picture.name, &new, &contradicted));
             return Ok(());
         }
-        plan.replacing += usize::from(is_conflict);
         plan.new.push(new);
         Ok(())
     }

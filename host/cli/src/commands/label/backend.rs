@@ -1,7 +1,8 @@
 //! What Label Studio asks of a model behind it, and what it tells of answers: questions in, replies out.
 //!
-//! `/health`, `/setup` and `/predict` are asked for predictions: the ranks of the batch that waits. `/webhook` hears of every annotation: its answer is on the disk before the reply. `/train` and the button behind it only ask
-//! whether the batch is complete, for labels train and nothing else does.
+//! `/health`, `/setup` and `/predict` are asked for predictions: the ranks of the batch that waits. `/webhook` hears of
+//! every annotation, whose answer is on the disk before the reply. `/train` and the button behind it only ask whether
+//! the batch is complete, for labels train and nothing else does.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
