@@ -11,6 +11,7 @@ pub mod native;
 pub mod python;
 pub mod server;
 pub mod serving;
+pub mod waiting;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};

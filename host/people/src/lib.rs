@@ -10,6 +10,7 @@ mod agreement;
 mod answer;
 mod batch;
 mod error;
+pub mod formats;
 mod journal;
 mod outcome;
 

@@ -57,6 +57,27 @@ fn artifacts() -> Vec<Vec<u8>> {
     artifacts
 }
 
+/// Files of answers of each format, after the byte that says which.
+fn answers() -> Vec<Vec<u8>> {
+    let table = "id,name,label,annotator,seconds\n40,a.jpg,cat,ann,2.5\n7,,__none__,,\n19,,,,\n";
+    let folder = "0001-40-a.jpg\ncat/0002-7-a.jpg\n__unsure__/0003-19-c.png\nbirds/x.png\n";
+    let choice = json!([{ "type": "choices", "value": { "choices": ["dog"] } }]);
+    let tasks = json!([
+        { "id": 1, "data": { "querist_id": 40 }, "annotations": [{ "id": 2, "completed_by": 3, "result": choice }] },
+        { "id": 2, "querist_id": "7", "label": "cat", "annotator": 3, "lead_time": 1.5 },
+    ]);
+    let coco = json!({
+        "images": [{ "id": 1, "file_name": "0001-40-a.jpg" }],
+        "categories": [{ "id": 1, "name": "dog" }],
+        "annotations": [{ "id": 1, "image_id": 1, "category_id": 1 }],
+    });
+    let cvat = "<annotations><image id=\"0\" name=\"0003-19-c.png\"><tag label=\"cat\"/></image></annotations>";
+    let fiftyone = json!({ "classes": ["cat", "dog"], "labels": { "0002-7-a": 1, "0003-19-c": null } });
+    let (tasks, coco, fiftyone) = (tasks.to_string(), coco.to_string(), fiftyone.to_string());
+    let texts = [table, folder, &tasks, &coco, cvat, &fiftyone];
+    texts.into_iter().enumerate().map(|(form, text)| [&[form as u8], text.as_bytes()].concat()).collect()
+}
+
 fn main() {
     let schemas = [
         json!({"type": "object", "additionalProperties": false, "properties": {
@@ -149,6 +170,7 @@ fn main() {
     let pickles = [seeds(".pkl", &[0]), seeds("data_batch_1", &[1]), seeds("refused/", &[1])].concat();
     write("pickles", pickles);
     write("matlab", seeds(".mat", &[]));
+    write("answers", &answers());
     write("tables", seeds(".parquet", &[]));
     write("offer", offers());
     // File, how, place, bytes that go, bytes that come.

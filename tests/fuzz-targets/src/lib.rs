@@ -4,6 +4,7 @@
 //! something is wrong; that it ends, and in which memory, is watched from outside.
 #![deny(missing_docs)]
 
+mod answers;
 mod arrays;
 mod datasets;
 mod description;
@@ -15,6 +16,7 @@ use querist_loader::isolate::{Bounds, hear_anything};
 use querist_protocol::{Need, is_showable};
 use serde_json::Value;
 
+pub use answers::answers;
 pub use arrays::arrays;
 pub use datasets::{matlab, pickles, shards, tables};
 pub use description::{artifact, description};
@@ -30,7 +32,8 @@ pub struct Target {
 }
 
 /// Every boundary.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
+    Target { name: "answers", feed: answers },
     Target { name: "artifact", feed: artifact },
     Target { name: "arrays", feed: arrays },
     Target { name: "archives", feed: archives },

@@ -106,6 +106,7 @@ macro_rules! short_runs {
 }
 
 short_runs!(
+    answers,
     artifact,
     arrays,
     archives,

@@ -112,6 +112,18 @@ impl Reply {
         Self::refusal("405 Method Not Allowed", "this is not done in this way")
     }
 
+    /// The status with its words.
+    #[cfg(test)]
+    pub fn status(&self) -> &'static str {
+        self.status
+    }
+
+    /// What is sent.
+    #[cfg(test)]
+    pub fn sent(&self) -> &[u8] {
+        self.body.bytes()
+    }
+
     /// What the browser may do with it, as `Content-Security-Policy` says it.
     pub fn with_policy(self, policy: &'static str) -> Self {
         Self { policy: Some(policy), ..self }

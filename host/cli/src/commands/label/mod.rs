@@ -1,9 +1,14 @@
 //! `querist label`: people answer what a run asks.
 
 mod address;
+mod backend;
 mod desk;
+mod export;
+mod files;
+mod import;
 mod picture;
 mod said;
+mod serve;
 mod site;
 
 use std::io::IsTerminal;
@@ -13,8 +18,8 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use desk::Desk;
 use querist_files::shown;
 use querist_people::Batch;
@@ -27,12 +32,14 @@ use crate::{output, progress};
 /// Answer what a run asks: a page on this machine, for one person or for several.
 #[derive(Debug, Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "Examples:\n  querist label runs/birds\n  querist label runs/birds --annotator anna --port 8000"
 )]
 pub struct LabelArgs {
     /// Folder of a run that waits for people.
-    #[arg(value_name = "RUN")]
-    pub run: PathBuf,
+    #[arg(value_name = "RUN", required = true)]
+    pub run: Option<PathBuf>,
     /// Port of the page [default: the same one for the same run, else a free one].
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
@@ -42,16 +49,37 @@ pub struct LabelArgs {
     /// Print the address, and open no browser.
     #[arg(long)]
     pub no_browser: bool,
+    #[command(subcommand)]
+    pub by_other_tools: Option<OtherTools>,
+}
+
+/// Answers by way of other tools.
+#[derive(Debug, Subcommand)]
+pub enum OtherTools {
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Serve(serve::ServeArgs),
 }
 
 /// Runs the verb.
 pub fn main(args: &LabelArgs) -> Result<()> {
+    match &args.by_other_tools {
+        Some(OtherTools::Export(args)) => export::main(args),
+        Some(OtherTools::Import(args)) => import::main(args),
+        Some(OtherTools::Serve(args)) => serve::main(args),
+        None => serve_page(args),
+    }
+}
+
+/// Serves the page until the user wants to stop.
+fn serve_page(args: &LabelArgs) -> Result<()> {
+    let run = args.run.as_deref().context("no run folder was named")?;
     progress::stop_on_interrupt()?;
     if let Some(name) = &args.annotator {
         said::check_annotator(name).map_err(Usage)?;
     }
-    let desk = Desk::open(&args.run, waiting(&args.run)?)?;
-    let run = args.run.canonicalize().unwrap_or_else(|_| args.run.clone());
+    let desk = Desk::open(run, waiting(run)?)?;
+    let run = run.canonicalize().unwrap_or_else(|_| run.to_owned());
     let (server, opens) = address::listen(&run, args.port)?;
     let address = server.address();
     server.answer(Arc::new(Page::new(&run, args.annotator.clone(), desk)))?;
