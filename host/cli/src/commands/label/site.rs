@@ -1,6 +1,6 @@
 //! What there is under the address of the page.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use querist_people::PeopleError;
@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::said::{self, Answers, Deal, Examples, List, MOST_ANSWERS, MOST_PICTURES, State, Who};
 use super::{address, picture};
 use crate::loopback::{Asked, Method, Reply, Site};
+use crate::people::standing::standing;
 
 /// Bytes of what is sent at once at most.
 const MOST_SENT: usize = 256 << 10;
@@ -44,6 +45,7 @@ pub(super) struct Page {
     /// What people call the run.
     run: String,
     annotator: Option<String>,
+    folder: PathBuf,
     desk: Mutex<Desk>,
 }
 
@@ -54,7 +56,8 @@ impl Page {
     pub fn new(run: &Path, annotator: Option<String>, desk: Desk) -> Self {
         let name = run.file_name().unwrap_or_default().to_string_lossy();
         let run_name = Shown::name(&name).into_string();
-        Self { key: address::name(run), run: run_name, annotator, desk: Mutex::new(desk) }
+        let (key, folder) = (address::name(run), run.to_owned());
+        Self { key, run: run_name, annotator, folder, desk: Mutex::new(desk) }
     }
 
     /// A poisoned lock only means that another thread panicked while it looked.
@@ -78,13 +81,15 @@ impl Page {
 
     /// What is asked, but for the pictures, which may be many.
     fn batch(&self) -> Value {
+        // A run whose records cannot be read says so where it goes on; its pictures can be answered all the same.
+        let standing = standing(&self.folder).ok();
         let desk = self.desk();
         let batch = desk.batch();
         json!({
             "key": self.key, "run": self.run, "annotator": self.annotator, "generation": desk.generation,
             "stage": batch.stage, "strategy": batch.strategy, "classes": batch.classes,
             "looks": batch.looks, "pictures": batch.pictures.len(),
-            "standing": null, "guesses": batch.pictures.iter().any(|picture| picture.guess.is_some()),
+            "standing": standing, "guesses": batch.pictures.iter().any(|picture| picture.guess.is_some()),
         })
     }
 
@@ -208,7 +213,7 @@ fn failed(error: &PeopleError) -> Reply {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use querist_core::digest::sha256;
 
