@@ -161,14 +161,13 @@ fn check(run: &RunSummary) -> Result<(), ReportError> {
             return error(at, format!("{} labelled samples, expected at most {MOST_LABELLED}", round.labelled));
         }
         // Where nothing was there to test on, no accuracy is known.
-        let accuracy = round.metrics.accuracy;
-        if !(accuracy.is_nan() || (0.0..=1.0).contains(&accuracy)) {
+        let is_untested = round.metrics.accuracy.is_nan() && round.metrics.per_class.iter().all(Option::is_none);
+        if !is_untested && !(0.0..=1.0).contains(&round.metrics.accuracy) {
             return error(at, format!("accuracy {} is not between 0 and 1", round.metrics.accuracy));
         }
         let Some(before) = at.checked_sub(1).map(|before| &run.rounds[before]) else { continue };
         // A batch of which nobody could tell, of none of the classes or held out adds no label to train on.
-        let is_fruitless = before.query_class_histogram.iter().sum::<usize>() < before.acquired.len();
-        let may_stay = is_fruitless || round.held_out > 0;
+        let may_stay = before.rejected + before.unsure > 0 || round.held_out > 0;
         if round.labelled < before.labelled || (round.labelled == before.labelled && !may_stay) {
             let before = before.labelled;
             return error(at, format!("{} labelled samples after {before}; expected more", round.labelled));

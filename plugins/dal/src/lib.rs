@@ -51,8 +51,8 @@ impl Strategy for Dal {
     const SUMMARY: &'static str = "Samples that a classifier is surest are not among the labelled ones";
     const PAPER: &'static str = "Gissin and Shalev-Shwartz, Discriminative Active Learning, 2019 (arXiv 1907.06347); \
                                  with a linear classifier, fitted to the end";
-    const COST: &'static str = "O(A D) time a step, some ten steps for each part of the batch, and O(D³) once; O(A + D²) \
-                                memory, and 4 A D where that is at most 64 MiB.";
+    const COST: &'static str = "O(A D) time a step, some ten steps for each part of the batch, and O(D³) once; \
+                                O(A + D²) memory, and 4 A D where that is at most 64 MiB.";
     const ALIASES: &'static [&'static str] = &["discriminative-al", "DAL"];
 
     fn needs(&self) -> Vec<Need> {

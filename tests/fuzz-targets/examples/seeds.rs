@@ -170,7 +170,7 @@ fn main() {
     let pickles = [seeds(".pkl", &[0]), seeds("data_batch_1", &[1]), seeds("refused/", &[1])].concat();
     write("pickles", pickles);
     write("matlab", seeds(".mat", &[]));
-    write("answers", &answers());
+    write("answers", answers());
     write("tables", seeds(".parquet", &[]));
     write("offer", offers());
     // File, how, place, bytes that go, bytes that come.

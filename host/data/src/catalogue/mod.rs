@@ -236,7 +236,7 @@ mod tests {
             "no dataset is called `openimages`; the names are digits, digits-shuffled, mnist, fashion-mnist, \
              emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, \
              imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings, \
-             ids"
+             ids, pictures"
         );
     }
 }

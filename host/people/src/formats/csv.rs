@@ -1,5 +1,6 @@
 //! Tables: one answer a line, pictures without an answer with an empty one.
 
+use std::fs::File;
 use std::path::Path;
 
 use ::csv::{ReaderBuilder, StringRecord, Writer};
@@ -31,7 +32,7 @@ pub(super) fn cells<'a>(export: &'a Export<'a>) -> impl Iterator<Item = Cells<'a
 pub(super) fn write(export: &Export<'_>, words: &Words<'_>, out: &Path) -> Result<(), FormatError> {
     let failed = |error: ::csv::Error| FormatError::write(out, error.into());
     let columns = &COLUMNS[..if export.guesses { 9 } else { 7 }];
-    let mut writer = Writer::from_path(out).map_err(failed)?;
+    let mut writer = Writer::from_writer(File::create(out).map_err(|error| FormatError::write(out, error))?);
     writer.write_record(columns).map_err(failed)?;
     for Cells { row, answer } in cells(export) {
         let number = |number: Option<f64>| number.map(|number| format!("{number:?}")).unwrap_or_default();

@@ -109,14 +109,14 @@ pub(super) fn read(path: &Path) -> Result<Found, FormatError> {
         return Err(FormatError::malformed(path, "expected a column `label`, and `id` or `name` or both"));
     };
     let mut found = Found::default();
-    for row in 0..label.len() {
+    for (row, label) in label.iter().enumerate() {
         let cell = |column: &'_ Option<Vec<Option<String>>>| column.as_ref()?.get(row)?.clone();
         let full = |column| cell(column).filter(|text| !text.trim().is_empty());
         let (id, name, annotator, seconds) = (full(&id), full(&name), full(&annotator), full(&seconds));
         let texts = Texts {
             id: id.as_deref().map(str::trim),
             name: name.as_deref(),
-            label: label[row].as_deref().unwrap_or_default(),
+            label: label.as_deref().unwrap_or_default(),
             annotator: annotator.as_deref().map(str::trim),
             seconds: seconds.as_deref().map(str::trim),
             has_guess: full(&guess).is_some(),

@@ -213,7 +213,7 @@ fn failed(error: &PeopleError) -> Reply {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use querist_core::digest::sha256;
 
