@@ -170,6 +170,10 @@ fn from_a_folder_of_unlabelled_pictures_to_a_report() {
     }
     let found = status(&place, "r");
     assert_eq!((found["stage"].as_str(), found["curve"].as_array().map(Vec::len)), (Some("finished"), Some(3)));
+    for point in found["curve"].as_array().unwrap() {
+        let number = |name: &str| point[name].as_u64().unwrap();
+        assert_eq!(number("bought"), number("labelled") + number("tested") + number("rejected"), "{point}");
+    }
     assert!(found["curve"][2]["accuracy"]["low"].as_f64() < found["curve"][2]["accuracy"]["high"].as_f64());
     assert_eq!(found["advice"][1]["advice"], "too-early", "three rounds are too few for a curve: {found}");
     place.good(&["status", "r"]);

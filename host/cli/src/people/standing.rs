@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use querist_core::stopping::{Advice, Gain, LEAST_GAIN, STABLE, Share, Stability, WINDOW};
-use querist_core::{Round, RoundRecord};
+use querist_core::{Outcome as Known, Round, RoundRecord};
 use querist_files::shown;
 use querist_people::{ANSWERS, Batch, Journal, Outcome, Stage};
 use serde::Serialize;
@@ -72,7 +72,7 @@ pub struct Point {
     pub tested: usize,
     /// Its accuracy with Wilson's interval; nothing where there was nothing to test on.
     pub accuracy: Option<Share>,
-    /// Of the batch that it asked for, those that turned out to be of none of the classes.
+    /// Samples that had turned out to be of none of the classes by then.
     pub rejected: usize,
     /// Likewise those of which nobody could tell.
     pub unsure: usize,
@@ -128,7 +128,7 @@ pub fn standing(run: &Path) -> Result<Standing> {
     let rounds = stored.rounds.iter().map(|round| (&round.record, &round.files));
     let rounds: Vec<(&RoundRecord, &RoundFiles)> =
         rounds.chain(half.as_ref().map(|(record, files)| (record, files))).collect();
-    let curve: Vec<Point> = rounds.iter().map(|(record, _)| point(record, stored.header.tested(record))).collect();
+    let curve = curve(&stored, &rounds)?;
     let seconds_an_answer = journal.as_ref().and_then(|journal| median(journal.seconds()));
     let asked = match &batch {
         Some(batch) => Some(batch.pictures.len()),
@@ -178,16 +178,26 @@ impl Answered {
     }
 }
 
-fn point(record: &RoundRecord, tested: usize) -> Point {
-    Point {
-        round: record.round,
-        labelled: record.labelled,
-        bought: record.bought.unwrap_or(record.labelled),
-        tested,
-        accuracy: Share::wilson(record.metrics.accuracy, tested),
-        rejected: record.rejected,
-        unsure: record.unsure,
+fn curve(stored: &StoredRun, rounds: &[(&RoundRecord, &RoundFiles)]) -> Result<Vec<Point>> {
+    let initial = if rounds.is_empty() { Vec::new() } else { stored.initial()? };
+    let count = |what| initial.iter().filter(|(_, outcome)| *outcome == what).count();
+    let (mut rejected, mut unsure) = (count(Known::Rejected), count(Known::Unsure));
+    let mut curve = Vec::with_capacity(rounds.len());
+    for (record, _) in rounds {
+        let tested = stored.header.tested(record);
+        curve.push(Point {
+            round: record.round,
+            labelled: record.labelled,
+            bought: record.bought.unwrap_or(record.labelled),
+            tested,
+            accuracy: Share::wilson(record.metrics.accuracy, tested),
+            rejected,
+            unsure,
+        });
+        // What the batch of a round came to counts from the next one on, as its labels do.
+        (rejected, unsure) = (rejected + record.rejected, unsure + record.unsure);
     }
+    Ok(curve)
 }
 
 /// The middle of values, or the mean of the two in the middle; `None` of none.

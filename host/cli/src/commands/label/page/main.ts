@@ -132,11 +132,14 @@ class Page {
 
   /** What there is to do when no picture is left. */
   private end(): void {
-    const { state, queue, batch } = this.sitting;
+    const { state, queue, batch, outbox } = this.sitting;
     const end = part("end");
+    const isBehind = outbox.waiting > 0 || (state !== null && outbox.latest >= state.answers);
     const lines: Node[] = [];
     if (state === null) {
       lines.push(make("h1", "", this.away === null ? "One moment" : "The program does not answer"));
+    } else if (isBehind && this.away === null) {
+      lines.push(make("h1", "", "One moment"), make("p", "", "The last answers are being saved."));
     } else if (queue === "disputed") {
       lines.push(make("h1", "", "No third look is wanted"), make("p", "", "Nobody disagrees about any other picture."));
     } else if (!state.waits) {
@@ -162,7 +165,7 @@ class Page {
       back.onclick = () => this.switchQueue();
       lines.push(back);
     }
-    const key = JSON.stringify([state?.outcomes, state?.waits, queue, batch.generation, this.away]);
+    const key = JSON.stringify([state?.outcomes, state?.waits, queue, batch.generation, this.away, isBehind]);
     // What did not change keeps its focus.
     if (end.dataset["of"] === key) return;
     end.dataset["of"] = key;

@@ -32,6 +32,8 @@ export class Outbox {
   private at = Date.now();
   /** Number of each person's answer of a picture that counts, as far as it is known here. */
   private numbers = new Map<string, number>();
+  /** The largest number of an answer that is known here: a state that counts fewer is one of before. */
+  latest = -1;
   /** Why the last try failed. */
   trouble: string | null = null;
 
@@ -68,6 +70,7 @@ export class Outbox {
     const place = `${id} ${annotator}`;
     if (number === null) this.numbers.delete(place);
     else this.numbers.set(place, number);
+    this.latest = Math.max(this.latest, number ?? -1);
   }
 
   add(entry: Omit<Entry, "key" | "at">): string {

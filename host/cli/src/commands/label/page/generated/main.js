@@ -123,11 +123,15 @@ class Page {
     }
     /** What there is to do when no picture is left. */
     end() {
-        const { state, queue, batch } = this.sitting;
+        const { state, queue, batch, outbox } = this.sitting;
         const end = part("end");
+        const isBehind = outbox.waiting > 0 || (state !== null && outbox.latest >= state.answers);
         const lines = [];
         if (state === null) {
             lines.push(make("h1", "", this.away === null ? "One moment" : "The program does not answer"));
+        }
+        else if (isBehind && this.away === null) {
+            lines.push(make("h1", "", "One moment"), make("p", "", "The last answers are being saved."));
         }
         else if (queue === "disputed") {
             lines.push(make("h1", "", "No third look is wanted"), make("p", "", "Nobody disagrees about any other picture."));
@@ -158,7 +162,7 @@ class Page {
             back.onclick = () => this.switchQueue();
             lines.push(back);
         }
-        const key = JSON.stringify([state?.outcomes, state?.waits, queue, batch.generation, this.away]);
+        const key = JSON.stringify([state?.outcomes, state?.waits, queue, batch.generation, this.away, isBehind]);
         // What did not change keeps its focus.
         if (end.dataset["of"] === key)
             return;

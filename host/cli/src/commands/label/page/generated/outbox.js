@@ -20,6 +20,8 @@ export class Outbox {
     at = Date.now();
     /** Number of each person's answer of a picture that counts, as far as it is known here. */
     numbers = new Map();
+    /** The largest number of an answer that is known here: a state that counts fewer is one of before. */
+    latest = -1;
     /** Why the last try failed. */
     trouble = null;
     constructor(
@@ -56,6 +58,7 @@ export class Outbox {
             this.numbers.delete(place);
         else
             this.numbers.set(place, number);
+        this.latest = Math.max(this.latest, number ?? -1);
     }
     add(entry) {
         this.at = Math.max(this.at + 1, Date.now());
