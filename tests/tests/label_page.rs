@@ -248,6 +248,8 @@ fn the_page_is_seen_on_every_medium() {
     browser.size(1280, 800);
     // Zoomed, and back.
     let wide = "document.querySelector('#stage img').getBoundingClientRect().width";
+    // The window is wide again before the picture is.
+    browser.wait_until(&format!("{wide} > 400"));
     let before = browser.value(wide).as_f64().unwrap();
     browser.press("+");
     assert!(browser.value(wide).as_f64().unwrap() > before * 1.2);
