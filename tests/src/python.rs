@@ -41,6 +41,10 @@ pub fn environment(name: &str, packages: &[&str]) -> String {
     let folder = crate::target().join("python").join(name);
     let (python, done) = (folder.join("bin/python"), folder.join("packages.txt"));
     let wanted = packages.join("\n");
+    // Tests run in processes of their own, and several want the same environment.
+    std::fs::create_dir_all(folder.parent().expect("it has a name")).expect("the folder is ours");
+    let lock = std::fs::File::create(folder.with_extension("lock")).expect("the folder is ours");
+    lock.lock().expect("locks work here");
     if std::fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
         return python.display().to_string();
     }

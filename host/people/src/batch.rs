@@ -195,6 +195,11 @@ impl Batch {
         self.folder.join(&picture.name)
     }
 
+    /// Where a file of this name lies; `None` of a name that leads out of the folder.
+    pub fn inside(&self, name: &str) -> Option<PathBuf> {
+        (!name.is_empty() && stays_inside(name)).then(|| self.folder.join(name))
+    }
+
     /// Number of a class by its name.
     pub fn class(&self, name: &str) -> Option<u32> {
         self.classes.iter().position(|class| class == name).map(|class| class as u32)
@@ -235,7 +240,7 @@ impl Batch {
 impl Picture {
     fn check(&self, classes: usize) -> Result<(), String> {
         check_name("picture", &self.name)?;
-        if !Path::new(&self.name).components().all(|part| matches!(part, Component::Normal(_))) {
+        if !stays_inside(&self.name) {
             let name = Shown::name(&self.name);
             return Err(format!("picture `{name}` leads out of its folder, expected a path below it"));
         }
@@ -249,6 +254,10 @@ impl Picture {
             _ => Ok(()),
         }
     }
+}
+
+fn stays_inside(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), String> {

@@ -9,10 +9,11 @@ use std::time::Instant;
 use querist_people::{BATCH, Batch, Journal, NewAnswer, Outcome, PeopleError, Recorded, WAITING};
 use serde_json::{Value, json};
 
+use super::examples::Examples;
 use super::said::{self, LEASE, Queue, Who};
 
 /// Example pictures of a class at most.
-const MOST_EXAMPLES: usize = 12;
+pub(super) const MOST_EXAMPLES: usize = 12;
 
 /// The batch that waits, its answers, and who looks at what.
 pub(super) struct Desk {
@@ -30,8 +31,8 @@ pub(super) struct Desk {
     /// Of each person how many pictures are answered and left, with the number of answers that this was counted after.
     shares: HashMap<String, (u64, [usize; 2])>,
     agreement: (u64, Value),
-    /// Pictures of earlier batches that were given a class while this program ran, and their files.
-    earlier: HashMap<String, Vec<(u64, PathBuf)>>,
+    /// Pictures of earlier batches, and their files.
+    earlier: Examples,
     trouble: Option<String>,
 }
 
@@ -49,8 +50,15 @@ impl Desk {
         let journal = Journal::open(&run, batch)?;
         let (outcomes, known) = (journal.outcomes(), journal.count());
         let (leases, shares, agreement) = (HashMap::new(), HashMap::new(), (u64::MAX, Value::Null));
-        let (generation, earlier, trouble) = (0, HashMap::new(), None);
+        let (generation, earlier, trouble) = (0, Examples::new(), None);
         Ok(Self { run, journal, stamp, generation, outcomes, known, leases, shares, agreement, earlier, trouble })
+    }
+
+    /// The same with examples from rounds before.
+    #[must_use]
+    pub fn with_examples(mut self, earlier: Examples) -> Self {
+        self.earlier = earlier;
+        self
     }
 
     pub fn batch(&self) -> &Batch {

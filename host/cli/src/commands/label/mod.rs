@@ -3,6 +3,7 @@
 mod address;
 mod backend;
 mod desk;
+mod examples;
 mod export;
 mod files;
 mod import;
@@ -78,7 +79,9 @@ fn serve_page(args: &LabelArgs) -> Result<()> {
     if let Some(name) = &args.annotator {
         said::check_annotator(name).map_err(Usage)?;
     }
-    let desk = Desk::open(run, waiting(run)?)?;
+    let batch = waiting(run)?;
+    let earlier = examples::of_rounds(run, &batch);
+    let desk = Desk::open(run, batch)?.with_examples(earlier);
     let run = run.canonicalize().unwrap_or_else(|_| run.to_owned());
     let (server, opens) = address::listen(&run, args.port)?;
     let address = server.address();
