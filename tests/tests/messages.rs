@@ -197,7 +197,7 @@ fn datasets_that_are_not_there() {
         &data("dataset = { name = \"mnits\" }"),
         &expect![[r#"
             exit code 2
-            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, digits-shuffled, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings, ids
+            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, digits-shuffled, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings, ids, pictures
             code: data-unknown (`querist explain data-unknown`)
         "#]],
     );
@@ -391,7 +391,7 @@ fn wrong_calls() {
         2,
         &expect![[r#"
             exit code 2
-            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, digits-shuffled, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings, ids
+            error: no dataset is called `mnits`; did you mean `mnist`? the names are digits, digits-shuffled, mnist, fashion-mnist, emnist-balanced, emnist-letters, emnist-byclass, cifar10, cifar100, svhn, mini-imagenet, imagenet, imagenet-lt, tiny-imagenet, caltech256, gtsrb, folder, list, manifest, parquet, webdataset, embeddings, ids, pictures
         "#]],
     );
     refused(
