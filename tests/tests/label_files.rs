@@ -198,8 +198,8 @@ fn answers_in_a_file_take_a_run_to_its_end() {
             let serving = Serving::start(&place, &["label", "r", "--no-browser"]);
             let (status, said) = post(&serving, "examples", &json!({ "class": "cat" }));
             let found: Value = serde_json::from_str(&said).unwrap();
-            let first = found["pictures"][0].as_u64().unwrap_or_else(|| panic!("{status}: {said}"));
-            assert_eq!(serving.get(&format!("picture/{first}")).0, 200);
+            let first = found["pictures"][0].as_u64();
+            assert!(status == 200 && first.is_some_and(|id| id < 40), "{said}");
         }
         let out = format!("{stage}.csv");
         place.good(&["label", "export", "r", "--format", "csv", "--out", &out]);

@@ -13,6 +13,7 @@ mod offer;
 mod process;
 mod said;
 
+pub use exchange::FOLDER;
 pub use learner::{External, Settings};
 pub use offer::Offer;
 

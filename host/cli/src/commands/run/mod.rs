@@ -206,6 +206,10 @@ impl Call<'_> {
         if let Some((_, stored)) = &stored
             && stored.is_finished()
         {
+            if config.experiment.learner.is_some() {
+                // A run that was killed after its last round left what it had handed to its learner.
+                let _ = std::fs::remove_dir_all(folder.join(querist_external::FOLDER));
+            }
             display.line(&format!("{} is finished already", folder.display()));
             args.track.map(|Tracker::Tensorboard| Board::open(folder, stored.rounds.len())).transpose()?;
             report::print(&[folder.to_owned()], args.format)?;
