@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("querist-torchx", &[]),
     ("querist-learn", &["querist-protocol", "querist-core", "querist-kernels", "querist-torchx"]),
     ("querist-loader", &["querist-protocol", "querist-core", "querist-files", "querist-kernels"]),
-    ("querist-people", &["querist-protocol", "querist-files"]),
+    ("querist-people", &["querist-protocol", "querist-core", "querist-files"]),
     ("querist-report", &["querist-protocol", "querist-core", "querist-files"]),
     ("querist-store", &["querist-protocol", "querist-core", "querist-files", "querist-loader", "querist-web"]),
     (

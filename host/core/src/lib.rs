@@ -6,6 +6,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod acquisition;
+pub mod agreement;
 pub mod array;
 pub mod config;
 pub mod dataset;
@@ -30,7 +31,6 @@ mod run;
 pub mod schema;
 pub mod seed;
 pub mod split;
-pub mod stopping;
 pub mod strategy;
 mod synthetic;
 pub mod training;

@@ -1,6 +1,7 @@
 //! The folder through which arrays go.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use querist_core::{Array, Dataset, SampleId};
@@ -11,7 +12,18 @@ use serde_json::{Map, Value, json};
 use crate::offer::{Input, MOST_WIDTH};
 
 /// The name of the folder, in that of the run.
-pub const FOLDER: &str = "learner";
+const FOLDER: &str = "learner";
+
+/// Removes what a process that was killed left in the folder of its run; of a link the link alone.
+///
+/// # Errors
+/// If something is there and stays.
+pub fn remove(run: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(run.join(FOLDER)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
 
 /// The folder; it goes with the learner.
 pub struct Exchange {
@@ -33,11 +45,7 @@ impl Exchange {
     pub fn new(run: &Path) -> Result<Self, String> {
         let folder = run.join(FOLDER);
         let cannot = |error| format!("cannot make {}: {error}", shown(&folder));
-        // What a process left that was killed; of a link the link alone.
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(error)),
-            _ => {}
-        }
+        remove(run).map_err(cannot)?;
         fs::create_dir(&folder).map_err(cannot)?;
         // The learner may work in another folder than this program.
         let folder = fs::canonicalize(&folder).map_err(cannot)?;

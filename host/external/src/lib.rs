@@ -13,7 +13,7 @@ mod offer;
 mod process;
 mod said;
 
-pub use exchange::FOLDER;
+pub use exchange::remove as remove_exchange;
 pub use learner::{External, Settings};
 pub use offer::Offer;
 

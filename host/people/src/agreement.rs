@@ -1,6 +1,8 @@
-//! How well two people agree: Cohen, "A coefficient of agreement for nominal scales", 1960.
+//! How well two people agree.
 
 use std::collections::BTreeMap;
+
+use querist_core::agreement::kappa;
 
 use crate::{Answer, Effective};
 
@@ -41,50 +43,21 @@ impl Agreement {
     fn between([first, second]: [&str; 2], both: &[[Answer; 2]]) -> Self {
         let class = |answer: &Answer| if let Answer::Class(class) = answer { Some(*class) } else { None };
         let said = both.iter().flatten().filter_map(class);
-        let against_rest = |class| {
-            let binary: Vec<[bool; 2]> =
-                both.iter().map(|pair| pair.map(|said| said == Answer::Class(class))).collect();
-            (class, kappa(&binary))
-        };
+        let against_rest =
+            |class| (class, kappa(both.iter().map(|pair| pair.map(|said| said == Answer::Class(class)))));
         Self {
             annotators: [first.to_owned(), second.to_owned()],
             pictures: both.len(),
             agreed: both.iter().filter(|[a, b]| a == b).count(),
-            kappa: kappa(both),
+            kappa: kappa(both.iter().copied()),
             classes: said.map(against_rest).collect(),
         }
     }
 }
 
-/// (observed - expected) / (1 - expected), in whole numbers until the division; `None` where 1 is expected.
-fn kappa<T: Copy + Eq + std::hash::Hash>(both: &[[T; 2]]) -> Option<f64> {
-    let mut counts = std::collections::HashMap::<T, [u128; 2]>::new();
-    for pair in both {
-        for (side, said) in pair.iter().enumerate() {
-            counts.entry(*said).or_default()[side] += 1;
-        }
-    }
-    let (n, agreed) = (both.len() as u128, both.iter().filter(|[a, b]| a == b).count() as u128);
-    let expected: u128 = counts.values().map(|[first, second]| first * second).sum();
-    let rest = n * n - expected;
-    (rest > 0).then(|| ((n * agreed) as f64 - expected as f64) / rest as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The table that textbooks work out: 20 yes of both, 15 no of both, 5 and 10 apart, kappa 0.4.
-    #[test]
-    fn kappa_is_cohens() {
-        let table = [([true, true], 20), ([true, false], 5), ([false, true], 10), ([false, false], 15)];
-        let both: Vec<[bool; 2]> = table.iter().flat_map(|&(pair, count)| vec![pair; count]).collect();
-        let found = kappa(&both).unwrap();
-        assert!((found - 0.4).abs() < 1e-12, "{found}");
-        assert_eq!(kappa(&[[1, 1], [1, 1]]), None, "one answer only");
-        assert_eq!(kappa(&[[1, 2], [2, 1]]), Some(-1.0));
-        assert_eq!(kappa::<u8>(&[]), None);
-    }
 
     #[test]
     fn classes_are_measured_against_the_rest() {

@@ -13,7 +13,7 @@ const MOST_SOURCE: usize = 32;
 const MOST_SECONDS: f64 = 7.0 * 86_400.0;
 
 /// What one person says of one picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
     /// It shows this class.
     Class(u32),

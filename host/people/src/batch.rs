@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -46,6 +47,10 @@ pub struct Batch {
     /// What is asked, in the order in which it was chosen; at least one, none twice.
     pub pictures: Vec<Picture>,
 }
+
+/// Tells the file of one batch from that of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp([i64; 4]);
 
 /// One picture that is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,6 +177,12 @@ impl Batch {
             serde_json::from_slice(&bytes).map_err(|error| PeopleError::batch(&path, error.to_string()))?;
         batch.check().map_err(|message| PeopleError::batch(&path, message))?;
         Ok(Some(batch))
+    }
+
+    /// What tells the file of the batch that waits from every other one; `None` where nothing waits.
+    pub fn stamp(run: &Path) -> Option<Stamp> {
+        let found = std::fs::symlink_metadata(run.join(WAITING).join(BATCH)).ok()?;
+        Some(Stamp([found.ino() as i64, found.len() as i64, found.mtime(), found.mtime_nsec()]))
     }
 
     /// Writes the batch into a folder and makes it durable there.

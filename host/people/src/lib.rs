@@ -16,7 +16,7 @@ mod outcome;
 
 pub use agreement::Agreement;
 pub use answer::{Answer, MOST_ANNOTATOR, NewAnswer, Recorded};
-pub use batch::{BATCH, Batch, Guess, Looks, Picture, Stage, WAITING};
+pub use batch::{BATCH, Batch, Guess, Looks, Picture, Stage, Stamp, WAITING};
 pub use error::PeopleError;
 pub use journal::{ANSWERS, Effective, Journal};
 pub use outcome::Outcome;

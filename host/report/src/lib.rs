@@ -22,6 +22,7 @@ mod run;
 mod settings;
 mod sheet;
 pub mod statistics;
+pub mod stopping;
 mod thumbnail;
 mod upper;
 mod verdict;

@@ -51,6 +51,17 @@ fn the_worked_example() {
     assert_close(&twice.scores, &[0.624_532_0, 3.156_822_3]);
 }
 
+/// Columns that say nothing change nothing, also where there are so many that the classifier is fitted in other
+/// coordinates.
+#[test]
+fn many_columns_that_say_nothing_change_nothing() {
+    let (pool, labelled) = (noise(12, 3, 1.0, 1), noise(5, 3, 1.0, 2));
+    let wide = |rows: &Rows| rows.iter().map(|row| [&row[..], &[0.0; 1100]].concat()).collect::<Rows>();
+    let (few, many) = (ask(&pool, &labelled, 6, json!({})), ask(&wide(&pool), &wide(&labelled), 6, json!({})));
+    assert_eq!(few.rows, many.rows);
+    assert_close(&few.scores, &many.scores);
+}
+
 /// Logits of the pool by Newton's method on a dense Hessian.
 fn logits(pool: &Rows, labelled: &Rows, picked: &[u32], l2: f64, balance: bool) -> Vec<f64> {
     let all: Vec<Vec<f64>> =

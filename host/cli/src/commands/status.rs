@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use querist_core::stopping::{Advice, Share};
 use querist_protocol::Shown;
+use querist_report::stopping::{Advice, Share};
 
 use crate::output;
 use crate::people::standing::{Answered, Point, Standing, standing};

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::commands::report::{self, Format};
 use crate::commands::run::warn_of_threads;
+use crate::commands::status::StatusFormat;
 use crate::config_file::ConfigFile;
 use crate::events::Log;
 use crate::exit::{Hinted, Usage};
@@ -115,15 +116,6 @@ pub struct StudyStatusArgs {
     /// Form of the state on standard output.
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     pub format: StatusFormat,
-}
-
-/// Forms of a study's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
-    /// For people.
-    Table,
-    /// Every run with its attempts.
-    Json,
 }
 
 /// What starts runs.

@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use querist_core::config::{Initial, OracleTable, RunConfig};
 use querist_core::oracle::Oracle as _;
-use querist_core::{Label, Outcome, People, SampleId, Seeds, Settled, stopping};
+use querist_core::{Label, Outcome, People, SampleId, Seeds, Settled};
 use querist_data::catalogue::PICTURES;
 use querist_data::pictures_root;
 use querist_files::shown;
 use querist_people::{Batch, Journal, Looks, Outcome as Said, Picture, Stage};
 use querist_protocol::{Capability, names};
+use querist_report::stopping::MOST_WATCHED;
 
 use crate::again;
 use crate::config_file::ConfigFile;
@@ -97,7 +98,7 @@ pub fn watched(pool: &[SampleId], seeds: &Seeds) -> Vec<SampleId> {
     let stream = seeds.variant_stream("watched");
     let mut keyed: Vec<_> = pool.iter().map(|&sample| (stream.item_bits(sample.0, 0), sample)).collect();
     keyed.sort_unstable();
-    keyed.truncate(stopping::MOST_WATCHED);
+    keyed.truncate(MOST_WATCHED);
     let mut watched: Vec<SampleId> = keyed.into_iter().map(|(_, sample)| sample).collect();
     watched.sort_unstable();
     watched
@@ -254,8 +255,7 @@ pub fn wait_for_answers(run: &Path) -> Result<bool> {
             return Ok(false);
         }
         journal.refresh()?;
-        let is_there = run.join(querist_people::WAITING).join(querist_people::BATCH).exists();
-        if !is_there || journal.outcomes().iter().all(|said| said.is_final()) {
+        if Batch::stamp(run).is_none() || journal.outcomes().iter().all(|said| said.is_final()) {
             return Ok(true);
         }
         std::thread::sleep(LOOK_EVERY);

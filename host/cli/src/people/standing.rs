@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use querist_core::stopping::{Advice, Gain, LEAST_GAIN, STABLE, Share, Stability, WINDOW};
 use querist_core::{Outcome as Known, Round, RoundRecord};
 use querist_files::shown;
 use querist_people::{ANSWERS, Batch, Journal, Outcome, Stage};
+use querist_report::stopping::{Advice, Gain, LEAST_GAIN, STABLE, Share, Stability, WINDOW};
 use serde::Serialize;
 
 use super::Waiting;

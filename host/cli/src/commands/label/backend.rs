@@ -6,11 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use anyhow::Result;
 use querist_people::formats::label_studio::{self, Annotation, Task};
-use querist_people::{BATCH, Batch, Journal, Recorded, WAITING};
+use querist_people::{Batch, Journal, Recorded, Stamp};
 use querist_protocol::Shown;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -33,7 +32,7 @@ pub struct Backend {
 struct State {
     journal: Option<Journal>,
     /// What the batch's file looked like when it was read.
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
     /// Name of the last predictions.
     version: String,
 }
@@ -51,8 +50,7 @@ impl Backend {
     fn now(&self) -> Result<MutexGuard<'_, State>> {
         // A poisoned lock only means that another thread panicked; what counts is on the disk.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = std::fs::metadata(self.run.join(WAITING).join(BATCH)).ok();
-        let stamp = found.and_then(|found| Some((found.modified().ok()?, found.len())));
+        let stamp = Batch::stamp(&self.run);
         if stamp != state.stamp || state.journal.is_none() {
             let batch = Batch::read(&self.run)?;
             if let Some(batch) = &batch {

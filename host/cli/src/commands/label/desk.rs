@@ -1,12 +1,10 @@
 //! Who gets which picture, and what was answered.
 
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use querist_people::{BATCH, Batch, Journal, NewAnswer, Outcome, PeopleError, Recorded, WAITING};
+use querist_people::{Batch, Journal, NewAnswer, Outcome, PeopleError, Recorded, Stamp};
 use serde_json::{Value, json};
 
 use super::examples::Examples;
@@ -36,8 +34,6 @@ pub(super) struct Desk {
     trouble: Option<String>,
 }
 
-type Stamp = (u64, u64, i64, i64);
-
 struct Lease {
     annotator: String,
     seat: String,
@@ -46,7 +42,7 @@ struct Lease {
 
 impl Desk {
     pub fn open(run: &Path, batch: Batch) -> Result<Self, PeopleError> {
-        let (run, stamp) = (run.to_owned(), stamp(run));
+        let (run, stamp) = (run.to_owned(), Batch::stamp(run));
         let journal = Journal::open(&run, batch)?;
         let (outcomes, known) = (journal.outcomes(), journal.count());
         let (leases, shares, agreement) = (HashMap::new(), HashMap::new(), (u64::MAX, Value::Null));
@@ -72,7 +68,7 @@ impl Desk {
 
     /// Looks at what others wrote: answers, and another batch in the place of this one.
     pub fn refresh(&mut self) -> Result<(), PeopleError> {
-        let stamp = stamp(&self.run);
+        let stamp = Batch::stamp(&self.run);
         if stamp.is_some() && stamp != self.stamp {
             // Between the two looks it may have gone again.
             if let Some(batch) = Batch::read(&self.run)? {
@@ -316,10 +312,4 @@ impl Desk {
         }
         self.agreement.1.clone()
     }
-}
-
-/// What tells the file of a batch from every other one; `None` where there is none.
-fn stamp(run: &Path) -> Option<Stamp> {
-    let found = fs::symlink_metadata(run.join(WAITING).join(BATCH)).ok()?;
-    Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use querist_files::shown;
-use querist_people::formats::{self, Export, Pictures};
+use querist_people::formats::{self, Export, Format, Pictures};
 
-use super::files::{self, Format};
+use super::files;
 use crate::exit::Usage;
 use crate::output;
 
@@ -18,7 +18,7 @@ pub struct ExportArgs {
     /// Run folder.
     pub run: PathBuf,
     /// Whose files to write.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = files::format_parser())]
     pub format: Format,
     /// File for `csv` and `parquet`, folder for all others; nothing is replaced.
     #[arg(long, value_name = "PATH")]
@@ -48,7 +48,7 @@ pub enum PicturesBy {
 
 /// Runs the verb.
 pub fn main(args: &ExportArgs) -> Result<()> {
-    let format = args.format.get();
+    let format = args.format;
     let refused = [
         (args.guesses && !format.has_guesses(), "--guesses", "csv, label-studio and parquet"),
         (args.pictures.is_some() && !format.has_pictures(), "--pictures", "folder, coco, cvat and fiftyone"),

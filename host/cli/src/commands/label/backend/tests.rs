@@ -1,6 +1,6 @@
 use std::fs;
 
-use querist_people::{Answer, Guess, Looks, Outcome, Picture, Stage};
+use querist_people::{Answer, Guess, Looks, Outcome, Picture, Stage, WAITING};
 
 use super::*;
 

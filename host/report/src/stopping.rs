@@ -9,7 +9,9 @@
 //! batch would add by it is looked at with an interval. Where even its upper end is below [`LEAST_GAIN`], that batch is
 //! not worth its price.
 
+use querist_core::agreement::kappa;
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Mean kappa above which predictions are stable.
 pub const STABLE: f64 = 0.99;
@@ -22,7 +24,7 @@ pub const LEAST_GAIN: f64 = 0.005;
 /// Rounds with an accuracy that a curve is fitted through at least: one more than it has parameters.
 pub const LEAST_ROUNDS: usize = 4;
 
-/// Quantile of the normal distribution for two-sided intervals of 95 %.
+/// Quantile of the normal distribution for Wilson's intervals of 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// What a rule says.
@@ -62,20 +64,9 @@ impl Share {
     }
 }
 
-/// Cohen's kappa between two predictions of the same samples. Where both always say one and the same class, for which
-/// kappa is not defined, they agree: 1.
-///
-/// # Panics
-/// If they are not equally many.
-pub fn kappa(before: &[u32], now: &[u32]) -> f64 {
-    assert_eq!(before.len(), now.len(), "predictions of other samples");
-    let n = before.len() as f64;
-    let equal = before.iter().zip(now).filter(|(before, now)| before == now).count() as f64 / n;
-    let mut counts = std::collections::BTreeMap::<u32, [f64; 2]>::new();
-    before.iter().for_each(|class| counts.entry(*class).or_default()[0] += 1.0);
-    now.iter().for_each(|class| counts.entry(*class).or_default()[1] += 1.0);
-    let chance = counts.values().map(|[before, now]| before * now).sum::<f64>() / (n * n);
-    if chance >= 1.0 { 1.0 } else { (equal - chance) / (1.0 - chance) }
+/// Cohen's kappa between two predictions of the same samples, 1 where both always say one and the same class.
+fn agreement(before: &[u32], now: &[u32]) -> f64 {
+    kappa(before.iter().zip(now).map(|(&before, &now)| [before, now])).unwrap_or(1.0)
 }
 
 /// What the rule of stabilising predictions says.
@@ -94,7 +85,7 @@ impl Stability {
     pub fn of(predictions: &[Vec<u32>]) -> Self {
         let known: Vec<&Vec<u32>> = predictions.iter().filter(|round| !round.is_empty()).collect();
         let comparable = |pair: &&[&Vec<u32>]| pair[0].len() == pair[1].len();
-        let kappas: Vec<f64> = known.windows(2).filter(comparable).map(|pair| kappa(pair[0], pair[1])).collect();
+        let kappas: Vec<f64> = known.windows(2).filter(comparable).map(|pair| agreement(pair[0], pair[1])).collect();
         let last = kappas.len().checked_sub(WINDOW).map(|from| &kappas[from..]);
         let mean = last.map(|last| last.iter().sum::<f64>() / WINDOW as f64);
         let advice = match mean {
@@ -132,8 +123,8 @@ impl Gain {
     /// By (labels, accuracy) of each round and the labels of the next batch.
     ///
     /// The exponent c is the best of 0.05, 0.10, ... 2.00; a and b are those of least squares for it, with b not below
-    /// 0 and a not above 1. The interval is that of b at this exponent, from the residuals of k rounds with k - 3
-    /// degrees of freedom and the normal quantile: it says how far the rounds scatter about the curve, and nothing of
+    /// 0 and a not above 1. The 95 % interval is that of b at this exponent, from the residuals of k rounds with
+    /// Student's t of k - 3 degrees of freedom: it says how far the rounds scatter about the curve, and nothing of
     /// whether a power law holds.
     pub fn of(rounds: &[(usize, f64)], batch: usize) -> Self {
         let points: Vec<(f64, f64)> = rounds
@@ -151,8 +142,10 @@ impl Gain {
         };
         let Some(&(labels, _)) = points.last() else { return too_early };
         let step = labels.powf(-fit.c) - (labels + batch as f64).powf(-fit.c);
-        let deviation = (fit.rest / (points.len() - 3) as f64 / fit.spread).sqrt();
-        let (value, half) = (fit.b * step, Z * deviation * step);
+        let freedom = (points.len() - 3) as f64;
+        let Ok(t) = StudentsT::new(0.0, 1.0, freedom) else { return too_early };
+        let deviation = (fit.rest / freedom / fit.spread).sqrt();
+        let (value, half) = (fit.b * step, t.inverse_cdf(0.975) * deviation * step);
         let expected = Share { value, low: (value - half).max(0.0), high: (value + half).min(1.0) };
         let advice = if expected.high < LEAST_GAIN { Advice::Stop } else { Advice::GoOn };
         Self { advice, expected: Some(expected), curve: Some([fit.a, fit.b, fit.c]) }
@@ -189,15 +182,6 @@ mod tests {
 
     fn close(found: f64, expected: f64) -> bool {
         (found - expected).abs() < 1e-9
-    }
-
-    #[test]
-    fn kappas_of_small_cases() {
-        // 3 of 4 agree; by chance 1/4 * 1/2 + 3/4 * 1/2 = 1/2 do: (3/4 - 1/2) / (1/2).
-        assert!(close(kappa(&[0, 0, 1, 1], &[0, 1, 1, 1]), 0.5));
-        assert!(close(kappa(&[0, 1], &[1, 0]), -1.0));
-        assert!(close(kappa(&[2, 2, 2], &[2, 2, 2]), 1.0), "not defined, and in agreement");
-        assert!(close(kappa(&[0, 0], &[1, 1]), 0.0));
     }
 
     #[test]
@@ -239,6 +223,22 @@ mod tests {
         assert_eq!(Gain::of(&flat[..3], 10).advice, Advice::TooEarly);
         assert_eq!(Gain::of(&[(10, f64::NAN); 9], 10).advice, Advice::TooEarly);
         assert_eq!(Gain::of(&[(10, 0.5); 9], 10).advice, Advice::TooEarly, "one number of labels is no curve");
+    }
+
+    #[test]
+    fn four_rounds_leave_one_degree_of_freedom() {
+        let rounds = [(10, 0.5), (20, 0.61), (30, 0.62), (40, 0.66)];
+        let told = Gain::of(&rounds, 10);
+        let ([a, b, c], gain) = (told.curve.unwrap(), told.expected.unwrap());
+        let xs = rounds.map(|(labels, _)| (labels as f64).powf(-c));
+        let mean = xs.iter().sum::<f64>() / 4.0;
+        let spread: f64 = xs.iter().map(|x| (x - mean).powi(2)).sum();
+        let rest: f64 = xs.iter().zip(rounds).map(|(x, (_, y))| (y - a + b * x).powi(2)).sum();
+        let step = 40f64.powf(-c) - 50f64.powf(-c);
+        assert!(close(gain.value, b * step));
+        // Student's t of one degree of freedom, which tables have as 12.706.
+        let half = 12.706_204_736 * (rest / spread).sqrt() * step;
+        assert!((gain.high - gain.value - half).abs() < 1e-9, "{gain:?}, expected {half} more");
     }
 
     #[test]
