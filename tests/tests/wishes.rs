@@ -448,3 +448,51 @@ fn trust_is_learnt_from_round_to_round() {
         }
     }
 }
+
+/// What each wish added to each pick is recorded, and the report shows it.
+#[test]
+fn a_run_keeps_what_each_wish_added() {
+    let place = Place::with_run(
+        r#"version = 1
+dataset = { name = "digits", test = 397 }
+model = { name = "mlp" }
+recipe = { epochs = 3 }
+budget = { initial = 20, batch = 10, rounds = 2 }
+compute = { threads = 1 }
+
+[strategy]
+id = "mix"
+
+[[strategy.params.terms]]
+kind = "score"
+member = { id = "margin" }
+
+[[strategy.params.terms]]
+kind = "diversity"
+weight = 0.5
+"#,
+    );
+    place.good(&["run", "run.toml", "--out", "r"]);
+    let all = records(&place.at("r"));
+    for (round, record) in all[..2].iter().enumerate() {
+        let [margin, diversity] = ["margin", "diversity"].map(|name| floats(&record["terms"][name]));
+        let text = std::fs::read_to_string(place.at(&format!("r/rounds/{round:04}/picks.csv"))).unwrap();
+        let mut lines = text.lines();
+        let score = lines.next().unwrap().split(',').position(|name| name == "score").unwrap();
+        let scores: Vec<f64> = lines.map(|line| line.split(',').nth(score).unwrap().parse().unwrap()).collect();
+        let sums: Vec<f64> = margin.iter().zip(&diversity).map(|(a, b)| a + b).collect();
+        assert_eq!((sums, scores.len()), (scores, 10), "round {round}");
+    }
+    assert!(all[2].get("terms").is_none(), "{}", all[2]);
+    place.good(&["report", "r", "--html", "r.html"]);
+    let page = scraper::Html::parse_document(&std::fs::read_to_string(place.at("r.html")).unwrap());
+    let said = |selector: &str| -> Vec<String> {
+        let selector = scraper::Selector::parse(selector).unwrap();
+        page.select(&selector).map(|found| found.text().collect::<String>()).collect()
+    };
+    assert!(said("h2").contains(&"What each wish added".to_owned()), "{:?}", said("h2"));
+    let titles = scraper::Selector::parse("figure img").unwrap();
+    let first = page.select(&titles).next().unwrap().attr("title").unwrap();
+    assert!(first.starts_with("rank 0, ") && first.contains("margin ") && first.contains("diversity "), "{first}");
+    assert_eq!(said("figcaption").iter().filter(|caption| caption.contains("mostly ")).count(), 20);
+}

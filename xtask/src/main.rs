@@ -89,6 +89,9 @@ enum Verb {
     },
     /// Build, then make the Python wheel in `target/wheels`: command line, sandboxed plugins and the API of Python.
     Wheel {
+        /// Build its code as all else here: larger, and in seconds instead of minutes.
+        #[arg(long)]
+        quick: bool,
         /// Test it, too, in environments of the oldest and the newest Python that are here.
         #[arg(long)]
         test: bool,
@@ -146,10 +149,10 @@ fn main() -> Result<()> {
             build::run(if check { command.arg("--check") } else { &mut command })
         }
         Verb::Page { check } => label_page::page(check),
-        Verb::Wheel { test } => {
+        Verb::Wheel { quick, test } => {
             setup::setup()?;
             build::everything()?;
-            let wheel = wheel::build()?;
+            let wheel = wheel::build(if quick { wheel::Profile::Dev } else { wheel::Profile::Wheel })?;
             if test { wheel::test(&wheel, false) } else { Ok(()) }
         }
         Verb::Install { prefix } => install::install(&absolute(prefix)),

@@ -388,6 +388,11 @@ fn read_round(folder: &Path, header: &Header, length: &mut Length) -> Result<Sto
     files.check_others(&[RECORD, PICKS], length)?;
     let ids = outcomes.iter().map(|&(sample, _)| sample);
     ensure!(ids.eq(record.acquired.iter().copied()), "{}: picks.csv and record.json disagree", shown(folder));
+    for (name, parts) in &record.terms {
+        let (name, acquired) = (Shown::name(name), record.acquired.len());
+        let at = || format!("{}: `terms` has {} values of `{name}`", shown(&folder.join(RECORD)), parts.len());
+        ensure!(parts.len() == acquired, "{}, expected one for each of {acquired} picks", at());
+    }
     Ok(StoredRound { files, record, outcomes })
 }
 

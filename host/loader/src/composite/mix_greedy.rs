@@ -12,6 +12,8 @@ use crate::package::combine::{AtMost, Kind, Mix, Shares};
 
 /// Picks that a row looks at before the queue is asked again.
 const STRIDE: u32 = 16;
+/// More than the relative rounding of a norm, or of a distance.
+const HAIR: f64 = 1e-9;
 /// Lanes of a sum over columns, which are joined by halves.
 const LANES: usize = 16;
 
@@ -167,6 +169,8 @@ struct Apart {
     /// The pool, `[rows, columns]`.
     values: Vec<f32>,
     columns: usize,
+    /// The length of each row: two rows are no nearer than their lengths differ.
+    norms: Vec<f64>,
     /// The distance of each row to what it has seen.
     distance: Vec<f64>,
     /// Picks that it has seen.
@@ -194,8 +198,11 @@ impl Apart {
         };
         let scale = from_mean.as_ref().unwrap_or(&distance).iter().copied().fold(0.0, f64::max);
         calls.release(pool);
-        let seen = vec![0; rows as usize];
-        Ok(Self { values, columns: columns as usize, distance, seen, from_mean, scale, least: mix.min_distance })
+        let (seen, columns, least) = (vec![0; rows as usize], columns as usize, mix.min_distance);
+        let origin = vec![0.0; columns];
+        let norm = |row: usize| apart(&values[row * columns..(row + 1) * columns], &origin);
+        let norms = (0..rows as usize).map(norm).collect();
+        Ok(Self { values, columns, norms, distance, seen, from_mean, scale, least })
     }
 
     fn row(&self, row: u32) -> &[f32] {
@@ -222,9 +229,14 @@ impl Apart {
     fn advance(&mut self, row: u32, picks: &[u32]) -> bool {
         let from = self.seen[row as usize];
         let to = (picks.len() as u32).min(from + STRIDE);
-        let own = self.row(row);
-        let nearest = picks[from as usize..to as usize].iter().map(|&pick| apart(own, self.row(pick)));
-        let nearest = nearest.fold(self.distance[row as usize], f64::min);
+        let (own, norm) = (self.row(row), self.norms[row as usize]);
+        let mut nearest = self.distance[row as usize];
+        for &pick in &picks[from as usize..to as usize] {
+            let other = self.norms[pick as usize];
+            if (norm - other).abs() - HAIR * (norm + other) < nearest * (1.0 + HAIR) {
+                nearest = nearest.min(apart(own, self.row(pick)));
+            }
+        }
         self.distance[row as usize] = nearest;
         self.seen[row as usize] = to;
         to as usize == picks.len()
