@@ -324,6 +324,47 @@ fn a_mix_is_its_definition() {
     }
 }
 
+/// Of many labelled rows most rows of the pool see a part only; the picks are those of seeing all.
+#[test]
+fn many_labelled_rows_change_no_pick() {
+    let mut embeddings = noise(2_500, 4, 21);
+    let (labelled, pointed) = (noise(1_300, 4, 22), noise(3, 4, 5));
+    // What is labelled already, one of the early labels and a late one, and rows that are equal.
+    (embeddings[7], embeddings[8]) = (labelled[3].clone(), labelled[1_200].clone());
+    (embeddings[900], embeddings[40]) = (embeddings[1].clone(), embeddings[1].clone());
+    let distance = |x: &[f32], y: &[f32]| {
+        x.iter().zip(y).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum::<f64>().sqrt()
+    };
+    let nearest = |row: &[f32], to: &[Vec<f32>]| to.iter().map(|y| distance(row, y)).fold(f64::INFINITY, f64::min);
+    let start: Vec<f64> = embeddings.iter().map(|row| nearest(row, &labelled)).collect();
+    let scale = start.iter().copied().fold(0.0, f64::max);
+    let pointed_at: Vec<f64> = embeddings.iter().map(|row| -nearest(row, &pointed)).collect();
+    let low = pointed_at.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = pointed_at.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let arrays = Arrays::new()
+        .with("embeddings", &embeddings)
+        .with("labelled.embeddings", &labelled)
+        .with("query.rare", &pointed)
+        .with_labels(&[0; 1_300]);
+    for (toward, apart) in [(0.0, 0.0), (1.0, 0.0), (0.1, 0.5), (1.0, 0.5)] {
+        let (mut distances, mut expected) = (start.clone(), Vec::new());
+        for _ in 0..60 {
+            let sum = |row: usize| toward * (pointed_at[row] - low) / (high - low) + distances[row] / scale;
+            let open = (0..embeddings.len()).filter(|row| distances[*row] >= apart && !expected.contains(row));
+            let best = open.reduce(|best, row| if sum(row) > sum(best) { row } else { best });
+            let Some(best) = best else { break };
+            for (known, row) in distances.iter_mut().zip(&embeddings) {
+                *known = known.min(distance(row, &embeddings[best]));
+            }
+            expected.push(best);
+        }
+        let terms = json!([{"kind": "toward", "rows": "query.rare", "weight": toward}, {"kind": "diversity"}]);
+        let picks = arrays.rows("mix", &json!({"terms": terms, "min_distance": apart}), 60);
+        let expected: Vec<u64> = expected.into_iter().map(|row| row as u64).collect();
+        assert_eq!(picks, expected, "{toward} {apart}");
+    }
+}
+
 #[test]
 fn a_mix_of_one_wish_is_the_strategy_of_that_wish() {
     let arrays = dataset();
