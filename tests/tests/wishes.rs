@@ -434,6 +434,13 @@ fn filters_leave_what_is_near_labels() {
     assert_eq!((sorted(rows(&answer)), &answer["diagnostics"]["filter.filled"]), (vec![0, 1, 3], &json!(1.0)));
     let answer = arrays.ask("anchors", &json!({"k": 2, "max_pool": 3}), 3);
     assert_eq!((sorted(rows(&answer)), &answer["diagnostics"]["filter.rows"]), (vec![0, 1, 3], &json!(3.0)));
+    // Row 0 is retrieved by both anchors, at 20 degrees of each; row 1 by one, at 10: its mean cosine is the larger.
+    let between = Arrays::new()
+        .with("logits", &noise(3, 2, 3))
+        .with("embeddings", &[20.0, -10.0, 65.0].map(degrees))
+        .with("labelled.embeddings", &[0.0, 40.0].map(degrees))
+        .with_labels(&[0, 1]);
+    assert_eq!(between.rows("anchors", &json!({"k": 2, "max_pool": 1}), 1), [1]);
     let whole = dataset();
     let top = whole.rows("margin", &json!({}), 10);
     assert_eq!(whole.rows("seals", &json!({"k": 120}), 10), top, "neighbours are all rows");
@@ -465,6 +472,22 @@ fn filters_leave_what_is_near_labels() {
     assert_eq!(rows(&answer), unlabelled.rows("margin", &json!({}), 5));
 }
 
+/// What `albl` keeps of a first round: every pick weighs as much as the inverse of its probability.
+fn picks_count_by_what_they_were_seldom_picked_with(state: &[u8]) {
+    let word = |at: usize| u32::from_le_bytes(state[at..at + 4].try_into().unwrap()) as usize;
+    let number = |at: usize| f64::from_le_bytes(state[at..at + 8].try_into().unwrap());
+    let id = |at: usize| u64::from_le_bytes(state[at..at + 8].try_into().unwrap());
+    let [members, weights, last, history, picks] = [4, 8, 12, 16, 20].map(word);
+    assert_eq!((members, history, picks), (2, 10, 10));
+    let (history_at, pick) = (24 + 8 * (members + weights + last), 8 + 8 + 8 + 4);
+    let picks_at = history_at + 16 * history;
+    for at in (0..picks).map(|at| picks_at + pick * at) {
+        let entry = (0..history).map(|at| history_at + 16 * at).find(|&entry| id(entry) == id(at)).unwrap();
+        let chance = number(at + 8);
+        assert!(chance < 1.0 && (number(entry + 8) * chance - 1.0).abs() < 1e-12, "{chance}");
+    }
+}
+
 #[test]
 fn trust_is_learnt_from_round_to_round() {
     for (id, figure) in [("tailor", "share.1"), ("albl", "trust.1")] {
@@ -483,6 +506,9 @@ fn trust_is_learnt_from_round_to_round() {
         // Ten picks of two rounds wait for nothing: their labels came.
         assert!(state.len() > 20, "{id}: {} bytes", state.len());
         if id == "albl" {
+            picks_count_by_what_they_were_seldom_picked_with(
+                &std::fs::read(place.at("r/rounds/0000/state.bin")).unwrap(),
+            );
             assert!(all[0]["diagnostics"].get("reward").is_none() && all[1]["diagnostics"]["reward"].is_number());
         } else {
             assert!(all[0]["diagnostics"].get("rarest.1").is_none());
