@@ -15,6 +15,7 @@ mod page;
 mod schemas;
 mod setup;
 mod template;
+mod torch_wheel;
 mod weights;
 mod wheel;
 mod wheels;
@@ -87,7 +88,8 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Build, then make the Python wheel in `target/wheels`: command line, sandboxed plugins and the API of Python.
+    /// Build, then make the Python wheels in `target/wheels`: one of the command line, the sandboxed plugins and the API
+    /// of Python, and one of what trains with an installed torch.
     Wheel {
         /// Test it, too, in environments of the oldest and the newest Python that are here.
         #[arg(long)]
@@ -149,8 +151,8 @@ fn main() -> Result<()> {
         Verb::Wheel { test } => {
             setup::setup()?;
             build::everything()?;
-            let wheel = wheel::build()?;
-            if test { wheel::test(&wheel, false) } else { Ok(()) }
+            let (wheel, torch) = (wheel::build()?, torch_wheel::build()?);
+            if test { wheel::test(&wheel, &torch, false) } else { Ok(()) }
         }
         Verb::Install { prefix } => install::install(&absolute(prefix)),
     }

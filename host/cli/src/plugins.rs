@@ -35,8 +35,14 @@ pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
     }
     folders.push((Source::Project, PathBuf::from("plugins")));
     folders.extend(user_folder().map(|dir| (Source::User, dir)));
-    folders.extend(program::built_in().map(|dir| (Source::BuiltIn, dir)));
+    folders.extend(program::built_in().into_iter().map(|dir| (Source::BuiltIn, dir)));
     folders
+}
+
+/// Whether a folder is one of those of the built-in packages, by whatever name it is called.
+pub fn is_built_in(folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else { return false };
+    program::built_in().iter().any(|dir| dir.canonicalize().is_ok_and(|dir| dir == folder))
 }
 
 /// The user's own packages: `querist/plugins` in the data folder, where those lie that were installed.
