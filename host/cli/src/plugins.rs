@@ -21,6 +21,7 @@ use querist_store::Store;
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
+use crate::kept_listing;
 use crate::lists;
 use crate::output;
 use crate::program;
@@ -64,8 +65,13 @@ pub fn keys_file() -> Result<PathBuf> {
 }
 
 /// Every package that can be found. Of installed versions those of the project's lock file come first.
-pub fn listing(named: &[PathBuf]) -> Result<Listing> {
-    let mut listing = Listing::search(&folders(named))?;
+pub fn listing(named: &[PathBuf]) -> Result<Arc<Listing>> {
+    let folders = folders(named);
+    kept_listing::kept(&folders, || search(&folders))
+}
+
+fn search(folders: &[(Source, PathBuf)]) -> Result<Listing> {
+    let mut listing = Listing::search(folders)?;
     // One that cannot be read is an error where it decides what may run.
     if let Ok(Some(lock)) = Lock::read(Path::new(LOCK_FILE)) {
         listing.prefer(|name, digest| lock.names(name, digest));

@@ -140,7 +140,7 @@ fn is_name(word: &str) -> bool {
 /// What lies in the folder of the built-in packages is built in, by whatever name it is called.
 fn source(path: &Path) -> Source {
     let path = path.canonicalize().ok();
-    let is_built_in = path.as_deref().and_then(Path::parent).is_some_and(crate::plugins::is_built_in);
+    let is_built_in = path.as_deref().and_then(Path::parent).is_some_and(plugins::is_built_in);
     if is_built_in { Source::BuiltIn } else { Source::PluginDir }
 }
 
