@@ -307,6 +307,8 @@ fn numbers_that_no_run_writes_are_refused() {
     }
     for (from, to, part) in [
         ("\"round\"", "\"diagnostics\": {\"a\": 1, \"b\": 2, \"a\": 3}, \"round\"", "`a` stands twice"),
+        ("\"round\"", "\"terms\": {\"a\": [1], \"a\": [1]}, \"round\"", "`a` stands twice"),
+        ("\"round\"", "\"terms\": {\"a\\u001b\": [1]}, \"round\"", "`terms` has 1 values of `a�`, expected one"),
         ("\"round\"", "\"round\": 1, \"round\"", "duplicate field"),
         ("\"labelled\": 30", "\"labelled\": 3e400", "number out of range"),
         ("\"round\"", &format!("\"new\": {}, \"round\"", "[".repeat(200_000)), "expected value"),

@@ -324,6 +324,47 @@ fn a_mix_is_its_definition() {
     }
 }
 
+/// Of many labelled rows most rows of the pool see a part only; the picks are those of seeing all.
+#[test]
+fn many_labelled_rows_change_no_pick() {
+    let mut embeddings = noise(2_500, 4, 21);
+    let (labelled, pointed) = (noise(1_300, 4, 22), noise(3, 4, 5));
+    // What is labelled already, one of the early labels and a late one, and rows that are equal.
+    (embeddings[7], embeddings[8]) = (labelled[3].clone(), labelled[1_200].clone());
+    (embeddings[900], embeddings[40]) = (embeddings[1].clone(), embeddings[1].clone());
+    let distance = |x: &[f32], y: &[f32]| {
+        x.iter().zip(y).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum::<f64>().sqrt()
+    };
+    let nearest = |row: &[f32], to: &[Vec<f32>]| to.iter().map(|y| distance(row, y)).fold(f64::INFINITY, f64::min);
+    let start: Vec<f64> = embeddings.iter().map(|row| nearest(row, &labelled)).collect();
+    let scale = start.iter().copied().fold(0.0, f64::max);
+    let pointed_at: Vec<f64> = embeddings.iter().map(|row| -nearest(row, &pointed)).collect();
+    let low = pointed_at.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = pointed_at.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let arrays = Arrays::new()
+        .with("embeddings", &embeddings)
+        .with("labelled.embeddings", &labelled)
+        .with("query.rare", &pointed)
+        .with_labels(&[0; 1_300]);
+    for (toward, apart) in [(0.0, 0.0), (1.0, 0.0), (0.1, 0.5), (1.0, 0.5)] {
+        let (mut distances, mut expected) = (start.clone(), Vec::new());
+        for _ in 0..60 {
+            let sum = |row: usize| toward * (pointed_at[row] - low) / (high - low) + distances[row] / scale;
+            let open = (0..embeddings.len()).filter(|row| distances[*row] >= apart && !expected.contains(row));
+            let best = open.reduce(|best, row| if sum(row) > sum(best) { row } else { best });
+            let Some(best) = best else { break };
+            for (known, row) in distances.iter_mut().zip(&embeddings) {
+                *known = known.min(distance(row, &embeddings[best]));
+            }
+            expected.push(best);
+        }
+        let terms = json!([{"kind": "toward", "rows": "query.rare", "weight": toward}, {"kind": "diversity"}]);
+        let picks = arrays.rows("mix", &json!({"terms": terms, "min_distance": apart}), 60);
+        let expected: Vec<u64> = expected.into_iter().map(|row| row as u64).collect();
+        assert_eq!(picks, expected, "{toward} {apart}");
+    }
+}
+
 #[test]
 fn a_mix_of_one_wish_is_the_strategy_of_that_wish() {
     let arrays = dataset();
@@ -447,4 +488,52 @@ fn trust_is_learnt_from_round_to_round() {
             assert!(all[0]["diagnostics"].get("rarest.1").is_none());
         }
     }
+}
+
+/// What each wish added to each pick is recorded, and the report shows it.
+#[test]
+fn a_run_keeps_what_each_wish_added() {
+    let place = Place::with_run(
+        r#"version = 1
+dataset = { name = "digits", test = 397 }
+model = { name = "mlp" }
+recipe = { epochs = 3 }
+budget = { initial = 20, batch = 10, rounds = 2 }
+compute = { threads = 1 }
+
+[strategy]
+id = "mix"
+
+[[strategy.params.terms]]
+kind = "score"
+member = { id = "margin" }
+
+[[strategy.params.terms]]
+kind = "diversity"
+weight = 0.5
+"#,
+    );
+    place.good(&["run", "run.toml", "--out", "r"]);
+    let all = records(&place.at("r"));
+    for (round, record) in all[..2].iter().enumerate() {
+        let [margin, diversity] = ["margin", "diversity"].map(|name| floats(&record["terms"][name]));
+        let text = std::fs::read_to_string(place.at(&format!("r/rounds/{round:04}/picks.csv"))).unwrap();
+        let mut lines = text.lines();
+        let score = lines.next().unwrap().split(',').position(|name| name == "score").unwrap();
+        let scores: Vec<f64> = lines.map(|line| line.split(',').nth(score).unwrap().parse().unwrap()).collect();
+        let sums: Vec<f64> = margin.iter().zip(&diversity).map(|(a, b)| a + b).collect();
+        assert_eq!((sums, scores.len()), (scores, 10), "round {round}");
+    }
+    assert!(all[2].get("terms").is_none(), "{}", all[2]);
+    place.good(&["report", "r", "--html", "r.html"]);
+    let page = scraper::Html::parse_document(&std::fs::read_to_string(place.at("r.html")).unwrap());
+    let said = |selector: &str| -> Vec<String> {
+        let selector = scraper::Selector::parse(selector).unwrap();
+        page.select(&selector).map(|found| found.text().collect::<String>()).collect()
+    };
+    assert!(said("h2").contains(&"What each wish added".to_owned()), "{:?}", said("h2"));
+    let titles = scraper::Selector::parse("figure img").unwrap();
+    let first = page.select(&titles).next().unwrap().attr("title").unwrap();
+    assert!(first.starts_with("rank 0, ") && first.contains("margin ") && first.contains("diversity "), "{first}");
+    assert_eq!(said("figcaption").iter().filter(|caption| caption.contains("mostly ")).count(), 20);
 }

@@ -55,7 +55,7 @@ pub fn test(full: bool) -> Result<()> {
     } else {
         run(&mut with_runner(&[], &[]))?;
     }
-    wheel::test(&wheel::build()?, &torch_wheel::build()?, full)?;
+    wheel::test(&wheel::build(wheel::Profile::Dev)?, &torch_wheel::build()?, full)?;
     step("documentation tests");
     run(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     eprintln!("==> all checks passed in {} s", clock.elapsed().as_secs());

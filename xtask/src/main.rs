@@ -91,6 +91,9 @@ enum Verb {
     /// Build, then make the Python wheels in `target/wheels`: one of the command line, the sandboxed plugins and the API
     /// of Python, and one of what trains with an installed torch.
     Wheel {
+        /// Build its code as all else here: larger, and in seconds instead of minutes.
+        #[arg(long)]
+        quick: bool,
         /// Test it, too, in environments of the oldest and the newest Python that are here.
         #[arg(long)]
         test: bool,
@@ -148,10 +151,11 @@ fn main() -> Result<()> {
             build::run(if check { command.arg("--check") } else { &mut command })
         }
         Verb::Page { check } => label_page::page(check),
-        Verb::Wheel { test } => {
+        Verb::Wheel { quick, test } => {
             setup::setup()?;
             build::everything()?;
-            let (wheel, torch) = (wheel::build()?, torch_wheel::build()?);
+            let wheel = wheel::build(if quick { wheel::Profile::Dev } else { wheel::Profile::Wheel })?;
+            let torch = torch_wheel::build()?;
             if test { wheel::test(&wheel, &torch, false) } else { Ok(()) }
         }
         Verb::Install { prefix } => install::install(&absolute(prefix)),

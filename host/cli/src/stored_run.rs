@@ -17,6 +17,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::session;
 use crate::outcome_file;
 use crate::round_files::{
     Length, MODEL, MOST_TEXT, OPTIMISER, PICKS, RECORD, RoundFiles, STATE, SYNTHETIC, parse_json, read_json,
@@ -388,6 +389,11 @@ fn read_round(folder: &Path, header: &Header, length: &mut Length) -> Result<Sto
     files.check_others(&[RECORD, PICKS], length)?;
     let ids = outcomes.iter().map(|&(sample, _)| sample);
     ensure!(ids.eq(record.acquired.iter().copied()), "{}: picks.csv and record.json disagree", shown(folder));
+    for (name, parts) in &record.terms {
+        let (name, acquired) = (Shown::name(name), record.acquired.len());
+        let at = || format!("{}: `terms` has {} values of `{name}`", shown(&folder.join(RECORD)), parts.len());
+        ensure!(parts.len() == acquired, "{}, expected one for each of {acquired} picks", at());
+    }
     Ok(StoredRound { files, record, outcomes })
 }
 
@@ -421,7 +427,9 @@ fn check_record(
         counts(record) == counts(&counted),
         "`query_class_histogram`, `rejected` and `unsure` do not count what stands in picks.csv"
     );
-    check_metrics("metrics", &record.metrics, header.tested(record) > 0, facts.classes.len())?;
+    // A session's accuracy is what its user says, who may have tested on what nobody here knows of.
+    let is_tested = header.tested(record) > 0 || header.dataset.name == session::DATASET;
+    check_metrics("metrics", &record.metrics, is_tested, facts.classes.len())?;
     if let Some(metrics) = &record.validation {
         check_metrics("validation", metrics, true, facts.classes.len())?;
     }

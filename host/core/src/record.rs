@@ -104,6 +104,9 @@ pub struct RoundRecord {
     /// Named figures that the strategy reported.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct")]
     pub diagnostics: BTreeMap<String, f64>,
+    /// What each term of a sum of wishes added to each acquired sample, in pick order, where the strategy is one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct")]
+    pub terms: BTreeMap<String, Vec<f64>>,
 }
 
 impl RoundRecord {
@@ -134,6 +137,7 @@ impl RoundRecord {
             overrides: TrainOverrides::default(),
             ensemble: None,
             diagnostics: BTreeMap::new(),
+            terms: BTreeMap::new(),
         }
     }
 

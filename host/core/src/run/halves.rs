@@ -26,6 +26,8 @@ pub struct Asked {
     pub state: Option<Vec<u8>>,
     /// Named figures that the strategy reported.
     pub figures: BTreeMap<String, f64>,
+    /// What each term of a sum added to each pick.
+    pub terms: BTreeMap<String, Vec<f64>>,
     /// What the query cost.
     pub usage: Usage,
     /// Wall-clock seconds that its arrays took.
@@ -83,6 +85,7 @@ pub fn ask(run: &mut Run<'_>, at: &Position, needs: &[Need]) -> Result<Option<As
         rows: features.value.rows.len(),
         state: answered.selection.state,
         figures: answered.figures,
+        terms: answered.terms,
         usage: answered.usage,
         seconds: features.seconds,
         arrays: features.value.arrays.named().clone(),
@@ -113,6 +116,7 @@ pub fn tell(
             synthetic: Vec::new(),
             state: asked.state,
             figures: asked.figures,
+            terms: asked.terms,
             usage: asked.usage,
         }),
     };

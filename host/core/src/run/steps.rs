@@ -86,6 +86,8 @@ pub(super) struct Answered {
     pub selection: Selection,
     images: Vec<Handed>,
     pub figures: BTreeMap<String, f64>,
+    /// What each term of a sum added to each pick.
+    pub terms: BTreeMap<String, Vec<f64>>,
     pub usage: Usage,
 }
 
@@ -102,6 +104,8 @@ pub(super) struct Queried {
     pub state: Option<Vec<u8>>,
     /// Of training and query.
     pub figures: BTreeMap<String, f64>,
+    /// What each term of a sum added to each pick.
+    pub terms: BTreeMap<String, Vec<f64>>,
     pub usage: Usage,
 }
 
@@ -333,7 +337,8 @@ impl Run<'_> {
         let figures = figures.into_iter().chain(answer.selection.diagnostics.iter().cloned());
         let figures = joined(fitted.value.metrics.clone(), figures).map_err(broken)?;
         let acquisition = question.check(&answer.selection).map_err(broken)?;
-        Ok(Answered { acquisition, selection: answer.selection, images, figures, usage: answer.usage })
+        let terms = answer.beside.terms.into_iter().collect();
+        Ok(Answered { acquisition, selection: answer.selection, images, figures, terms, usage: answer.usage })
     }
 
     /// Has the selected samples labelled.
@@ -343,7 +348,7 @@ impl Run<'_> {
         answered: Answered,
         needs: &[Need],
     ) -> Result<Queried, RunError> {
-        let Answered { acquisition, selection, images, figures, usage } = answered;
+        let Answered { acquisition, selection, images, figures, terms, usage } = answered;
         let images = synthetic::of_picks(images, needs, &features.value.rows, &acquisition)
             .map_err(|source| RunError::Synthetic { strategy: self.strategy.identity().to_string(), source })?;
         let outcomes = self.oracle.label(&acquisition)?;
@@ -358,6 +363,7 @@ impl Run<'_> {
             synthetic,
             state: selection.state,
             figures,
+            terms,
             usage,
         })
     }
@@ -432,11 +438,12 @@ impl Run<'_> {
 impl Answered {
     /// What is known of it while it waits for its labels.
     fn waiting(self, features: Measured<Features>) -> Queried {
-        let Self { acquisition, selection, images: _, figures, usage } = self;
+        let Self { acquisition, selection, images: _, figures, terms, usage } = self;
         let Measured { value: Features { rows, arrays }, seconds, peak_memory } = features;
         let arrays = Measured { value: arrays.named().clone(), seconds, peak_memory };
+        let (rows, state) = (rows.len(), selection.state);
         let (outcomes, synthetic) = (Vec::new(), Vec::new());
-        Queried { rows: rows.len(), arrays, acquisition, outcomes, synthetic, state: selection.state, figures, usage }
+        Queried { rows, arrays, acquisition, outcomes, synthetic, state, figures, terms, usage }
     }
 }
 
@@ -452,6 +459,7 @@ impl Queried {
         record.peak_memory.query = Some(self.usage.peak_memory);
         record.fuel = self.usage.fuel;
         record.diagnostics.clone_from(&self.figures);
+        record.terms.clone_from(&self.terms);
         record.acquired = self.acquisition.ids().to_vec();
         record.count(&self.outcomes, classes);
     }

@@ -1,19 +1,14 @@
 //! The picks, by sums that only fall.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use querist_core::{Failure, Query};
 use querist_protocol::names;
 
-use super::mix_terms::{Ready, Terms, distances, looks_at_labelled};
+use super::mix_apart::{Apart, Place};
+use super::mix_terms::{Ready, Terms, looks_at_labelled};
 use super::own::{Own, wrong_params};
 use crate::package::combine::{AtMost, Kind, Mix, Shares};
-
-/// Picks that a row looks at before the queue is asked again.
-const STRIDE: u32 = 16;
-/// Lanes of a sum over columns, which are joined by halves.
-const LANES: usize = 16;
 
 /// What was picked.
 pub(super) struct Picked {
@@ -59,7 +54,7 @@ impl<'a> Greedy<'a> {
         };
         let mut queue = self.queue(rows);
         while picked.rows.len() < query.wanted() {
-            let Some(top) = self.best(&mut queue, &mut picked) else { break };
+            let Some(top) = self.best(&mut queue, &mut picked)? else { break };
             for (parts, part) in picked.parts.iter_mut().zip(self.parts(top.row)) {
                 parts.push(part);
             }
@@ -82,10 +77,16 @@ impl<'a> Greedy<'a> {
     }
 
     /// The row of the largest sum that the constraints allow, the lowest among equals, which leaves the queue.
-    fn best(&mut self, queue: &mut BinaryHeap<Place>, picked: &mut Picked) -> Option<Place> {
+    fn best(&mut self, queue: &mut BinaryHeap<Place>, picked: &mut Picked) -> Result<Option<Place>, Failure> {
         while let Some(top) = queue.pop() {
             if self.groups.as_ref().is_some_and(|groups| groups.is_full(top.row)) {
                 picked.blocked_by_group += 1;
+                continue;
+            }
+            if let Some(apart) = self.apart.as_mut().filter(|apart| apart.waits(top.row)) {
+                queue.push(top);
+                let looked = apart.look_from_the_top(self.own, queue)?;
+                queue.extend(looked.into_iter().map(|row| Place { sum: self.sum(row), row }));
                 continue;
             }
             let is_settled = self.apart.as_mut().is_none_or(|apart| apart.advance(top.row, &self.picks));
@@ -95,11 +96,11 @@ impl<'a> Greedy<'a> {
             }
             let place = Place { sum: self.sum(top.row), ..top };
             if is_settled && place.sum == top.sum {
-                return Some(place);
+                return Ok(Some(place));
             }
             queue.push(place);
         }
-        None
+        Ok(None)
     }
 
     /// What each term makes of a row, as far as it knows the picks.
@@ -126,137 +127,13 @@ impl<'a> Greedy<'a> {
             groups.take(row);
         }
         match &mut self.apart {
-            Some(apart) if apart.from_mean.is_some() => {
+            Some(apart) if apart.is_at_the_mean() => {
                 apart.begin(row);
                 Ok(true)
             }
             _ => Ok(false),
         }
     }
-}
-
-/// A row by a bound of its sum.
-struct Place {
-    sum: f64,
-    row: u32,
-}
-
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Place {}
-
-impl Ord for Place {
-    /// By sum; the lower row is the greater among equals. Zeros are equal, whatever their signs.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.sum + 0.0).total_cmp(&(other.sum + 0.0)).then(other.row.cmp(&self.row))
-    }
-}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// Distances to what is labelled or picked.
-struct Apart {
-    /// The pool, `[rows, columns]`.
-    values: Vec<f32>,
-    columns: usize,
-    /// The distance of each row to what it has seen.
-    distance: Vec<f64>,
-    /// Picks that it has seen.
-    seen: Vec<u32>,
-    /// Distances from the mean, before the first pick where nothing is labelled.
-    from_mean: Option<Vec<f64>>,
-    /// The largest distance at the start.
-    scale: f64,
-    least: f64,
-}
-
-impl Apart {
-    fn of(mix: &Mix, own: &Own, query: &Query<'_>) -> Result<Self, Failure> {
-        let calls = own.calls();
-        let pool = own.rows(names::EMBEDDINGS, mix.is_unit())?;
-        let (rows, columns) = calls.matrix_shape(pool)?;
-        let mut values = Vec::with_capacity(rows as usize * columns as usize);
-        own.for_each_row(pool, |_, row| values.extend_from_slice(row))?;
-        let (distance, from_mean) = if query.arrays.labelled_ids().is_empty() {
-            let mean: Vec<f32> = calls.matrix_mean(pool)?.into_iter().map(|x| x as f32).collect();
-            let mean = calls.matrix(1, columns, &mean)?;
-            (vec![f64::INFINITY; rows as usize], Some(distances(own, pool, mean)?))
-        } else {
-            (distances(own, pool, own.rows("labelled.embeddings", mix.is_unit())?)?, None)
-        };
-        let scale = from_mean.as_ref().unwrap_or(&distance).iter().copied().fold(0.0, f64::max);
-        calls.release(pool);
-        let seen = vec![0; rows as usize];
-        Ok(Self { values, columns: columns as usize, distance, seen, from_mean, scale, least: mix.min_distance })
-    }
-
-    fn row(&self, row: u32) -> &[f32] {
-        &self.values[row as usize * self.columns..(row as usize + 1) * self.columns]
-    }
-
-    fn value(&self, row: u32) -> f64 {
-        match &self.from_mean {
-            _ if self.scale == 0.0 => 0.0,
-            Some(distances) => 1.0 - distances[row as usize] / self.scale,
-            None => self.distance[row as usize] / self.scale,
-        }
-    }
-
-    /// The first pick of all: every row looks at it.
-    fn begin(&mut self, pick: u32) {
-        self.from_mean = None;
-        for row in 0..self.distance.len() as u32 {
-            self.advance(row, &[pick]);
-        }
-    }
-
-    /// Shows a row some of the picks that it has not seen; whether it has seen all then.
-    fn advance(&mut self, row: u32, picks: &[u32]) -> bool {
-        let from = self.seen[row as usize];
-        let to = (picks.len() as u32).min(from + STRIDE);
-        let own = self.row(row);
-        let nearest = picks[from as usize..to as usize].iter().map(|&pick| apart(own, self.row(pick)));
-        let nearest = nearest.fold(self.distance[row as usize], f64::min);
-        self.distance[row as usize] = nearest;
-        self.seen[row as usize] = to;
-        to as usize == picks.len()
-    }
-
-    fn is_near(&self, row: u32) -> bool {
-        self.least > 0.0 && self.distance[row as usize] < self.least
-    }
-}
-
-/// Euclidean distance.
-fn apart(x: &[f32], y: &[f32]) -> f64 {
-    let mut lanes = [0.0f64; LANES];
-    let ((x_blocks, x_rest), (y_blocks, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-    for (x, y) in x_blocks.iter().zip(y_blocks) {
-        for lane in 0..LANES {
-            let difference = f64::from(x[lane]) - f64::from(y[lane]);
-            lanes[lane] += difference * difference;
-        }
-    }
-    for (lane, (&x, &y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
-        let difference = f64::from(x) - f64::from(y);
-        *lane += difference * difference;
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0].sqrt()
 }
 
 /// How far the predicted classes are from their shares.

@@ -6,6 +6,7 @@ pub mod error;
 mod filter;
 pub mod members;
 mod mix;
+mod mix_apart;
 mod mix_greedy;
 mod mix_terms;
 mod own;

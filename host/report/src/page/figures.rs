@@ -48,12 +48,12 @@ struct Bands {
 }
 
 /// What a chart is of.
-struct Axes {
-    title: &'static str,
-    x: &'static str,
-    y: &'static str,
+pub(super) struct Axes {
+    pub(super) title: &'static str,
+    pub(super) x: &'static str,
+    pub(super) y: &'static str,
     /// What values are multiplied by to be shown.
-    unit: f64,
+    pub(super) unit: f64,
 }
 
 const CURVES: Axes = Axes { title: "Curves", x: "labelled samples", y: "accuracy, %", unit: 100.0 };
@@ -70,12 +70,13 @@ const TRAINING: Axes = Axes {
 };
 
 /// Numbers of one curve.
-struct Drawn<'a> {
-    at: usize,
-    label: &'a str,
+pub(super) struct Drawn<'a> {
+    /// Position of its group, which decides its looks; 0 is the baseline's.
+    pub(super) at: usize,
+    pub(super) label: &'a str,
     /// Places on the horizontal axis.
-    x: Vec<f64>,
-    points: Vec<Point>,
+    pub(super) x: Vec<f64>,
+    pub(super) points: Vec<Point>,
 }
 
 impl Figures {
@@ -135,7 +136,7 @@ impl Figures {
         html! { @if !markup.is_empty() { (heading("Training")) @for part in &markup { (part) } } }
     }
 
-    fn add(&mut self, drawn: Vec<Drawn<'_>>, axes: &Axes, setting: &str) -> Markup {
+    pub(super) fn add(&mut self, drawn: Vec<Drawn<'_>>, axes: &Axes, setting: &str) -> Markup {
         let (Some(wide), Some(narrow)) = (draw(&drawn, &WIDE, axes), draw(&drawn, &NARROW, axes)) else {
             return html! { p { "No run is finished yet." } };
         };
@@ -208,7 +209,7 @@ fn keys(lines: &[(usize, &str)]) -> Markup {
                         line.curve x1="0" x2="40" y1="6" y2="6"
                             stroke-dasharray=[Some(dash).filter(|dash| !dash.is_empty())] {}
                     }
-                    span { (label) @if label == BASELINE { " (baseline)" } }
+                    span { (label) @if at == 0 && label == BASELINE { " (baseline)" } }
                 }
             }
         }
@@ -216,7 +217,7 @@ fn keys(lines: &[(usize, &str)]) -> Markup {
 }
 
 /// A figure that has no spread.
-fn single(at: usize, value: f64) -> Point {
+pub(super) fn single(at: usize, value: f64) -> Point {
     Point { labelled: at, accuracy: Spread { mean: value, std: None, n: 1 }, half_width: None, bootstrap: None }
 }
 

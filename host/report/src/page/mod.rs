@@ -6,6 +6,7 @@ mod live;
 mod pictures;
 mod plain;
 mod tables;
+mod wishes;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use querist_core::digest::sha256;
@@ -62,12 +63,14 @@ pub fn html(report: &Report, options: &PageOptions) -> Result<String, ReportErro
     let mut figures = Figures::default();
     let settings: Vec<Markup> =
         report.analysis().settings.iter().map(|setting| of_setting(report, setting, &mut figures)).collect();
+    let wishes = wishes::wishes(report, &mut figures);
     let epochs = figures.epochs(report);
     let body = html! {
         (overview(report))
         (warnings(report, options.live.is_some()))
         (over_settings(report))
         @for setting in &settings { (setting) }
+        (wishes)
         (epochs)
         (pictures)
         (protocol(report))

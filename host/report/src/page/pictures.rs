@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
+use querist_protocol::Shown;
 use rayon::prelude::*;
 
 use super::classes::balance;
 use super::tables::heading;
+use super::wishes::of_pick;
 use crate::curve::Seed;
 use crate::report::{Report, ReportError};
 use crate::run::{Picture, RunSummary, Thumbnail};
@@ -56,7 +58,8 @@ fn column(run: &RunSummary, at: usize, round: &[Thumbnail], most: usize) -> Resu
     shown.truncate(most);
     let twins: Vec<Option<usize>> = shown.iter().enumerate().map(|(at, picture)| twin(picture, &shown[..at])).collect();
     let figures =
-        shown.iter().zip(&twins).map(|(picture, twin)| figure(picture, *twin)).collect::<Result<Vec<_>, _>>()?;
+        shown.iter().zip(&twins).map(|(picture, twin)| figure(picture, *twin, &of_pick(run, at, picture.rank)));
+    let figures = figures.collect::<Result<Vec<_>, _>>()?;
     let repeated = twins.iter().flatten().count();
     // Only a part of the pictures may have been handed over.
     let asked = run.rounds.get(at).map_or(round.len(), |record| record.acquired.len().max(round.len()));
@@ -95,13 +98,18 @@ fn nearly_equal(a: &Picture, b: &Picture) -> bool {
     one_shape && !pixels.is_empty() && difference < 4 * pixels.len() as u64
 }
 
-fn figure(thumbnail: &Thumbnail, twin: Option<usize>) -> Result<Markup, ReportError> {
+/// A picture, with what each wish added to it where there are some.
+fn figure(thumbnail: &Thumbnail, twin: Option<usize>, wishes: &[(Shown, f64)]) -> Result<Markup, ReportError> {
     let address = address(&thumbnail.picture)?;
+    let mut title = format!("rank {}", thumbnail.rank);
+    wishes.iter().for_each(|(name, part)| title += &format!(", {name} {part:.3}"));
     Ok(html! {
         figure.twin[twin.is_some()] {
-            img src=(address) alt=(thumbnail.class) title=(format!("rank {}", thumbnail.rank)) loading="lazy"
+            img src=(address) alt=(thumbnail.class) title=(title) loading="lazy"
                 decoding="async";
-            figcaption { (thumbnail.class) @if let Some(rank) = twin { ", like rank " (rank) } }
+            figcaption { (thumbnail.class) @if let Some(rank) = twin { ", like rank " (rank) }
+                @if let [(name, _), _, ..] = wishes { br; span.soft { "mostly " (name) } }
+            }
         }
     })
 }

@@ -35,6 +35,9 @@ struct Batch {
     rows: usize,
     #[serde(deserialize_with = "querist_core::record::distinct")]
     figures: BTreeMap<String, f64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "querist_core::record::distinct")]
+    terms: BTreeMap<String, Vec<f64>>,
     usage: Used,
     seconds: f64,
     /// SHA-256 of the files beside it.
@@ -74,6 +77,7 @@ impl AskedFolder {
                 scores: asked.acquisition.scores().iter().map(|score| score.to_bits()).collect(),
                 rows: asked.rows,
                 figures: asked.figures.clone(),
+                terms: asked.terms.clone(),
                 usage: asked.usage,
                 seconds: asked.seconds,
                 files,
@@ -124,7 +128,7 @@ impl Found {
             Some(bytes) => named(&bytes).with_context(|| path.to_string())?,
             None => BTreeMap::new(),
         };
-        let Batch { figures, usage, seconds, .. } = found;
-        Ok(Asked { acquisition, rows: rows.len(), state, figures, usage, seconds, arrays })
+        let Batch { figures, terms, usage, seconds, .. } = found;
+        Ok(Asked { acquisition, rows: rows.len(), state, figures, terms, usage, seconds, arrays })
     }
 }
