@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use querist_tests::cli::{Place, assert_same, lasting, study};
+use querist_tests::cli::{Place, assert_same, json, lasting, study};
+use querist_tests::python::python;
+use querist_tests::workspace;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -90,11 +92,16 @@ impl Slurm {
 
     /// Every process of a cell that runs in this place.
     fn processes(&self) -> Vec<i32> {
+        self.processes_that(|line| line.contains("\0run\0") || line.contains("\0cell\0"))
+    }
+
+    /// Processes that name this place, with such words.
+    fn processes_that(&self, are: impl Fn(&str) -> bool) -> Vec<i32> {
         let inside = self.place.path().display().to_string();
         let ours = |pid: &i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let text = String::from_utf8_lossy(&line).into_owned();
-            text.contains(&inside) && (text.contains("\0run\0") || text.contains("\0cell\0"))
+            text.contains(&inside) && are(&text)
         };
         let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         all.filter(ours).collect()
@@ -137,6 +144,44 @@ fn an_array_gives_the_records_of_local_runs_and_a_retry_submits_what_is_missing(
     let list = fs::read_to_string(slurm.place.at("s/slurm/0002/cells.txt")).unwrap();
     assert_eq!(list.lines().count(), 1);
     assert_same(&lasting(&slurm.place.at("s").join(&folders[2])), &lasting(&slurm.place.at("t").join(&folders[2])));
+}
+
+#[test]
+fn a_learner_of_ones_own_gives_the_records_of_local_runs_and_ends_with_its_job() {
+    let Some(slurm) = Slurm::start() else { return };
+    // A copy, so that no other test starts it.
+    slurm.place.write("learner.py", fs::read_to_string(workspace().join("examples/learners/plain.py")).unwrap());
+    let script = slurm.place.at("learner.py").display().to_string();
+    let learner = format!("learner = {{ command = [{:?}, {script:?}] }}\n{LAUNCH}", python());
+    let text = study("0, 1", "{ id = \"random\" }, { id = \"margin\" }", &learner);
+    let is_ours = |line: &&str| line.starts_with("model = ") || line.starts_with("recipe = ");
+    let kept: Vec<&str> = text.lines().filter(|line| !is_ours(line)).collect();
+    slurm.place.write("study.toml", kept.join("\n"));
+    let (code, said) = slurm.run_study(&[]);
+    assert!(code == Some(0) && said.contains("4 runs submitted"), "{said}");
+    assert!(all("done")(&slurm.status()), "{:?}", slurm.status());
+    slurm.place.good(&["study", "run", "study.toml", "--out", "t", "--launcher", "local"]);
+    for folder in slurm.folders_of(&[]) {
+        let (there, here) = (slurm.place.at("s").join(&folder), slurm.place.at("t").join(&folder));
+        assert_eq!(json(&there.join("header.json"))["learner"]["name"], "nearest-mean");
+        assert_same(&lasting(&there), &lasting(&here));
+    }
+    // A job that is cancelled takes its learner with it.
+    let learners = || slurm.processes_that(|line| line.contains(&script) && !line.contains("start-learner"));
+    fs::remove_dir_all(slurm.place.at("s")).unwrap();
+    let mut launcher = slurm.begin(&[]);
+    let clock = Instant::now();
+    while learners().is_empty() {
+        assert!(clock.elapsed() < Duration::from_secs(60), "no learner was started");
+        sleep(Duration::from_millis(20));
+    }
+    slurm.slurm("scancel", &["--me"]);
+    launcher.wait().unwrap();
+    let clock = Instant::now();
+    while !learners().is_empty() {
+        assert!(clock.elapsed() < Duration::from_secs(30), "{:?} are left of a cancelled job", learners());
+        sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::build::{self, cargo, program, run, step, target};
-use crate::{label_page, lint, moved, onnx, schemas, setup, template, wheel, wheels, workspace};
+use crate::{label_page, lint, moved, onnx, schemas, setup, template, torch_wheel, wheel, wheels, workspace};
 
 /// Crates that are published, in the order in which they depend on each other.
 const PUBLISHED: [&str; 8] = [
@@ -55,7 +55,7 @@ pub fn test(full: bool) -> Result<()> {
     } else {
         run(&mut with_runner(&[], &[]))?;
     }
-    wheel::test(&wheel::build(wheel::Profile::Dev)?, full)?;
+    wheel::test(&wheel::build(wheel::Profile::Dev)?, &torch_wheel::build()?, full)?;
     step("documentation tests");
     run(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
     eprintln!("==> all checks passed in {} s", clock.elapsed().as_secs());

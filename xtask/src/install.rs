@@ -34,10 +34,10 @@ pub fn lay_down(prefix: &Path) -> Result<PathBuf> {
     let (bin, lib) = (prefix.join("bin"), prefix.join("lib/querist"));
     fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
     fs::create_dir_all(&lib).with_context(|| lib.display().to_string())?;
-    libraries(&lib)?;
+    libraries(&lib, "libtorch")?;
     onnx_runtime(&lib)?;
-    executable(&target().join("debug/querist-train"), &lib.join("querist-train"))?;
-    executable(&program(), &bin.join("querist"))?;
+    executable(&target().join("debug/querist-train"), &lib.join("querist-train"), LIBTORCH)?;
+    executable(&program(), &bin.join("querist"), LIBTORCH)?;
     let plugins = lib.join("plugins");
     remove(&plugins)?;
     copy_folder(&target().join("debug/plugins"), &plugins)?;
@@ -63,45 +63,48 @@ fn words(prefix: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts an executable in place of another, without the clone among the folders where it looks for libtorch. A running
+/// Puts an executable in place of another, with one folder where it looks for libtorch, which is not the clone. A running
 /// program cannot be written over, but its name can be given to another file.
-fn executable(from: &Path, to: &Path) -> Result<()> {
+pub fn executable(from: &Path, to: &Path, libtorch: &str) -> Result<()> {
     let mut bytes = fs::read(from).with_context(|| from.display().to_string())?;
-    forget_clone(&mut bytes).with_context(|| from.display().to_string())?;
+    forget_clone(&mut bytes, libtorch).with_context(|| from.display().to_string())?;
     let new = to.with_extension("new");
     fs::write(&new, bytes).with_context(|| new.display().to_string())?;
     fs::set_permissions(&new, fs::metadata(from)?.permissions())?;
     fs::rename(&new, to).with_context(|| to.display().to_string())
 }
 
-/// Ends the list of folders behind the first, which is the one that moves with the program.
-fn forget_clone(bytes: &mut [u8]) -> Result<()> {
+/// Writes one folder, which moves with the program, over the list of folders.
+fn forget_clone(bytes: &mut [u8], libtorch: &str) -> Result<()> {
     let lists = search_lists(bytes)?;
     let [list] = lists[..] else { bail!("{} lists of folders for libraries, expected one", lists.len()) };
-    let kept = kept(list)?;
+    let new = in_place_of(list, libtorch)?;
     // The list is a part of `bytes`.
     let at = list.as_ptr() as usize - bytes.as_ptr() as usize;
-    let end = at + list.len();
-    bytes[at + kept..end].fill(0);
+    bytes[at..at + new.len()].copy_from_slice(&new);
     Ok(())
 }
 
-/// How much of a list of folders is the first one.
-fn kept(list: &[u8]) -> Result<usize> {
+/// A list of one folder, as long as the list that the linker made.
+fn in_place_of(list: &[u8], libtorch: &str) -> Result<Vec<u8>> {
     let first = list.split(|&byte| byte == b':').next().unwrap_or_default();
     ensure!(
         first == LIBTORCH.as_bytes(),
         "libraries are sought in `{}`, expected {LIBTORCH} first: was it built anew?",
         String::from_utf8_lossy(list)
     );
-    Ok(first.len())
+    ensure!(libtorch.len() <= list.len(), "there is no room for {libtorch} in `{}`", String::from_utf8_lossy(list));
+    let mut new = libtorch.as_bytes().to_vec();
+    new.resize(list.len(), 0);
+    Ok(new)
 }
 
-/// Lays libtorch beside the program: its libraries, and those of other packages in which they look for more.
-fn libraries(lib: &Path) -> Result<()> {
+/// Lays libtorch into the folder `name` of `lib`: its libraries, and beside it those of other packages in which they look
+/// for more.
+pub fn libraries(lib: &Path, name: &str) -> Result<()> {
     let source = fs::canonicalize(SOURCE).with_context(|| format!("{SOURCE}: `cargo xtask setup` makes it"))?;
-    let folder = lib.join("libtorch/lib");
-    remove(&lib.join("libtorch"))?;
+    let folder = lib.join(name).join("lib");
+    remove(&lib.join(name))?;
     link_folder(&source, &folder)?;
     for beside in folders_beside(&source)? {
         let to = lib.join(&beside);
@@ -207,9 +210,13 @@ mod tests {
     #[test]
     fn only_the_folder_that_moves_along_is_kept() {
         let list = b"$ORIGIN/libtorch/lib:/home/me/clone/.libtorch/lib";
-        assert_eq!(&list[..kept(list).unwrap()], LIBTORCH.as_bytes());
+        for folder in [LIBTORCH, "$ORIGIN/../../torch/lib"] {
+            let new = in_place_of(list, folder).unwrap();
+            assert_eq!((new.len(), new.split(|&byte| byte == 0).next()), (list.len(), Some(folder.as_bytes())));
+        }
+        assert!(in_place_of(list, &"x".repeat(list.len() + 1)).is_err());
         for other in [&b"/home/me/clone/.libtorch/lib"[..], b"/lib:$ORIGIN/libtorch/lib", b""] {
-            assert!(kept(other).is_err(), "{}", String::from_utf8_lossy(other));
+            assert!(in_place_of(other, LIBTORCH).is_err(), "{}", String::from_utf8_lossy(other));
         }
     }
 

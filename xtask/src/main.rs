@@ -15,6 +15,7 @@ mod page;
 mod schemas;
 mod setup;
 mod template;
+mod torch_wheel;
 mod weights;
 mod wheel;
 mod wheels;
@@ -87,7 +88,8 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Build, then make the Python wheel in `target/wheels`: command line, sandboxed plugins and the API of Python.
+    /// Build, then make the Python wheels in `target/wheels`: one of the command line, the sandboxed plugins and the API
+    /// of Python, and one of what trains with an installed torch.
     Wheel {
         /// Build its code as all else here: larger, and in seconds instead of minutes.
         #[arg(long)]
@@ -153,7 +155,8 @@ fn main() -> Result<()> {
             setup::setup()?;
             build::everything()?;
             let wheel = wheel::build(if quick { wheel::Profile::Dev } else { wheel::Profile::Wheel })?;
-            if test { wheel::test(&wheel, false) } else { Ok(()) }
+            let torch = torch_wheel::build()?;
+            if test { wheel::test(&wheel, &torch, false) } else { Ok(()) }
         }
         Verb::Install { prefix } => install::install(&absolute(prefix)),
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::build::{self, run, step, target};
-use crate::{install, wheels, workspace};
+use crate::{install, torch_wheel, wheels, workspace};
 
 /// Bytes of the wheel that is shipped at most.
 const MOST_BYTES: u64 = 20_000_000;
@@ -39,7 +39,8 @@ impl Profile {
 /// Builds the wheel into a folder of the target, and gives its file. The workspace is built.
 pub fn build(profile: Profile) -> Result<PathBuf> {
     step("the wheel");
-    lay_plugins_down()?;
+    // Where maturin finds them.
+    plugins_of(&KINDS, Path::new("python/querist/plugins"))?;
     let out = target().join("wheels");
     wheels::remove(&out)?;
     let python = builder()?;
@@ -47,7 +48,7 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     maturin.args(["build", "--manifest-path", "python/Cargo.toml", "--profile", profile.name(), "--strip"]);
     maturin.arg("--out").arg(&out).args(["--interpreter"]).arg(&python);
     run(&mut maturin)?;
-    let wheel = only_file(&out)?;
+    let wheel = only_file(&out, "querist-")?;
     let bytes = fs::metadata(&wheel)?.len();
     eprintln!("{} has {:.1} MB", wheel.display(), bytes as f64 / 1e6);
     let is_small = bytes <= MOST_BYTES || profile != Profile::Wheel;
@@ -55,8 +56,9 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     Ok(wheel)
 }
 
-/// Installs the wheel into clean environments of the oldest and the newest Python, and tests it there.
-pub fn test(wheel: &Path, full: bool) -> Result<()> {
+/// Installs the wheels into clean environments of the oldest and the newest Python, and tests them there. `torch` is the
+/// one that trains.
+pub fn test(wheel: &Path, torch: &Path, full: bool) -> Result<()> {
     let pythons = pythons();
     let (Some((oldest, first)), Some((newest, last))) = (pythons.first_key_value(), pythons.last_key_value()) else {
         bail!("no Python from 3.{} on is there: install python3 with its module `venv`", MINORS.start());
@@ -74,7 +76,7 @@ pub fn test(wheel: &Path, full: bool) -> Result<()> {
         };
         with_others(wheel, *minor, python, files)?;
     }
-    Ok(())
+    torch_wheel::test(&[wheel.to_owned(), torch.to_owned()], *newest, last, full)
 }
 
 /// The first example of the README in an environment that has nothing but the wheel.
@@ -119,7 +121,7 @@ fn with_others(wheel: &Path, minor: u32, python: &Path, requirements: &[&str]) -
 }
 
 /// The folder of an environment, from the root: its Python is started in other folders.
-fn environment(name: &str) -> Result<PathBuf> {
+pub fn environment(name: &str) -> Result<PathBuf> {
     Ok(workspace().canonicalize()?.join(target()).join("python").join(name))
 }
 
@@ -131,26 +133,26 @@ fn example(page: &str) -> Result<String> {
 }
 
 /// An empty folder, so that nothing of the clone is found beside a program.
-fn tempdir(beside: &Path) -> Result<PathBuf> {
+pub fn tempdir(beside: &Path) -> Result<PathBuf> {
     let folder = beside.join("away");
     wheels::remove(&folder)?;
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
-/// Puts the packages that the wheel holds where the build finds them.
-fn lay_plugins_down() -> Result<()> {
-    let (from, to) = (target().join("debug/plugins"), Path::new("python/querist/plugins"));
+/// Puts the built packages of some kinds into a folder.
+pub fn plugins_of(kinds: &[&str], to: &Path) -> Result<()> {
+    let from = target().join("debug/plugins");
     wheels::remove(to)?;
     let mut count = 0;
     for entry in fs::read_dir(&from).with_context(|| format!("{}: build first", from.display()))? {
         let path = entry?.path();
-        if path.is_dir() && KINDS.contains(&kind_of(&path)?.as_str()) {
+        if path.is_dir() && kinds.contains(&kind_of(&path)?.as_str()) {
             install::copy_folder(&path, &to.join(path.file_name().unwrap_or_default()))?;
             count += 1;
         }
     }
-    ensure!(count > 0, "{} holds no package for the sandbox", from.display());
+    ensure!(count > 0, "{} holds no package of the kinds {kinds:?}", from.display());
     Ok(())
 }
 
@@ -163,11 +165,12 @@ fn kind_of(package: &Path) -> Result<String> {
     kind.map(str::to_owned).with_context(|| format!("{} has no `kind`", file.display()))
 }
 
-/// The Python of an environment that has the tool that builds wheels.
-fn builder() -> Result<PathBuf> {
+/// The Python of an environment that has the tools that build wheels, as the list of them was last.
+pub fn builder() -> Result<PathBuf> {
     let folder = target().join("python/build");
     let python = folder.join("bin/python");
-    if !folder.join("bin/maturin").exists() {
+    let (list, done) = (fs::read("python/requirements-build.txt")?, folder.join("requirements"));
+    if fs::read(&done).ok().as_ref() != Some(&list) {
         let all = pythons();
         let newest = all.values().next_back().context("no Python is there: install python3 with its module `venv`")?;
         wheels::remove(&folder)?;
@@ -175,6 +178,7 @@ fn builder() -> Result<PathBuf> {
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
         run(pip.args(["-r", "python/requirements-build.txt"]))?;
+        fs::write(done, list)?;
     }
     Ok(workspace().canonicalize()?.join(python))
 }
@@ -202,10 +206,13 @@ fn minor_of(python: &Path) -> Option<u32> {
     text.trim().strip_prefix("3 ")?.parse().ok()
 }
 
-fn only_file(folder: &Path) -> Result<PathBuf> {
-    let files: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+/// The one file of a folder whose name begins like this.
+pub fn only_file(folder: &Path, start: &str) -> Result<PathBuf> {
+    let all = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_meant = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+    let files: Vec<PathBuf> = all.filter(is_meant).collect();
     match &files[..] {
         [file] => Ok(workspace().canonicalize()?.join(file)),
-        files => bail!("{} holds {} files, expected one wheel", folder.display(), files.len()),
+        files => bail!("{} holds {} files {start}.., expected one wheel", folder.display(), files.len()),
     }
 }

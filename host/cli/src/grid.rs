@@ -27,7 +27,7 @@ pub struct Grid {
 
 /// Looks at all that runs of a study would stumble over, each part of it once.
 pub fn check(config: &StudyConfig, cells: &[Cell], args: &PluginArgs) -> Result<Grid> {
-    let mut problems = of_strategies(config, &plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
+    let mut problems = of_strategies(config, &*plugins::listing(&args.plugin_dir)?, &args.policy()?)?;
     problems.extend(of_seeds(config));
     let mut settled = cells.to_vec();
     for cell in &mut settled {

@@ -23,6 +23,7 @@ mod flags;
 mod grid;
 mod index_file;
 mod kept;
+mod kept_listing;
 mod lists;
 mod loopback;
 mod outcome_file;

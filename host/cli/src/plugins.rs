@@ -21,6 +21,7 @@ use querist_store::Store;
 use serde_json::Value;
 
 use crate::config_file::ConfigFile;
+use crate::kept_listing;
 use crate::lists;
 use crate::output;
 use crate::program;
@@ -35,8 +36,14 @@ pub fn folders(named: &[PathBuf]) -> Vec<(Source, PathBuf)> {
     }
     folders.push((Source::Project, PathBuf::from("plugins")));
     folders.extend(user_folder().map(|dir| (Source::User, dir)));
-    folders.extend(program::built_in().map(|dir| (Source::BuiltIn, dir)));
+    folders.extend(program::built_in().into_iter().map(|dir| (Source::BuiltIn, dir)));
     folders
+}
+
+/// Whether a folder is one of those of the built-in packages, by whatever name it is called.
+pub fn is_built_in(folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else { return false };
+    program::built_in().iter().any(|dir| dir.canonicalize().is_ok_and(|dir| dir == folder))
 }
 
 /// The user's own packages: `querist/plugins` in the data folder, where those lie that were installed.
@@ -58,8 +65,13 @@ pub fn keys_file() -> Result<PathBuf> {
 }
 
 /// Every package that can be found. Of installed versions those of the project's lock file come first.
-pub fn listing(named: &[PathBuf]) -> Result<Listing> {
-    let mut listing = Listing::search(&folders(named))?;
+pub fn listing(named: &[PathBuf]) -> Result<Arc<Listing>> {
+    let folders = folders(named);
+    kept_listing::kept(&folders, || search(&folders))
+}
+
+fn search(folders: &[(Source, PathBuf)]) -> Result<Listing> {
+    let mut listing = Listing::search(folders)?;
     // One that cannot be read is an error where it decides what may run.
     if let Ok(Some(lock)) = Lock::read(Path::new(LOCK_FILE)) {
         listing.prefer(|name, digest| lock.names(name, digest));

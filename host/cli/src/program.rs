@@ -21,7 +21,34 @@ pub struct Host {
     pub train: Option<PathBuf>,
 }
 
+impl Host {
+    fn built_in(&self) -> Vec<PathBuf> {
+        let beside = self.train.as_deref().and_then(python_packages).map(|all| all.join("querist_torch/plugins"));
+        let folders = [Some(self.plugins.clone()), beside].into_iter().flatten();
+        folders.filter(|folder| folder.is_dir()).collect()
+    }
+
+    fn trainer(&self) -> Result<PathBuf> {
+        let train = self.train.clone().filter(|path| path.is_file()).with_context(|| {
+            let version = env!("CARGO_PKG_VERSION");
+            format!("this package does not train: `pip install querist-torch=={version}` brings what does")
+        })?;
+        // The system's own words for it name neither the folder nor the remedy. Who exports a path may have it elsewhere.
+        let library = python_packages(&train).map(|all| all.join("torch/lib/libtorch_cpu.so"));
+        if let Some(library) = library.filter(|file| !file.is_file() && std::env::var_os("LD_LIBRARY_PATH").is_none()) {
+            anyhow::bail!(
+                "`querist-train` needs PyTorch, whose {} is not there: `pip install 'torch==2.11.*'` brings it",
+                library.display()
+            );
+        }
+        Ok(train)
+    }
+}
+
 static HOST: OnceLock<Host> = OnceLock::new();
+/// Says to a host that is started again where `querist-train` is.
+const TRAIN_VARIABLE: &str = "QUERIST_TRAIN";
+
 static CALLED: OnceLock<Vec<OsString>> = OnceLock::new();
 
 /// Says what takes the place of this process's executable. The first word counts, since it is about the process.
@@ -59,6 +86,10 @@ pub fn command() -> Result<Command> {
     let (program, first) = words.split_first().context("nothing is known that starts this program again")?;
     let mut command = Command::new(program);
     command.args(first);
+    if let Some(train) = HOST.get().and_then(|host| host.train.as_ref()) {
+        // It is started without what finds other packages.
+        command.env(TRAIN_VARIABLE, train);
+    }
     Ok(command)
 }
 
@@ -70,14 +101,31 @@ pub fn folder() -> Option<PathBuf> {
     }
 }
 
-/// The packages that came with this program: those of its host, `plugins/` beside it, or `../lib/querist/plugins`.
-pub fn built_in() -> Option<PathBuf> {
+/// Folders of the packages that came with this program, first come first.
+pub fn built_in() -> Vec<PathBuf> {
     if let Some(host) = HOST.get() {
-        return Some(host.plugins.clone()).filter(|folder| folder.is_dir());
+        return host.built_in();
     }
-    let program = executable().ok()?.canonicalize().ok()?;
+    let program = executable().ok().and_then(|program| program.canonicalize().ok());
+    program.as_deref().map(built_in_of).unwrap_or_default()
+}
+
+/// Folders of packages of an executable: `plugins/` beside it, or `../lib/querist/plugins`; of the one in the Python
+/// package `querist_torch`, that package's own and those of the package `querist` beside it.
+fn built_in_of(program: &Path) -> Vec<PathBuf> {
+    let Some(folder) = program.parent() else { return Vec::new() };
+    if let Some(packages) = python_packages(program) {
+        let both = ["querist_torch/plugins", "querist/plugins"].map(|plugins| packages.join(plugins));
+        return both.into_iter().filter(|dir| dir.is_dir()).collect();
+    }
+    let places = [folder.join("plugins"), folder.join("../lib/querist/plugins")];
+    places.into_iter().find(|dir| dir.is_dir()).into_iter().collect()
+}
+
+/// The folder of installed Python packages, of which `querist_torch` holds this executable.
+fn python_packages(program: &Path) -> Option<&Path> {
     let folder = program.parent()?;
-    [folder.join("plugins"), folder.join("../lib/querist/plugins")].into_iter().find(|dir| dir.is_dir())
+    if folder.ends_with("querist_torch/bin") { folder.parent()?.parent() } else { None }
 }
 
 /// `querist-train`: where the host says, beside this program, or in `../lib/querist`.
@@ -86,8 +134,7 @@ pub fn built_in() -> Option<PathBuf> {
 /// If it is in none of these.
 pub fn train() -> Result<PathBuf> {
     if let Some(host) = HOST.get() {
-        let train = host.train.clone().filter(|path| path.is_file());
-        return train.context("this package does not train: `cargo xtask install` in a clone brings what does");
+        return host.trainer();
     }
     let this = executable()?.canonicalize()?;
     let folder = this.parent().context("this program's own file has no folder")?;
@@ -100,4 +147,37 @@ pub fn train() -> Result<PathBuf> {
 
 fn executable() -> Result<PathBuf> {
     std::env::current_exe().context("cannot find this program's own file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_python_lie_beside_each_other() {
+        let site = tempfile::tempdir().unwrap();
+        let at = |path: &str| site.path().join(path);
+        let torch = ["querist_torch/plugins", "querist_torch/bin"];
+        for folder in ["querist/plugins", "bin/plugins", "lib/querist/plugins"].iter().chain(&torch) {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        let both = [at("querist_torch/plugins"), at("querist/plugins")];
+        assert_eq!(built_in_of(&at("querist_torch/bin/querist-train")), both);
+        // An executable anywhere else has packages of its own, and looks no further.
+        assert_eq!(built_in_of(&at("bin/querist")), [at("bin/plugins")]);
+        assert_eq!(built_in_of(&at("lib/querist/querist-train")), [at("lib/querist/plugins")]);
+        assert!(built_in_of(&at("querist/bin/querist")).is_empty());
+        let train = at("querist_torch/bin/querist-train");
+        let host = Host { start: Vec::new(), plugins: at("querist/plugins"), train: Some(train.clone()) };
+        assert_eq!(host.built_in(), [at("querist/plugins"), at("querist_torch/plugins")]);
+        let says = |host: &Host| format!("{:#}", host.trainer().unwrap_err());
+        assert!(says(&host).contains("pip install querist-torch=="), "{}", says(&host));
+        std::fs::write(&train, "").unwrap();
+        if std::env::var_os("LD_LIBRARY_PATH").is_none() {
+            assert!(says(&host).contains("pip install 'torch==2.11.*'"), "{}", says(&host));
+        }
+        std::fs::create_dir_all(at("torch/lib")).unwrap();
+        std::fs::write(at("torch/lib/libtorch_cpu.so"), "").unwrap();
+        assert_eq!(host.trainer().unwrap(), train);
+    }
 }

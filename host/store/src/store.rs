@@ -47,8 +47,8 @@ pub struct Install<'a> {
     pub ignore_signature: bool,
     /// Whom the user trusts.
     pub keys: &'a Keys,
-    /// The folder of the built-in packages.
-    pub built_in: Option<&'a Path>,
+    /// Folders of the built-in packages.
+    pub built_in: &'a [PathBuf],
 }
 
 /// A package that is installed.
@@ -169,11 +169,10 @@ impl Store {
     }
 
     /// No package is called as a built-in one, but for that very one.
-    fn check_name(&self, offer: &Offer, built_in: Option<&Path>) -> Result<(), StoreError> {
-        let Some(folder) = built_in else { return Ok(()) };
+    fn check_name(&self, offer: &Offer, built_in: &[PathBuf]) -> Result<(), StoreError> {
         let name = &offer.description.package;
-        let package = folder.join(name);
-        match package.is_dir().then(|| read_package(&package)) {
+        let package = built_in.iter().map(|folder| folder.join(name)).find(|package| package.is_dir());
+        match package.map(|package| read_package(&package)) {
             None => Ok(()),
             Some(Ok(package)) if package.digest == offer.digest() => Err(StoreError::IsBuiltIn { name: name.clone() }),
             Some(_) => Err(StoreError::BuiltIn { name: name.clone() }),

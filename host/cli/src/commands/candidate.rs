@@ -16,8 +16,7 @@ pub fn listing(path: &Path) -> Result<Listing> {
     let is_package = path.is_file() || path.join(querist_loader::package::manifest::FILE).exists();
     let packages = path.parent().filter(|_| is_package).unwrap_or(path);
     // What is installed with this program is trusted by it, as everywhere.
-    let installed = crate::program::built_in().and_then(|dir| dir.canonicalize().ok()) == packages.canonicalize().ok();
-    let source = if installed { Source::BuiltIn } else { Source::PluginDir };
+    let source = if plugins::is_built_in(packages) { Source::BuiltIn } else { Source::PluginDir };
     if is_package {
         return Ok(Listing::only(path.to_owned(), source));
     }

@@ -61,7 +61,7 @@ pub fn install(args: &InstallArgs) -> Result<()> {
         digest: digest.as_ref(),
         ignore_signature: args.ignore_signature,
         keys: &keys,
-        built_in: built_in.as_deref(),
+        built_in: &built_in,
     };
     let sandbox = plugins::sandbox()?;
     let installed = plugins::store()?.install(&what, &client, &sandbox).map_err(|error| {

@@ -1,6 +1,7 @@
 //! `querist plugin`: list, show, check, pack and lock plugins.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
@@ -205,7 +206,7 @@ fn lock(wanted: &[String], plugin_dir: &[PathBuf], format: ListFormat) -> Result
     // Whoever names a package means the newest version, not the one that is locked.
     let listing = match wanted {
         [] => plugins::listing(plugin_dir)?,
-        _ => Listing::search(&plugins::folders(plugin_dir))?,
+        _ => Arc::new(Listing::search(&plugins::folders(plugin_dir))?),
     };
     let path = Path::new(LOCK_FILE);
     let mut lock = Lock::read(path)?.unwrap_or_default();

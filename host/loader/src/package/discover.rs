@@ -93,6 +93,11 @@ impl Found {
         self.package.get_or_init(|| read().and_then(|package| self.as_installed(package))).as_ref()
     }
 
+    /// Whether it is known that it cannot be used.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.package.get(), Some(Err(_)))
+    }
+
     /// What was installed is what it was then.
     fn as_installed(&self, package: CheckedPackage) -> Result<CheckedPackage, RefusedPackage> {
         match &self.installed {

@@ -135,8 +135,8 @@ pub struct Policy {
     pub locked: bool,
     /// The lock file, where there is one.
     pub lock: Option<Lock>,
-    /// Folder of the built-in packages.
-    pub built_in: Option<PathBuf>,
+    /// Folders of the built-in packages.
+    pub built_in: Vec<PathBuf>,
 }
 
 /// How a package runs.
@@ -191,12 +191,13 @@ impl Policy {
         }
     }
 
-    /// Whether the digest list that was installed with the built-in packages names this artifact.
+    /// Whether a digest list that was installed with built-in packages names this artifact.
     fn is_built_in(&self, package: &CheckedPackage) -> bool {
-        let Some(folder) = &self.built_in else { return false };
-        let list = querist_files::read_text(&folder.join(DIGESTS_FILE), Links::Follow, MAX_TEXT_BYTES);
-        let list = list.unwrap_or_default();
-        list.lines().filter_map(|line| line.split_whitespace().next()).any(|digest| digest == package.digest)
+        self.built_in.iter().any(|folder| {
+            let list = querist_files::read_text(&folder.join(DIGESTS_FILE), Links::Follow, MAX_TEXT_BYTES);
+            let list = list.unwrap_or_default();
+            list.lines().filter_map(|line| line.split_whitespace().next()).any(|digest| digest == package.digest)
+        })
     }
 }
 

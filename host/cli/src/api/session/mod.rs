@@ -22,6 +22,7 @@ use querist_files::shown;
 use self::asked_folder::AskedFolder;
 pub use self::figures::Figures;
 use self::handed::{Handed, Keeper, Told};
+pub(crate) use self::start::DATASET;
 pub use self::start::Setup;
 pub use self::wanted::Wanted;
 use crate::exit::Usage;

@@ -16,7 +16,7 @@ use crate::plugins::PluginArgs;
 use crate::stored_run::StoredRun;
 
 /// Name of the dataset of a session, in its run file.
-const DATASET: &str = "session";
+pub(crate) const DATASET: &str = "session";
 /// Classes at most.
 const MOST_CLASSES: usize = 1 << 20;
 

@@ -139,9 +139,9 @@ fn is_name(word: &str) -> bool {
 
 /// What lies in the folder of the built-in packages is built in, by whatever name it is called.
 fn source(path: &Path) -> Source {
-    let folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let built_in = crate::program::built_in().and_then(|folder| folder.canonicalize().ok());
-    if folder.is_some() && folder == built_in { Source::BuiltIn } else { Source::PluginDir }
+    let path = path.canonicalize().ok();
+    let is_built_in = path.as_deref().and_then(Path::parent).is_some_and(plugins::is_built_in);
+    if is_built_in { Source::BuiltIn } else { Source::PluginDir }
 }
 
 /// Gives each a label that nobody else has: its id, with its digest where it needs one.
