@@ -158,7 +158,7 @@ def select(
     try:
         with nullcontext() if hosted is None else hosted.raising():
             answer = _host.native.select(
-                strategy if hosted is None else hosted.id,
+                hosted.id if hosted is not None else str(strategy),
                 budget,
                 found.arrays,
                 found.numbers,

@@ -126,7 +126,7 @@ class Session:
                 self._folder,
                 [str(sample) for sample in self._ids],
                 any(isinstance(sample, str) for sample in self._ids),
-                strategy if hosted is None else hosted.id,
+                hosted.id if hosted is not None else str(strategy),
                 as_json(params),
                 list(budget),
                 start,

@@ -85,9 +85,7 @@ impl Class {
             match asked() {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err((kind, message))) => Err(hosted::failure(&kind, &message)),
-                Err(error) => {
-                    Err(hosted::failure("contract", &format!("`{method}` answered something else: {error}")))
-                }
+                Err(error) => Err(hosted::failure("contract", &format!("`{method}` answered something else: {error}"))),
             }
         })
     }

@@ -14,8 +14,8 @@ use querist_loader::composite::members::{Made, MemberError};
 use querist_loader::package::combine::Member;
 use querist_loader::package::trust::{LOCK_FILE, Lock, Mode, Policy};
 use querist_loader::{
-    Cache, Compiler, CompositeStrategy, Hosted, HostedStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source,
-    TorchBuild, WasmStrategy,
+    Cache, Compiler, CompositeStrategy, Hosted, HostedStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy,
+    Resolved, Sandbox, Source, TorchBuild, WasmStrategy,
 };
 use querist_store::Store;
 use serde_json::Value;

@@ -363,7 +363,8 @@ fn function(boundary: &Boundary, call: &Call, interface: &str, receiver: &str) -
     };
     let docs = call.docs.replace("\n\n", "\n\0").replace('\n', &format!("\n{pad}    ")).replace('\0', "");
     let docs = docs.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-    let docs = docs.replace(&format!("\n{pad}    Errors: "), &format!("\n\n{pad}    Errors: ")).replace("\n\n\n", "\n\n");
+    let docs =
+        docs.replace(&format!("\n{pad}    Errors: "), &format!("\n\n{pad}    Errors: ")).replace("\n\n\n", "\n\n");
     let gap = if receiver.is_empty() { "\n\n" } else { "\n" };
     let before = if receiver == "cls" { "    @classmethod\n" } else { "" };
     // In its own class a method called `len` hides nothing: bodies name no built-in function.

@@ -173,7 +173,10 @@ impl Setup {
             return Err(wrong(format!("{folder} holds a run that is no session; choose another folder")));
         }
         let listing = crate::plugins::listing(&self.plugins.plugin_dir)?;
-        let resolved = listing.resolve(&self.strategy)?;
+        let resolved = match &self.hosted {
+            Some(hosted) => hosted.resolved(),
+            None => listing.resolve(&self.strategy)?,
+        };
         let (then, now) = (&stored.header.strategy, resolved.package.identity(&resolved.strategy.id));
         if then.id != now.id {
             let message = format!("{folder} is a session of strategy `{}`, not of `{}`", then.id, now.id);
