@@ -9,7 +9,9 @@ read where they lie.
 from __future__ import annotations
 
 from . import _host
-from ._errors import CopyWarning, QueristError, QueristWarning, UsageError
+from ._check import Checked, Rule, check
+from ._errors import CopyWarning, QueristError, QueristWarning, StrategyError, UsageError
+from ._pack import pack
 from ._report import Frame, Report, report
 from ._select import Picked, select
 from ._session import Batch, Session
@@ -19,16 +21,21 @@ __version__: str = _host.version
 
 __all__ = [
     "Batch",
+    "Checked",
     "CopyWarning",
     "Frame",
     "Picked",
     "QueristError",
     "QueristWarning",
     "Report",
+    "Rule",
     "Session",
+    "StrategyError",
     "StrategyInfo",
     "UsageError",
     "__version__",
+    "check",
+    "pack",
     "report",
     "select",
     "strategies",

@@ -43,6 +43,10 @@ class UsageError(QueristError, ValueError):
     """The call is at fault: an argument, an array, a setting. The same call can never succeed."""
 
 
+class StrategyError(QueristError):
+    """A strategy that is a class in this process gives no answer; `__cause__` is what it raised, with its traceback."""
+
+
 class QueristWarning(UserWarning):
     """Something that the user should know."""
 

@@ -24,7 +24,10 @@ def _start() -> list[str]:
     return [sys.executable or "python3", "-S", "-E", "-s", os.path.join(_FOLDER, "_launch.py")]
 
 
-_native.held_by(_start(), os.path.join(_FOLDER, "plugins"), _train())
+#: The words that start the command line in a process of its own.
+start: list[str] = _start()
+
+_native.held_by(start, os.path.join(_FOLDER, "plugins"), _train())
 
 version: str = _native.version
 native = _native

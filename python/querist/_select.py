@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import _host
 from ._errors import UsageError, tell_notes
+from ._own import Own, hosted_of
 from ._progress import shown
 from ._tables import Named, columns
 
@@ -26,8 +28,9 @@ class Picked:
         strategy: Id of the strategy.
         package: Package that it came in.
         version: Version of that package.
-        kind: How it is packaged, such as `wasm`.
+        kind: How it is packaged, such as `wasm`; `python` for a class in this process, in no package and no sandbox.
         digest: SHA-256 of the package's artifact, in hex: with the arrays and the seed it gives the same picks again.
+            Of a class in this process `python:` and the SHA-256 of its source.
         params: Its parameters with every default.
         seconds: Wall-clock seconds of the query.
         fuel: WebAssembly fuel that the plugin used, where it was counted.
@@ -53,7 +56,7 @@ class Picked:
 
 
 def select(
-    strategy: str,
+    strategy: str | Own,
     *,
     budget: int,
     seed: int = 0,
@@ -85,7 +88,8 @@ def select(
     Picks and bits of scores are those of `querist select` with the same arrays.
 
     Args:
-        strategy: Id of the strategy, such as `badge`; `querist.strategies()` has all.
+        strategy: Id of the strategy, such as `badge`; `querist.strategies()` has all. Or a class of yours, derived from
+            `wit_world.exports.Strategies`, which runs in this process.
         budget: Rows to ask for; the whole pool where it has no more.
         seed: Root of the random streams.
         logits: Logits, floats `[pool, classes]`.
@@ -119,6 +123,7 @@ def select(
     Raises:
         UsageError: If an array, its shape or type, an id or a parameter is wrong; the message says which.
         QueristError: If the strategy gives no answer.
+        StrategyError: If it is a class of yours; `__cause__` is what it raised.
         KeyboardInterrupt: After Ctrl-C, once the query has stopped.
     """
     named: dict[str, Any] = {
@@ -135,6 +140,7 @@ def select(
             raise UsageError(f"`{name}` is given twice")
         given[name] = array
     found = columns(table, given, ids)
+    hosted = hosted_of(strategy)
     options: dict[str, Any] = {
         "seed": seed,
         "round": round,
@@ -147,18 +153,20 @@ def select(
         "isolate": isolate,
         "allow_native": allow_native,
         "locked": locked,
+        "hosted": None if hosted is None else hosted.native,
     }
     try:
-        answer = _host.native.select(
-            strategy,
-            budget,
-            found.arrays,
-            found.numbers,
-            labelled_ids,
-            as_json(params),
-            options,
-            shown(progress),
-        )
+        with nullcontext() if hosted is None else hosted.raising():
+            answer = _host.native.select(
+                hosted.id if hosted is not None else str(strategy),
+                budget,
+                found.arrays,
+                found.numbers,
+                labelled_ids,
+                as_json(params),
+                options,
+                shown(progress),
+            )
     finally:
         tell_notes(_host.native.take_notes())
     return _picked(answer, found)

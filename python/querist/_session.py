@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from . import _host
 from ._errors import UsageError, tell_notes
+from ._own import Own, hosted_of
 from ._progress import shown
 from ._select import as_json, folders
 from ._tables import texts_of
@@ -58,7 +60,8 @@ class Session:
         folder: Folder of the run. It appears with the first batch; where it holds this very session already, the
             session goes on.
         ids: How many rows the pool has, or an id for each: distinct integers or texts.
-        strategy: Id of the strategy.
+        strategy: Id of the strategy, or a class of yours, derived from `wit_world.exports.Strategies`, which runs in this
+            process.
         budget: Samples of each batch.
         params: Parameters of the strategy.
         seed: Root of all randomness.
@@ -82,7 +85,7 @@ class Session:
         folder: str | os.PathLike[str],
         *,
         ids: int | Sequence[Any] | Any,
-        strategy: str,
+        strategy: str | Own,
         budget: Sequence[int],
         params: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -105,6 +108,7 @@ class Session:
         self._classes = [str(name) for name in range(classes)] if isinstance(classes, int) else classes
         self._class_of = {name: label for label, name in enumerate(self._classes or [])}
         start = [(self._row(sample), self._label(label)) for sample, label in (initial or {}).items()]
+        hosted = self._hosted = hosted_of(strategy)
         options: dict[str, Any] = {
             "classes": list(self._classes) if self._classes is not None else None,
             "seed": seed,
@@ -115,13 +119,14 @@ class Session:
             "seconds": seconds,
             "plugin_dir": folders(plugin_dir),
             "locked": locked,
+            "hosted": None if hosted is None else hosted.native,
         }
         self._native = self._noting(
             lambda: _host.native.Session(
                 self._folder,
                 [str(sample) for sample in self._ids],
                 any(isinstance(sample, str) for sample in self._ids),
-                strategy,
+                hosted.id if hosted is not None else str(strategy),
                 as_json(params),
                 list(budget),
                 start,
@@ -281,7 +286,8 @@ class Session:
 
     def _noting(self, call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            with nullcontext() if self._hosted is None else self._hosted.raising():
+                return call()
         finally:
             tell_notes(_host.native.take_notes())
 

@@ -5,9 +5,12 @@
 
 mod arrays;
 mod buffer;
+mod calls;
 mod copy;
 mod dlpack;
 mod errors;
+mod generated;
+mod hosted;
 mod report;
 mod select;
 mod session;
@@ -64,9 +67,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(take_notes, module)?,
         wrap_pyfunction!(array_called, module)?,
         wrap_pyfunction!(select::select, module)?,
+        wrap_pyfunction!(hosted::check, module)?,
     ] {
         module.add_function(function)?;
     }
     module.add_class::<report::Report>()?;
+    module.add_class::<calls::Calls>()?;
+    module.add_class::<hosted::Hosted>()?;
     module.add_class::<session::Session>()
 }

@@ -8,7 +8,7 @@ use querist::api::{self, Ask, PluginArgs};
 use querist_core::Given;
 use querist_core::config::LimitsConfig;
 
-use crate::{arrays, errors, work};
+use crate::{arrays, errors, hosted, work};
 
 /// Asks a strategy for rows of arrays; `options` are those that `querist.select` has.
 #[pyfunction]
@@ -94,6 +94,7 @@ fn asked(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Ask> {
         threads: option(options, "threads")?,
         limits: limits(py, options)?,
         plugins: plugins(options)?,
+        hosted: hosted::among(options)?,
         ..Ask::default()
     })
 }

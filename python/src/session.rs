@@ -10,7 +10,7 @@ use querist_core::{Array, Given, Label, SampleId};
 use querist_protocol::names;
 
 use crate::select::{limits, option, plugins};
-use crate::{arrays, errors, work};
+use crate::{arrays, errors, hosted, work};
 
 /// A run of the user's own loop; `querist.Session` is made of it.
 #[pyclass(frozen, module = "querist._native")]
@@ -52,6 +52,7 @@ impl Session {
             limits: limits(py, options)?,
             keep_features: option(options, "keep_features")?.unwrap_or(false),
             plugins: plugins(options)?,
+            hosted: hosted::among(options)?,
         };
         let inner = work::supervised(py, None, move |_| Inner::open(setup))?;
         Ok(Self { inner: Arc::new(Mutex::new(Some(inner))) })

@@ -14,8 +14,8 @@ use querist_loader::composite::members::{Made, MemberError};
 use querist_loader::package::combine::Member;
 use querist_loader::package::trust::{LOCK_FILE, Lock, Mode, Policy};
 use querist_loader::{
-    Cache, Compiler, CompositeStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy, Resolved, Sandbox, Source,
-    TorchBuild, WasmStrategy,
+    Cache, Compiler, CompositeStrategy, Hosted, HostedStrategy, IsolatedStrategy, Limits, Listing, NativeStrategy,
+    Resolved, Sandbox, Source, TorchBuild, WasmStrategy,
 };
 use querist_store::Store;
 use serde_json::Value;
@@ -254,6 +254,23 @@ pub fn ready(
     lists::read(&mut given, &resolved.strategy.schema)?;
     let params = params(&resolved, &given, file)?;
     let strategy = load(resolved, &params, means, args)?;
+    Ok(Ready { strategy, params })
+}
+
+/// [`ready`] for a strategy of the program that calls, where there is one.
+pub fn ready_or_hosted(
+    hosted: Option<&Hosted>,
+    config: &StrategyConfig,
+    means: Means<'_>,
+    args: &PluginArgs,
+) -> Result<Ready> {
+    let Some(hosted) = hosted else { return ready(config, means, args, None) };
+    let mut given = Value::Object(config.params.clone());
+    let resolved = hosted.resolved();
+    lists::read(&mut given, &resolved.strategy.schema)?;
+    let params = params(&resolved, &given, None)?;
+    let compute = Compute { threads: means.threads, accelerator: means.accelerator.cloned() };
+    let strategy = Box::new(HostedStrategy::load(hosted, &params, Limits::from(means.limits), compute)?);
     Ok(Ready { strategy, params })
 }
 

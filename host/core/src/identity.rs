@@ -16,6 +16,8 @@ pub enum StrategyKind {
     NativeTorch,
     /// Made of other strategies.
     Composite,
+    /// A class in the process of a user's Python program: no package, and in no sandbox.
+    Python,
 }
 
 impl std::fmt::Display for StrategyKind {
@@ -25,6 +27,7 @@ impl std::fmt::Display for StrategyKind {
             Self::Native => "native",
             Self::NativeTorch => "native-torch",
             Self::Composite => "composite",
+            Self::Python => "python",
         })
     }
 }

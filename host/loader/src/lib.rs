@@ -10,6 +10,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod composite;
+pub mod hosted;
 pub mod isolate;
 pub mod native;
 pub mod pack;
@@ -18,6 +19,7 @@ pub mod run;
 pub mod wasm;
 
 pub use composite::strategy::CompositeStrategy;
+pub use hosted::{Hosted, HostedStrategy};
 pub use isolate::strategy::IsolatedStrategy;
 pub use native::strategy::NativeStrategy;
 pub use native::torch::TorchBuild;

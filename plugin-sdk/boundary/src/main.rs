@@ -5,6 +5,7 @@ mod model;
 mod native;
 mod objects;
 mod protocol;
+mod python;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::model::Boundary;
+
+/// Interfaces with calls, which are modules in Python.
+const PYTHON_MODULES: [(&str, &str); 5] = [
+    ("arrays", "What the host holds for a strategy: random numbers, vectors, masks and matrices."),
+    ("query", "The query at hand: facts, what the strategy declared, log and progress."),
+    ("kernels", "Functions over whole matrices."),
+    ("engines", "Engines that answer again and again while a set of chosen rows grows."),
+    ("head", "The model's head, whatever its form. For selectors that declared `head`."),
+];
 
 /// Every generated file, with its text.
 fn files(workspace: &Path) -> Result<Vec<(PathBuf, String)>> {
@@ -25,8 +35,17 @@ fn files(workspace: &Path) -> Result<Vec<(PathBuf, String)>> {
         ("plugin-sdk/src/generated/objects.rs", objects::objects(&boundary)),
         ("host/loader/src/native/generated.rs", native::server(&boundary)),
         ("host/loader/src/wasm/generated.rs", component::server(&boundary)),
+        ("python/src/generated.rs", python::server(&boundary)),
     ];
-    texts.into_iter().map(|(path, text)| Ok((workspace.join(path), write::formatted(workspace, &text)?))).collect()
+    let rust = texts.into_iter().map(|(path, text)| Ok((workspace.join(path), write::formatted(workspace, &text)?)));
+    let mut files = rust.collect::<Result<Vec<_>>>()?;
+    let imports = workspace.join("python/querist/wit_world/imports");
+    for (interface, docs) in PYTHON_MODULES {
+        files.push((imports.join(format!("{interface}.py")), python::module(&boundary, interface, docs)));
+    }
+    files.push((imports.join("types.py"), python::types(&boundary)));
+    files.push((workspace.join("python/querist/_calls.pyi"), python::stub(&boundary)));
+    Ok(files)
 }
 
 fn workspace() -> PathBuf {

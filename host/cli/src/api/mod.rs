@@ -2,14 +2,18 @@
 //!
 //! Each function does what the verb of its name does, by the same code, so that picks, bits and records are the same.
 
+mod check;
 mod report;
 mod select;
 pub mod session;
 mod strategies;
 
+pub use check::{Finding, check};
 pub use report::{Reported, report};
 pub use select::{Ask, Selected, given_under, select};
 pub use strategies::strategies;
+
+pub use querist_loader::hosted;
 
 pub use crate::exit::Said;
 pub use crate::plugins::PluginArgs;

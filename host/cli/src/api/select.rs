@@ -1,9 +1,12 @@
 //! `querist select` as a function.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use querist_core::config::{LimitsConfig, StrategyConfig, cores};
 use querist_core::progress::Progress;
 use querist_core::{Given, StrategyIdentity, StrategyKind};
+use querist_loader::Hosted;
 use serde_json::{Map, Value};
 
 use crate::commands::select::{Asking, Draw, Inputs, Subset, Words};
@@ -33,6 +36,8 @@ pub struct Ask {
     pub limits: LimitsConfig,
     /// Which packages may answer.
     pub plugins: PluginArgs,
+    /// The strategy itself, where it is one of the program that calls; `strategy` is its id then.
+    pub hosted: Option<Arc<Hosted>>,
 }
 
 /// What was picked, and by whom.
@@ -75,7 +80,10 @@ pub fn select(ask: &Ask, given: Given, progress: &dyn Progress) -> Result<Select
         return Err(Usage("`threads` is 0; expected 1 or more".to_owned()).into());
     }
     let listing = plugins::listing(&ask.plugins.plugin_dir)?;
-    let resolved = listing.resolve(&ask.strategy)?;
+    let resolved = match &ask.hosted {
+        Some(hosted) => hosted.resolved(),
+        None => listing.resolve(&ask.strategy)?,
+    };
     if resolved.package.kind == StrategyKind::NativeTorch {
         let message = format!(
             "`{}` trains networks of its own with libtorch, which this process has not: ask it with `querist select`",
@@ -89,7 +97,7 @@ pub fn select(ask: &Ask, given: Given, progress: &dyn Progress) -> Result<Select
     let config = StrategyConfig { id: ask.strategy.clone(), params, label: None, subset_size: None, target: None };
     let threads = ask.threads.unwrap_or_else(cores);
     let means = Means { limits: &ask.limits, threads, accelerator: None, torch: None };
-    let mut ready = plugins::ready(&config, means, &ask.plugins, None)?;
+    let mut ready = plugins::ready_or_hosted(ask.hosted.as_deref(), &config, means, &ask.plugins)?;
     let draw = Draw { seed: ask.seed, round: ask.round, classes: ask.classes };
     let subset = Subset { size: ask.subset_size, budgets: &[ask.budget] };
     let (asked, _) = inputs.complete(draw, &*ready.strategy, subset)?;

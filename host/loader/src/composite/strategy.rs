@@ -116,6 +116,7 @@ impl Combined {
         match made.strategy.identity().kind {
             StrategyKind::Composite => return Some("it is made of others itself, which members may not be"),
             StrategyKind::NativeTorch => return Some("it works with images and the model; members work with arrays"),
+            StrategyKind::Python => return Some("it is no package"),
             StrategyKind::Wasm | StrategyKind::Native => {}
         }
         let reveals = made.description.capabilities.contains(&Capability::OracleStream);

@@ -19,7 +19,7 @@ pub fn imports(package: &CheckedPackage) -> Result<Vec<String>, RefusedPackage> 
     let named = match package.kind {
         StrategyKind::Wasm => contents(&bytes)?.imports,
         StrategyKind::Native | StrategyKind::NativeTorch => native(&bytes)?.libraries,
-        StrategyKind::Composite => Vec::new(),
+        StrategyKind::Composite | StrategyKind::Python => Vec::new(),
     };
     Ok(named.into_iter().map(Shown::into_string).collect())
 }

@@ -88,6 +88,7 @@ impl StatedPackage {
             StrategyKind::Wasm => read_artifact(&self.artifact)?,
             StrategyKind::Native | StrategyKind::NativeTorch => read_library(&self.artifact, &self.description)?,
             StrategyKind::Composite => read_composite(&self.artifact, &self.description)?,
+            StrategyKind::Python => return refuse(format!("{FILE}: `python` is no kind of package")),
         };
         if package.description == self.description && package.kind == self.kind {
             Ok(package)

@@ -172,6 +172,7 @@ impl Policy {
             StrategyKind::Wasm => return Ok(Mode::Sandboxed),
             StrategyKind::Composite => return Ok(Mode::Composed),
             StrategyKind::Native | StrategyKind::NativeTorch => {}
+            StrategyKind::Python => return Ok(Mode::InProcess),
         }
         if self.isolate {
             return Ok(Mode::Isolated);

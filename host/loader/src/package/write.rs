@@ -48,6 +48,7 @@ pub fn write_package(
         StrategyKind::Wasm => "wasm",
         StrategyKind::Native | StrategyKind::NativeTorch => "so",
         StrategyKind::Composite => "composite.toml",
+        StrategyKind::Python => "py",
     };
     let manifest = Manifest::of(description, kind, &format!("{}.{extension}", description.package));
     let text = toml::to_string(&manifest).map_err(|error| WriteError::Encode(error.to_string()))?;

@@ -138,6 +138,9 @@ impl Session {
     }
 
     fn identity_id(&self) -> Result<String> {
+        if let Some(hosted) = &self.setup.hosted {
+            return Ok(hosted.resolved().strategy.id.clone());
+        }
         let listing = plugins::listing(&self.setup.plugins.plugin_dir)?;
         Ok(listing.resolve(&self.config.strategy.id)?.strategy.id.clone())
     }
@@ -338,7 +341,7 @@ impl Session {
     fn ready(&self) -> Result<Ready> {
         let limits = &self.config.experiment.limits;
         let means = Means { limits, threads: self.threads(), accelerator: None, torch: None };
-        plugins::ready(&self.config.strategy, means, &self.setup.plugins, None)
+        plugins::ready_or_hosted(self.setup.hosted.as_deref(), &self.config.strategy, means, &self.setup.plugins)
     }
 
     fn threads(&self) -> usize {

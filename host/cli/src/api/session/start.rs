@@ -1,12 +1,14 @@
 //! How a session begins, and whether it is the one that a folder holds.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use querist_core::config::{LimitsConfig, Plan, RunConfig, Task};
 use querist_core::dataset::DatasetParts;
 use querist_core::{Dataset, Images, Label, Outcome, SampleId, Split};
 use querist_files::shown;
+use querist_loader::Hosted;
 use querist_protocol::Shown;
 use serde_json::{Map, Value, json};
 
@@ -53,6 +55,8 @@ pub struct Setup {
     pub keep_features: bool,
     /// Which packages may answer.
     pub plugins: PluginArgs,
+    /// The strategy itself, where it is one of the program that calls; `strategy` is its id then.
+    pub hosted: Option<Arc<Hosted>>,
 }
 
 impl Setup {
@@ -169,7 +173,10 @@ impl Setup {
             return Err(wrong(format!("{folder} holds a run that is no session; choose another folder")));
         }
         let listing = crate::plugins::listing(&self.plugins.plugin_dir)?;
-        let resolved = listing.resolve(&self.strategy)?;
+        let resolved = match &self.hosted {
+            Some(hosted) => hosted.resolved(),
+            None => listing.resolve(&self.strategy)?,
+        };
         let (then, now) = (&stored.header.strategy, resolved.package.identity(&resolved.strategy.id));
         if then.id != now.id {
             let message = format!("{folder} is a session of strategy `{}`, not of `{}`", then.id, now.id);
