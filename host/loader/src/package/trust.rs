@@ -171,8 +171,7 @@ impl Policy {
         match package.kind {
             StrategyKind::Wasm => return Ok(Mode::Sandboxed),
             StrategyKind::Composite => return Ok(Mode::Composed),
-            StrategyKind::Native | StrategyKind::NativeTorch => {}
-            StrategyKind::Python => return Ok(Mode::InProcess),
+            StrategyKind::Native | StrategyKind::NativeTorch | StrategyKind::Python => {}
         }
         if self.isolate {
             return Ok(Mode::Isolated);
