@@ -63,8 +63,8 @@ fn words(prefix: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts an executable in place of another, with one folder where it looks for libtorch, which is not the clone. A running
-/// program cannot be written over, but its name can be given to another file.
+/// Puts an executable in place of another, with one folder where it looks for libtorch, which is not the clone. A
+/// running program cannot be written over, but its name can be given to another file.
 pub fn executable(from: &Path, to: &Path, libtorch: &str) -> Result<()> {
     let mut bytes = fs::read(from).with_context(|| from.display().to_string())?;
     forget_clone(&mut bytes, libtorch).with_context(|| from.display().to_string())?;
@@ -99,8 +99,8 @@ fn in_place_of(list: &[u8], libtorch: &str) -> Result<Vec<u8>> {
     Ok(new)
 }
 
-/// Lays libtorch into the folder `name` of `lib`: its libraries, and beside it those of other packages in which they look
-/// for more.
+/// Lays libtorch into the folder `name` of `lib`: its libraries, and beside it those of other packages in which they
+/// look for more.
 pub fn libraries(lib: &Path, name: &str) -> Result<()> {
     let source = fs::canonicalize(SOURCE).with_context(|| format!("{SOURCE}: `cargo xtask setup` makes it"))?;
     let folder = lib.join(name).join("lib");

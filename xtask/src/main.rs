@@ -88,8 +88,8 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Build, then make the Python wheels in `target/wheels`: one of the command line, the sandboxed plugins and the API
-    /// of Python, and one of what trains with an installed torch.
+    /// Build, then make the Python wheels in `target/wheels`: one of the command line, the sandboxed plugins and the
+    /// API of Python, and one of what trains with an installed torch.
     Wheel {
         /// Build its code as all else here: larger, and in seconds instead of minutes.
         #[arg(long)]

@@ -56,8 +56,8 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     Ok(wheel)
 }
 
-/// Installs the wheels into clean environments of the oldest and the newest Python, and tests them there. `torch` is the
-/// one that trains.
+/// Installs the wheels into clean environments of the oldest and the newest Python, and tests them there. `torch` is
+/// the one that trains.
 pub fn test(wheel: &Path, torch: &Path, full: bool) -> Result<()> {
     let pythons = pythons();
     let (Some((oldest, first)), Some((newest, last))) = (pythons.first_key_value(), pythons.last_key_value()) else {

@@ -33,7 +33,7 @@ impl Host {
             let version = env!("CARGO_PKG_VERSION");
             format!("this package does not train: `pip install querist-torch=={version}` brings what does")
         })?;
-        // The system's own words for it name neither the folder nor the remedy. Who exports a path may have it elsewhere.
+        // The system's own words name neither the folder nor the remedy. Who exports a path may have it elsewhere.
         let library = python_packages(&train).map(|all| all.join("torch/lib/libtorch_cpu.so"));
         if let Some(library) = library.filter(|file| !file.is_file() && std::env::var_os("LD_LIBRARY_PATH").is_none()) {
             anyhow::bail!(
