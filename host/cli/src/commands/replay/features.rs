@@ -23,10 +23,6 @@ pub fn lacks(stored: &StoredRun) -> Option<String> {
     if header.strategy.kind == StrategyKind::NativeTorch {
         return Some("the strategy takes part in the training".to_owned());
     }
-    if header.strategy.kind == StrategyKind::Python {
-        let why = "the strategy is a Python class that ran in the process of its author: no package can be asked again";
-        return Some(why.to_owned());
-    }
     if header.needs.iter().any(|need| need == names::HEAD) {
         return Some("the strategy asks the model's head, which is no array".to_owned());
     }

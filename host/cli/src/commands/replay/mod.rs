@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use querist_core::StrategyKind;
 use querist_core::config::StrategyConfig;
 use querist_files::shown;
 use querist_loader::BY_DIGEST;
@@ -105,6 +106,14 @@ pub fn main(args: &ReplayArgs) -> Result<()> {
 
 /// What can be asked again.
 fn source(stored: &StoredRun, args: &ReplayArgs) -> Result<Basis> {
+    if stored.header.strategy.kind == StrategyKind::Python {
+        let message = format!(
+            "{}: its strategy is a Python class that ran in the process of its author, which this program cannot ask \
+             again; `querist.pack` makes a package of one",
+            shown(&args.folder)
+        );
+        return Err(crate::exit::Usage(message).into());
+    }
     let lacks = features::lacks(stored);
     match (args.from, lacks) {
         (Basis::Scratch, _) | (Basis::Auto, Some(_)) if stored.config.oracle.people().is_some() => {
