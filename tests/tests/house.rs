@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "querist-web",
         ],
     ),
-    ("querist-python", &["querist-protocol", "querist-core", "querist"]),
+    ("querist-python", &["querist-protocol", "querist-core", "querist-kernels", "querist"]),
     ("querist-boundary", &[]),
     ("querist-sdk", &["querist-protocol"]),
     ("querist-sdk-torch", &["querist-protocol", "querist-sdk"]),

@@ -17,7 +17,8 @@ pub(crate) fn server(boundary: &Boundary) -> String {
     let used: BTreeSet<String> = taken.collect();
     let used = used.into_iter().collect::<Vec<_>>().join(", ");
     out += &format!(
-        "use pyo3::prelude::*;\nuse querist_protocol::{{HostCalls, {used}}};\n\nuse super::calls::{{Calls, bad, numbered}};\n
+        "use pyo3::prelude::*;\nuse querist_protocol::{{HostCalls, {used}}};\n\n\
+         use super::calls::{{Calls, bad, numbered}};\n
 #[pymethods]
 impl Calls {{
     fn release(&self, py: Python<'_>, handle: u32) -> PyResult<()> {{
@@ -67,7 +68,8 @@ fn served(boundary: &Boundary, call: &Call) -> String {
     };
     let result = given(boundary, &call.result);
     format!(
-        "\n    fn {}(&self, py: Python<'_>{params}) -> PyResult<{result}> {{\n        self.serve(py, |c| {{\n{before}            {value}\n        }})\n    }}\n",
+        "\n    fn {}(&self, py: Python<'_>{params}) -> PyResult<{result}> {{\
+         \n        self.serve(py, |c| {{\n{before}            {value}\n        }})\n    }}\n",
         call.flat
     )
 }
@@ -245,7 +247,8 @@ fn screaming(case: &str) -> String {
 
 fn top(docs: &str) -> String {
     format!(
-        "\"\"\"{docs}\n\nMade from `plugin-sdk/wit` by `cargo xtask boundary`; do not edit.\n\"\"\"\n\nfrom __future__ import annotations\n\n"
+        "\"\"\"{docs}\n\nMade from `plugin-sdk/wit` by `cargo xtask boundary`; do not edit.\n\
+         \"\"\"\n\nfrom __future__ import annotations\n\n"
     )
 }
 
@@ -369,7 +372,8 @@ fn function(boundary: &Boundary, call: &Call, interface: &str, receiver: &str) -
     let before = if receiver == "cls" { "    @classmethod\n" } else { "" };
     // In its own class a method called `len` hides nothing: bodies name no built-in function.
     format!(
-        "{gap}{before}{pad}def {}({}) -> {result}:\n{pad}    \"\"\"{docs}\"\"\"\n{pad}    calls = at.hand()\n{body}{pad}    {value}\n",
+        "{gap}{before}{pad}def {}({}) -> {result}:\n{pad}    \"\"\"{docs}\"\"\"\n\
+         {pad}    calls = at.hand()\n{body}{pad}    {value}\n",
         call.name,
         params.join(", ")
     )

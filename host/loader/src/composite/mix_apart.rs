@@ -1,8 +1,8 @@
 //! How far each row is from what is labelled or picked: rows look when they must.
 //!
-//! A distance to a growing set only shrinks, so what a row knows is a bound of it. Of many labelled rows every row looks
-//! at some, through a matrix product, and at the others once it stands at the top of a queue, many such rows at a time;
-//! at picks it looks a few at a time, and passes over those that are out of reach by their lengths.
+//! A distance to a growing set only shrinks, so what a row knows is a bound of it. Of many labelled rows every row
+//! looks at some, through a matrix product, and at the others once it stands at the top of a queue, many such rows at a
+//! time; at picks it looks a few at a time, and passes over those that are out of reach by their lengths.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
