@@ -93,7 +93,7 @@ impl Hosted {
     /// # Errors
     /// If it says of itself what no package may say, or is not exactly one strategy.
     pub fn new(code: Arc<dyn Code>, source: PathBuf, digest: String) -> Result<Self, RefusedPackage> {
-        let described = code.describe().map_err(|failure| RefusedPackage::new(failure.message.to_string()))?;
+        let described = code.describe().map_err(|failure| RefusedPackage::new(&failure.message))?;
         let description: Description = parse_description(&described).map_err(RefusedPackage::new)?;
         check_description(&description)?;
         if description.strategies.len() != 1 {
