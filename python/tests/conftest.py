@@ -55,6 +55,7 @@ def array(name: str, draws: int = DRAWS) -> np.ndarray | None:
         "head.w": (CLASSES, WIDTH),
         "head.b": (CLASSES,),
         "calibration.logits": (11, CLASSES),
+        "calibration.penultimate": (11, WIDTH),
     }
     if bare in shapes:
         values = floats(*shapes[bare], seed=seed)
@@ -66,8 +67,12 @@ def array(name: str, draws: int = DRAWS) -> np.ndarray | None:
     if bare in ("labels", "oracle.labels") or name == "calibration.labels":
         count = {"labels": LABELLED, "oracle.labels": POOL}.get(bare, 11)
         return rng.integers(0, CLASSES, count)
-    if bare.startswith(("extra.", "query.")):
-        return floats(7 if bare.startswith("query.") else rows, WIDTH, seed=seed)
+    if bare == "perturbed_logits":
+        return floats(POOL, draws, CLASSES, seed=seed)
+    if bare == "rejected":
+        return rng.integers(0, 2, LABELLED)
+    if bare.startswith(("extra.", "query.", "private.")):
+        return floats(rows if bare.startswith("extra.") else 7, WIDTH, seed=seed)
     return None
 
 
@@ -79,7 +84,7 @@ def need_names(need: str) -> list[str]:
 
 
 def draws_of(need: str) -> int:
-    found = re.search(r"(?:T|members)=(\d+)", need)
+    found = re.search(r"(?:T|K|members)=(\d+)", need)
     return int(found.group(1)) if found else DRAWS
 
 

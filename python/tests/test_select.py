@@ -52,13 +52,7 @@ def test_picks_and_bits_are_those_of_the_command_line(name: str, program: str, t
         words += ["--input", f"{one}={one}.npy"]
     said = run(*words)
     keywords = {one.replace(".", "_"): values for one, values in given.items()}
-    if said.returncode != 0:
-        assert "Traceback" not in said.stderr and said.returncode in (1, 2), said.stderr
-        with pytest.raises(q.QueristError) as error:
-            q.select(name, budget=12, seed=7, params=params, **keywords)
-        first = said.stderr.splitlines()[0]
-        assert error.value.code is None or f"({error.value.code}" in said.stderr or error.value.code in said.stderr
-        pytest.skip(f"needs more than arrays: {first}")
+    assert said.returncode == 0, said.stderr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", q.QueristWarning)
         picked = q.select(name, budget=12, seed=7, params=params, **keywords)
