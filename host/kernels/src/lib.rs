@@ -17,6 +17,8 @@
 mod accelerator;
 mod assignment;
 mod check;
+mod closest;
+mod codes;
 mod control;
 mod dense;
 mod design;
@@ -40,6 +42,7 @@ mod points;
 mod products;
 mod rank;
 mod session;
+mod shortlist;
 mod simd;
 mod sketch;
 mod uncertainty;

@@ -7,7 +7,7 @@ use querist_protocol::Metric;
 
 use crate::accelerator::Compute;
 use crate::control::{Control, Limits};
-use crate::graph;
+use crate::closest;
 use crate::matrix::Matrix;
 use crate::points::Points;
 use crate::workers::Workers;
@@ -35,7 +35,7 @@ pub fn nearest_rows(
     };
     let found = points(rows)
         .and_then(|rows| Ok((rows, points(others)?)))
-        .and_then(|(rows, others)| graph::nearest_rows(&workers, &rows, &others, neighbours, Metric::SqEuclidean));
+        .and_then(|(rows, others)| closest::nearest_rows(&workers, &rows, &others, neighbours, Metric::SqEuclidean));
     let (numbers, distances) = found.map_err(|fault| fault.message)?;
     Ok(numbers.iter().zip(distances.iter()).map(|(&number, &distance)| (number as u32, distance)).collect())
 }

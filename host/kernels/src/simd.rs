@@ -114,6 +114,34 @@ for_each_cpu! {
     }
 }
 
+/// Lanes of [`rough_sq_distance`].
+pub(crate) const ROUGH_LANES: usize = 64;
+
+for_each_cpu! {
+    /// Σ (x - y)² in single precision, for bounds.
+    pub(crate) fn rough_sq_distance(x: &[f32], y: &[f32]) -> f32 {
+        let mut lanes = [0.0f32; ROUGH_LANES];
+        let (x_blocks, x_rest) = x.as_chunks::<ROUGH_LANES>();
+        let (y_blocks, y_rest) = y.as_chunks::<ROUGH_LANES>();
+        for (a, b) in x_blocks.iter().zip(y_blocks) {
+            for lane in 0..ROUGH_LANES {
+                lanes[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
+            }
+        }
+        for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
+            lanes[lane] += (a - b) * (a - b);
+        }
+        let mut width = ROUGH_LANES;
+        while width > 1 {
+            width /= 2;
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+        }
+        lanes[0]
+    }
+}
+
 for_each_cpu! {
     /// Σ x y.
     pub(crate) fn dot(x: &[f32], y: &[f32]) -> f64 {

@@ -26,6 +26,9 @@ fn everything(threads: usize) -> Vec<u64> {
         keep(s.distance_reduce(x, y, metric, Reduction::Sum).unwrap());
         keep(s.neighbour_distance(x, 4, metric).unwrap());
     }
+    // As many and as wide as the shortlist by codes needs, which only one instruction set has.
+    let wide = data(Kind::Random, 1100, 70, 3).handle(&s);
+    keep(s.neighbour_distance(wide, 4, Metric::Euclidean).unwrap());
     keep(s.matrix_sq_norms(x).unwrap());
     let draws = s.matrix(700, 6, &log_probs(700, 3, 2, 5)).unwrap();
     let weights = s.vector(&(0..3 * 70).map(|i| f64::from(i % 7) / 9.0).collect::<Vec<_>>()).unwrap();

@@ -16,7 +16,8 @@ use crate::control::Pacer;
 use crate::design::Design;
 use crate::distance;
 use crate::facility::Facility;
-use crate::graph::{self, Graph};
+use crate::closest;
+use crate::graph::Graph;
 use crate::head;
 use crate::kmeans::{self, Clustering};
 use crate::linkage;
@@ -242,7 +243,7 @@ impl HostCalls for Session {
 
     fn neighbour_distance(&self, rows: Handle, neighbours: u32, metric: Metric) -> Result<Handle, Fault> {
         let points = Points::plain(self.workers(), self.get_matrix(rows)?)?;
-        self.new_vector(graph::neighbour_distance(self.workers(), &points, neighbours as usize, metric)?)
+        self.new_vector(closest::neighbour_distance(self.workers(), &points, neighbours as usize, metric)?)
     }
 
     fn nearest_rows(
@@ -254,7 +255,7 @@ impl HostCalls for Session {
     ) -> Result<(Handle, Handle), Fault> {
         let rows = Points::plain(self.workers(), self.get_far_matrix(rows)?)?;
         let others = Points::plain(self.workers(), self.get_matrix(others)?)?;
-        let (numbers, distances) = graph::nearest_rows(self.workers(), &rows, &others, neighbours as usize, metric)?;
+        let (numbers, distances) = closest::nearest_rows(self.workers(), &rows, &others, neighbours as usize, metric)?;
         let numbers = self.new_vector(numbers)?;
         let distances = self.new_vector(distances).inspect_err(|_| self.release(numbers))?;
         Ok((numbers, distances))
