@@ -93,6 +93,11 @@ fn a_file_with_a_bad_signature_is_not_installed() {
     assert!(good.err.contains(&format!("verified: The lab (key {id})")), "{}", good.err);
     // What is installed is verified again from what lies there.
     assert_eq!(word(&place, "evil"), "verified");
+    // The same bytes without a signature, as from a registry of images, take nothing away.
+    fs::remove_file(place.at("evil.wasm.minisig")).unwrap();
+    let again = install(&place, &["evil.wasm"]);
+    assert!(again.err.contains(&format!("verified: The lab (key {id})")), "{}", again.err);
+    assert_eq!(word(&place, "evil"), "verified");
     place.good(&["plugin", "trust", "--remove", id]);
     assert_eq!(word(&place, "evil"), "verification failed");
 

@@ -209,7 +209,7 @@ pub enum FetchError {
     #[error("{address}: the server sends more than {most} bytes")]
     TooLarge { address: Address, most: u64 },
     #[error(
-        "{address}: the server leads to another host, `{host}`; if its owner stores files there, say so with \
+        "{address}: the server leads to another host or port, at `{host}`; if that is its owner's as well, say so with \
          `--allow-host {host}`"
     )]
     Elsewhere { address: Address, host: Shown },

@@ -41,6 +41,11 @@ pub enum OciError {
     Layers(usize),
     #[error("the folder has {0} images: name one by the digest of its manifest, as oci:DIR@sha256:DIGEST")]
     Which(usize),
+    #[error(
+        "{address}: the server answers {status}; an image is named by the digest of its manifest, which `wkg oci push` \
+         prints, not by that of the component"
+    )]
+    NoManifest { address: Address, status: StatusCode },
     #[error("the registry wants to know who asks, and gives nobody a name: only public images can be installed")]
     Unauthorised,
 }
@@ -192,6 +197,7 @@ impl Parts for InRegistry<'_> {
                         self.token = Some(self.ask_token(&challenge)?);
                     }
                     _ if status == StatusCode::UNAUTHORIZED => return Err(OciError::Unauthorised),
+                    _ if matches!(kind, Part::Manifest) => return Err(OciError::NoManifest { address, status }),
                     _ => return Err(FetchError::Status { address, status }.into()),
                 },
             }

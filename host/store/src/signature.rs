@@ -84,6 +84,10 @@ impl Files {
         Ok(Self { minisign: read(MINISIGN)?, sigstore: read(SIGSTORE)? })
     }
 
+    pub(crate) fn are_none(&self) -> bool {
+        self.minisign.is_none() && self.sigstore.is_none()
+    }
+
     /// Who signed these bytes, as far as the user's keys say.
     pub(crate) fn of(&self, bytes: &[u8], keys: &Keys) -> Signature {
         match (&self.minisign, &self.sigstore) {

@@ -96,7 +96,8 @@ impl Store {
     /// If any of that fails; then nothing is installed.
     pub fn install(&self, what: &Install<'_>, client: &Client, sandbox: &Sandbox) -> Result<Installed, StoreError> {
         what.check_it_can_be_believed()?;
-        let offer = offer::take(what.origin, what.digest, client)?;
+        let mut offer = offer::take(what.origin, what.digest, client)?;
+        self.keep_signatures(&mut offer, what.keys);
         let signature = what.believed(&offer)?;
         self.check_name(&offer, what.built_in)?;
         self.make()?;
@@ -139,6 +140,18 @@ impl Store {
             removed.push(found.path);
         }
         Ok(removed)
+    }
+
+    /// An offer without a signature, such as an image, takes none away from the same bytes.
+    fn keep_signatures(&self, offer: &mut Offer, keys: &Keys) {
+        let place = self.folder.join(&offer.description.package).join(offer.digest());
+        let known = read_package(&place).ok().and_then(|package| Files::beside(&package.artifact).ok());
+        if let Some(known) = known
+            && offer.signatures.are_none()
+            && matches!(known.of(&offer.artifact, keys), Signature::Verified { .. })
+        {
+            offer.signatures = known;
+        }
     }
 
     fn versions(&self) -> Result<Vec<Found>, StoreError> {
