@@ -183,8 +183,8 @@ fn a_registry_that_gives_everybody_a_token_is_asked_for_one() {
     is_installed(&place, &component);
 
     for (realm, words) in [
-        ("http://localhost:1/token", "another host, `localhost`"),
-        ("https://evil.org/token", "another host, `evil.org`"),
+        ("http://localhost:1/token", "another host or port, at `localhost`"),
+        ("https://evil.org/token", "another host or port, at `evil.org`"),
         ("http://evil.org/token", "only https://"),
         ("file:///etc/passwd", "no address to fetch from"),
         ("http://HOST/nothing", "401"),
@@ -216,7 +216,7 @@ fn a_registry_that_answers_with_anything_else_is_not_believed() {
         (Reply::good(longer), "sends more than"),
         (Reply::endless(), "sends more than"),
         (Reply::nothing(), "404"),
-        (Reply::leads_to("https://evil.org/part"), "leads to another host, `evil.org`"),
+        (Reply::leads_to("https://evil.org/part"), "leads to another host or port, at `evil.org`"),
         (Reply::leads_to("http://evil.org/part"), "only https://"),
         (Reply::leads_to("/v2/evil/blobs/again"), "leads on and on"),
     ] {

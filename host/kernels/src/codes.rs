@@ -1,7 +1,7 @@
 //! Rows in eight bits a value, whose products are whole numbers that one instruction multiplies by the dozen.
 //!
-//! A row x is about m + s a, with m a centre that all rows share, a whole numbers from -127 to 127, and s a scale of its
-//! own; e = ‖x - m - s a‖ is measured. Between two rows of codes the distance is known exactly, because products of
+//! A row x is about m + s a, with m a centre that all rows share, a whole numbers from -127 to 127, and s a scale of
+//! its own; e = ‖x - m - s a‖ is measured. Between two rows of codes the distance is known exactly, because products of
 //! codes are, and that of the rows themselves is off by at most the sum of their errors.
 
 use std::ops::Range;

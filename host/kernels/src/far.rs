@@ -114,11 +114,7 @@ impl Far {
             }
             Origin::Normalised(rows) => {
                 rows.read(first, out)?;
-                let mut row = vec![0.0; columns];
-                for out in out.chunks_exact_mut(columns) {
-                    row.copy_from_slice(out);
-                    normalise(out, &row);
-                }
+                out.chunks_exact_mut(columns).for_each(normalise);
                 Ok(())
             }
         }
@@ -193,12 +189,12 @@ impl Far {
     }
 }
 
-/// A row divided by its norm; a row of norm 0 becomes 0.
-pub(crate) fn normalise(out: &mut [f32], row: &[f32]) {
+/// Divides a row by its norm; a row of norm 0 becomes 0.
+pub(crate) fn normalise(row: &mut [f32]) {
     let norm = simd::dot(row, row).sqrt();
     if norm > 0.0 {
-        simd::divide(out, row, norm);
+        simd::divide(row, norm);
     } else {
-        out.fill(0.0);
+        row.fill(0.0);
     }
 }

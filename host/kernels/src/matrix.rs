@@ -74,6 +74,11 @@ impl Matrix {
         Self { store: Store::Input(values), start, rows, columns }
     }
 
+    /// A matrix without rows.
+    pub(crate) fn none() -> Self {
+        Self::of_input(Vec::new().into(), 0, 0, 0)
+    }
+
     /// A matrix over `values`, which hold `rows * columns` finite numbers.
     pub(crate) fn of_values(values: Charged<f32>, rows: usize, columns: usize) -> Self {
         Self { store: Store::Owned(Arc::new(values)), start: 0, rows, columns }
@@ -217,12 +222,23 @@ impl Matrix {
         })
     }
 
-    /// Each row divided by its norm; rows of norm 0 stay 0.
-    pub(crate) fn normalise(&self, workers: &Workers) -> Result<Self, Fault> {
+    /// Each row divided by its norm; rows of norm 0 stay 0. Where nobody else holds them, that happens in place.
+    pub(crate) fn normalise(mut self, workers: &Workers) -> Result<Self, Fault> {
+        let (rows, columns) = (self.rows, self.columns);
         if self.is_far() {
-            return Ok(Self::of_far(Far::normalised(workers.control(), self.clone()), self.rows, self.columns));
+            return Ok(Self::of_far(Far::normalised(workers.control(), self), rows, columns));
         }
-        Self::from_rows(workers, self.rows, self.columns, |i, out| far::normalise(out, &self.row(i)))
+        if let Some(values) = self.values_mut() {
+            workers.fill(values, rows_per_task(columns) * columns.max(1), |_, part| {
+                part.chunks_exact_mut(columns).for_each(far::normalise);
+                Ok(())
+            })?;
+            return Ok(self);
+        }
+        Self::from_rows(workers, rows, columns, |i, out| {
+            out.copy_from_slice(&self.row(i));
+            far::normalise(out);
+        })
     }
 
     /// Squared norm of each row.

@@ -173,10 +173,10 @@ for_each_cpu! {
 }
 
 for_each_cpu! {
-    /// `out = row / divisor`, rounded to `f32`.
-    pub(crate) fn divide(out: &mut [f32], row: &[f32], divisor: f64) {
-        for (out, &value) in out.iter_mut().zip(row) {
-            *out = (f64::from(value) / divisor) as f32;
+    /// Each value over `divisor`, rounded to `f32`.
+    pub(crate) fn divide(row: &mut [f32], divisor: f64) {
+        for value in row {
+            *value = (f64::from(*value) / divisor) as f32;
         }
     }
 }

@@ -173,3 +173,22 @@ fn matrix_kernels_are_their_definitions() {
         }
     }
 }
+
+#[test]
+fn rows_are_normalised_in_place_where_nobody_else_holds_them() {
+    let session = session(2);
+    let x = data(Kind::Mixed, 300, 40, 1);
+    let matrix = x.handle(&session);
+    let size = 4 * x.values.len() as u64;
+    let (shared, before) = (session.matrix_normalise(matrix).unwrap(), session.control().memory());
+    let expected = read_matrix(&session, shared);
+    assert_eq!(session.control().memory(), before + size, "a copy, because the rows themselves are still held");
+    assert_eq!(read_matrix(&session, matrix), x.values);
+    session.release(shared);
+    let own = session.matrix_normalise(matrix).unwrap();
+    session.release(matrix);
+    assert_eq!(session.control().memory(), before);
+    assert_eq!(read_matrix(&session, own), expected);
+    assert_eq!(session.control().memory(), before, "no copy");
+    assert_ne!(expected, x.values);
+}

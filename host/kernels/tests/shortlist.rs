@@ -57,8 +57,10 @@ fn nearest_rows_through_codes_are_the_first_of_all_sorted_ones() {
                 let expected: Vec<_> = (0..x.rows).flat_map(|i| nearest(metric, x.row(i), &y, None, count)).collect();
                 let found = session.nearest_rows(a, b, count as u32, metric).unwrap();
                 let case = (others, metric, count);
-                same_bits(&read(&session, found.0), &expected.iter().map(|near| near.1 as f64).collect::<Vec<_>>(), case);
-                same_bits(&read(&session, found.1), &expected.iter().map(|near| near.0).collect::<Vec<_>>(), case);
+                let (distances, numbers): (Vec<f64>, Vec<f64>) =
+                    expected.into_iter().map(|(distance, other)| (distance, other as f64)).unzip();
+                same_bits(&read(&session, found.0), &numbers, case);
+                same_bits(&read(&session, found.1), &distances, case);
                 session.release(found.0);
                 session.release(found.1);
             }

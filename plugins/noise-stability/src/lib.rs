@@ -76,19 +76,19 @@ impl NoiseStability {
             );
             return Err(StrategyError::Failed(message));
         }
-        let mut plain = Vec::with_capacity(rows as usize);
+        let mut plain = Vec::with_capacity(rows as usize * classes as usize);
         logits.for_each_row(|_, row| {
-            plain.push(Softmax::of(row));
+            plain.extend_from_slice(row);
             Ok(())
         })?;
         let mut changes = Vec::with_capacity(rows as usize * columns as usize);
         perturbed.for_each_row(|row, copies| {
-            let own = &plain[row as usize];
+            let own = Softmax::of(&plain[(row * classes) as usize..][..classes as usize]);
             let length = own.probs.iter().map(|p| p * p).sum::<f64>().sqrt();
             for copy in copies.chunks_exact(classes as usize) {
                 let noisy = Softmax::of(copy);
                 let apart = |class: usize| {
-                    let logs = (log(own, class), log(&noisy, class));
+                    let logs = (log(&own, class), log(&noisy, class));
                     own.probs[class] * math::expm1(logs.1 - logs.0) / length
                 };
                 changes.extend((0..classes as usize).map(|class| apart(class) as f32));

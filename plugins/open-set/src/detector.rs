@@ -159,31 +159,35 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// The outputs of every row, one list a row.
-    pub(crate) fn outputs(&self, rows: &Matrix) -> Result<Vec<Vec<f64>>> {
-        let mut outputs = Vec::new();
+    /// What is made of the outputs of every row.
+    pub(crate) fn outputs<T>(&self, rows: &Matrix, of: impl Fn(&[f64]) -> T) -> Result<Vec<T>> {
+        let (mut made, mut outputs) = (Vec::with_capacity(rows.shape()?.0 as usize), Vec::new());
         rows.for_each_row(|_, row| {
             let row: Vec<f64> = row.iter().zip(&self.mean).map(|(&x, m)| (f64::from(x) - m) / self.scale).collect();
-            outputs.push(self.weights.chunks_exact(self.width).map(|line| line_at(line, &row)).collect());
+            outputs.clear();
+            outputs.extend(self.weights.chunks_exact(self.width).map(|line| line_at(line, &row)));
+            made.push(of(&outputs));
             Ok(())
         })?;
-        Ok(outputs)
+        Ok(made)
     }
 }
 
-/// Outputs that are given, with so many columns.
-pub(crate) fn provided(query: &Query, name: &str, columns: u32) -> Result<Vec<Vec<f64>>> {
+/// What is made of the outputs of every row, which are given, with so many columns.
+pub(crate) fn provided<T>(query: &Query, name: &str, columns: u32, of: impl Fn(&[f64]) -> T) -> Result<Vec<T>> {
     let matrix = query.matrix(name)?;
     let (_, found) = matrix.shape()?;
     if found != columns {
         return Err(StrategyError::Failed(format!("`{name}` has {found} columns, expected {columns}")));
     }
-    let mut outputs = Vec::with_capacity(query.rows() as usize);
+    let (mut made, mut outputs) = (Vec::with_capacity(query.rows() as usize), Vec::new());
     matrix.for_each_row(|_, row| {
-        outputs.push(row.iter().map(|&x| f64::from(x)).collect());
+        outputs.clear();
+        outputs.extend(row.iter().map(|&x| f64::from(x)));
+        made.push(of(&outputs));
         Ok(())
     })?;
-    Ok(outputs)
+    Ok(made)
 }
 
 /// The entropies of logistic functions, in bits.

@@ -71,22 +71,24 @@ impl Selector for Eoal {
         }
         let labelled = Labelled::of(query)?;
         let embeddings = query.matrix(names::EMBEDDINGS)?;
-        let (detected, ovr) = match self.detector {
+        let is_known = |outputs: &[f64]| math::argmax(outputs) < query.classes() as usize;
+        let entropy = |ovr: &[f64]| ovr.iter().map(|&logit| binary_entropy(logit)).sum::<f64>() / ovr.len() as f64;
+        let (known, entropies) = match self.detector {
             Detector::Head => (
-                labelled.classifier(query)?.outputs(&embeddings)?,
-                labelled.one_against_rest(query)?.outputs(&embeddings)?,
+                labelled.classifier(query)?.outputs(&embeddings, is_known)?,
+                labelled.one_against_rest(query)?.outputs(&embeddings, entropy)?,
             ),
             Detector::Provided => (
-                provided(query, names::DETECTOR_LOGITS, query.classes() + 1)?,
-                provided(query, names::DETECTOR_OVR, query.classes())?,
+                provided(query, names::DETECTOR_LOGITS, query.classes() + 1, is_known)?,
+                provided(query, names::DETECTOR_OVR, query.classes(), entropy)?,
             ),
         };
         let among = self.among_strangers(query, &embeddings, &labelled)?;
-        let known = |ovr: &Vec<f64>| ovr.iter().map(|&logit| binary_entropy(logit)).sum::<f64>() / ovr.len() as f64;
-        let scores: Vec<f64> = among.iter().zip(&ovr).map(|(among, ovr)| among - known(ovr)).collect();
-        let is_known = |row: u32| math::argmax(&detected[row as usize]) < query.classes() as usize;
+        drop(labelled);
+        let scores: Vec<f64> = among.iter().zip(&entropies).map(|(among, entropy)| among - entropy).collect();
         let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-        let (mut eligible, mut strangers): (Vec<u32>, Vec<u32>) = (0..query.rows()).partition(|&row| is_known(row));
+        let (mut eligible, mut strangers): (Vec<u32>, Vec<u32>) =
+            (0..query.rows()).partition(|&row| known[row as usize]);
         eligible.sort_by(by_score);
         strangers.sort_by(by_score);
         let mut picks = query.picks()?;
@@ -142,7 +144,7 @@ fn distinct(rows: &Matrix) -> Result<u32> {
 
 /// Rows, which come by falling scores, of all parts in turn: the part with the best row first, round and round.
 fn in_turn(query: &Query, embeddings: &Matrix, rows: &[u32]) -> Result<Vec<u32>> {
-    let clusters = partition(query, &embeddings.gather(rows)?, query.wanted())?;
+    let clusters = partition(query, embeddings, rows, query.wanted())?;
     let mut queues: Vec<Vec<u32>> = vec![Vec::new(); clusters.iter().max().map_or(0, |&last| last as usize + 1)];
     // Clusters are numbered by their first rows, which are their best.
     rows.iter().zip(clusters).for_each(|(&row, cluster)| queues[cluster as usize].push(row));

@@ -50,21 +50,21 @@ impl Strategy for Lfosa {
 
 impl Selector for Lfosa {
     fn select(&self, query: &Query) -> Result<Selection> {
-        let outputs = match self.detector {
+        let top = |outputs: &[f64]| {
+            let class = math::argmax(outputs);
+            (class, outputs[class])
+        };
+        let tops = match self.detector {
             Detector::Head if query.labelled_rows() == 0 => return query.picks()?.fill_at_random(),
-            Detector::Head => Labelled::of(query)?.classifier(query)?.outputs(&query.matrix(names::EMBEDDINGS)?)?,
-            Detector::Provided => provided(query, names::DETECTOR_LOGITS, query.classes() + 1)?,
+            Detector::Head => Labelled::of(query)?.classifier(query)?.outputs(&query.matrix(names::EMBEDDINGS)?, top)?,
+            Detector::Provided => provided(query, names::DETECTOR_LOGITS, query.classes() + 1, top)?,
         };
         let classes = query.classes() as usize;
         let mut of_class: Vec<Vec<u32>> = vec![Vec::new(); classes + 1];
-        let mut most = Vec::with_capacity(outputs.len());
-        for (row, outputs) in outputs.iter().enumerate() {
-            let class = math::argmax(outputs);
-            of_class[class].push(row as u32);
-            most.push(outputs[class]);
-        }
+        let most: Vec<f64> = tops.iter().map(|&(_, most)| most).collect();
+        tops.iter().zip(0..).for_each(|(&(class, _), row)| of_class[class].push(row));
         let options = Options { most: self.max_iter, tolerance: self.tol, floor: self.reg };
-        let (mut scores, mut is_low) = (vec![0.0; outputs.len()], vec![false; outputs.len()]);
+        let (mut scores, mut is_low) = (vec![0.0; most.len()], vec![false; most.len()]);
         for rows in &of_class[..classes] {
             let values: Vec<f64> = rows.iter().map(|&row| most[row as usize]).collect();
             let (odds, mean) = log_odds(&values, options);

@@ -4,22 +4,24 @@
 
 use querist_sdk::prelude::*;
 
-/// The part of each row, numbered by their first rows: each row is with its nearest other one, by the angle. Parts are
-/// parted again by their means until at most `most` are left.
-pub(crate) fn partition(query: &Query, rows: &Matrix, most: u32) -> Result<Vec<u32>> {
-    let (count, _) = rows.shape()?;
-    let mut parts: Vec<u32> = (0..count).collect();
-    let mut left = count;
-    let mut means = rows.gather(&parts)?;
-    while left > most.max(1) {
-        let joined = joined(&means, left)?;
+/// The part of each of some rows, numbered by their first ones: each row is with its nearest other one, by the angle.
+/// Parts are parted again by their means until at most `most` are left.
+pub(crate) fn partition(query: &Query, embeddings: &Matrix, rows: &[u32], most: u32) -> Result<Vec<u32>> {
+    let mut left = rows.len() as u32;
+    let mut parts: Vec<u32> = (0..left).collect();
+    // Held no longer than its neighbours are looked for: it is as large as the embeddings.
+    let mut means = if left > most.max(1) { Some(embeddings.gather(rows)?) } else { None };
+    while let Some(here) = means.take() {
+        let joined = joined(&here, left)?;
+        drop(here);
         let fewer = joined.iter().max().map_or(0, |&last| last + 1);
-        if fewer == left {
-            break;
+        if fewer < left {
+            parts.iter_mut().for_each(|part| *part = joined[*part as usize]);
+            left = fewer;
+            if left > most.max(1) {
+                means = Some(means_of(query, embeddings, (rows, &parts), left)?);
+            }
         }
-        parts.iter_mut().for_each(|part| *part = joined[*part as usize]);
-        left = fewer;
-        means = means_of(query, rows, &parts, left)?;
     }
     Ok(parts)
 }
@@ -59,17 +61,28 @@ fn find(root: &mut [u32], row: u32) -> u32 {
     at
 }
 
-fn means_of(query: &Query, rows: &Matrix, parts: &[u32], count: u32) -> Result<Matrix> {
-    let (_, columns) = rows.shape()?;
-    let columns = columns as usize;
-    let (mut sums, mut sizes) = (vec![0.0f64; count as usize * columns], vec![0.0f64; count as usize]);
-    rows.for_each_row(|row, values| {
-        let part = parts[row as usize] as usize;
-        sizes[part] += 1.0;
-        sums[part * columns..][..columns].iter_mut().zip(values).for_each(|(sum, &x)| *sum += f64::from(x));
-        Ok(())
-    })?;
-    let mean = |(at, sum): (usize, &f64)| (sum / sizes[at / columns.max(1)]) as f32;
-    let values: Vec<f32> = sums.iter().enumerate().map(mean).collect();
-    query.new_matrix(count, columns as u32, &values)
+/// The mean of each part, added in the order of its rows.
+fn means_of(query: &Query, embeddings: &Matrix, (rows, parts): (&[u32], &[u32]), count: u32) -> Result<Matrix> {
+    const AT_ONCE: usize = 1024;
+    let (_, columns) = embeddings.shape()?;
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&at| parts[at]);
+    let mut means: Vec<f32> = Vec::with_capacity(count as usize * columns as usize);
+    let (mut sum, mut size) = (vec![0.0f64; columns as usize], 0usize);
+    for (block, some) in order.chunks(AT_ONCE).enumerate() {
+        let here: Vec<u32> = some.iter().map(|&at| rows[at]).collect();
+        embeddings.gather(&here)?.for_each_row(|row, values| {
+            let at = block * AT_ONCE + row as usize;
+            sum.iter_mut().zip(values).for_each(|(sum, &x)| *sum += f64::from(x));
+            size += 1;
+            let is_last = order.get(at + 1).is_none_or(|&next| parts[next] != parts[order[at]]);
+            if is_last {
+                means.extend(sum.iter().map(|sum| (sum / size as f64) as f32));
+                sum.fill(0.0);
+                size = 0;
+            }
+            Ok(())
+        })?;
+    }
+    query.new_matrix(count, columns, &means)
 }

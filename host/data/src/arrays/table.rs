@@ -18,7 +18,7 @@ use querist_protocol::Shown;
 use super::convert::Scalar;
 use super::{Kind, read_array, split_member};
 use crate::error::DataError;
-use crate::labelled::columns::guarded;
+use crate::labelled::columns::{guarded, opened};
 
 /// Rows that are read at once.
 const ROWS: usize = 1024;
@@ -47,7 +47,7 @@ impl Table {
     fn open(path: &Path) -> Result<Self, DataError> {
         let at = path.display().to_string();
         let file = querist_files::open(path, Links::Follow)?;
-        let reader = guarded(&at, || SerializedFileReader::new(file))?;
+        let reader = opened(&at, file)?;
         Ok(Self { at, reader })
     }
 

@@ -114,7 +114,7 @@ impl Table {
     fn open(path: &Path, columns: &ColumnsConfig) -> Result<Self, DataError> {
         let at = path.display().to_string();
         let file = querist_files::open(path, Links::Follow)?;
-        let reader = guarded(&at, || SerializedFileReader::new(file))?;
+        let reader = opened(&at, file)?;
         let metadata = reader.metadata();
         let sizes = metadata.row_groups().iter().flat_map(|group| group.columns());
         let is_large = sizes.map(|column| column.uncompressed_size()).any(|size| !(0..=MOST_COLUMN).contains(&size));
@@ -274,6 +274,20 @@ impl Table {
     fn bad(&self, row: usize, found: &str, expected: &str) -> DataError {
         DataError::malformed(self.row(row), "", found, expected)
     }
+}
+
+/// A file of Parquet whose columns lie somewhere: its reader panics at negative places.
+pub(crate) fn opened(at: &str, file: File) -> Result<SerializedFileReader<File>, DataError> {
+    let reader = guarded(at, || SerializedFileReader::new(file))?;
+    let mut columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let is_placed = columns.all(|column| {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        start >= 0 && column.compressed_size() >= 0
+    });
+    if !is_placed {
+        return Err(DataError::malformed(at, "", "a column at a negative place", "a whole Parquet file"));
+    }
+    Ok(reader)
 }
 
 /// What the reader of Parquet says or, of some damaged files, panics with.

@@ -156,11 +156,15 @@ impl Session {
 
     /// A matrix, whole, for those that also work with rows that are read in blocks.
     fn get_far_matrix(&self, handle: Handle) -> Result<Matrix, Fault> {
-        let rows = self.get_rows(handle)?;
-        if !rows.normalised {
-            return Ok(rows.matrix);
+        if !self.with(handle, |rows: &mut Rows| rows.normalised)? {
+            return Ok(self.get_rows(handle)?.matrix);
         }
-        let whole = rows.matrix.normalise(self.workers())?;
+        // What nobody else holds is taken out and normalised in place: only the end of the query stops that.
+        let own = self.with(handle, |rows: &mut Rows| {
+            rows.matrix.values_mut().is_some().then(|| std::mem::replace(&mut rows.matrix, Matrix::none()))
+        })?;
+        let matrix = own.map_or_else(|| Ok(self.get_rows(handle)?.matrix), Ok)?;
+        let whole = matrix.normalise(self.workers())?;
         self.with(handle, |rows: &mut Rows| *rows = Rows { matrix: whole.clone(), normalised: false })?;
         Ok(whole)
     }

@@ -134,10 +134,13 @@ struct Table<'a> {
 impl Table<'_> {
     fn check(&self) -> Result<(), FormatError> {
         let metadata = self.reader.metadata();
-        let sizes = metadata.row_groups().iter().flat_map(|group| group.columns());
-        let mut sizes = sizes.map(|column| column.uncompressed_size());
+        let columns = || metadata.row_groups().iter().flat_map(|group| group.columns());
+        // Its reader panics at negative places.
+        let places = columns().map(|column| column.dictionary_page_offset().unwrap_or(column.data_page_offset()));
+        let sizes = columns().flat_map(|column| [column.compressed_size(), column.uncompressed_size()]);
+        let mut numbers = places.chain(sizes);
         let rows = metadata.file_metadata().num_rows();
-        if sizes.any(|size| !(0..=MOST_BYTES as i64).contains(&size)) || !(0..=MOST_ROWS).contains(&rows) {
+        if numbers.any(|number| !(0..=MOST_BYTES as i64).contains(&number)) || !(0..=MOST_ROWS).contains(&rows) {
             return Err(FormatError::malformed(self.path, "sizes beyond what a table of answers has"));
         }
         Ok(())
