@@ -66,8 +66,7 @@ impl Codes {
     /// Whether this CPU multiplies codes much faster than `f32`, and products of so many columns fit.
     pub(crate) fn are_fast(columns: usize) -> bool {
         #[cfg(target_arch = "x86_64")]
-        let has_instruction =
-            simd::level() == simd::Level::Avx512 && std::arch::is_x86_feature_detected!("avx512vnni");
+        let has_instruction = simd::level() == simd::Level::Avx512 && std::arch::is_x86_feature_detected!("avx512vnni");
         #[cfg(not(target_arch = "x86_64"))]
         let has_instruction = false;
         has_instruction && columns <= MOST_COLUMNS
@@ -195,19 +194,13 @@ fn vnni(codes: &[[i8; FOUR]], panel: &[Column], row_sums: &[i32], out: &mut [[f3
     for (k, column) in panel.iter().enumerate() {
         // SAFETY: each half of a column is as long as a vector.
         let others = unsafe {
-            [
-                _mm512_loadu_si512(column.as_ptr().cast()),
-                _mm512_loadu_si512(column[LANES / 2..].as_ptr().cast()),
-            ]
+            [_mm512_loadu_si512(column.as_ptr().cast()), _mm512_loadu_si512(column[LANES / 2..].as_ptr().cast())]
         };
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `codes` has so many, as asserted above, and four of them are as long as an `i32`.
             let four = unsafe { codes.as_ptr().add(row * length + k).cast::<i32>().read_unaligned() };
             let four = _mm512_set1_epi32(four);
-            *sums = [
-                _mm512_dpbusd_epi32(sums[0], others[0], four),
-                _mm512_dpbusd_epi32(sums[1], others[1], four),
-            ];
+            *sums = [_mm512_dpbusd_epi32(sums[0], others[0], four), _mm512_dpbusd_epi32(sums[1], others[1], four)];
         }
     }
     for (out, sums) in out.iter_mut().zip(sums) {

@@ -6,8 +6,8 @@ use querist_core::Buffer;
 use querist_protocol::Metric;
 
 use crate::accelerator::Compute;
-use crate::control::{Control, Limits};
 use crate::closest;
+use crate::control::{Control, Limits};
 use crate::matrix::Matrix;
 use crate::points::Points;
 use crate::workers::Workers;

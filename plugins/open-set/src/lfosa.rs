@@ -56,7 +56,9 @@ impl Selector for Lfosa {
         };
         let tops = match self.detector {
             Detector::Head if query.labelled_rows() == 0 => return query.picks()?.fill_at_random(),
-            Detector::Head => Labelled::of(query)?.classifier(query)?.outputs(&query.matrix(names::EMBEDDINGS)?, top)?,
+            Detector::Head => {
+                Labelled::of(query)?.classifier(query)?.outputs(&query.matrix(names::EMBEDDINGS)?, top)?
+            }
             Detector::Provided => provided(query, names::DETECTOR_LOGITS, query.classes() + 1, top)?,
         };
         let classes = query.classes() as usize;

@@ -12,11 +12,11 @@ use querist_protocol::{
 use super::Session;
 use super::objects::Mask;
 use crate::check;
+use crate::closest;
 use crate::control::Pacer;
 use crate::design::Design;
 use crate::distance;
 use crate::facility::Facility;
-use crate::closest;
 use crate::graph::Graph;
 use crate::head;
 use crate::kmeans::{self, Clustering};
