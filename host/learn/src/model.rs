@@ -149,7 +149,8 @@ impl Architecture {
         if let Some(units) = head_hidden.filter(|units| !(1..=MOST_HIDDEN).contains(units)) {
             return config(format!("model.head_hidden is {units}, expected 1 to {MOST_HIDDEN} units"));
         }
-        let (init, precision, normalise) = (options.init, Precision::Float32, options.normalise);
+        let init = if options.init == InitScheme::Default { spec.init } else { options.init };
+        let (precision, normalise) = (Precision::Float32, options.normalise);
         // Rows that are embeddings already come as images of one pixel.
         let width = match (&backbone, options.name) {
             (Some(backbone), _) => backbone.width(),

@@ -120,7 +120,8 @@ pub enum Stem {
 #[serde(rename_all = "kebab-case")]
 pub enum InitScheme {
     /// As PyTorch draws those of the same layer: uniform within 1/sqrt(fan-in), biases too; in transformers a normal
-    /// of deviation 0.02, cut off, with biases of 0.
+    /// of deviation 0.02, cut off, with biases of 0. SqueezeNet, which learns nothing from that, starts as with
+    /// `kaiming`.
     #[default]
     Default,
     /// Normal with variance 2/fan-in (He and others, 2015), biases 0.

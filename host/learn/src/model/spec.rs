@@ -1,6 +1,6 @@
 //! The table of architectures: all that is fixed about one stands in one row, beside the code that builds it.
 
-use querist_core::config::{ModelName, Stem};
+use querist_core::config::{InitScheme, ModelName, Stem};
 use tch::TchError;
 
 use super::{Body, ImageShape, bayesian, cnn, efficientnet, given, lenet, mlp, resnet, small, squeezenet, vgg, vit};
@@ -29,6 +29,8 @@ pub(crate) struct Spec {
     pub(crate) drops_inside: bool,
     /// The stem where none is chosen; none for a body without a choice.
     pub(crate) stem: Option<DefaultStem>,
+    /// How weights are drawn by default.
+    pub(crate) init: InitScheme,
     /// Names of its tensors in files of others, beside its own.
     pub(crate) layouts: &'static [Layout],
     /// Makes the body.
@@ -47,6 +49,7 @@ impl Spec {
             width,
             drops_inside: false,
             stem: None,
+            init: InitScheme::Default,
             layouts: &[],
             build,
         }

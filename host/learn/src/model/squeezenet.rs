@@ -5,6 +5,7 @@
 //! is one linear layer of the pooled features, as everywhere here; torchvision's convolution has as many weights, and
 //! cuts class scores off at 0 before it pools them.
 
+use querist_core::config::InitScheme;
 use tch::{TchError, Tensor};
 
 use super::spec::{Make, Spec};
@@ -17,6 +18,9 @@ pub(super) const SPEC: Spec = Spec {
     // 17 pixels become 8, 4, 2 and 1.
     smallest_side: 17,
     stages: &[128, 256, 384, 512],
+    // As torchvision draws them. By the rule of single layers a signal would be lost on its way through so many without
+    // a norm, and the network would not learn.
+    init: InitScheme::Kaiming,
     layouts: &[Layout::head("torchvision", "classifier.1")],
     ..Spec::new("squeezenet1-1", 512, |p, make| Squeezenet::new(p, make).map(boxed))
 };

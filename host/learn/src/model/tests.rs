@@ -119,6 +119,9 @@ fn schemes_draw_what_they_say() {
     assert!(most(&of(ModelName::CifarCnn, InitScheme::Default, "fc1.bias")) > 0.0);
     let narrow = of(ModelName::VitS16, InitScheme::Default, "blocks.3.mlp.fc1.weight");
     assert!((deviation(&narrow) / 0.02 - 1.0).abs() < 0.02);
+    // 64 inputs of a 3x3 field: what is not kept as large as it came in is lost after so many layers.
+    let expand = of(ModelName::Squeezenet, InitScheme::Default, "features.12.expand3x3.weight");
+    assert!((deviation(&expand) / (2.0 / 576.0f64).sqrt() - 1.0).abs() < 0.02);
 }
 
 #[test]
@@ -155,6 +158,24 @@ fn every_model_takes_the_sizes_it_promises() {
             let channels: Vec<i64> = out.stages.iter().map(|map| map.size4().unwrap().1).collect();
             assert_eq!(channels, architecture(name, 1, side).unwrap().stages(), "{name:?} {side}");
         }
+    }
+}
+
+/// A network in which all pictures end as the same has nothing to learn from.
+#[test]
+fn no_network_loses_the_picture_on_its_way() {
+    querist_torchx::runtime::set_threads(1).unwrap();
+    querist_torchx::random::seed(2).unwrap();
+    // Two are too large for a test; the blocks of ViT-B/14 begin at almost nothing on purpose (layer scale).
+    let left_out = [ModelName::Head, ModelName::Resnet101, ModelName::Resnet152, ModelName::VitB14];
+    let is_tried = |name: &ModelName| !name.is_in_file() && !left_out.contains(name);
+    for name in ModelName::ALL.into_iter().filter(is_tried) {
+        let model = architecture(name, 3, 32).unwrap().build(Device::Cpu).unwrap();
+        let images = Tensor::randn([8, 3, 32, 32], (Kind::Float, Device::Cpu));
+        let embeddings = model.forward(&images, Mode::TrainStill, false).unwrap().embeddings;
+        let apart = &embeddings - embeddings.mean_dim([0].as_slice(), true, None);
+        let share = apart.norm().double_value(&[]) / embeddings.norm().double_value(&[]);
+        assert!(share > 0.02, "{name:?}: {share}");
     }
 }
 
