@@ -9,6 +9,8 @@
 
 mod cache;
 pub mod kept;
+pub mod parquet;
+mod whole;
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use querist_protocol::Shown;
 
 pub use cache::{CacheFolderError, cache_folder, cache_folder_or_temporary, check_cache_folder, make_cache_folder};
+pub use whole::Whole;
 
 /// What to do where the last name of a path is a symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use querist_protocol::Fault;
 
+use crate::filter::{BLOCK, bits};
 use crate::matrix::{Matrix, rows_per_task};
 use crate::memory::Charged;
 #[cfg(target_arch = "x86_64")]
@@ -34,9 +35,11 @@ pub(crate) struct Codes {
     centre: Vec<f64>,
     /// Panel by panel; codes with 128 added.
     panels: Charged<Column>,
-    /// Scale and squared norm of each row of codes.
-    pub(crate) scales: Charged<f64>,
-    pub(crate) sq_norms: Charged<f64>,
+    rows: Charged<Coded>,
+    /// Squared norms and scales of all rows in single precision.
+    rough: (Charged<f32>, Charged<f32>),
+    /// The largest squared norm.
+    largest: f64,
     /// The largest error of each tile.
     pub(crate) errors: Vec<f64>,
     /// Columns of a panel.
@@ -79,10 +82,9 @@ impl Codes {
         let fours = columns.div_ceil(FOUR);
         let panels = crate::check::product(count.div_ceil(LANES), fours)?;
         let mut panels = Charged::filled(control, panels, [[128; FOUR]; LANES])?;
-        let mut scales = Charged::filled(control, count, 0.0)?;
-        let mut sq_norms = Charged::filled(control, count, 0.0)?;
-        let mut coded = Charged::filled(control, count, Coded { scale: 0.0, sq_norm: 0.0, error: 0.0 })?;
-        let mut by_panel: Vec<_> = panels.chunks_mut(fours).zip(coded.chunks_mut(LANES)).collect();
+        let mut rough = (Charged::filled(control, count, 0.0f32)?, Charged::filled(control, count, 0.0f32)?);
+        let mut rows = Charged::filled(control, count, Coded { scale: 0.0, sq_norm: 0.0, error: 0.0 })?;
+        let mut by_panel: Vec<_> = panels.chunks_mut(fours).zip(rows.chunks_mut(LANES)).collect();
         workers.fill(&mut by_panel, rows_per_task(columns).div_ceil(LANES), |start, part| {
             let mut codes = vec![[0; FOUR]; fours];
             for (at, (panel, coded)) in part.iter_mut().enumerate() {
@@ -97,12 +99,13 @@ impl Codes {
             Ok(())
         })?;
         drop(by_panel);
-        for (row, coded) in coded.iter().enumerate() {
-            (scales[row], sq_norms[row]) = (coded.scale, coded.sq_norm);
+        for (row, coded) in rows.iter().enumerate() {
+            (rough.0[row], rough.1[row]) = (coded.sq_norm as f32, coded.scale as f32);
         }
-        let largest = |tile: &[Coded]| tile.iter().fold(0.0, |largest: f64, row| largest.max(row.error));
-        let errors = coded.chunks(TILE_OTHERS).map(largest).collect();
-        Ok(Self { centre, panels, scales, sq_norms, errors, fours })
+        let most = |rows: &[Coded], of: fn(&Coded) -> f64| rows.iter().map(of).fold(0.0, f64::max);
+        let errors = rows.chunks(TILE_OTHERS).map(|tile| most(tile, |row| row.error)).collect();
+        let largest = most(&rows, |row| row.sq_norm);
+        Ok(Self { centre, panels, rows, rough, largest, errors, fours })
     }
 
     /// Codes of some rows, around the same centre.
@@ -134,6 +137,52 @@ impl Codes {
                 }
             }
         }
+    }
+
+    /// How far squared distances by codes may be off, for a row and any other: products may have been rounded.
+    pub(crate) fn rounding(&self, row: &Coded) -> f64 {
+        f64::from(f32::EPSILON) * (row.sq_norm + self.largest)
+    }
+
+    /// Calls `found(other, squared distance by codes)` for each other of a tile up to a limit, given the products of a
+    /// row with all of them; the answer is the limit from there on, which never rises.
+    pub(crate) fn each_up_to(
+        &self,
+        (row, products): (&Coded, &[f32]),
+        tile: Range<usize>,
+        mut limit: f64,
+        mut found: impl FnMut(usize, f64) -> Result<f64, Fault>,
+    ) -> Result<(), Fault> {
+        let (norms, scales) = (&self.rough.0[tile.clone()], &self.rough.1[tile.clone()]);
+        // All that single precision may do to them, and what may become 0 in it.
+        let hair = 8.0 * self.rounding(row) + 1e-30;
+        let blocks = products.chunks(BLOCK).zip(norms.chunks(BLOCK)).zip(scales.chunks(BLOCK));
+        for (block, ((products, norms), scales)) in blocks.enumerate() {
+            let rough_limit = (limit - row.sq_norm + hair) as f32;
+            let mut left = which_up_to(products, norms, scales, 2.0 * row.scale as f32, rough_limit);
+            while left != 0 {
+                let at = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let number = tile.start + block * BLOCK + at;
+                let other = &self.rows[number];
+                let raw = row.sq_norm + (other.sq_norm - 2.0 * row.scale * (other.scale * f64::from(products[at])));
+                if raw <= limit {
+                    limit = found(number, raw)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+for_each_cpu! {
+    /// A bit for each product of a block for which `norm - row_scale * scale * product` is at most the limit.
+    fn which_up_to(products: &[f32], norms: &[f32], scales: &[f32], row_scale: f32, limit: f32) -> u64 {
+        let mut flags = [0u8; BLOCK];
+        for (((flag, p), norm), scale) in flags.iter_mut().zip(products).zip(norms).zip(scales) {
+            *flag = u8::from(norm - row_scale * scale * p <= limit);
+        }
+        bits(&flags)
     }
 }
 

@@ -302,7 +302,7 @@ fn safe_product(x: f64, y: f64) -> f64 {
 }
 
 /// Values that are tested at once.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 for_each_cpu! {
     fn smallest(products: &[f32], high: &[f64], scale: &[f64], row_scale: f64) -> f64 {
@@ -335,7 +335,7 @@ for_each_cpu! {
 
 /// Calls `found(position, value)` for each value `low - row_scale * scale * product` up to a limit, or a hair above it;
 /// the answer is the limit from there on, which never rises.
-pub(crate) fn each_up_to(
+fn each_up_to(
     products: &[f32],
     (low, scale): (&[f64], &[f64]),
     row_scale: f64,
@@ -357,6 +357,16 @@ pub(crate) fn each_up_to(
     Ok(())
 }
 
+/// One bit for each flag of 0 or 1.
+#[inline(always)]
+pub(crate) fn bits(flags: &[u8; BLOCK]) -> u64 {
+    flags.as_chunks::<8>().0.iter().enumerate().fold(0, |bits, (at, &eight)| {
+        // The factor brings the lowest bit of each byte into the highest byte, side by side.
+        let packed = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bits | packed << (8 * at)
+    })
+}
+
 /// Callers add in another order.
 const HAIR: f64 = 1e-12;
 
@@ -368,11 +378,6 @@ for_each_cpu! {
         for (((flag, &p), &l), &s) in flags.iter_mut().zip(products).zip(low).zip(scale) {
             *flag = u8::from(l - row_scale * (s * f64::from(p)) <= limit);
         }
-        // Each eight flags of 0 or 1 become eight bits.
-        let eights = flags.as_chunks::<8>().0.iter().enumerate();
-        eights.fold(0, |bits, (at, &eight)| {
-            let packed = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-            bits | packed << (8 * at)
-        })
+        bits(&flags)
     }
 }

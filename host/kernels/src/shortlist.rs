@@ -11,7 +11,7 @@ use querist_protocol::Fault;
 use crate::closest::{Closest, Near, Search, keep_smallest};
 use crate::codes::{Block, Coded, Codes, TILE_OTHERS};
 use crate::control::Pacer;
-use crate::filter::{TILE_ROWS, each_up_to};
+use crate::filter::TILE_ROWS;
 use crate::memory::Charge;
 use crate::points::Norms;
 
@@ -34,8 +34,8 @@ pub(crate) struct Shortlist<'a> {
 struct ByCodes<'a> {
     search: &'a Search<'a>,
     codes: &'a Codes,
-    /// Largest squared norm of the others, and of their codes.
-    norms: (Norms, f64),
+    /// Largest squared norm of the others.
+    norms: Norms,
 }
 
 /// Products of a block of rows with the codes of some others.
@@ -65,9 +65,8 @@ impl<'a> Shortlist<'a> {
         let size = TILE_ROWS * TILE_OTHERS;
         let heaps = search.neighbours.saturating_mul(8 * TILE_ROWS);
         let room = Charge::of::<f32>(control, tiles * size + TILE_ROWS * search.rows.width() / 4 + heaps)?;
-        let largest = codes.sq_norms.iter().fold(0.0, |largest: f64, &norm| largest.max(norm));
         Ok(Self {
-            by: ByCodes { search, codes, norms: (search.others.largest_norms(), largest) },
+            by: ByCodes { search, codes, norms: search.others.largest_norms() },
             block: Block::default(),
             tiles: vec![vec![0.0; size]; tiles],
             pacer: Pacer::new(control),
@@ -126,32 +125,14 @@ impl ByCodes<'_> {
             nearest: Closest::new(search.neighbours),
             last_seed: None,
             reach: f64::INFINITY,
-            rounding: 2.0 * search.rows.largest_rounding(search.metric, row, &self.norms.0),
+            rounding: 2.0 * search.rows.largest_rounding(search.metric, row, &self.norms),
         }
     }
 
     /// No other of a tile whose squared distance by codes is above this is within reach of a row.
     fn limit(&self, tile: &Tile<'_>, row: &Row) -> f64 {
         let distance = (row.reach + row.rounding).sqrt() + row.coded.error + tile.error;
-        // Products may have been rounded to single precision.
-        let rounding = 2.0 * f64::from(f32::EPSILON) * (row.coded.sq_norm + self.norms.1);
-        distance * distance * (1.0 + 1e-12) + rounding
-    }
-
-    /// Calls `found(other, squared distance by codes)` for each other of a tile up to a limit; the answer is the limit
-    /// from there on.
-    fn each_up_to(
-        &self,
-        (tile, i): (&Tile<'_>, usize),
-        coded: &Coded,
-        limit: f64,
-        mut found: impl FnMut(usize, f64) -> Result<f64, Fault>,
-    ) -> Result<(), Fault> {
-        let (norms, scales) = (&self.codes.sq_norms[tile.others.clone()], &self.codes.scales[tile.others.clone()]);
-        let from = coded.sq_norm;
-        each_up_to(tile.products(i), (norms, scales), 2.0 * coded.scale, limit - from, |at, low| {
-            found(tile.others.start + at, from + low).map(|limit| limit - from)
-        })
+        distance * distance * (1.0 + 1e-12) + 2.0 * self.codes.rounding(&row.coded)
     }
 
     /// Looks at as many others as are wanted, those with the lowest bounds in some tiles, unless as many are known.
@@ -173,7 +154,7 @@ impl ByCodes<'_> {
     fn lowest(&self, tiles: &[Tile<'_>], i: usize, row: &Row) -> Result<BinaryHeap<Near>, Fault> {
         let (search, mut lowest, mut limit) = (self.search, BinaryHeap::new(), f64::INFINITY);
         for tile in tiles {
-            self.each_up_to((tile, i), &row.coded, limit, |other, low| {
+            self.codes.each_up_to((&row.coded, tile.products(i)), tile.others.clone(), limit, |other, low| {
                 if !search.is_own || other != row.row {
                     keep_smallest(&mut lowest, Near { distance: low, row: other as u32 }, search.neighbours);
                 }
@@ -190,7 +171,7 @@ impl ByCodes<'_> {
     fn look(&self, tile: &Tile<'_>, i: usize, row: &mut Row, pacer: &mut Pacer<'_>) -> Result<usize, Fault> {
         let (search, coded, mut looked_at) = (self.search, row.coded, 0);
         let mut limit = self.limit(tile, row);
-        self.each_up_to((tile, i), &coded, limit, |other, low| {
+        self.codes.each_up_to((&coded, tile.products(i)), tile.others.clone(), limit, |other, low| {
             let is_seed = row.last_seed.is_some_and(|last| Near { distance: low, row: other as u32 } <= last);
             if is_seed || (search.is_own && other == row.row) {
                 return Ok(limit);

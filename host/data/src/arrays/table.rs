@@ -12,6 +12,7 @@ use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{ByteArray, DataType, FixedLenByteArray};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use querist_core::Values;
+use querist_files::parquet::Source;
 use querist_files::{Links, shown};
 use querist_protocol::Shown;
 
@@ -40,7 +41,7 @@ pub(super) struct Spooled {
 /// An open table.
 struct Table {
     at: String,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<Source>,
 }
 
 impl Table {

@@ -3,7 +3,6 @@
 //! A picture is bytes, a struct of `bytes` and `path`, or a path. Names of classes stand in the schema's metadata.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use ::parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use querist_core::config::{ColumnsConfig, DatasetConfig};
 use querist_files::Links;
+use querist_files::parquet::{self, Source};
 use serde_json::Value;
 
 use super::table::{USUAL, column, needed};
@@ -92,7 +92,7 @@ enum Holds {
 struct Table {
     path: PathBuf,
     at: String,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<Source>,
     holds: Holds,
     image: usize,
     label: usize,
@@ -276,29 +276,16 @@ impl Table {
     }
 }
 
-/// A file of Parquet whose columns lie somewhere: its reader panics at negative places.
-pub(crate) fn opened(at: &str, file: File) -> Result<SerializedFileReader<File>, DataError> {
-    let reader = guarded(at, || SerializedFileReader::new(file))?;
-    let mut columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
-    let is_placed = columns.all(|column| {
-        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-        start >= 0 && column.compressed_size() >= 0
-    });
-    if !is_placed {
-        return Err(DataError::malformed(at, "", "a column at a negative place", "a whole Parquet file"));
-    }
-    Ok(reader)
+pub(crate) fn opened(at: &str, file: File) -> Result<SerializedFileReader<Source>, DataError> {
+    parquet::reader(file).map_err(|found| unreadable(at, &found))
 }
 
-/// What the reader of Parquet says or, of some damaged files, panics with.
 pub(crate) fn guarded<T>(at: &str, read: impl FnOnce() -> ::parquet::errors::Result<T>) -> Result<T, DataError> {
-    let found = match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "damaged pages".to_owned(),
-    };
-    let expected = "a whole Parquet file, plain or compressed with snappy, gzip or zstd";
-    Err(DataError::malformed(at, "", format!("no readable Parquet ({found})"), expected))
+    parquet::guarded(read).map_err(|found| unreadable(at, &found))
+}
+
+fn unreadable(at: &str, found: &str) -> DataError {
+    DataError::malformed(at, "", format!("no readable Parquet ({found})"), parquet::EXPECTED)
 }
 
 /// Names of classes, as Hugging Face's library writes them to a file.

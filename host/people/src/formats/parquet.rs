@@ -1,7 +1,6 @@
 //! The table of `csv` as a Parquet file.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
+use querist_files::parquet::{self, Source};
 use querist_files::{Links, length_of};
 
 use super::csv::{COLUMNS, Cells, Texts, cells};
@@ -100,7 +100,7 @@ pub(super) fn read(path: &Path) -> Result<Found, FormatError> {
     if length > MOST_BYTES {
         return Err(FormatError::malformed(path, format!("{length} bytes, expected at most {MOST_BYTES}")));
     }
-    let table = Table { path, reader: guarded(path, || SerializedFileReader::new(file))? };
+    let table = Table { path, reader: parquet::reader(file).map_err(|found| unreadable(path, &found))? };
     table.check()?;
     let column = |name| table.column(name);
     let (id, name, label) = (column("id")?, column("name")?, column("label")?);
@@ -128,19 +128,16 @@ pub(super) fn read(path: &Path) -> Result<Found, FormatError> {
 
 struct Table<'a> {
     path: &'a Path,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<Source>,
 }
 
 impl Table<'_> {
     fn check(&self) -> Result<(), FormatError> {
         let metadata = self.reader.metadata();
-        let columns = || metadata.row_groups().iter().flat_map(|group| group.columns());
-        // Its reader panics at negative places.
-        let places = columns().map(|column| column.dictionary_page_offset().unwrap_or(column.data_page_offset()));
-        let sizes = columns().flat_map(|column| [column.compressed_size(), column.uncompressed_size()]);
-        let mut numbers = places.chain(sizes);
+        let sizes = metadata.row_groups().iter().flat_map(|group| group.columns());
+        let mut sizes = sizes.map(|column| column.uncompressed_size());
         let rows = metadata.file_metadata().num_rows();
-        if numbers.any(|number| !(0..=MOST_BYTES as i64).contains(&number)) || !(0..=MOST_ROWS).contains(&rows) {
+        if sizes.any(|size| !(0..=MOST_BYTES as i64).contains(&size)) || !(0..=MOST_ROWS).contains(&rows) {
             return Err(FormatError::malformed(self.path, "sizes beyond what a table of answers has"));
         }
         Ok(())
@@ -231,13 +228,10 @@ fn finite<T: Copy + Into<f64>>(number: &T) -> Option<String> {
     Some(if number.is_nan() { String::new() } else { number.to_string() })
 }
 
-/// What the reader of Parquet says or, of some damaged files, panics with.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> Outcome<T>) -> Result<T, FormatError> {
-    let found = match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "damaged pages".to_owned(),
-    };
-    let expected = "expected a whole Parquet file, plain or compressed with snappy, gzip or zstd";
-    Err(FormatError::malformed(path, format!("no readable Parquet ({found}); {expected}")))
+    parquet::guarded(read).map_err(|found| unreadable(path, &found))
+}
+
+fn unreadable(path: &Path, found: &str) -> FormatError {
+    FormatError::malformed(path, format!("no readable Parquet ({found}); expected {}", parquet::EXPECTED))
 }
