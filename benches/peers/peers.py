@@ -273,7 +273,7 @@ CASES = {
     "k-center-mundig": ("k-center-greedy", BATCH, EMBEDDINGS, {}, mundig, 50_000, 1),
     "mix-mundig": ("mix", BATCH, EMBEDDINGS, {"terms": [{"kind": "diversity"}]}, mundig, 50_000, 1),
     "cal-numpy": ("cal", BATCH, {**HEAD, **KNOWN}, {}, plain(cal_numpy), 50_000, 1),
-    "cal-skactiveml": ("cal", BATCH, {**HEAD, **KNOWN}, {}, skactiveml(skactiveml_cal), 10_000, 1),
+    "cal-skactiveml": ("cal", BATCH, {**HEAD, **KNOWN}, {}, skactiveml(skactiveml_cal), 50_000, 1),
     "dal-skactiveml": ("dal", 100, {"embeddings": "embeddings@10000", "labelled.embeddings": "labelled.embeddings"},
                        {}, skactiveml(skactiveml_dal), 10_000, 0),
     "coremse-formula": ("coremse", BATCH, {"mc_log_probs": "mc_log_probs@2000"},
