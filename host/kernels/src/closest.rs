@@ -321,13 +321,12 @@ fn closest_filtered(
         filter.multiply(&mut tile, block.clone(), centres, control)?;
         for (i, nearest) in nearest.iter_mut().enumerate() {
             let row = block.start + i;
-            let limit = nearest.limit();
-            filter.each_low_up_to(&tile, i, &terms[i], limit, |other, low, high| {
+            filter.each_low_up_to(&tile, i, &terms[i], nearest.limit(), |other, low, high| {
                 if !is_own || other != row {
                     keep_smallest(&mut nearest.highs, Ordered(high), nearest.count);
                     nearest.open.push((low, other as u32));
                 }
-                Ok(nearest.limit())
+                Ok(())
             })?;
             // Rows that tie by the thousand are settled before their list outgrows its room.
             nearest.drop_far();

@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use querist_protocol::Fault;
 
-use crate::filter::{BLOCK, bits};
 use crate::matrix::{Matrix, rows_per_task};
 use crate::memory::Charged;
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +23,8 @@ const FOUR: usize = 4;
 const LANES: usize = 32;
 /// Others of a tile: a multiple of those of a panel.
 pub(crate) const TILE_OTHERS: usize = 512;
+/// Others of a tile that are tested at once, one bit each.
+const BLOCK: usize = 64;
 /// The most columns whose products of codes surely fit 32 bits.
 const MOST_COLUMNS: usize = 1 << 15;
 
@@ -182,7 +183,11 @@ for_each_cpu! {
         for (((flag, p), norm), scale) in flags.iter_mut().zip(products).zip(norms).zip(scales) {
             *flag = u8::from(norm - row_scale * scale * p <= limit);
         }
-        bits(&flags)
+        flags.as_chunks::<8>().0.iter().enumerate().fold(0, |bits, (at, &eight)| {
+            // The factor brings the lowest bit of each byte into the highest byte, side by side.
+            let packed = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            bits | packed << (8 * at)
+        })
     }
 }
 

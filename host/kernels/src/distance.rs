@@ -229,10 +229,9 @@ fn nearest_filtered(
         filter.multiply(&mut tile, block.clone(), centres, control)?;
         for (i, best) in best.iter_mut().enumerate() {
             best.high = best.high.min(terms[i].high + filter.smallest_high(&tile, i, &terms[i]));
-            let high = best.high;
-            filter.each_low_up_to(&tile, i, &terms[i], high, |centre, low, _| {
+            filter.each_low_up_to(&tile, i, &terms[i], best.high, |centre, low, _| {
                 best.open.push((low, centre as u32));
-                Ok(high)
+                Ok(())
             })?;
             if best.open.len() > Best::MOST_OPEN {
                 best.settle(filter, start + i, pacer)?;
@@ -326,7 +325,7 @@ pub(crate) fn each_within(
         filter.multiply(&mut tile, block.clone(), centre_block, control)?;
         for (i, terms) in terms.iter().enumerate() {
             filter.each_low_up_to(&tile, i, terms, radius.surely_outside, |centre, low, high| {
-                judge(i, centre, low, high).map(|()| radius.surely_outside)
+                judge(i, centre, low, high)
             })?;
         }
     }

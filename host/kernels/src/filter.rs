@@ -210,14 +210,9 @@ impl<'a> Filter<'a> {
 
     /// Room for the products of one block of rows.
     pub(crate) fn tile(&self) -> Tile {
-        let size = self.tile_values();
+        let size = TILE_ROWS * self.tile_centres;
         let second = if self.rows.as_factored().is_some() { vec![0.0; size] } else { Vec::new() };
         Tile { products: vec![0.0; size], second, panels: Default::default(), centres: 0..0 }
-    }
-
-    /// Values that a tile has room for.
-    pub(crate) fn tile_values(&self) -> usize {
-        TILE_ROWS * self.tile_centres
     }
 
     /// Products of `rows` (at most [`TILE_ROWS`]) with `centres`.
@@ -254,25 +249,32 @@ impl<'a> Filter<'a> {
         smallest(products, &self.high[centres.clone()], &self.scale[centres], terms.scale)
     }
 
-    /// Calls `found(centre, lower bound, upper bound)` for each centre whose lower bound is at most `threshold`; the
-    /// answer is the threshold from there on, which never rises.
+    /// Calls `found(centre, lower bound, upper bound)` for each centre whose lower bound is at most `threshold`.
     pub(crate) fn each_low_up_to(
         &self,
         tile: &Tile,
         row_in_tile: usize,
         terms: &RowTerms,
-        mut threshold: f64,
-        mut found: impl FnMut(usize, f64, f64) -> Result<f64, Fault>,
+        threshold: f64,
+        mut found: impl FnMut(usize, f64, f64) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let (products, centres) = (self.products(tile, row_in_tile), tile.centres.clone());
-        let sides = (&self.low[centres.clone()], &self.scale[centres.clone()]);
-        each_up_to(products, sides, terms.scale, threshold - terms.low, |at, _| {
-            let (low, high) = self.bounds(terms, centres.start + at, products[at]);
-            if low <= threshold {
-                threshold = found(centres.start + at, low, high)?;
+        let products = self.products(tile, row_in_tile);
+        let first = tile.centres.start;
+        let limit = threshold - terms.low;
+        for (block, products) in products.chunks(BLOCK).enumerate() {
+            let start = first + block * BLOCK;
+            let centres = start..start + products.len();
+            if !any_up_to(products, &self.low[centres.clone()], &self.scale[centres.clone()], terms.scale, limit) {
+                continue;
             }
-            Ok(threshold - terms.low)
-        })
+            for (&product, centre) in products.iter().zip(centres) {
+                let (low, high) = self.bounds(terms, centre, product);
+                if low <= threshold {
+                    found(centre, low, high)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lower bounds of a row of the tile, one for each centre of it.
@@ -302,7 +304,7 @@ fn safe_product(x: f64, y: f64) -> f64 {
 }
 
 /// Values that are tested at once.
-pub(crate) const BLOCK: usize = 64;
+const BLOCK: usize = 64;
 
 for_each_cpu! {
     fn smallest(products: &[f32], high: &[f64], scale: &[f64], row_scale: f64) -> f64 {
@@ -333,51 +335,14 @@ for_each_cpu! {
     }
 }
 
-/// Calls `found(position, value)` for each value `low - row_scale * scale * product` up to a limit, or a hair above it;
-/// the answer is the limit from there on, which never rises.
-fn each_up_to(
-    products: &[f32],
-    (low, scale): (&[f64], &[f64]),
-    row_scale: f64,
-    mut limit: f64,
-    mut found: impl FnMut(usize, f64) -> Result<f64, Fault>,
-) -> Result<(), Fault> {
-    let blocks = products.chunks(BLOCK).zip(low.chunks(BLOCK)).zip(scale.chunks(BLOCK));
-    for (block, ((products, low), scale)) in blocks.enumerate() {
-        let mut left = which_up_to(products, low, scale, row_scale, limit);
-        while left != 0 {
-            let at = left.trailing_zeros() as usize;
-            left &= left - 1;
-            let value = low[at] - row_scale * (scale[at] * f64::from(products[at]));
-            if value <= limit + limit.abs() * HAIR {
-                limit = found(block * BLOCK + at, value)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// One bit for each flag of 0 or 1.
-#[inline(always)]
-pub(crate) fn bits(flags: &[u8; BLOCK]) -> u64 {
-    flags.as_chunks::<8>().0.iter().enumerate().fold(0, |bits, (at, &eight)| {
-        // The factor brings the lowest bit of each byte into the highest byte, side by side.
-        let packed = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        bits | packed << (8 * at)
-    })
-}
-
-/// Callers add in another order.
-const HAIR: f64 = 1e-12;
-
 for_each_cpu! {
-    /// A bit for each product of a block whose lower bound, without the row's own term, may be at most the limit.
-    fn which_up_to(products: &[f32], low: &[f64], scale: &[f64], row_scale: f64, limit: f64) -> u64 {
-        let mut flags = [0u8; BLOCK];
-        let limit = limit + limit.abs() * HAIR;
-        for (((flag, &p), &l), &s) in flags.iter_mut().zip(products).zip(low).zip(scale) {
-            *flag = u8::from(l - row_scale * (s * f64::from(p)) <= limit);
+    fn any_up_to(products: &[f32], low: &[f64], scale: &[f64], row_scale: f64, limit: f64) -> bool {
+        let mut any = false;
+        // A hair more than the limit, because the caller adds in another order.
+        let limit = limit + limit.abs() * 1e-12;
+        for ((&p, &l), &s) in products.iter().zip(low).zip(scale) {
+            any |= l - row_scale * (s * f64::from(p)) <= limit;
         }
-        bits(&flags)
+        any
     }
 }

@@ -114,8 +114,21 @@ for_each_cpu! {
     }
 }
 
-/// Lanes of [`rough_sq_distance`].
+/// Lanes of sums in single precision, which are for bounds.
 pub(crate) const ROUGH_LANES: usize = 64;
+
+/// Joins them as [`join`] does.
+#[inline(always)]
+pub(crate) fn join_rough(mut lanes: [f32; ROUGH_LANES]) -> f32 {
+    let mut width = ROUGH_LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+    }
+    lanes[0]
+}
 
 for_each_cpu! {
     /// Σ (x - y)² in single precision, for bounds.
@@ -131,14 +144,7 @@ for_each_cpu! {
         for (lane, (&a, &b)) in x_rest.iter().zip(y_rest).enumerate() {
             lanes[lane] += (a - b) * (a - b);
         }
-        let mut width = ROUGH_LANES;
-        while width > 1 {
-            width /= 2;
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
-        }
-        lanes[0]
+        join_rough(lanes)
     }
 }
 

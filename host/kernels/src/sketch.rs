@@ -4,7 +4,7 @@ use querist_protocol::Fault;
 
 use crate::matrix::{Matrix, rows_per_task};
 use crate::memory::Charged;
-use crate::simd::for_each_cpu;
+use crate::simd::{ROUGH_LANES, for_each_cpu, join_rough};
 use crate::workers::Workers;
 
 /// Each row as whole numbers times a scale.
@@ -75,25 +75,17 @@ for_each_cpu! {
 
 for_each_cpu! {
     fn dot(codes: &[i8], other: &[f32]) -> f32 {
-        const WIDTH: usize = 64;
-        let mut lanes = [0.0f32; WIDTH];
-        let (blocks, rest) = codes.as_chunks::<WIDTH>();
-        let (others, other_rest) = other.as_chunks::<WIDTH>();
+        let mut lanes = [0.0f32; ROUGH_LANES];
+        let (blocks, rest) = codes.as_chunks::<ROUGH_LANES>();
+        let (others, other_rest) = other.as_chunks::<ROUGH_LANES>();
         for (a, b) in blocks.iter().zip(others) {
-            for lane in 0..WIDTH {
+            for lane in 0..ROUGH_LANES {
                 lanes[lane] += f32::from(a[lane]) * b[lane];
             }
         }
         for (lane, (&a, &b)) in rest.iter().zip(other_rest).enumerate() {
             lanes[lane] += f32::from(a) * b;
         }
-        let mut width = WIDTH;
-        while width > 1 {
-            width /= 2;
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
-        }
-        lanes[0]
+        join_rough(lanes)
     }
 }
